@@ -1,0 +1,1 @@
+"""From what: sources of images, their views, and the batches made of them."""

@@ -1,0 +1,1 @@
+"""How good a representation is: kNN, linear probes, pictures."""

@@ -1,0 +1,1 @@
+"""What is trained: encoders, batch normalisation, heads, the named variants."""

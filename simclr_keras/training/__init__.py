@@ -1,0 +1,1 @@
+"""The run: configuration, recipes, the loop, the run directory, one module a stage."""

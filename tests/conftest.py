@@ -1,0 +1,33 @@
+"""One TensorFlow for the whole suite, with four logical CPU devices so that replicas can be tested."""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "0")
+
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+LOGICAL_DEVICES = 4
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * LOGICAL_DEVICES
+)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Opens a file of tests/golden by name; see tests/golden/README.md."""
+    return lambda name: np.load(GOLDEN / name, allow_pickle=False)
+
+
+@pytest.fixture(params=[2, 4])
+def mirrored(request):
+    """A MirroredStrategy over 2 and over 4 logical CPU devices."""
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(request.param)])
