@@ -1,0 +1,210 @@
+"""A source: images that can be fetched by row number, with their ids, labels and class names."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+class RowIds(Sequence):
+    """Ids of the form "train/17", made when asked for, so that a million rows cost no strings.
+
+    Args:
+        prefix: What stands before the slash.
+        rows: Row numbers, int [n], or an int n for the rows 0 .. n-1.
+    """
+
+    def __init__(self, prefix, rows):
+        self.prefix = prefix
+        self.rows = range(rows) if isinstance(rows, int) else rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return RowIds(self.prefix, self.rows[index])
+        return f"{self.prefix}/{int(self.rows[index])}"
+
+    def __repr__(self):
+        return f"RowIds({self.prefix!r}, {len(self)} rows)"
+
+
+def take_ids(ids, rows):
+    """The ids of `rows` (int [m]), lazily where they are lazy."""
+    if isinstance(ids, RowIds):
+        return RowIds(ids.prefix, np.asarray(ids.rows, np.int64)[rows])
+    return tuple(ids[row] for row in rows)
+
+
+class ArrayStore:
+    """Decoded images of one size, held in memory. images: uint8 [n, h, w, 3]."""
+
+    encoded = False
+
+    def __init__(self, images):
+        self.images = images
+
+    @functools.cached_property
+    def _tensor(self):
+        # Lifted out of whatever tf.data function is being traced, so that it is made once and not per trace.
+        with tf.init_scope(), tf.device("CPU:0"):
+            return tf.convert_to_tensor(self.images)
+
+    def fetch(self, row):
+        return self._tensor[row]
+
+
+class BytesStore:
+    """Encoded JPEG or PNG files, held in memory. files: string tensor [n]."""
+
+    encoded = True
+    images = None
+
+    def __init__(self, files):
+        self._files = files
+
+    def fetch(self, row):
+        return self._files[row]
+
+
+class FileStore:
+    """Encoded JPEG or PNG files, read when they are fetched. paths: n paths, local or remote."""
+
+    encoded = True
+    images = None
+
+    def __init__(self, paths):
+        with tf.device("CPU:0"):
+            self._paths = tf.constant(paths, tf.string, shape=[len(paths)])
+
+    def fetch(self, row):
+        return tf.io.read_file(self._paths[row])
+
+
+class Source:
+    """An indexed set of images.
+
+    Args:
+        name: What the user called it, for messages.
+        store: ArrayStore, BytesStore or FileStore: where the images are.
+        ids: Sequence of n strings, stable from run to run.
+        labels: int [n] with -1 for "not labelled", or None when nothing is.
+        class_names: Tuple of names, one per label value, or None.
+        rows: Row of the store for each row of this source, int [n], or None for all in order.
+    """
+
+    indexed = True
+
+    def __init__(self, name, store, ids, labels=None, class_names=None, rows=None):
+        self.name = name
+        self.ids = ids
+        self.labels = None if labels is None else np.asarray(labels, np.int32)
+        self.class_names = None if class_names is None else tuple(class_names)
+        self._store = store
+        self._rows = None if rows is None else np.asarray(rows, np.int64)
+
+    @property
+    def num_examples(self):
+        return len(self.ids)
+
+    def __len__(self):
+        return len(self.ids)
+
+    @property
+    def encoded(self):
+        """True if `fetch` gives encoded bytes, False if it gives decoded images."""
+        return self._store.encoded
+
+    @functools.cached_property
+    def images(self):
+        """All images, uint8 [n, h, w, 3], where they are held decoded in memory; else None."""
+        images = self._store.images
+        return images if images is None or self._rows is None else images[self._rows]
+
+    @functools.cached_property
+    def _row_tensor(self):
+        with tf.init_scope(), tf.device("CPU:0"):
+            return tf.constant(self._rows)
+
+    def fetch(self, index):
+        """One image, for use inside tf.data.Dataset.map.
+
+        Args:
+            index: int64 scalar tensor, a row of this source.
+
+        Returns:
+            uint8 [h, w, 3], or a scalar string of JPEG or PNG bytes when `encoded`.
+        """
+        return self._store.fetch(index if self._rows is None else self._row_tensor[index])
+
+    def subset(self, rows):
+        """The source of these rows (int [m], or bool [n]) alone, in this order; the images are shared."""
+        rows = _row_numbers(rows, len(self))
+        store_rows = rows if self._rows is None else self._rows[rows]
+        labels = None if self.labels is None else self.labels[rows]
+        return Source(self.name, self._store, take_ids(self.ids, rows), labels, self.class_names, store_rows)
+
+    def with_labels_of(self, rows):
+        """The same images, where only these rows (int [m], or bool [n]) keep their labels; -1 elsewhere."""
+        labels = only_labels_of(self.labels, rows)
+        return Source(self.name, self._store, self.ids, labels, self.class_names, self._rows)
+
+    def labelled(self):
+        """The source of the rows that have a label."""
+        if self.labels is None:
+            return self.subset([])
+        return self.subset(self.labels >= 0)
+
+    def __repr__(self):
+        return describe(self, "encoded" if self.encoded else f"{self._store.images.shape[1:]} uint8")
+
+
+def describe(source, images):
+    """The repr of a source: size, how many rows are labelled, how its images are held."""
+    if source.labels is None:
+        labels = "unlabelled"
+    else:
+        labels = f"{int(np.sum(source.labels >= 0))} labelled"
+    classes = "" if source.class_names is None else f", {len(source.class_names)} classes"
+    kind = type(source).__name__
+    return f"{kind}({source.name!r}, {source.num_examples} images, {labels}{classes}, {images})"
+
+
+def only_labels_of(labels, rows):
+    """Labels int32 [n] with -1 wherever the row is not among `rows`."""
+    rows = _row_numbers(rows, len(labels))
+    visible = np.full_like(labels, -1)
+    visible[rows] = labels[rows]
+    return visible
+
+
+def _row_numbers(rows, n):
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        return np.flatnonzero(rows)
+    rows = rows.astype(np.int64)
+    if rows.size and (rows.min() < 0 or rows.max() >= n):
+        raise IndexError(f"Rows must lie in 0..{n - 1}. Received: {rows.min()}..{rows.max()}")
+    return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """What `load` gives.
+
+    Attributes:
+        train: Source or StreamSource of the training images.
+        evaluation: Source or StreamSource of the evaluation images, or None.
+        class_names: Tuple of names, one per label value, or None.
+        held_out: Ids taken out of the training data for evaluation; empty if the data had its own split.
+        notes: One-line remarks for the user, such as files that were passed over.
+    """
+
+    train: Source
+    evaluation: Source | None = None
+    class_names: tuple[str, ...] | None = None
+    held_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

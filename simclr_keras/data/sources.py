@@ -1,0 +1,120 @@
+"""From a dataset's name to its sources: "digits", "npz:PATH", "folder:PATH" or a TFDS name."""
+
+import dataclasses
+
+import numpy as np
+
+from simclr_keras.data import splits as selection
+from simclr_keras.data.digits import load_digits
+from simclr_keras.data.npz import load_npz
+from simclr_keras.data.source import Splits
+from simclr_keras.errors import InputError
+
+DEFAULT_EVAL_FRACTION = 0.1
+DEFAULT_MEMORY_LIMIT = 2 * 1024**3  # bytes
+
+
+def load(
+    spec,
+    *,
+    data_dir=None,
+    labels=None,
+    eval_fraction=None,
+    seed=0,
+    label_fraction=None,
+    labels_per_class=None,
+    memory_limit=DEFAULT_MEMORY_LIMIT,
+):
+    """Opens a dataset: its training source, its evaluation source, and what a user should know of them.
+
+    Where the data has labels but no evaluation split, a stratified one is held out. label_fraction and
+    labels_per_class hide the labels of all other training images (they become -1); the images stay.
+
+    Args:
+        spec: "digits"; "npz:PATH"; "folder:PATH" (class sub-folders, train/ and val/ with class sub-folders,
+            or flat); or a TFDS name such as "cifar10" or "imagenet2012_subset/1pct".
+        data_dir: Where TFDS keeps its data, or None for its default.
+        labels: For a folder, the path of a CSV file of two columns, filename and label; or None.
+        eval_fraction: Share of the training images to hold out, in (0, 1), where there is no evaluation
+            split. None means 0.1 for labelled data and no evaluation split for unlabelled data.
+        seed: int, for what is held out and which labels are kept.
+        label_fraction: Share of the labels of every class to keep, in (0, 1], or None for all.
+        labels_per_class: Number of labels of every class to keep, or None for all.
+        memory_limit: Bytes up to which the images of a folder or TFDS split are held in memory.
+
+    Returns:
+        Splits.
+
+    Raises:
+        InputError: If there is no such dataset, it cannot be used, or an argument does not fit it.
+    """
+    _check(spec, data_dir, labels, eval_fraction, label_fraction, labels_per_class)
+    splits = _open(spec, data_dir, labels, memory_limit)
+    if splits.train.num_examples < 2:
+        raise InputError(f"{spec} holds one training image only; at least 2 are needed")
+    if splits.evaluation is None:
+        splits = _hold_out(splits, eval_fraction, seed)
+    elif eval_fraction is not None:
+        note = f"{spec} has its own evaluation split: eval_fraction={eval_fraction} is not used"
+        splits = dataclasses.replace(splits, notes=(*splits.notes, note))
+    if label_fraction is not None or labels_per_class is not None:
+        splits = _hide_labels(splits, label_fraction, labels_per_class, seed)
+    return splits
+
+
+def _open(spec, data_dir, labels, memory_limit):
+    kind, _, path = spec.partition(":")
+    if spec == "digits":
+        return load_digits()
+    if kind == "npz":
+        return load_npz(path)
+    raise InputError(f"Unknown dataset {spec!r}")
+
+
+def _check(spec, data_dir, labels, eval_fraction, label_fraction, labels_per_class):
+    if eval_fraction is not None and not 0 < eval_fraction < 1:
+        raise InputError(f"eval_fraction must lie between 0 and 1. Received: eval_fraction={eval_fraction}")
+    if label_fraction is not None and labels_per_class is not None:
+        raise InputError(
+            "Give label_fraction or labels_per_class, not both. "
+            f"Received: label_fraction={label_fraction}, labels_per_class={labels_per_class}"
+        )
+
+
+def _hold_out(splits, eval_fraction, seed):
+    train = splits.train
+    if train.labels is None and eval_fraction is None:
+        return splits
+    fraction = DEFAULT_EVAL_FRACTION if eval_fraction is None else eval_fraction
+    labels = np.zeros(train.num_examples, np.int32) if train.labels is None else train.labels
+    rows, single = selection.held_out_rows(labels, fraction, seed)
+    notes = list(splits.notes)
+    if single:
+        names = ", ".join(train.class_names[label] for label in single[:5])
+        more = ", ..." if len(single) > 5 else ""
+        notes.append(f"{len(single)} classes of one image stay in training alone: {names}{more}")
+    if not len(rows):
+        return dataclasses.replace(splits, notes=tuple(notes))
+    kept = np.ones(train.num_examples, bool)
+    kept[rows] = False
+    evaluation = train.subset(rows)
+    return dataclasses.replace(
+        splits,
+        train=train.subset(kept),
+        evaluation=evaluation,
+        held_out=tuple(evaluation.ids),
+        notes=tuple(notes),
+    )
+
+
+def _hide_labels(splits, fraction, per_class, seed):
+    train = splits.train
+    if train.labels is None:
+        raise InputError(f"{train.name} has no labels: label_fraction and labels_per_class do not apply")
+    rows = selection.labelled_rows(
+        train.labels, fraction=fraction, per_class=per_class, seed=seed, class_names=train.class_names
+    )
+    return dataclasses.replace(splits, train=train.with_labels_of(rows))
+
+
+__all__ = ["DEFAULT_EVAL_FRACTION", "DEFAULT_MEMORY_LIMIT", "Splits", "load"]
