@@ -1,0 +1,209 @@
+"""Global batch normalization: statistics over the batch of all replicas, fused where that is exact."""
+
+import keras
+import tensorflow as tf
+from tensorflow.python.ops import control_flow_util  # the only way to ask whether XLA compiles this function
+
+from simclr_keras.errors import InputError
+
+
+@keras.saving.register_keras_serializable("simclr_keras")
+class BatchNormalization(keras.layers.Layer):
+    """Normalizes over all axes but the last, with the statistics of the global batch.
+
+    The moving variance follows the biased batch variance, as in the released SimCLR code. On one replica
+    the fused kernel does the work; with several replicas, in float64 and under XLA (whose fused kernel
+    computes E[x^2] - E[x]^2 and loses the variance where mean >> std) the same maths is written out. There,
+    more than one replica costs one collective in the forward and one in the backward direction. Statistics
+    are float32 under bfloat16. With `trainable=False` the layer runs in inference mode and nothing moves.
+
+    Reference: Ioffe and Szegedy 2015, arXiv 1502.03167; Chen et al. 2020, arXiv 2002.05709, section 2.2.
+
+    Args:
+        momentum: how much of the moving statistics stays at each training call, in [0, 1].
+        epsilon: added to the variance.
+        center: whether there is an offset beta.
+        scale: whether there is a factor gamma.
+        gamma_initializer: where gamma starts.
+        fused: None chooses as above, False always takes the unfused path.
+    """
+
+    def __init__(
+        self,
+        momentum=0.9,
+        epsilon=1e-5,
+        center=True,
+        scale=True,
+        gamma_initializer="ones",
+        fused=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not 0 <= momentum <= 1:
+            raise InputError(f"momentum must be in [0, 1]. Received: momentum={momentum}")
+        if epsilon <= 0:
+            raise InputError(f"epsilon must be positive. Received: epsilon={epsilon}")
+        if fused not in (None, False):
+            raise InputError(f"fused must be None (where possible) or False (never). Received: fused={fused}")
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+        self.gamma_initializer = keras.initializers.get(gamma_initializer)
+        self.fused = fused
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        shape = (input_shape[-1],)
+        self.gamma = self.beta = None
+        if self.scale:
+            self.gamma = self.add_weight(shape, self.gamma_initializer, name="gamma", autocast=False)
+        if self.center:
+            self.beta = self.add_weight(shape, "zeros", name="beta", autocast=False)
+        # All replicas compute the same new value, so each keeps its own copy and no update is communicated.
+        own_copies = {
+            "synchronization": "on_read",
+            "aggregation": "mean",
+            "trainable": False,
+            "autocast": False,
+        }
+        own_copies |= {"shape": shape, "dtype": self.variable_dtype}
+        self.moving_mean = keras.Variable("zeros", name="moving_mean", **own_copies)
+        self.moving_variance = keras.Variable("ones", name="moving_variance", **own_copies)
+
+    def call(self, inputs, training=False):
+        dtype = tf.as_dtype(self.variable_dtype)
+        channels = inputs.shape[-1]
+        gamma = tf.ones([channels], dtype) if self.gamma is None else tf.convert_to_tensor(self.gamma)
+        beta = tf.zeros([channels], dtype) if self.beta is None else tf.convert_to_tensor(self.beta)
+        replicas = num_replicas()
+        training = bool(training) and self.trainable
+        fused = self.fused is None and dtype == tf.float32 and not in_xla_context()
+        if not training:
+            mean, variance = (
+                tf.convert_to_tensor(self.moving_mean),
+                tf.convert_to_tensor(self.moving_variance),
+            )
+            normalize = fused_inference if fused else unfused_inference
+            return normalize(inputs, gamma, beta, mean, variance, self.epsilon)
+        if fused and replicas == 1:
+            outputs, mean, variance = fused_training(inputs, gamma, beta, self.epsilon)
+        else:
+            outputs, mean, variance = unfused_training(inputs, gamma, beta, self.epsilon, replicas)
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            old = tf.convert_to_tensor(moving)
+            moving.assign(old * self.momentum + tf.stop_gradient(batch) * (1 - self.momentum))
+        return outputs
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
+            "fused": self.fused,
+        }
+
+
+def num_replicas():
+    """Returns how many replicas run this call together; 1 outside of strategy.run."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def in_xla_context():
+    """Returns whether the function being traced is going to be compiled by XLA."""
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(
+        tf.compat.v1.get_default_graph()
+    )
+
+
+def fused_training(x, gamma, beta, epsilon):
+    """Returns x normalized with its own statistics [n, ..., c], and its mean and biased variance [c]."""
+    x4 = as_images(x)
+    empty = tf.constant([], gamma.dtype)
+    result = tf.raw_ops.FusedBatchNormV3(
+        x=x4, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=epsilon, is_training=True
+    )
+    # The kernel divides the sum of squares by max(count - 1, 1).
+    count = tf.cast(tf.reduce_prod(tf.shape(x4)[:-1]), gamma.dtype)
+    variance = result.batch_variance * (tf.maximum(count - 1, 1) / tf.maximum(count, 1))
+    return tf.reshape(result.y, tf.shape(x)), result.batch_mean, variance
+
+
+def fused_inference(x, gamma, beta, mean, variance, epsilon):
+    result = tf.raw_ops.FusedBatchNormV3(
+        x=as_images(x),
+        scale=gamma,
+        offset=beta,
+        mean=mean,
+        variance=variance,
+        epsilon=epsilon,
+        is_training=False,
+    )
+    return tf.reshape(result.y, tf.shape(x))
+
+
+def as_images(x):
+    """The fused kernel takes [n, h, w, c] alone."""
+    return x if len(x.shape) == 4 else tf.reshape(x, [-1, 1, 1, x.shape[-1]])
+
+
+def unfused_inference(x, gamma, beta, mean, variance, epsilon):
+    centered = tf.cast(x, gamma.dtype) - mean
+    return tf.cast(centered * (gamma * tf.math.rsqrt(variance + epsilon)) + beta, x.dtype)
+
+
+def unfused_training(x, gamma, beta, epsilon, replicas):
+    """As fused_training, over the examples of all replicas.
+
+    Forward: mean and variance are those of each replica, combined exactly (Chan et al. 1983). Backward:
+    with y = gamma * xhat + beta over N rows, dx = gamma / std * (dy - (sum dy + xhat * sum dy*xhat) / N).
+    The gradients of gamma and beta stay local, as those of all other variables do.
+    """
+    axes = list(range(len(x.shape) - 1))
+
+    @tf.custom_gradient
+    def normalize(x, gamma, beta):
+        x_float = tf.cast(x, gamma.dtype)
+        mean = tf.reduce_mean(x_float, axes)
+        variance = tf.reduce_mean(tf.math.squared_difference(x_float, mean), axes)
+        count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), gamma.dtype)
+        if replicas > 1:
+            mean, variance, count = combine(mean, variance, count)
+        inverse = tf.math.rsqrt(variance + epsilon)
+        outputs = tf.cast((x_float - mean) * (inverse * gamma) + beta, x.dtype)
+
+        def gradient(dy, *_):
+            dy = tf.cast(dy, gamma.dtype)
+            xhat = (tf.cast(x, gamma.dtype) - mean) * inverse
+            sums = tf.stack([tf.reduce_sum(dy, axes), tf.reduce_sum(dy * xhat, axes)])
+            dbeta, dgamma = tf.unstack(sums)
+            if replicas > 1:
+                sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+            dx = (dy - (sums[0] + xhat * sums[1]) / count) * (inverse * gamma)
+            return tf.cast(dx, x.dtype), dgamma, dbeta
+
+        return (outputs, mean, variance), gradient
+
+    return normalize(x, gamma, beta)
+
+
+def combine(mean, variance, count):
+    """Returns mean [c], biased variance [c] and row count of all replicas together, in one collective."""
+    local = tf.concat([mean, variance, count[tf.newaxis]], axis=0)
+    gathered = tf.distribute.get_replica_context().all_gather(local[tf.newaxis], axis=0)
+    channels = mean.shape[0]
+    means, variances, counts = gathered[:, :channels], gathered[:, channels:-1], gathered[:, -1:]
+    total = tf.reduce_sum(counts)
+    weights = counts / total
+    # Means are compared with one of themselves first: their sum would lose digits where mean >> std.
+    shifts = means - means[0]
+    shift = tf.reduce_sum(weights * shifts, axis=0)
+    spread = tf.reduce_sum(weights * tf.math.squared_difference(shifts, shift), axis=0)
+    return means[0] + shift, tf.reduce_sum(weights * variances, axis=0) + spread, total

@@ -1,0 +1,212 @@
+"""The encoder: ResNet with selective kernels, ResNet-D and squeeze-excitation; returns named endpoints."""
+
+import keras
+import tensorflow as tf
+
+from simclr_keras.errors import InputError
+from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.blocks import Conv2D, ResidualBlock, spatial_mean, strided
+
+BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
+}
+GROUP_CHANNELS = (64, 128, 256, 512)
+ENDPOINTS = ("initial_conv", "initial_max_pool", *(f"block_group{i}" for i in range(1, 5)), "final_avg_pool")
+
+
+@keras.saving.register_keras_serializable("simclr_keras")
+class Stem(keras.layers.Layer):
+    """From the image to the first block group.
+
+    Args:
+        width: factor of all channel counts.
+        kind: "conv" (7x7/2 and max-pool), "resnet_d" (three 3x3, the first with stride 2, and max-pool), or
+            "small" (one 3x3/1, no pool), for images of at most 32 pixels.
+    """
+
+    def __init__(self, width, kind, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.kind = kind
+        full, half = scaled(64, width), scaled(32, width)
+        sizes = {
+            "conv": ((full, 7, 2),),
+            "resnet_d": ((half, 3, 2), (half, 3, 1), (full, 3, 1)),
+            "small": ((full, 3, 1),),
+        }
+        self.convs = [
+            Conv2D(*size, name=f"conv{i + 1}", dtype=self.dtype_policy) for i, size in enumerate(sizes[kind])
+        ]
+        self.norms = [
+            BatchNormalization(name=f"bn{i + 1}", dtype=self.dtype_policy) for i in range(len(self.convs))
+        ]
+
+    def build(self, input_shape):
+        shape = input_shape
+        for conv, norm in zip(self.convs, self.norms):
+            conv.build(shape)
+            shape = (*shape[:3], conv.filters)
+            norm.build(shape)
+
+    def call(self, inputs, training=False):
+        x = inputs
+        for conv, norm in zip(self.convs, self.norms):
+            initial_conv = conv(x)
+            x = tf.nn.relu(norm(initial_conv, training=training))
+        if self.kind != "small":
+            x = tf.nn.max_pool2d(x, 3, 2, "SAME")
+        return {"initial_conv": initial_conv, "initial_max_pool": x}
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width, "kind": self.kind}
+
+
+@keras.saving.register_keras_serializable("simclr_keras")
+class ResNet(keras.Model):
+    """Post-activation ResNet v1.5; float [0, 1] images [n, h, w, 3] -> dict of endpoints.
+
+    Endpoints: initial_conv (the stem's last convolution, before its BN), initial_max_pool, block_group1 to
+    block_group4 [n, h', w', c], and final_avg_pool [n, c] in float32 (float64 under float64).
+
+    Reference: Chen et al. 2020, arXiv 2006.10029, section 2 and appendix; He et al. 2016, 2019.
+
+    Args:
+        depth: 18, 34 (basic blocks), 50, 101, 152 or 200 (bottlenecks).
+        width: factor of all channel counts, above 0. Channels are rounded to multiples of 8, at least 8.
+        selective_kernel: selective kernels with the ResNet-D stem and shortcuts.
+        se_ratio: squeeze-excitation ratio in [0, 1]; 0 for none.
+        small_images: the stem for images of at most 32 pixels.
+
+    Raises:
+        InputError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        depth,
+        width=1.0,
+        selective_kernel=False,
+        se_ratio=0.0,
+        small_images=False,
+        name="encoder",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        if depth not in BLOCKS:
+            raise InputError(f"depth must be one of {', '.join(map(str, BLOCKS))}. Received: depth={depth}")
+        if not width > 0:
+            raise InputError(f"width must be above 0. Received: width={width}")
+        if not 0 <= se_ratio <= 1:
+            raise InputError(f"se_ratio must be in [0, 1]. Received: se_ratio={se_ratio}")
+        self.depth = depth
+        self.width = width
+        self.selective_kernel = selective_kernel
+        self.se_ratio = se_ratio
+        self.small_images = small_images
+        kind = "small" if small_images else "resnet_d" if selective_kernel else "conv"
+        self.stem = Stem(width, kind, name="stem", dtype=self.dtype_policy)
+        self.block_groups = [self._block_group(i) for i in range(4)]
+
+    def _block_group(self, index):
+        return BlockGroup(
+            num_blocks=BLOCKS[self.depth][index],
+            filters=scaled(GROUP_CHANNELS[index], self.width),
+            strides=1 if index == 0 else 2,
+            bottleneck=self.depth >= 50,
+            selective_kernel=self.selective_kernel,
+            se_ratio=self.se_ratio,
+            name=f"block_group{index + 1}",
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, input_shape):
+        self.stem.build(input_shape)
+        shape = self.compute_output_shape(input_shape)["initial_max_pool"]
+        for group in self.block_groups:
+            group.build(shape)
+            shape = group.compute_output_shape(shape)
+
+    def call(self, images, training=False):
+        endpoints = dict(self.stem(images, training=training))
+        x = endpoints["initial_max_pool"]
+        for group in self.block_groups:
+            endpoints[group.name] = x = group(x, training=training)
+        endpoints["final_avg_pool"] = spatial_mean(x)
+        return endpoints
+
+    def compute_output_shape(self, input_shape):
+        shape = (*input_shape[:3], scaled(64, self.width))
+        shapes = {"initial_conv": strided(shape, 1 if self.small_images else 2)}
+        shapes["initial_max_pool"] = shape = strided(shape, 1 if self.small_images else 4)
+        for group in self.block_groups:
+            shapes[group.name] = shape = group.compute_output_shape(shape)
+        return {**shapes, "final_avg_pool": (shape[0], shape[-1])}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "depth": self.depth,
+            "width": self.width,
+            "selective_kernel": self.selective_kernel,
+            "se_ratio": self.se_ratio,
+            "small_images": self.small_images,
+        }
+
+
+@keras.saving.register_keras_serializable("simclr_keras")
+class BlockGroup(keras.layers.Layer):
+    """Residual blocks of one width; the first one has the stride and a projected shortcut."""
+
+    def __init__(self, num_blocks, filters, strides, bottleneck, selective_kernel, se_ratio, **kwargs):
+        super().__init__(**kwargs)
+        self._arguments = {
+            "num_blocks": num_blocks,
+            "filters": filters,
+            "strides": strides,
+            "bottleneck": bottleneck,
+            "selective_kernel": selective_kernel,
+            "se_ratio": se_ratio,
+        }
+        self.blocks = [
+            ResidualBlock(
+                filters,
+                strides=strides if i == 0 else 1,
+                bottleneck=bottleneck,
+                project=i == 0,
+                selective_kernel=selective_kernel,
+                se_ratio=se_ratio,
+                name=f"block{i + 1}",
+                dtype=self.dtype_policy,
+            )
+            for i in range(num_blocks)
+        ]
+
+    def build(self, input_shape):
+        for block in self.blocks:
+            block.build(input_shape)
+            input_shape = block.compute_output_shape(input_shape)
+
+    def call(self, x, training=False):
+        for block in self.blocks:
+            x = block(x, training=training)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        for block in self.blocks:
+            input_shape = block.compute_output_shape(input_shape)
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), **self._arguments}
+
+
+def scaled(channels, width):
+    """channels x width; a fractional width rounds to the nearest multiple of 8, at least 8."""
+    if float(width).is_integer():
+        return int(channels * width)
+    return max(8, 8 * int(channels * width / 8 + 0.5))

@@ -1,0 +1,97 @@
+"""SimCLRModel: an encoder with its heads, images in, a dict of endpoints out."""
+
+import keras
+import tensorflow as tf
+
+from simclr_keras.errors import InputError
+from simclr_keras.models.heads import ClassificationHead, ProjectionHead, head_dtype
+
+
+@keras.saving.register_keras_serializable("simclr_keras")
+class SimCLRModel(keras.Model):
+    """Encoder, projection head and, if wanted, a linear classifier; float [0, 1] images -> dict of endpoints.
+
+    The endpoints are those of the encoder (at least final_avg_pool [n, d]), proj_head_0 (final_avg_pool in
+    float32) to proj_head_k (the embedding), and logits [n, num_classes] when there is a classifier.
+
+    Args:
+        encoder: a layer that turns images [n, h, w, 3] into a dict with final_avg_pool, for instance ResNet.
+        num_classes: classes of the classifier; None for no classifier.
+        proj_layers, proj_mode, proj_dim, proj_hidden_dim: as in ProjectionHead.
+        head_layer: the classifier sits on the endpoint proj_head_{head_layer}; 0 is the representation.
+        stop_gradient: whether the classifier is an online probe, whose loss leaves the network alone.
+        classifier_init: "normal" or "zeros".
+
+    Raises:
+        InputError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        num_classes=None,
+        proj_layers=3,
+        proj_mode="nonlinear",
+        proj_dim=128,
+        proj_hidden_dim=None,
+        head_layer=0,
+        stop_gradient=False,
+        classifier_init="normal",
+        name="simclr",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        dtype = head_dtype(self.dtype_policy)
+        self.encoder = encoder
+        self.projection_head = ProjectionHead(proj_layers, proj_mode, proj_dim, proj_hidden_dim, dtype=dtype)
+        self.classifier = None
+        if num_classes is not None:
+            self.classifier = ClassificationHead(num_classes, classifier_init, dtype=dtype)
+        if not 0 <= head_layer <= self.projection_head.depth:
+            raise InputError(
+                f"head_layer must be between 0 and {self.projection_head.depth}, the number of layers of "
+                f"the projection head. Received: head_layer={head_layer}"
+            )
+        self.head_layer = head_layer
+        self.stop_gradient = stop_gradient
+
+    def build(self, input_shape):
+        if not self.encoder.built:
+            self.encoder.build(input_shape)
+        shape = self.encoder.compute_output_shape(input_shape)["final_avg_pool"]
+        self.projection_head.build(shape)
+        if self.classifier is not None:
+            shapes = self.projection_head.compute_output_shape(shape)
+            self.classifier.build(shapes[f"proj_head_{self.head_layer}"])
+
+    def call(self, images, training=False):
+        endpoints = dict(self.encoder(images, training=training))
+        endpoints.update(self.projection_head(endpoints["final_avg_pool"], training=training))
+        if self.classifier is not None:
+            features = endpoints[f"proj_head_{self.head_layer}"]
+            if self.stop_gradient:
+                features = tf.stop_gradient(features)
+            endpoints["logits"] = self.classifier(features)
+        return endpoints
+
+    def get_config(self):
+        encoder = keras.saving.serialize_keras_object(self.encoder)
+        # An encoder rebuilt before its model would lose the model's name from its weight paths.
+        encoder.pop("build_config", None)
+        return {
+            **super().get_config(),
+            "encoder": encoder,
+            "num_classes": None if self.classifier is None else self.classifier.num_classes,
+            "proj_layers": self.projection_head.num_layers,
+            "proj_mode": self.projection_head.mode,
+            "proj_dim": self.projection_head.out_dim,
+            "proj_hidden_dim": self.projection_head.hidden_dim,
+            "head_layer": self.head_layer,
+            "stop_gradient": self.stop_gradient,
+            "classifier_init": "normal" if self.classifier is None else self.classifier.initializer,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects=custom_objects)
+        return cls(**{**config, "encoder": encoder})

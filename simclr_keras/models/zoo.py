@@ -1,0 +1,171 @@
+"""The named variants r{depth}_{width}x_sk{0,1} with their published results; create_model and list_models."""
+
+import dataclasses
+import difflib
+import re
+
+from simclr_keras.errors import InputError
+
+PAPER = "https://arxiv.org/abs/2006.10029"
+MIN_IMAGE_SIZE = 8
+MAX_SMALL_IMAGE_SIZE = 32
+DEPTHS = (18, 34, 50, 101, 152, 200)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelRecord:
+    """What is known of a variant. Accuracies are ImageNet top-1 in percent (Table 1); None if unpublished.
+
+    Attributes:
+        name: r{depth}_{width}x_sk{0,1}.
+        params: parameters of the encoder, moving statistics included, in millions.
+        finetune_1pct, finetune_10pct, finetune_100pct: fine-tuned on that share of the labels.
+        linear: linear evaluation on all labels.
+        supervised: trained with all labels from scratch.
+        image_size: height and width of the images in pixels.
+        pixel_range: what the images must be scaled to. There is no mean or standard deviation step.
+        source: where the figures come from.
+        licence: of the published weights.
+    """
+
+    name: str
+    params: int | None = None
+    finetune_1pct: float | None = None
+    finetune_10pct: float | None = None
+    finetune_100pct: float | None = None
+    linear: float | None = None
+    supervised: float | None = None
+    image_size: int = 224
+    pixel_range: tuple[float, float] = (0.0, 1.0)
+    source: str | None = None
+    licence: str | None = None
+
+
+def _published(*figures):
+    return ModelRecord(*figures, source=f"{PAPER}, Table 1", licence="Apache-2.0")
+
+
+PUBLISHED = {
+    record.name: record
+    for record in (
+        #           name       params  1 %  10 % 100 % linear supervised
+        _published("r50_1x_sk0", 24, 57.9, 68.4, 76.3, 71.7, 76.6),
+        _published("r50_1x_sk1", 35, 64.5, 72.1, 78.7, 74.6, 78.5),
+        _published("r50_2x_sk0", 94, 66.3, 73.9, 79.1, 75.6, 77.8),
+        _published("r50_2x_sk1", 140, 70.6, 77.0, 81.3, 77.7, 79.3),
+        _published("r101_1x_sk0", 43, 62.1, 71.4, 78.2, 73.6, 78.0),
+        _published("r101_1x_sk1", 65, 68.3, 75.1, 80.6, 76.3, 79.6),
+        _published("r101_2x_sk0", 170, 69.1, 75.8, 80.7, 77.0, 78.9),
+        _published("r101_2x_sk1", 257, 73.2, 78.8, 82.4, 79.0, 80.1),
+        _published("r152_1x_sk0", 58, 64.0, 73.0, 79.3, 74.5, 78.3),
+        _published("r152_1x_sk1", 89, 70.0, 76.5, 81.3, 77.2, 79.9),
+        _published("r152_2x_sk0", 233, 70.2, 76.6, 81.1, 77.4, 79.1),
+        _published("r152_2x_sk1", 354, 74.2, 79.4, 82.9, 79.4, 80.4),
+        _published("r152_3x_sk1", 795, 74.9, 80.1, 83.1, 79.8, 80.5),
+    )
+}
+
+
+def list_models():
+    """Returns names of variants: the 13 published ones first, then the rest of depth x width 1-3 x SK.
+
+    Any other positive width is valid too, such as r18_0.25x_sk0.
+    """
+    names = [f"r{depth}_{width}x_sk{sk}" for depth in DEPTHS for width in (1, 2, 3) for sk in (0, 1)]
+    return [*PUBLISHED, *(name for name in names if name not in PUBLISHED)]
+
+
+def model_record(name):
+    """Returns the ModelRecord of a variant; one that is not published has no figures.
+
+    Raises:
+        InputError: the name is no variant's.
+    """
+    parse_name(name)
+    return PUBLISHED.get(name) or ModelRecord(name)
+
+
+def parse_name(name):
+    """Returns (depth, width, selective kernel?) of a variant's name.
+
+    Raises:
+        InputError: the name is no variant's; says the nearest one.
+    """
+    match = re.fullmatch(r"r(\d+)_(\d+(?:\.\d+)?)x_sk([01])", str(name))
+    if match:
+        depth, width, selective_kernel = int(match[1]), float(match[2]), match[3] == "1"
+        if depth in DEPTHS and width > 0:
+            return depth, width, selective_kernel
+    nearest = difflib.get_close_matches(str(name), list_models(), n=1, cutoff=0.0)[0]
+    depths = ", ".join(map(str, DEPTHS))
+    raise InputError(
+        f"Unknown model; names read r{{depth}}_{{width}}x_sk{{0 or 1}} with depth {depths} "
+        f"and a width above 0. Did you mean {nearest}? Received: name={name!r}"
+    )
+
+
+def create_model(
+    name,
+    num_classes=None,
+    proj_layers=3,
+    proj_dim=128,
+    proj_mode="nonlinear",
+    proj_hidden_dim=None,
+    image_size=224,
+    se_ratio=0.0,
+    head_layer=0,
+    stop_gradient=False,
+    classifier_init="normal",
+    dtype="float32",
+):
+    """Returns the named variant as a built SimCLRModel with fresh weights.
+
+    Args:
+        name: r{depth}_{width}x_sk{0,1}; see list_models.
+        num_classes: classes of the linear classifier (logits); None for none.
+        proj_layers: layers of the projection head, 0 or more (3 in SimCLRv2).
+        proj_dim: width of the embedding.
+        proj_mode: "nonlinear", "linear" or "none".
+        proj_hidden_dim: width of the head's hidden layers; None for that of the representation, as published.
+        image_size: height and width of the images in pixels, at least 8; up to 32 gets the stem for small
+            images (3x3, no pool). The model then takes images of any size, best of this one.
+        se_ratio: squeeze-excitation ratio in [0, 1]; 0 for none.
+        head_layer: the classifier sits on proj_head_{head_layer}; 0 is the representation.
+        stop_gradient: True makes the classifier an online probe, whose loss leaves the network alone.
+        classifier_init: "normal" (standard deviation 0.01) or "zeros".
+        dtype: "float32", "mixed_bfloat16" or "float64". Heads are float32 at least.
+
+    Raises:
+        InputError: an argument is out of its range.
+    """
+    depth, width, selective_kernel = parse_name(name)
+    if image_size < MIN_IMAGE_SIZE:
+        raise InputError(
+            f"image_size must be at least {MIN_IMAGE_SIZE} pixels. Received: image_size={image_size}"
+        )
+    # Late, so that names and errors cost no import of TensorFlow.
+    from simclr_keras.models.resnet import ResNet
+    from simclr_keras.models.simclr import SimCLRModel
+
+    encoder = ResNet(
+        depth,
+        width,
+        selective_kernel,
+        se_ratio=se_ratio,
+        small_images=image_size <= MAX_SMALL_IMAGE_SIZE,
+        dtype=dtype,
+    )
+    model = SimCLRModel(
+        encoder,
+        num_classes=num_classes,
+        proj_layers=proj_layers,
+        proj_mode=proj_mode,
+        proj_dim=proj_dim,
+        proj_hidden_dim=proj_hidden_dim,
+        head_layer=head_layer,
+        stop_gradient=stop_gradient,
+        classifier_init=classifier_init,
+        dtype=dtype,
+    )
+    model.build((None, image_size, image_size, 3))
+    return model
