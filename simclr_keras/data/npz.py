@@ -5,6 +5,7 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras.data.failures import one_line
 from simclr_keras.data.source import ArrayStore, RowIds, Source, Splits
 from simclr_keras.errors import InputError
 
@@ -56,7 +57,7 @@ def _read(path):
     except tf.errors.NotFoundError:
         raise InputError(f"There is no file {path}") from None
     except (tf.errors.OpError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"Cannot read {path}: {_one_line(error)}") from None
+        raise InputError(f"Cannot read {path}: {one_line(error)}") from None
 
 
 def _array(path, archive, key):
@@ -64,7 +65,7 @@ def _array(path, archive, key):
         return archive[key]
     except ValueError as error:
         if "pickle" not in str(error).lower():
-            raise InputError(f"Cannot read {key} of {path}: {_one_line(error)}") from None
+            raise InputError(f"Cannot read {key} of {path}: {one_line(error)}") from None
         raise InputError(
             f"{key} of {path} is an array of Python objects, which is not opened because unpickling can run "
             "code: save a plain uint8, integer or string array"
@@ -131,7 +132,3 @@ def _class_names(path, array, labels):
                 f"labels must be 0..{len(names) - 1}"
             )
     return names
-
-
-def _one_line(error):
-    return " ".join(str(error).split())[:200]

@@ -114,6 +114,11 @@ class Source:
         return len(self.ids)
 
     @property
+    def has_labels(self):
+        """Whether any rows can have labels: the question to ask where a StreamSource may stand instead."""
+        return self.labels is not None
+
+    @property
     def encoded(self):
         """True if `fetch` gives encoded bytes, False if it gives decoded images."""
         return self._store.encoded
@@ -142,7 +147,7 @@ class Source:
 
     def subset(self, rows):
         """The source of these rows (int [m], or bool [n]) alone, in this order; the images are shared."""
-        rows = _row_numbers(rows, len(self))
+        rows = row_numbers(rows, len(self))
         store_rows = rows if self._rows is None else self._rows[rows]
         labels = None if self.labels is None else self.labels[rows]
         return Source(self.name, self._store, take_ids(self.ids, rows), labels, self.class_names, store_rows)
@@ -165,7 +170,7 @@ class Source:
 def describe(source, images):
     """The repr of a source: size, how many rows are labelled, how its images are held."""
     if source.labels is None:
-        labels = "unlabelled"
+        labels = "labelled" if source.has_labels else "unlabelled"
     else:
         labels = f"{int(np.sum(source.labels >= 0))} labelled"
     classes = "" if source.class_names is None else f", {len(source.class_names)} classes"
@@ -175,13 +180,14 @@ def describe(source, images):
 
 def only_labels_of(labels, rows):
     """Labels int32 [n] with -1 wherever the row is not among `rows`."""
-    rows = _row_numbers(rows, len(labels))
+    rows = row_numbers(rows, len(labels))
     visible = np.full_like(labels, -1)
     visible[rows] = labels[rows]
     return visible
 
 
-def _row_numbers(rows, n):
+def row_numbers(rows, n):
+    """Rows given as int [m] or bool [n], as int64 [m]; raises IndexError outside 0 .. n-1."""
     rows = np.asarray(rows)
     if rows.dtype == bool:
         return np.flatnonzero(rows)

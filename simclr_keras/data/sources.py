@@ -1,13 +1,17 @@
 """From a dataset's name to its sources: "digits", "npz:PATH", "folder:PATH" or a TFDS name."""
 
 import dataclasses
+import difflib
+import re
 
 import numpy as np
 
 from simclr_keras.data import splits as selection
 from simclr_keras.data.digits import load_digits
+from simclr_keras.data.folder import load_folder
 from simclr_keras.data.npz import load_npz
 from simclr_keras.data.source import Splits
+from simclr_keras.data.tfds import load_tfds
 from simclr_keras.errors import InputError
 
 DEFAULT_EVAL_FRACTION = 0.1
@@ -63,15 +67,33 @@ def load(
 
 
 def _open(spec, data_dir, labels, memory_limit):
-    kind, _, path = spec.partition(":")
     if spec == "digits":
         return load_digits()
+    kind, _, path = spec.partition(":")
     if kind == "npz":
         return load_npz(path)
-    raise InputError(f"Unknown dataset {spec!r}")
+    if kind == "folder":
+        return load_folder(path, labels, memory_limit)
+    return load_tfds(spec, data_dir, memory_limit)
 
 
 def _check(spec, data_dir, labels, eval_fraction, label_fraction, labels_per_class):
+    kind, colon, rest = spec.partition(":")
+    if not spec:
+        raise InputError("Give a dataset: digits, npz:PATH, folder:PATH or a TFDS name")
+    # After a TFDS name the colon stands before a version.
+    if colon and kind not in ("npz", "folder") and not re.fullmatch(r"[\d.*]+", rest):
+        near = difflib.get_close_matches(kind, ("npz", "folder"), 1)
+        hint = f"; did you mean {near[0]}:{rest}?" if near else ""
+        raise InputError(
+            f"Unknown kind of dataset {kind!r}: give npz:PATH or folder:PATH{hint}. Received: {spec!r}"
+        )
+    if labels is not None and kind != "folder":
+        raise InputError(
+            f"labels (a CSV file) goes with folder:PATH only. Received: {spec!r}, labels={labels!r}"
+        )
+    if data_dir is not None and (spec == "digits" or kind in ("npz", "folder")):
+        raise InputError(f"data_dir goes with TFDS names only. Received: {spec!r}, data_dir={data_dir!r}")
     if eval_fraction is not None and not 0 < eval_fraction < 1:
         raise InputError(f"eval_fraction must lie between 0 and 1. Received: eval_fraction={eval_fraction}")
     if label_fraction is not None and labels_per_class is not None:
@@ -82,9 +104,9 @@ def _check(spec, data_dir, labels, eval_fraction, label_fraction, labels_per_cla
 
 
 def _hold_out(splits, eval_fraction, seed):
-    train = splits.train
-    if train.labels is None and eval_fraction is None:
+    if not splits.train.has_labels and eval_fraction is None:
         return splits
+    train = _with_known_labels(splits.train)
     fraction = DEFAULT_EVAL_FRACTION if eval_fraction is None else eval_fraction
     labels = np.zeros(train.num_examples, np.int32) if train.labels is None else train.labels
     rows, single = selection.held_out_rows(labels, fraction, seed)
@@ -108,13 +130,17 @@ def _hold_out(splits, eval_fraction, seed):
 
 
 def _hide_labels(splits, fraction, per_class, seed):
-    train = splits.train
+    train = _with_known_labels(splits.train)
     if train.labels is None:
         raise InputError(f"{train.name} has no labels: label_fraction and labels_per_class do not apply")
     rows = selection.labelled_rows(
         train.labels, fraction=fraction, per_class=per_class, seed=seed, class_names=train.class_names
     )
     return dataclasses.replace(splits, train=train.with_labels_of(rows))
+
+
+def _with_known_labels(source):
+    return source if source.indexed else source.read_labels()
 
 
 __all__ = ["DEFAULT_EVAL_FRACTION", "DEFAULT_MEMORY_LIMIT", "Splits", "load"]

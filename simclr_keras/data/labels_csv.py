@@ -1,0 +1,96 @@
+"""Labels from a CSV file of two columns, filename and label, with a header or without."""
+
+import csv
+import io
+import posixpath
+
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.data.failures import one_line
+from simclr_keras.errors import InputError
+
+
+def read_labels(path, images, folder):
+    """The labels of a folder's images.
+
+    Every image needs a row; an empty label says that the image is not labelled. Labels that are all integers
+    are class numbers from 0; any other labels are class names, numbered in sorted order.
+
+    Args:
+        path: Local or remote path of the CSV file (UTF-8, separated by commas).
+        images: List of n paths relative to the folder.
+        folder: The folder, for messages.
+
+    Returns:
+        Labels, int32 [n] with -1 for "not labelled", and the tuple of class names.
+
+    Raises:
+        InputError: If the file cannot be read or its rows and the images are not one to one.
+    """
+    known = set(images)
+    labels = {}
+    for line, (name, label) in _rows(path):
+        if name not in known:
+            raise InputError(f"{path} line {line}: there is no image {name} in {folder}")
+        if name in labels:
+            raise InputError(f"{path} line {line}: {name} has a row already; every image needs exactly one")
+        labels[name] = label
+    missing = [image for image in images if image not in labels]
+    if missing:
+        raise InputError(
+            f"{path} has no row for {len(missing)} of the {len(images)} images in {folder}, such as "
+            f"{missing[0]} (leave the label empty for an image without one)"
+        )
+    return _numbered(path, [labels[image] for image in images])
+
+
+def _rows(path):
+    """Yields (line number, (file name, label)), the header left out."""
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            text = file.read().decode("utf-8-sig")
+    except tf.errors.NotFoundError:
+        raise InputError(f"There is no labels file {path}") from None
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read the labels file {path}: {one_line(error)}") from None
+    reader = csv.reader(io.StringIO(text, newline=""))
+    first = True
+    for row in reader:
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) != 2:
+            raise InputError(
+                f"{path} line {reader.line_num} must have two columns, filename,label. Received: {len(row)}"
+            )
+        name, label = (cell.strip() for cell in row)
+        header, first = first and not name.lower().endswith((".jpg", ".jpeg", ".png")), False
+        if not header:
+            yield reader.line_num, (posixpath.normpath(name.replace("\\", "/")), label)
+
+
+def _numbered(path, labels):
+    values = sorted({label for label in labels if label})
+    if not values:
+        raise InputError(f"{path} gives no image a label")
+    if all(_is_integer(value) for value in values):
+        numbers = np.array([int(label) if label else -1 for label in labels], np.int64)
+        lowest = min(int(value) for value in values)
+        if lowest < 0:
+            raise InputError(f"{path} must count classes from 0. Received: label {lowest}")
+        if numbers.max() >= max(1000, len(labels)):
+            raise InputError(
+                f"{path}: integer labels are class numbers from 0, fewer than there are images. "
+                f"Received: label {numbers.max()}"
+            )
+        return numbers.astype(np.int32), tuple(str(i) for i in range(int(numbers.max()) + 1))
+    number = {value: i for i, value in enumerate(values)}
+    return np.array([number.get(label, -1) for label in labels], np.int32), tuple(values)
+
+
+def _is_integer(text):
+    try:
+        int(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""npz:PATH: the arrays become sources, and archives that are not of that kind are refused in one line."""
+
+import numpy as np
+import pytest
+
+from simclr_keras.data.sources import load
+from simclr_keras.errors import InputError
+
+_RNG = np.random.default_rng(0)
+
+
+def _images(n, *shape):
+    return _RNG.integers(0, 256, (n, *(shape or (6, 5, 3))), np.uint8)
+
+
+def _good():
+    return {
+        "x_train": _images(8),
+        "y_train": np.arange(8) % 2,
+        "x_test": _images(4),
+        "y_test": np.arange(4) % 2,
+        "class_names": np.array(["cat", "dog"]),
+    }
+
+
+def _save(path, arrays):
+    np.savez(path, **arrays)
+    return f"npz:{path}"
+
+
+def test_arrays_names_and_splits_arrive_unchanged(tmp_path):
+    arrays = _good()
+    splits = load(_save(tmp_path / "a.npz", arrays))
+    np.testing.assert_array_equal(splits.train.images, arrays["x_train"])
+    np.testing.assert_array_equal(splits.evaluation.images, arrays["x_test"])
+    np.testing.assert_array_equal(splits.train.labels, arrays["y_train"])
+    np.testing.assert_array_equal(splits.evaluation.labels, arrays["y_test"])
+    assert splits.class_names == splits.train.class_names == ("cat", "dog")
+    assert (splits.train.ids[3], splits.evaluation.ids[3]) == ("train/3", "test/3")
+    assert splits.held_out == ()
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
+def test_grey_images_become_three_equal_channels(tmp_path, shape):
+    grey = _images(4, *shape)
+    images = load(_save(tmp_path / "a.npz", {"x_train": grey})).train.images
+    for channel in range(3):
+        np.testing.assert_array_equal(images[..., channel], grey.reshape(4, 6, 5))
+
+
+def test_classes_without_names_are_named_by_number(tmp_path):
+    splits = load(_save(tmp_path / "a.npz", {"x_train": _images(8), "y_train": np.arange(8)[:, None] % 4}))
+    assert splits.class_names == ("0", "1", "2", "3")
+
+
+def test_a_compressed_archive_and_byte_names_are_read(tmp_path):
+    arrays = {**_good(), "class_names": np.array([b"cat", b"dog"])}
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    splits = load(f"npz:{tmp_path / 'a.npz'}")
+    assert splits.class_names == ("cat", "dog")
+    np.testing.assert_array_equal(splits.train.images, arrays["x_train"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": None}, r"no array x_train.*x_test"),
+        ({"x_train": _images(8, 6)}, r"shape \[n, height, width\].*Received: shape \[8, 6\]"),
+        ({"x_train": _images(8, 6, 5, 4)}, r"Received: shape \[8, 6, 5, 4\]"),
+        ({"x_train": _images(8, 0, 5, 3)}, r"Received: shape \[8, 0, 5, 3\]"),
+        ({"x_train": _images(0), "y_train": np.zeros(0, int)}, "x_train.*no images"),
+        ({"x_test": _images(0), "y_test": np.zeros(0, int)}, "x_test.*no images"),
+        ({"x_train": np.zeros((8, 6, 5, 3), np.float32)}, r"x \* 255.*astype\('uint8'\).*float32"),
+        ({"x_train": np.zeros((8, 6, 5, 3), np.int64)}, "uint8.*int64"),
+        ({"x_test": np.zeros((4, 6, 5, 3))}, "x_test.*uint8.*float64"),
+        ({"y_train": np.arange(7) % 2}, "7 labels for 8 images"),
+        ({"y_test": np.arange(5) % 2}, "y_test.*5 labels for 4 images"),
+        ({"y_train": np.arange(8) % 2 - 1}, "from 0.*label -1"),
+        ({"y_train": np.arange(8) % 2 * 1.0}, "integers.*float64"),
+        ({"y_train": np.eye(8, 2, dtype=int)}, r"integers of shape \[n\].*shape \[8, 2\]"),
+        ({"y_train": np.arange(8) % 3}, "y_train.*label 2, but there are 2 class_names.*0..1"),
+        ({"y_test": np.arange(4)}, "y_test.*label 3, but there are 2 class_names"),
+        ({"y_test": np.arange(4), "class_names": None}, "label 3, but there are 2 classes of y_train"),
+        ({"class_names": np.array(["cat"])}, "label 1, but there are 1 class_names"),
+        ({"class_names": np.array([1, 2])}, "class_names.*strings.*int64"),
+        ({"y_test": None}, "no y_test"),
+        ({"x_test": None}, "y_test but no x_test"),
+        ({"x_train": np.array([{}] * 8, object)}, "x_train.*Python objects.*unpickling"),
+        ({"class_names": np.array(["cat", "dog"], object)}, "class_names.*Python objects.*unpickling"),
+        ({"y_train": np.array([2**40] * 8)}, f"class numbers.*{2**40}"),
+    ],
+)
+def test_wrong_arrays_are_refused_in_one_line(tmp_path, changes, message):
+    arrays = {key: value for key, value in {**_good(), **changes}.items() if value is not None}
+    with pytest.raises(InputError, match=message) as raised:
+        load(_save(tmp_path / "a.npz", arrays))
+    assert "\n" not in str(raised.value)
+
+
+def _missing(path):
+    pass
+
+
+def _text(path):
+    path.write_text("x_train")
+
+
+def _cut_short(path):
+    np.savez(path, **_good())
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def _corrupt(path):
+    np.savez(path, **_good())
+    whole = bytearray(path.read_bytes())
+    whole[200:260] = bytes(60)
+    path.write_bytes(whole)
+
+
+def _folder(path):
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_missing, "There is no file"),
+        (_text, "is not an .npz archive"),
+        (_cut_short, "Cannot read"),
+        (_corrupt, "Cannot read"),
+        (_folder, "Cannot read|is a folder"),
+    ],
+)
+def test_files_that_are_no_archives_are_refused_in_one_line(tmp_path, make, message):
+    make(tmp_path / "a.npz")
+    with pytest.raises(InputError, match=message) as raised:
+        load(f"npz:{tmp_path / 'a.npz'}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_single_array_file_is_no_archive(tmp_path):
+    np.save(tmp_path / "a.npy", _images(3))
+    with pytest.raises(InputError, match="is not an .npz archive"):
+        load(f"npz:{tmp_path / 'a.npy'}")
