@@ -1,0 +1,100 @@
+"""Accuracies over labelled rows, and how far they can be trusted."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from simclr_keras.errors import InputError
+
+UNLABELED = -1
+
+
+class Accuracy(NamedTuple):
+    """Shares in [0, 1] of `total` labelled rows. With five classes or fewer top5 is 1 by definition."""
+
+    top1: float
+    top5: float
+    total: int
+
+
+def accuracy(scores, labels):
+    """Top-1 and top-5 of `scores` [n, num_classes] for `labels` [n] as an `Accuracy`."""
+    total = int(np.count_nonzero(np.asarray(labels) != UNLABELED))
+    return Accuracy(top_k_accuracy(scores, labels, 1), top_k_accuracy(scores, labels, 5), total)
+
+
+def top_k_accuracy(scores, labels, k):
+    """Share of the labelled rows whose class is among the k best scored.
+
+    Ties count against the model: a row is right only if fewer than k other classes score at least as
+    much as its own. Constant scores therefore earn nothing, whatever the order of the classes, and a
+    NaN is never a hit.
+
+    Args:
+        scores: [n, num_classes], larger is better; any monotone scale.
+        labels: integers [n] in [0, num_classes), or -1 for a row that is not counted.
+        k: at least 1; capped by num_classes, where every row is right.
+
+    Returns:
+        A float in [0, 1].
+
+    Raises:
+        InputError: where shapes or labels do not fit, or no row is labelled.
+    """
+    if k < 1:
+        raise InputError(f"k must be at least 1. Received: k={k}")
+    scores, labels = labeled_rows(scores, labels, name="scores")
+    num_classes = scores.shape[1]
+    check_label_range(labels, num_classes)
+    if not len(labels):
+        raise InputError("accuracy needs at least one labelled row, all labels are -1 or there are none")
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    # Not (score < own) rather than (score >= own): it is true for NaN on either side.
+    rank = np.count_nonzero(~(scores < own), axis=1) - 1
+    return float(np.mean(rank < min(k, num_classes)))
+
+
+def accuracy_interval(correct, total):
+    """The 95 % Wilson score interval of an accuracy (Wilson 1927): (low, high), both in [0, 1].
+
+    It covers the sampling of the evaluation images only, not the spread between training seeds.
+
+    Args:
+        correct: rows that were right, in [0, total].
+        total: rows that were counted, at least 1.
+    """
+    if total < 1 or not 0 <= correct <= total:
+        raise InputError(
+            "accuracy_interval needs total >= 1 and 0 <= correct <= total. "
+            f"Received: correct={correct}, total={total}"
+        )
+    z = 1.959963984540054
+    share = correct / total
+    spread = z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    low, high = ((share + z * z / (2 * total) + side) / (1 + z * z / total) for side in (-spread, spread))
+    # The formula touches 0 and 1 exactly at the ends; only rounding could step over.
+    return max(low, 0.0), min(high, 1.0)
+
+
+def labeled_rows(features, labels, name="features"):
+    """The rows of `features` [n, d] and `labels` [n] whose label is not -1, checked to be such arrays."""
+    features, labels = np.asarray(features), np.asarray(labels)
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise InputError(
+            f"{name} must be [n, d] and its labels [n]. "
+            f"Received: {name} of shape {features.shape}, labels of shape {labels.shape}"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"the labels of {name} must be integers. Received: dtype {labels.dtype}")
+    keep = labels != UNLABELED
+    return (features, labels) if keep.all() else (features[keep], labels[keep])
+
+
+def check_label_range(labels, num_classes):
+    """Raises InputError unless every label of `labels` [n] is in [0, num_classes)."""
+    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise InputError(
+            f"labels must be in [0, {num_classes}), or -1 for unlabelled. "
+            f"Received: labels from {labels.min()} to {labels.max()}"
+        )
