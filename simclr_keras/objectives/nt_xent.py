@@ -1,0 +1,168 @@
+"""NT-Xent, the contrastive loss of SimCLR: across replicas, and against memory keys.
+
+Letters in the shapes: b = examples on this replica, B = b * replicas, d = dimensions, m = rows of the queue.
+"""
+
+import typing
+
+import tensorflow as tf
+
+from simclr_keras.errors import InputError
+
+NORM_EPSILON = 1e-12  # on the squared norm
+DIRECTIONLESS_NORM = 1e-3
+ENTROPY_EPSILON = 1e-8
+
+
+class NTXent(typing.NamedTuple):
+    """Scalars of one replica's anchors; their mean over replicas is that of the global batch.
+
+    Attributes:
+        loss: mean over the b examples of the sum of both directions, which is twice the mean over the
+            2b anchors.
+        accuracy: share of view-1 anchors that are nearest to their own image among the view-2 keys.
+        entropy: mean entropy, in nats, of the softmax of view-1 anchors over the view-2 keys.
+    """
+
+    loss: tf.Tensor
+    accuracy: tf.Tensor
+    entropy: tf.Tensor
+
+
+def nt_xent(view1, view2, *, temperature=0.1, normalize=True, keys=None, queue=None):
+    """Normalized temperature-scaled cross-entropy between two views of a batch.
+
+    Every embedding is an anchor: its positive is the other view of its image, its negatives are both views
+    of all other images on all replicas. Inside `strategy.run` the views of the other replicas are gathered
+    (one collective, differentiable) and the loss is the mean over this replica's anchors alone. Keras
+    optimizers sum gradients over replicas, so divide the loss by `num_replicas_in_sync` there. Every replica
+    must bring the same number of examples.
+
+    With memory the queries stay the given (online) embeddings, while everything they are held against comes
+    from a momentum network: `keys` and `queue`. The positive of an anchor is the key of the other view of
+    its image; the key of its own view is left out; rows of the queue are negatives, always. No gradient
+    flows into keys and queue.
+
+    References: SimCLR, https://arxiv.org/abs/2002.05709, eq. 1; SimCLRv2, https://arxiv.org/abs/2006.10029,
+    appendix D, for the memory. The value is that of the released code, which sums the two directions.
+
+    Args:
+        view1: [b, d] embeddings of the first views. float64 stays; every other type becomes float32 first.
+        view2: [b, d] embeddings of the second views, in the same order.
+        temperature: positive float, 0.1 to 0.5 as a rule.
+        normalize: whether to scale all embeddings (keys and queue too) to unit length first.
+        keys: None, or a pair of [B, d], the momentum embeddings of both views of the *global* batch, with the
+            replicas' examples in order. The caller gathers them, since it needs them for the queue too.
+        queue: None, or [m, d], momentum embeddings of past batches. Needs `keys`.
+
+    Returns:
+        NTXent(loss, accuracy, entropy).
+
+    Raises:
+        ValueError: where shapes do not match, temperature is not positive, or a queue comes without keys.
+    """
+    context = _replica_context()
+    view1, view2 = _embeddings(view1), _embeddings(view2)
+    _check(view1, view2, temperature, keys, queue, context.num_replicas_in_sync)
+    if normalize:
+        view1, view2 = _unit_length(view1), _unit_length(view2)
+    anchors = tf.concat([view1, view2], axis=0)  # [2b, d]
+
+    if keys is not None:
+        memories = [*keys] if queue is None else [*keys, queue]
+        candidates = [tf.stop_gradient(_embeddings(memory, view1.dtype)) for memory in memories]
+        if normalize:
+            candidates = [tf.math.l2_normalize(c, axis=-1, epsilon=NORM_EPSILON) for c in candidates]
+    else:
+        candidates = _gather(context, view1, view2)
+
+    local = view1.shape[0] or tf.shape(view1)[0]
+    everywhere = local * context.num_replicas_in_sync
+    rows = tf.range(local) + context.replica_id_in_sync_group * local  # of this replica, in the global batch
+    # Columns: B candidates of view 1, B of view 2, m of the queue.
+    itself = tf.concat([rows, rows + everywhere], axis=0)
+    positive = tf.concat([rows + everywhere, rows], axis=0)
+
+    logits = tf.matmul(anchors, tf.concat(candidates, axis=0), transpose_b=True) / temperature
+    # Finite, for infinities turn into NaN in gradients; halved, for it has a maximum subtracted from it.
+    masked = tf.constant(logits.dtype.min / 2, logits.dtype)
+    is_itself = tf.range(logits.shape[1] or tf.shape(logits)[1])[tf.newaxis] == itself[:, tf.newaxis]
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(positive, tf.where(is_itself, masked, logits))
+    loss = tf.reduce_sum(losses) / tf.cast(local, losses.dtype)
+
+    across = logits[:local, everywhere : 2 * everywhere]  # view-1 anchors, view-2 keys
+    nearest = tf.argmax(across, axis=1, output_type=tf.int32)
+    accuracy = tf.reduce_mean(tf.cast(nearest == rows, loss.dtype))
+    probability = tf.nn.softmax(across)
+    surprise = -tf.math.log(probability + ENTROPY_EPSILON)
+    entropy = tf.reduce_mean(tf.reduce_sum(probability * surprise, axis=1))
+    return NTXent(loss, accuracy, entropy)
+
+
+def _embeddings(values, dtype=None):
+    values = tf.convert_to_tensor(values)
+    # In bfloat16 the gradient of this loss is some 10 % off.
+    return tf.cast(values, dtype or (tf.float64 if values.dtype == tf.float64 else tf.float32))
+
+
+def _unit_length(vectors):
+    """Scales the rows of [n, d] to length 1: x / sqrt(max(||x||^2, 1e-12)), with a bounded gradient."""
+    # The true gradient grows as 1 / ||x||, to 1e6, for vectors that are zero but for rounding (a dead or
+    # collapsed head), whose direction means nothing. Below a norm of 1e-3 it is faded out quadratically:
+    # at most 1e3, and 0 at zero. All values, and the gradients of longer vectors, are exact.
+    squared_norm = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+    meaning = tf.stop_gradient(tf.minimum(squared_norm / DIRECTIONLESS_NORM**2, 1))
+    vectors = meaning * vectors + tf.stop_gradient((1 - meaning) * vectors)
+    return tf.math.l2_normalize(vectors, axis=-1, epsilon=NORM_EPSILON)
+
+
+def _replica_context():
+    context = tf.distribute.get_replica_context()
+    if context is None:
+        raise InputError(
+            "nt_xent must be called inside strategy.run, on each replica. Received: a call in the scope of "
+            f"{type(tf.distribute.get_strategy()).__name__}, outside run"
+        )
+    return context
+
+
+def _gather(context, view1, view2):
+    """[B, d] of both views, from all replicas, by one collective."""
+    if context.num_replicas_in_sync == 1:
+        return [view1, view2]
+    both = context.all_gather(tf.concat([view1, view2], axis=1), axis=0)  # [B, 2d]
+    return tf.split(both, 2, axis=1)
+
+
+def _check(view1, view2, temperature, keys, queue, replicas):
+    if view1.shape.rank != 2 or not view1.shape.is_compatible_with(view2.shape) or view1.dtype != view2.dtype:
+        raise InputError(
+            "The views must both be [examples, dimensions], of one shape and dtype. "
+            f"Received: view1={_describe(view1)}, view2={_describe(view2)}"
+        )
+    if not temperature > 0:
+        raise InputError(f"`temperature` must be positive. Received: temperature={temperature}")
+    if keys is None:
+        if queue is not None:
+            raise InputError(
+                "`queue` needs `keys`, the momentum embeddings of the current batch. "
+                f"Received: keys=None, queue={_describe(queue)}"
+            )
+        return
+    if not isinstance(keys, (tuple, list)) or len(keys) != 2:
+        raise InputError(
+            f"`keys` must be a pair, one tensor per view. Received: keys of {type(keys).__name__}"
+        )
+    examples = None if view1.shape[0] is None else view1.shape[0] * replicas
+    for key in keys:
+        if not tf.TensorShape([examples, view1.shape[1]]).is_compatible_with(key.shape):
+            raise InputError(
+                f"`keys` must be [{examples}, {view1.shape[1]}] each, for {replicas} replicas of "
+                f"{view1.shape[0]} examples. Received: {_describe(keys[0])} and {_describe(keys[1])}"
+            )
+    if queue is not None and not tf.TensorShape([None, view1.shape[1]]).is_compatible_with(queue.shape):
+        raise InputError(f"`queue` must be [rows, {view1.shape[1]}]. Received: queue={_describe(queue)}")
+
+
+def _describe(tensor):
+    return f"{tf.convert_to_tensor(tensor).dtype.name}{list(tensor.shape)}"

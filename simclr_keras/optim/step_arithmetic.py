@@ -1,0 +1,72 @@
+"""How epochs, batches and base rates become steps and a peak learning rate. Plain Python, no TensorFlow.
+
+The rounding is the released code's, so that its schedules are met to the step (its `get_train_steps` and
+`WarmUpAndCosineDecay`).
+"""
+
+import math
+
+from simclr_keras.errors import InputError
+
+SCALINGS = ("linear", "sqrt", "none")
+
+
+def steps_per_epoch(num_examples, batch_size):
+    """Steps that count as one epoch: num_examples / batch_size, rounded half to even, at least 1."""
+    _check_positive(num_examples=num_examples, batch_size=batch_size)
+    return max(round(num_examples / batch_size), 1)
+
+
+def total_steps(num_examples, batch_size, epochs):
+    """Steps of a whole run: num_examples * epochs // batch_size + 1.
+
+    The one step more makes up for step 0, which runs at a learning rate of 0 when there is a warm-up.
+
+    Args:
+        num_examples: images in the training split.
+        batch_size: global batch size, in images (not views).
+        epochs: positive number, fractions allowed.
+    """
+    _check_positive(num_examples=num_examples, batch_size=batch_size, epochs=epochs)
+    return int(num_examples * epochs // batch_size) + 1
+
+
+def warmup_steps(num_examples, batch_size, warmup_epochs):
+    """Steps of linear warm-up: warmup_epochs * num_examples // batch_size.
+
+    Args:
+        num_examples: images in the training split.
+        batch_size: global batch size, in images (not views).
+        warmup_epochs: number of epochs, 0 or more, fractions allowed.
+    """
+    _check_positive(num_examples=num_examples, batch_size=batch_size)
+    if not warmup_epochs >= 0:
+        raise InputError(f"`warmup_epochs` must be 0 or more. Received: warmup_epochs={warmup_epochs}")
+    return round(warmup_epochs * num_examples // batch_size)
+
+
+def peak_learning_rate(base, batch_size, scaling="linear"):
+    """The learning rate at the end of the warm-up.
+
+    Args:
+        base: learning rate before scaling, 0 or more.
+        batch_size: global batch size, in images (not views).
+        scaling: "linear" for base * batch_size / 256 (SimCLR, appendix B.1), "sqrt" for
+            base * sqrt(batch_size) (SimCLRv2, section 3), "none" for base itself.
+    """
+    _check_positive(batch_size=batch_size)
+    if not base >= 0:
+        raise InputError(f"`base` must be 0 or more. Received: base={base}")
+    if scaling == "linear":
+        return base * batch_size / 256
+    if scaling == "sqrt":
+        return base * math.sqrt(batch_size)
+    if scaling == "none":
+        return base
+    raise InputError(f"`scaling` must be one of {', '.join(SCALINGS)}. Received: scaling={scaling!r}")
+
+
+def _check_positive(**numbers):
+    for name, number in numbers.items():
+        if not number > 0:
+            raise InputError(f"`{name}` must be positive. Received: {name}={number}")

@@ -1,0 +1,75 @@
+"""Steps and peak learning rates, against the released code's own figures."""
+
+import subprocess
+import sys
+
+import pytest
+
+from simclr_keras.errors import InputError
+from simclr_keras.optim.step_arithmetic import peak_learning_rate, steps_per_epoch, total_steps, warmup_steps
+
+# examples, batch, epochs, warm-up epochs, base, scaling: warm-up steps, total steps, peak (measured)
+RELEASE = [
+    (1281167, 4096, 100, 10, 0.3, "linear", 3127, 31279, 4.8),
+    (1281167, 512, 100, 10, 0.3, "linear", 25022, 250228, 0.6),
+    (1281167, 4096, 800, 20, 0.1, "sqrt", 6255, 250228, 6.4),
+    (1281167, 4096, 100, 10, 0.075, "sqrt", 3127, 31279, 4.8),
+    (50000, 512, 1000, 10, 1.0, "linear", 976, 97657, 2.0),
+    (50000, 512, 100, 10, 1.5, "sqrt", 976, 9766, 33.94112549695428),
+    (1000, 64, 3, 0, 0.16, "linear", 0, 47, 0.04),
+    (1000, 64, 3, 1, 0.16, "linear", 15, 47, 0.04),
+    (1000, 64, 3, 0.5, 0.16, "sqrt", 7, 47, 1.28),
+    (512, 64, 4, 1, 0.2, "linear", 8, 33, 0.05),
+    (12811, 1024, 60, 0, 0.005, "sqrt", 0, 751, 0.16),
+]
+
+
+@pytest.mark.parametrize("case", RELEASE)
+def test_steps_and_peak_are_the_released_ones(case):
+    examples, batch, epochs, warmup_epochs, base, scaling, warmup, total, peak = case
+    assert warmup_steps(examples, batch, warmup_epochs) == warmup
+    assert total_steps(examples, batch, epochs) == total
+    assert peak_learning_rate(base, batch, scaling) == pytest.approx(peak, rel=1e-12)
+
+
+def test_published_checkpoints_carry_these_step_counts():
+    assert total_steps(1281167, 4096, 800) == 250228
+    assert total_steps(12811, 1024, 60) == 751
+    assert total_steps(128116, 1024, 30) == 3754
+    assert total_steps(1281167, 1024, 30) == 37535
+
+
+def test_an_epoch_is_a_whole_number_of_steps():
+    assert steps_per_epoch(50000, 512) == 98
+    assert steps_per_epoch(1000, 64) == 16
+    assert steps_per_epoch(160, 64) == 2  # 2.5 goes to the even number, as in the released code
+    assert steps_per_epoch(10, 64) == 1
+
+
+def test_no_scaling_leaves_the_base_alone():
+    assert peak_learning_rate(0.1, 4096, "none") == 0.1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: peak_learning_rate(0.1, 256, "cubic"),
+            "one of linear, sqrt, none. Received: scaling='cubic'",
+        ),
+        (lambda: peak_learning_rate(-0.1, 256), "Received: base=-0.1"),
+        (lambda: total_steps(1000, 0, 1), "Received: batch_size=0"),
+        (lambda: total_steps(1000, 64, 0), "Received: epochs=0"),
+        (lambda: steps_per_epoch(0, 64), "Received: num_examples=0"),
+        (lambda: warmup_steps(1000, 64, -1), "Received: warmup_epochs=-1"),
+    ],
+)
+def test_impossible_numbers_are_refused(call, message):
+    with pytest.raises(InputError, match="Received") as caught:
+        call()
+    assert message in str(caught.value)
+
+
+def test_importing_it_does_not_import_tensorflow():
+    code = "import sys, simclr_keras.optim.step_arithmetic; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
