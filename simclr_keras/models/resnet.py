@@ -39,12 +39,10 @@ class Stem(keras.layers.Layer):
             "resnet_d": ((half, 3, 2), (half, 3, 1), (full, 3, 1)),
             "small": ((full, 3, 1),),
         }
-        self.convs = [
-            Conv2D(*size, name=f"conv{i + 1}", dtype=self.dtype_policy) for i, size in enumerate(sizes[kind])
-        ]
-        self.norms = [
-            BatchNormalization(name=f"bn{i + 1}", dtype=self.dtype_policy) for i in range(len(self.convs))
-        ]
+        self.convs, self.norms = [], []
+        for i, size in enumerate(sizes[kind], start=1):
+            self.convs.append(Conv2D(*size, name=f"conv{i}", dtype=self.dtype_policy))
+            self.norms.append(BatchNormalization(name=f"bn{i}", dtype=self.dtype_policy))
 
     def build(self, input_shape):
         shape = input_shape
