@@ -36,34 +36,28 @@ def find_unreadable(folder, images, paths):
     return rows, manifest if written else None
 
 
-def decodes(file):
-    """Decodes one JPEG or PNG file (scalar string) as far as it takes to know that one can; an op that fails."""
-    is_png = tf.strings.substr(file, 0, 4) == b"\x89PNG"
-    return tf.cond(
-        is_png,
-        lambda: tf.size(tf.io.decode_png(file, channels=3)),
-        # An eighth of the size needs no full transform, but still every byte.
-        lambda: tf.size(tf.io.decode_jpeg(_jpeg_only(file), channels=3, ratio=8)),
-    )
-
-
-def _jpeg_only(file):
-    # decode_jpeg takes GIF and BMP too, of which no windows can be decoded.
-    with tf.control_dependencies([tf.debugging.Assert(tf.io.is_jpeg(file), [])]):
-        return tf.identity(file)
-
-
 def _undecodable(paths, rows):
     if not len(rows):
         return rows
-
-    def try_file(row, path):
-        with tf.control_dependencies([decodes(tf.io.read_file(path))]):
-            return tf.identity(row)
-
     files = tf.data.Dataset.from_tensor_slices((rows, [paths[row] for row in rows]))
-    readable = files.map(try_file, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).ignore_errors()
-    return np.setdiff1d(rows, list(_with_progress(readable.as_numpy_iterator(), len(rows))))
+    files = files.map(lambda row, path: (row, tf.io.read_file(path)), tf.data.AUTOTUNE)
+    # decode_jpeg takes GIF and BMP too, of which no windows can be decoded.
+    files = files.filter(lambda _, file: tf.io.is_jpeg(file) | _is_png(file))
+    sizes = files.map(lambda row, file: (row, _decoded_size(file)), tf.data.AUTOTUNE).ignore_errors()
+    return np.setdiff1d(rows, [row for row, _ in _with_progress(sizes.as_numpy_iterator(), len(rows))])
+
+
+def _is_png(file):
+    return tf.strings.substr(file, 0, 4) == b"\x89PNG"
+
+
+def _decoded_size(file):
+    return tf.cond(
+        _is_png(file),
+        lambda: tf.size(tf.io.decode_png(file, channels=3)),
+        # An eighth of the size needs no full transform, but still every byte.
+        lambda: tf.size(tf.io.decode_jpeg(file, channels=3, ratio=8)),
+    )
 
 
 def _with_progress(items, total):

@@ -204,9 +204,6 @@ def test_one_image_is_too_few(tmp_path):
 
 
 @pytest.mark.slow
-def test_heavy_libraries_are_imported_only_when_used():
-    code = (
-        "import sys, simclr_keras.data.sources; "
-        "assert not {'tensorflow_datasets', 'sklearn'} & set(sys.modules), 'imported'"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+def test_tensorflow_datasets_is_imported_only_when_used():
+    code = "import sys, simclr_keras.data.sources; sys.exit('tensorflow_datasets' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

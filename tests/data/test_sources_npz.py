@@ -140,5 +140,5 @@ def test_files_that_are_no_archives_are_refused_in_one_line(tmp_path, make, mess
 
 def test_a_single_array_file_is_no_archive(tmp_path):
     np.save(tmp_path / "a.npy", _images(3))
-    with pytest.raises(InputError, match="is not an .npz archive"):
+    with pytest.raises(InputError, match=r"is not an \.npz archive"):
         load(f"npz:{tmp_path / 'a.npy'}")

@@ -1,0 +1,351 @@
+"""folder:PATH: layouts, labels.csv, what is passed over, and what is refused in one line."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.data.sources import load
+from simclr_keras.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A cache folder of the test's own."""
+    path = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
+    return path / "simclr_keras"
+
+
+def _pixels(seed, channels=3, size=(6, 5)):
+    return np.random.default_rng(seed).integers(0, 256, (*size, channels), np.uint8)
+
+
+def _png(path, seed=0, channels=3, size=(6, 5)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_png(_pixels(seed, channels, size)).numpy())
+
+
+def _jpeg(path, seed=0, channels=3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_jpeg(_pixels(seed, channels, (32, 40))).numpy())
+
+
+def _classes(root, counts):
+    for name, count in counts.items():
+        for i in range(count):
+            _png(root / name / f"{i}.png", i)
+
+
+def _flat(root, count):
+    for i in range(count):
+        _png(root / f"{i}.png", i)
+
+
+def _csv(root, text, count=3):
+    _flat(root, count)
+    path = root / "labels.csv"
+    path.write_text(text)
+    return {"spec": f"folder:{root}", "labels": str(path)}
+
+
+def _fetch_all(source):
+    return list(tf.data.Dataset.range(source.num_examples).map(source.fetch).as_numpy_iterator())
+
+
+def test_class_folders_give_sorted_ids_names_and_numbers(tmp_path):
+    _classes(tmp_path, {"dog": 3, "cat": 3})
+    _png(tmp_path / "cat" / "deep" / "er" / "x.PNG")
+    splits = load(f"folder:{tmp_path}", eval_fraction=0.5)
+    assert splits.class_names == ("cat", "dog")
+    label_of = {}
+    for source in (splits.train, splits.evaluation):
+        assert list(source.ids) == sorted(source.ids)
+        label_of.update(zip(source.ids, source.labels))
+    assert sorted(label_of) == [f"cat/{i}.png" for i in range(3)] + ["cat/deep/er/x.PNG"] + [
+        f"dog/{i}.png" for i in range(3)
+    ]
+    assert all(label == ("dog" in name) for name, label in label_of.items())
+
+
+@pytest.mark.parametrize("memory_limit", [0, 2**31])
+def test_the_very_bytes_of_the_files_are_fetched_from_memory_or_disk(tmp_path, memory_limit):
+    _classes(tmp_path, {"a": 3, "b": 4})
+    splits = load(f"folder:{tmp_path}", memory_limit=memory_limit)
+    in_memory = type(splits.train._store).__name__ == "BytesStore"
+    assert in_memory == (memory_limit > 0)
+    for source in (splits.train, splits.evaluation):
+        assert source.encoded
+        assert source.images is None
+        assert _fetch_all(source) == [(tmp_path / name).read_bytes() for name in source.ids]
+
+
+def test_grey_alpha_jpeg_and_mixed_sizes_are_all_kept(tmp_path):
+    _png(tmp_path / "alpha.png", channels=4, size=(3, 9))
+    _png(tmp_path / "grey.png", channels=1, size=(9, 3))
+    _png(tmp_path / "grey_alpha.png", channels=2)
+    _jpeg(tmp_path / "grey.jpg", channels=1)
+    _jpeg(tmp_path / "color.JPEG")
+    _png(tmp_path / "png_named.jpg")
+    splits = load(f"folder:{tmp_path}")
+    assert splits.train.num_examples == 6
+    assert splits.train.labels is None
+    assert splits.evaluation is None
+    assert splits.class_names is None
+    for file in _fetch_all(splits.train):
+        assert tf.io.decode_image(file, 3).shape[-1] == 3
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "test", "eval"])
+def test_train_and_evaluation_folders_are_the_splits(tmp_path, name):
+    _classes(tmp_path / "train", {"cat": 2, "dog": 3, "owl": 2})
+    _classes(tmp_path / name, {"owl": 1, "dog": 2})
+    splits = load(f"folder:{tmp_path}")
+    assert splits.class_names == ("cat", "dog", "owl")
+    assert splits.train.labels.tolist() == [0, 0, 1, 1, 1, 2, 2]
+    assert list(splits.evaluation.ids) == [f"{name}/dog/0.png", f"{name}/dog/1.png", f"{name}/owl/0.png"]
+    assert splits.evaluation.labels.tolist() == [1, 1, 2]
+    assert splits.held_out == ()
+
+
+def test_unlabelled_training_beside_labelled_evaluation(tmp_path):
+    _flat(tmp_path / "train", 4)
+    _classes(tmp_path / "val", {"a": 1, "b": 1})
+    splits = load(f"folder:{tmp_path}")
+    assert splits.train.labels is None
+    assert splits.evaluation.labels.tolist() == [0, 1]
+    assert splits.class_names == ("a", "b")
+
+
+def test_of_several_evaluation_folders_the_unused_are_named(tmp_path):
+    for name in ("train", "val", "test"):
+        _classes(tmp_path / name, {"a": 2, "b": 2})
+    splits = load(f"folder:{tmp_path}")
+    assert splits.evaluation.ids[0].startswith("val/")
+    assert any("val/" in note and "test" in note for note in splits.notes)
+
+
+def test_train_alone_is_gone_into(tmp_path):
+    _classes(tmp_path / "train", {"a": 4, "b": 4})
+    assert load(f"folder:{tmp_path}").class_names == ("a", "b")
+
+
+def test_one_sub_folder_is_no_class_but_a_place(tmp_path):
+    _flat(tmp_path / "images", 3)
+    splits = load(f"folder:{tmp_path}")
+    assert splits.train.num_examples == 3
+    assert splits.train.labels is None
+    assert any("unlabelled" in note for note in splits.notes)
+
+
+def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path):
+    _classes(tmp_path, {"a": 3, "b": 3})
+    _png(tmp_path / "loose.png")
+    _png(tmp_path / ".hidden" / "x.png")
+    _png(tmp_path / "a" / "._x.png")
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    splits = load(f"folder:{tmp_path}")
+    assert splits.train.num_examples + splits.evaluation.num_examples == 6
+    assert splits.class_names == ("a", "b")
+    notes = "\n".join(splits.notes)
+    assert "3 hidden or non-image files" in notes
+    assert "without images passed over: empty" in notes
+    assert "1 images beside the class folders" in notes
+
+
+def _unreadable_files(root):
+    _jpeg(root / "short.jpg")
+    whole = (root / "short.jpg").read_bytes()
+    (root / "short.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "empty.png").write_bytes(b"")
+    (root / "text.jpg").write_text("not an image at all")
+    (root / "gif.jpg").write_bytes(b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff;")
+    (root / "folder.jpg").mkdir()
+
+
+def test_unreadable_images_are_left_out_named_and_remembered(tmp_path, cache):
+    _flat(tmp_path, 3)
+    _unreadable_files(tmp_path)
+    splits = load(f"folder:{tmp_path}")
+    assert list(splits.train.ids) == ["0.png", "1.png", "2.png"]
+    note = next(note for note in splits.notes if "unreadable" in note)
+    assert note.startswith("5 unreadable images")
+    (manifest,) = cache.iterdir()
+    assert str(manifest) in note
+    listed = json.loads(manifest.read_text())["unreadable"]
+    assert listed == ["empty.png", "folder.jpg", "gif.jpg", "short.jpg", "text.jpg"]
+
+
+def test_the_manifest_saves_the_search_and_lets_repaired_files_back(tmp_path, cache, monkeypatch):
+    from simclr_keras.data import readable
+
+    _flat(tmp_path, 4)
+    (tmp_path / "2.png").write_bytes(b"broken")
+    assert load(f"folder:{tmp_path}").train.num_examples == 3
+
+    tried = []
+    search = readable._undecodable
+
+    def count(paths, rows):
+        tried.extend(rows)
+        return search(paths, rows)
+
+    monkeypatch.setattr(readable, "_undecodable", count)
+    assert list(load(f"folder:{tmp_path}").train.ids) == ["0.png", "1.png", "3.png"]
+    assert tried == [2]
+    _png(tmp_path / "2.png")
+    assert load(f"folder:{tmp_path}").train.num_examples == 4
+    _png(tmp_path / "4.png")
+    (tmp_path / "0.png").write_bytes(b"broken")
+    assert list(load(f"folder:{tmp_path}").train.ids) == ["1.png", "2.png", "3.png", "4.png"]
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    _flat(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "1.png").write_bytes(b"broken")
+    splits = load(f"folder:{tmp_path / 'photos'}")
+    assert splits.train.num_examples == 2
+    assert "listed in" not in "".join(splits.notes)
+
+
+def test_labels_stay_with_their_images_when_others_are_unreadable(tmp_path):
+    _classes(tmp_path / "train", {"a": 2, "b": 2})
+    _classes(tmp_path / "test", {"a": 1, "b": 1})
+    (tmp_path / "train" / "a" / "0.png").write_bytes(b"broken")
+    train = load(f"folder:{tmp_path}").train
+    assert list(zip(train.ids, train.labels.tolist())) == [
+        ("train/a/1.png", 0),
+        ("train/b/0.png", 1),
+        ("train/b/1.png", 1),
+    ]
+
+
+def test_csv_names_with_a_header(tmp_path):
+    splits = load(**_csv(tmp_path, "filename,label\n2.png,dog\n0.png,cat\n\n1.png,dog\n"), labels_per_class=1)
+    assert splits.class_names == ("cat", "dog")
+
+
+def test_csv_integers_without_a_header_and_empty_labels(tmp_path):
+    text = "\ufeff./0.png, 2\r\n1.png,\r\n2.png,0\r\n3.png,2\r\n"
+    splits = load(**_csv(tmp_path, text, 4))
+    assert splits.class_names == ("0", "1", "2")
+    assert len(splits.held_out) == 1
+    label_of = dict(zip(splits.train.ids, splits.train.labels)) | dict(
+        zip(splits.evaluation.ids, splits.evaluation.labels)
+    )
+    assert label_of == {"0.png": 2, "1.png": -1, "2.png": 0, "3.png": 2}
+
+
+def test_csv_reaches_into_sub_folders(tmp_path):
+    _png(tmp_path / "x" / "0.png")
+    _png(tmp_path / "y" / "0.png")
+    _png(tmp_path / "y" / "1.png")
+    (tmp_path / "labels.csv").write_text("x/0.png,b\ny/0.png,a\ny\\1.png,a\n")
+    splits = load(f"folder:{tmp_path}", labels=str(tmp_path / "labels.csv"))
+    assert splits.class_names == ("a", "b")
+    assert splits.train.num_examples + splits.evaluation.num_examples == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.png,a\n1.png,b\n2.png,b\n3.png,a\n", r"line 4: there is no image 3\.png"),
+        ("0.png,a\n1.png,b\n", r"no row for 1 of the 3 images.*2\.png"),
+        ("0.png,a\n1.png,b\n2.png,b\n0.png,b\n", r"line 4: 0\.png has a row already"),
+        ("0.png,a,b\n1.png,b,b\n2.png,b,b\n", "line 1 must have two columns.*Received: 3"),
+        ("0.png\n1.png\n2.png\n", "line 1 must have two columns.*Received: 1"),
+        ("0.png;a\n1.png;b\n2.png;a\n", "line 1 must have two columns.*Received: 1"),
+        ("0.png,\n1.png,\n2.png,\n", "gives no image a label"),
+        ("0.png,0\n1.png,-1\n2.png,1\n", "from 0.*label -1"),
+        ("0.png,0\n1.png,1\n2.png,70000\n", "class numbers.*label 70000"),
+        ("", "no row for 3 of the 3 images"),
+    ],
+)
+def test_csv_rows_and_images_must_be_one_to_one(tmp_path, text, message):
+    with pytest.raises(InputError, match=message) as raised:
+        load(**_csv(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "no labels file"), (b"\xff\xfe\x00", "Cannot read")])
+def test_a_csv_that_cannot_be_read(tmp_path, content, message):
+    _flat(tmp_path, 2)
+    path = tmp_path / "labels.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load(f"folder:{tmp_path}", labels=str(path))
+
+
+def _nothing(root):
+    pass
+
+
+def _empty(root):
+    root.mkdir()
+
+
+def _no_image(root):
+    root.mkdir()
+    (root / "a.txt").write_text("text")
+
+
+def _only_broken(root):
+    root.mkdir()
+    _unreadable_files(root)
+
+
+def _file(root):
+    root.write_text("text")
+
+
+def _one_image(root):
+    _flat(root, 1)
+
+
+def _evaluation_without_classes(root):
+    _classes(root / "train", {"a": 2, "b": 2})
+    _flat(root / "val", 2)
+
+
+def _strange_evaluation_class(root):
+    _classes(root / "train", {"a": 2, "b": 2})
+    _classes(root / "val", {"a": 2, "c": 2})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_nothing, "There is no folder"),
+        (_empty, r"holds no \.jpg, \.jpeg or \.png files"),
+        (_no_image, r"\(1 other files\)"),
+        (_only_broken, "None of the 5 image files"),
+        (_file, "is a file"),
+        (_one_image, "at least 2"),
+        (_evaluation_without_classes, "evaluation folder has none"),
+        (_strange_evaluation_class, "not in train/: c"),
+    ],
+)
+def test_folders_that_will_not_do_are_refused_in_one_line(tmp_path, make, message):
+    make(tmp_path / "photos")
+    with pytest.raises(InputError, match=message) as raised:
+        load(f"folder:{tmp_path / 'photos'}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_without_a_path():
+    with pytest.raises(InputError, match="needs a path"):
+        load("folder:")
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    def denied(path):
+        raise tf.errors.PermissionDeniedError(None, None, f"{path}; Permission denied")
+
+    monkeypatch.setattr(tf.io.gfile, "listdir", denied)
+    with pytest.raises(InputError, match=r"Cannot read the folder.*Permission denied"):
+        load(f"folder:{tmp_path}")
