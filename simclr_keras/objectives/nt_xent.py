@@ -83,7 +83,7 @@ def nt_xent(view1, view2, *, temperature=0.1, normalize=True, keys=None, queue=N
     itself = tf.concat([rows, rows + everywhere], axis=0)
     positive = tf.concat([rows + everywhere, rows], axis=0)
 
-    logits = tf.matmul(anchors, tf.concat(candidates, axis=0), transpose_b=True) / temperature
+    logits = tf.matmul(anchors / temperature, tf.concat(candidates, axis=0), transpose_b=True)
     # Finite, for infinities turn into NaN in gradients; halved, for it has a maximum subtracted from it.
     masked = tf.constant(logits.dtype.min / 2, logits.dtype)
     is_itself = tf.range(logits.shape[1] or tf.shape(logits)[1])[tf.newaxis] == itself[:, tf.newaxis]

@@ -9,67 +9,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.objectives.nt_xent import nt_xent
-from tests import tpu_tracing
-
-GOLDEN_SINGLE = range(7)
-GOLDEN_REPLICAS = range(3)
-
-
-@pytest.fixture(autouse=True)
-def own_collectives():
-    # TensorFlow keys its collectives per strategy from 1 on, so strategies of 2 and of 4 devices collide.
-    tf.distribute.MirroredStrategy._collective_key_base += 100_000
-
-
-def twin(view1, view2, temperature=0.1, normalize=True, keys=None, queue=()):
-    """Loss, accuracy and entropy as the papers say them, one anchor at a time."""
-
-    def unit(x):
-        return [
-            float(c) / max(math.sqrt(sum(float(c) ** 2 for c in x)), 1e-6) if normalize else float(c)
-            for c in x
-        ]
-
-    views = [[unit(x) for x in view1], [unit(x) for x in view2]]
-    targets = views if keys is None else [[unit(x) for x in key] for key in keys]
-    queue = [unit(x) for x in queue]
-    n = len(view1)
-
-    def similarity(x, y):
-        return sum(a * b for a, b in zip(x, y)) / temperature
-
-    loss = 0.0
-    for view, other in ((0, 1), (1, 0)):
-        for i in range(n):
-            anchor = views[view][i]
-            positive = similarity(anchor, targets[other][i])
-            everyone = [similarity(anchor, targets[other][j]) for j in range(n)]
-            everyone += [similarity(anchor, targets[view][j]) for j in range(n) if j != i]
-            everyone += [similarity(anchor, row) for row in queue]
-            top = max(everyone)
-            loss += top + math.log(sum(math.exp(s - top) for s in everyone)) - positive
-    hits, entropy = 0, 0.0
-    for i in range(n):
-        across = [similarity(views[0][i], targets[1][j]) for j in range(n)]
-        hits += across.index(max(across)) == i
-        exponentials = [math.exp(s - max(across)) for s in across]
-        shares = [e / sum(exponentials) for e in exponentials]
-        entropy -= sum(p * math.log(p + 1e-8) for p in shares)
-    return loss / n, hits / n, entropy / n
-
-
-def draw(n, d, seed=0, count=2):
-    views = np.random.default_rng(seed).normal(size=(count, n, d))
-    views[1] += views[0]  # so that accuracy is neither 0 nor 1
-    return views
-
-
-def gradients(view1, view2, **options):
-    view1, view2 = tf.constant(view1), tf.constant(view2)
-    with tf.GradientTape() as tape:
-        tape.watch([view1, view2])
-        loss = nt_xent(view1, view2, **options).loss
-    return [gradient.numpy() for gradient in tape.gradient(loss, [view1, view2])]
+from tests.objectives.nt_xent_twin import draw, gradients, step_with_gradients, twin
 
 
 @pytest.mark.parametrize("normalize", [True, False])
@@ -93,7 +33,7 @@ def test_gradient_agrees_with_finite_differences_of_the_twin(options, d):
     np.testing.assert_allclose(gradients(*views, **options), numeric, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("index", GOLDEN_SINGLE)
+@pytest.mark.parametrize("index", range(7))
 def test_agrees_with_the_released_code(golden, index):
     data = golden("nt_xent.npz")
     case = json.loads(str(data["cases"]))[index]
@@ -106,69 +46,6 @@ def test_agrees_with_the_released_code(golden, index):
     np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=1e-6)
     gradient = np.concatenate(gradients(*views, **options))
     np.testing.assert_allclose(gradient, data[f"single/{index}/grad"], rtol=1e-4, atol=2e-6)
-
-
-def on_replicas(strategy, views, step):
-    """Runs step(view1, view2) on each replica's rows; returns its outputs, lists over replicas."""
-    rows = len(views[0]) // strategy.num_replicas_in_sync
-    local = [
-        strategy.experimental_distribute_values_from_function(
-            lambda context, view=view: tf.constant(view[context.replica_id_in_sync_group * rows :][:rows])
-        )
-        for view in views
-    ]
-    outputs = tf.function(lambda: strategy.run(step, args=tuple(local)))()
-    return tf.nest.map_structure(strategy.experimental_local_results, outputs)
-
-
-def step_with_gradients(**options):
-    def step(view1, view2):
-        with tf.GradientTape() as tape:
-            tape.watch([view1, view2])
-            result = nt_xent(view1, view2, **options)
-            shared = result.loss / tf.distribute.get_strategy().num_replicas_in_sync
-        return list(result), tape.gradient(shared, [view1, view2])
-
-    return step
-
-
-@pytest.mark.parametrize("index", GOLDEN_REPLICAS)
-def test_two_replicas_agree_with_the_released_code_on_two(golden, index):
-    data = golden("nt_xent.npz")
-    case = json.loads(str(data["cases"]))[len(GOLDEN_SINGLE) + index]
-    prefix = f"replicas2/{index}"
-    assert case["case"] == prefix
-    hidden = [np.split(data[f"{prefix}/hidden_r{replica}"], 2) for replica in range(2)]
-    views = [np.concatenate(view) for view in zip(*hidden)]
-    options = {"temperature": case["temperature"], "normalize": case["hidden_norm"]}
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    results, grads = on_replicas(strategy, views, step_with_gradients(**options))
-    for replica in range(2):
-        actual = [values[replica] for values in results]
-        np.testing.assert_allclose(actual, data[f"{prefix}/metrics_r{replica}"], rtol=2e-6, atol=1e-6)
-        gradient = np.concatenate([values[replica] for values in grads])
-        np.testing.assert_allclose(gradient, data[f"{prefix}/grad_r{replica}"], rtol=1e-4, atol=2e-6)
-    np.testing.assert_allclose(np.mean(results[0]), data[f"{prefix}/global_loss"], rtol=2e-6)
-
-
-@pytest.mark.parametrize("normalize", [True, False])
-def test_replicas_equal_one_device(mirrored, normalize):
-    views = draw(8, 6)
-    options = {"temperature": 0.3, "normalize": normalize}
-    results, grads = on_replicas(mirrored, views, step_with_gradients(**options))
-    np.testing.assert_allclose(np.mean(results, axis=1), nt_xent(*views, **options), rtol=1e-9)
-    np.testing.assert_allclose(
-        [np.concatenate(grad) for grad in grads], gradients(*views, **options), rtol=1e-9, atol=1e-12
-    )
-
-
-def test_both_views_are_gathered_by_one_collective(mirrored):
-    values = [tf.zeros([4, 3])] * 2
-    function = tf.function(lambda: mirrored.run(lambda *views: nt_xent(*views).loss, args=tuple(values)))
-    operations = function.get_concrete_function().graph.get_operations()
-    gathers = [op for op in operations if op.type.startswith("CollectiveGather")]
-    gathers = [op for op in gathers if op.get_attr("T") == tf.float32]  # TensorFlow gathers lengths as well
-    assert len(gathers) == mirrored.num_replicas_in_sync
 
 
 @pytest.mark.parametrize(
@@ -264,15 +141,6 @@ def test_no_gradient_reaches_keys_and_queue():
     assert memories == [None] * 3
 
 
-def test_memory_on_replicas_equals_one_device(mirrored):
-    view1, view2, key1, key2 = draw(8, 6, count=4)
-    options = {"keys": (tf.constant(key1), tf.constant(key2)), "queue": tf.constant(draw(5, 6, seed=2)[0])}
-    results, grads = on_replicas(mirrored, (view1, view2), step_with_gradients(**options))
-    np.testing.assert_allclose(np.mean(results, axis=1), nt_xent(view1, view2, **options), rtol=1e-9)
-    expected = gradients(view1, view2, **options)
-    np.testing.assert_allclose([np.concatenate(grad) for grad in grads], expected, rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.parametrize("memory", [False, True])
 def test_xla_compiles_it(memory):
     views = [tf.constant(view) for view in draw(6, 8)]
@@ -282,17 +150,6 @@ def test_xla_compiles_it(memory):
         tf.nest.flatten(tf.function(step, jit_compile=True)(*views)), tf.nest.flatten(step(*views))
     ):
         np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("memory", [False, True])
-def test_traces_for_tpus(memory):
-    options = {"keys": (tf.ones([8, 16]),) * 2, "queue": tf.ones([5, 16])} if memory else {}
-    strategy = tpu_tracing.fake_tpu_strategy()
-    spec = tf.TensorSpec([4, 16], tf.bfloat16)
-    found = tpu_tracing.findings(tpu_tracing.trace(strategy, step_with_gradients(**options), spec, spec))
-    assert set(found.collectives) == (set() if memory else {"CrossReplicaSum"})
-    assert not found.without_kernel
-    assert not found.without_shape
 
 
 def test_a_batch_of_unknown_size_is_possible():
@@ -325,9 +182,3 @@ TWO_BY_THREE = np.ones((2, 3), "float32")
 def test_arguments_that_make_no_sense_are_refused(views, options, message):
     with pytest.raises(InputError, match=message):
         nt_xent(*views, **options)
-
-
-def test_a_call_outside_of_the_replicas_is_refused():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope(), pytest.raises(InputError, match=r"inside strategy.run.*Received"):
-        nt_xent(TWO_BY_THREE, TWO_BY_THREE)
