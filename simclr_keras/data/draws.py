@@ -1,0 +1,45 @@
+"""Random numbers by example: drawn for the global batch from (seed, step, operation), then sliced.
+
+Every replica and host draws the same numbers for the whole batch and takes its own rows, so that N of them
+see what one would see, and a resumed run sees what an uninterrupted one would.
+"""
+
+import hashlib
+
+import tensorflow as tf
+
+
+def key_of(seed, operation):
+    """A 31-bit key for one operation of one run, so that operations do not share random numbers.
+
+    Args:
+        seed: int, the run's.
+        operation: str, what is being drawn; unique within a run.
+    """
+    digest = hashlib.blake2b(f"{operation}:{int(seed)}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def uniform(seed, step, operation, shape):
+    """Uniform numbers in [0, 1) that are a function of (seed, step, operation) on every device.
+
+    XLA and plain kernels turn the same random bits into different floats in tf.random.stateless_uniform,
+    and the default generator differs between TPU and CPU: hence integer bits of a named generator.
+
+    Args:
+        seed: int. step: int or integer scalar tensor, at most 2**31 - 1. operation: str.
+        shape: of the result; its first axis is the global batch.
+
+    Returns:
+        float32 tensor, multiples of 2**-24.
+    """
+    key = tf.stack([tf.constant(key_of(seed, operation), tf.int32), tf.cast(step, tf.int32)])
+    bits = tf.random.stateless_uniform(shape, key, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+    return tf.cast(tf.cast(tf.bitwise.right_shift(bits, 8), tf.int32), tf.float32) * 2.0**-24
+
+
+def integers(u, count):
+    """Integers 0 .. count - 1 from uniform numbers; count (int or int32 tensor) is taken as at least 1."""
+    count = tf.maximum(tf.cast(count, tf.int32), 1)
+    # Rounding of u * count can reach count itself, hence the minimum.
+    return tf.minimum(tf.cast(u * tf.cast(count, tf.float32), tf.int32), count - 1)

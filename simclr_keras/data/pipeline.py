@@ -1,0 +1,278 @@
+"""From a source to batches: training batches are a function of (seed, step), evaluation goes in order."""
+
+import tensorflow as tf
+
+from simclr_keras.data import draws
+from simclr_keras.data.views import CropConfig, CropDraws, draw_crops, make_views, make_views_of_batch
+from simclr_keras.errors import InputError
+from simclr_keras.preprocess import decode, evaluation_view
+
+SMALLEST_IMAGE_SIZE = 8
+SMALLEST_BATCH_SIZE = 2
+# Above this many bytes of float views a batch is made image by image, which needs no memory beside its own.
+LARGEST_WHOLE_BATCH = 256 * 2**20
+
+
+def train_batches(
+    source,
+    *,
+    image_size,
+    batch_size,
+    seed,
+    first_step,
+    num_steps,
+    input_context=None,
+    crop=None,
+    windows=2,
+):
+    """Batches of cropped, resized and flipped uint8 views, for `num_steps` steps from `first_step` on.
+
+    Row r of step t is position p = t * batch_size + r of an endless sequence in which every epoch is a new
+    permutation of the source. So batch t is the same whether a run started at step 0 or was resumed at t,
+    and on however many replicas and hosts.
+
+    Args:
+        source: Source or StreamSource (data/sources.py).
+        image_size: int, side of a view in pixels, at least 8.
+        batch_size: int, examples of the global batch, 2 .. number of examples, divisible by the replicas.
+        seed: int. first_step: int >= 0. num_steps: int >= 0.
+        input_context: tf.distribute.InputContext of this host, from distribute_datasets_from_function. With
+            it the batches are those of this host's replicas, one after the other in replica order; without
+            it they are whole global batches.
+        crop: CropConfig, or None for the default one.
+        windows: views per image.
+
+    Returns:
+        tf.data.Dataset of dicts, b = rows per batch: views uint8 [b, windows, image_size, image_size, 3],
+        label int32 [b] (-1 = unlabelled), id int32 [b] (row of the source).
+
+    Raises:
+        InputError: sizes that cannot work.
+    """
+    replicas = input_context.num_replicas_in_sync if input_context else 1
+    _check_sizes(image_size, batch_size, source.num_examples, replicas)
+    if first_step < 0 or num_steps < 0:
+        raise InputError(
+            "first_step and num_steps must not be negative. "
+            f"Received: first_step={first_step}, num_steps={num_steps}"
+        )
+    plan = _Plan(image_size, batch_size, int(seed), windows, crop or CropConfig(), input_context)
+    steps = (int(first_step), int(num_steps))
+    if not source.indexed:
+        dataset = _stream_batches(source, plan, steps)
+    elif source.images is not None and plan.bytes_of_views() <= LARGEST_WHOLE_BATCH:
+        dataset = _array_batches(source, plan, steps)
+    else:
+        dataset = _record_batches(source, plan, steps)
+    options = tf.data.Options()
+    options.deterministic = True
+    # The rows of each host and replica are chosen here; tf.distribute must not shard them again.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def eval_batches(source, *, image_size, batch_size, pad=False):
+    """All images in order under the evaluation preprocessing.
+
+    Args:
+        source: Source or StreamSource.
+        image_size: int, side in pixels, at least 8.
+        batch_size: int, at least 1.
+        pad: True fills the last batch up to batch_size rows of zeros with label and id -1 (static shapes).
+
+    Returns:
+        tf.data.Dataset of dicts: image float32 [b, image_size, image_size, 3] in [0, 1], label int32 [b]
+        (-1 = unlabelled), id int32 [b].
+
+    Raises:
+        InputError: sizes that cannot work.
+    """
+    if image_size < SMALLEST_IMAGE_SIZE:
+        raise InputError(_too_small(image_size))
+    if batch_size < 1:
+        raise InputError(f"An evaluation batch needs at least 1 image. Received: batch_size={batch_size}")
+    if source.indexed:
+        indices = tf.data.Dataset.range(source.num_examples)
+        records = indices.map(_fetcher(source), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    else:
+        records = source.stream(shuffle=False, repeat=False)
+
+    def prepare(record):
+        image = decode(record["image"]) if source.encoded else record["image"]
+        return {**record, "image": evaluation_view(image, image_size)}
+
+    dataset = records.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if pad:
+        nothing = {"image": tf.zeros([image_size, image_size, 3]), "label": -1, "id": -1}
+        filler = tf.data.Dataset.from_tensors(nothing).repeat(-source.num_examples % batch_size)
+        dataset = dataset.concatenate(filler)
+    return dataset.batch(batch_size, drop_remainder=pad).prefetch(tf.data.AUTOTUNE)
+
+
+class _Plan:
+    """What every batch of a run has in common, and which of its rows belong to this host."""
+
+    def __init__(self, image_size, batch_size, seed, windows, crop, input_context):
+        self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
+        self.windows, self.crop = windows, crop
+        replicas = input_context.num_replicas_in_sync if input_context else 1
+        self.hosts = input_context.num_input_pipelines if input_context else 1
+        self.host = input_context.input_pipeline_id if input_context else 0
+        self.rows = batch_size // replicas
+        self.replicas_of_host = replicas // self.hosts
+
+    def bytes_of_views(self):
+        return self.rows * self.windows * self.image_size**2 * 3 * 4
+
+    def rows_of_host(self):
+        return self.rows * self.replicas_of_host
+
+    def first_row(self, replica):
+        """First row of the global batch that the host's replica number `replica` takes."""
+        return self.rows_of_host() * self.host + self.rows * replica
+
+    def positions(self, step, first_row, count):
+        """Places [count] of the endless sequence that rows first_row .. of this step hold."""
+        return step * self.batch_size + tf.cast(first_row, tf.int64) + tf.range(count, dtype=tf.int64)
+
+    def crops(self, step, first_row, count):
+        """CropDraws of rows first_row .. first_row + count - 1, cut out of the global batch's."""
+        crops = draw_crops(self.seed, step, self.batch_size, self.windows)
+        return CropDraws(*(_rows(u, first_row, count) for u in crops))
+
+
+def shuffled_indices(positions, num_examples, seed):
+    """The examples at these positions of an endless sequence of permutations, one per epoch.
+
+    Args:
+        positions: int64 [n]. num_examples: int. seed: int.
+
+    Returns:
+        int64 [n], found without making or storing a permutation (tf.random.experimental.index_shuffle).
+    """
+    epochs, places = positions // num_examples, positions % num_examples
+    keys = tf.stack(
+        [tf.fill(tf.shape(epochs), tf.constant(draws.key_of(seed, "order"), tf.int64)), epochs, epochs * 0],
+        axis=-1,
+    )
+    return tf.random.experimental.index_shuffle(places, keys, num_examples - 1)
+
+
+def _array_batches(source, plan, steps):
+    """Whole batches at a time, from uint8 images of one size in memory."""
+    with tf.device("CPU:0"):
+        images = tf.convert_to_tensor(source.images)
+    label_of = _label_lookup(source)
+
+    def batch(step, replica):
+        first_row = plan.first_row(replica)
+        indices = shuffled_indices(plan.positions(step, first_row, plan.rows), source.num_examples, plan.seed)
+        crops = plan.crops(step, first_row, plan.rows)
+        views = make_views_of_batch(tf.gather(images, indices), crops, plan.image_size, plan.crop)
+        return _batch(views, label_of(indices), indices, plan.rows)
+
+    return _steps_and_replicas(plan, steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _record_batches(source, plan, steps):
+    """Image by image: for encoded images, mixed sizes and batches too large to be made at once."""
+    count, first_row = plan.rows_of_host(), plan.first_row(0)
+    fetch = _fetcher(source)
+
+    def rows_of_step(step):
+        positions = plan.positions(step, first_row, count)
+        indices = shuffled_indices(positions, source.num_examples, plan.seed)
+        return tf.data.Dataset.from_tensor_slices((indices, plan.crops(step, first_row, count)))
+
+    def example(index, crops):
+        return fetch(index), crops
+
+    rows = _range_of_steps(steps).flat_map(rows_of_step).map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    return _batches_of_records(rows, source, plan)
+
+
+def _stream_batches(source, plan, steps):
+    """Records as they come off the disk: a step takes the next rows of this host's stream."""
+    count, first_step = plan.rows_of_host(), steps[0]
+    records = source.stream(
+        seed=plan.seed, first_record=first_step * count, host=plan.host, num_hosts=plan.hosts
+    )
+    crops = _range_of_steps(steps).flat_map(
+        lambda step: tf.data.Dataset.from_tensor_slices(plan.crops(step, plan.first_row(0), count))
+    )
+    return _batches_of_records(tf.data.Dataset.zip((records, crops)), source, plan)
+
+
+def _batches_of_records(rows, source, plan):
+    """rows: Dataset of (record, CropDraws), records still encoded."""
+
+    def view(record, crops):
+        views = make_views(record["image"], crops, plan.image_size, plan.crop, encoded=source.encoded)
+        return {"views": views, "label": record["label"], "id": record["id"]}
+
+    rows = rows.map(view, num_parallel_calls=tf.data.AUTOTUNE)
+    return rows.batch(plan.rows, drop_remainder=True)
+
+
+def _range_of_steps(steps):
+    first_step, num_steps = steps
+    return tf.data.Dataset.range(first_step, first_step + num_steps)
+
+
+def _steps_and_replicas(plan, steps):
+    each = tf.data.Dataset.range(plan.replicas_of_host)
+    return _range_of_steps(steps).flat_map(lambda step: each.map(lambda replica: (step, replica)))
+
+
+def _fetcher(source):
+    label_of = _label_lookup(source)
+
+    def fetch(index):
+        return {"image": source.fetch(index), "label": label_of(index), "id": tf.cast(index, tf.int32)}
+
+    return fetch
+
+
+def _label_lookup(source):
+    if source.labels is None:
+        return lambda indices: tf.fill(tf.shape(indices), -1)
+    with tf.device("CPU:0"):
+        labels = tf.constant(source.labels, tf.int32)
+    return lambda indices: tf.gather(labels, indices)
+
+
+def _rows(values, first, count):
+    rest = values.shape[1:]
+    start = tf.concat([[tf.cast(first, tf.int32)], tf.zeros([len(rest)], tf.int32)], axis=0)
+    return tf.slice(values, start, [count, *rest])
+
+
+def _batch(views, labels, indices, rows):
+    return {
+        "views": tf.ensure_shape(views, [rows, *views.shape[1:]]),
+        "label": tf.ensure_shape(labels, [rows]),
+        "id": tf.ensure_shape(tf.cast(indices, tf.int32), [rows]),
+    }
+
+
+def _check_sizes(image_size, batch_size, num_examples, replicas):
+    if image_size < SMALLEST_IMAGE_SIZE:
+        raise InputError(_too_small(image_size))
+    if batch_size < SMALLEST_BATCH_SIZE:
+        raise InputError(
+            f"A training batch needs at least {SMALLEST_BATCH_SIZE} images. Received: batch_size={batch_size}"
+        )
+    if batch_size > num_examples:
+        raise InputError(
+            f"A batch cannot be larger than the data, {num_examples} training images. "
+            f"Received: batch_size={batch_size}"
+        )
+    if batch_size % replicas:
+        raise InputError(
+            f"The global batch must be divisible by the number of replicas, {replicas}. "
+            f"Received: batch_size={batch_size}"
+        )
+
+
+def _too_small(image_size):
+    return f"Images must be at least {SMALLEST_IMAGE_SIZE} pixels wide. Received: image_size={image_size}"

@@ -1,0 +1,244 @@
+"""On the host: random crop, bicubic resize and flip of an image into uint8 views.
+
+The crop is that of tf.image.sample_distorted_bounding_box with the whole image as its box, rewritten over
+batches so that its randomness can be drawn by example (see draws.py). Letters in shapes: n = images,
+w = windows per image (2 when pretraining), k = attempts, s = side of a view in pixels.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.data import draws
+from simclr_keras.errors import InputError
+from simclr_keras.preprocess import LARGEST_SIZE_WITHOUT_CROP, center_window, decode, resize_bicubic
+
+# tf's default; after that many rejected windows the whole image is taken.
+ATTEMPTS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class CropConfig:
+    """How windows are drawn.
+
+    Args:
+        random_crop: False takes the evaluation window (centre crop; the whole image up to 32 pixels) instead.
+        min_area, max_area: of a window as fractions of the image, 0 < min_area <= max_area <= 1.
+        aspect: (smallest, largest) width / height of a window, positive.
+        min_covered: windows below this fraction of the image are drawn again, in [0, 1].
+        flip_probability: of a left-right flip, in [0, 1].
+    """
+
+    random_crop: bool = True
+    min_area: float = 0.08
+    max_area: float = 1.0
+    aspect: tuple = (3 / 4, 4 / 3)
+    min_covered: float = 0.1
+    flip_probability: float = 0.5
+
+    def __post_init__(self):
+        if not 0 < self.min_area <= self.max_area <= 1:
+            raise InputError(
+                "Crop areas must satisfy 0 < min_area <= max_area <= 1. "
+                f"Received: min_area={self.min_area}, max_area={self.max_area}"
+            )
+        if len(self.aspect) != 2 or not 0 < self.aspect[0] <= self.aspect[1]:
+            raise InputError(f"aspect must be (smallest, largest), positive. Received: aspect={self.aspect}")
+        for name in ("min_covered", "flip_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be in [0, 1]. Received: {name}={getattr(self, name)}")
+
+
+class CropDraws(NamedTuple):
+    """Uniform numbers behind the windows of n images: aspect and height [n, w, k]; top, left, flip [n, w]."""
+
+    aspect: tf.Tensor
+    height: tf.Tensor
+    top: tf.Tensor
+    left: tf.Tensor
+    flip: tf.Tensor
+
+
+def draw_crops(seed, step, batch_size, windows):
+    """The random numbers of one global batch; slice the first axis to take rows.
+
+    Args:
+        seed: int. step: integer scalar tensor. batch_size: int, of the global batch. windows: int, per image.
+    """
+    attempts = draws.uniform(seed, step, "crop", [batch_size, windows, 2, ATTEMPTS])
+    place = draws.uniform(seed, step, "crop place", [batch_size, windows, 3])
+    return CropDraws(attempts[:, :, 0], attempts[:, :, 1], place[..., 0], place[..., 1], place[..., 2])
+
+
+def crop_windows(crops, height, width, config):
+    """Turns uniform numbers into windows: what sample_distorted_bounding_box does, for images of one size.
+
+    Aspect is uniform, then *height* (not area) is uniform between those that give min_area and max_area at
+    that aspect and fit into the image, then width = aspect * height. The first attempt that covers enough
+    is taken; if none does, the whole image.
+
+    Args:
+        crops: CropDraws with leading shape [..., w].
+        height, width: of the images in pixels, ints or int32 scalars.
+        config: CropConfig.
+
+    Returns:
+        int32 tensor [..., w, 4]: top, left, height, width in pixels.
+    """
+    h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+    smallest, largest = config.min_area * h * w, config.max_area * h * w
+    aspect = config.aspect[0] + crops.aspect * (config.aspect[1] - config.aspect[0])
+    upper = tf.math.rint(tf.sqrt(largest / aspect))
+    # The tallest window whose rounded width still fits; flooring may be one off, which the kernel corrects.
+    fitting = tf.floor((w + 0.5 - 1e-7) / aspect)
+    fitting -= tf.cast(tf.math.rint(fitting * aspect) > w, tf.float32)
+    upper = tf.where(tf.math.rint(upper * aspect) > w, fitting, upper)
+    upper = tf.minimum(upper, h)
+    lower = tf.minimum(tf.math.rint(tf.sqrt(smallest / aspect)), upper)
+    tall = lower + tf.cast(draws.integers(crops.height, tf.cast(upper - lower, tf.int32) + 1), tf.float32)
+    # Rounding may leave the area just outside its bounds: one pixel up, then one pixel down.
+    tall += tf.cast(tall * tf.math.rint(tall * aspect) < smallest, tf.float32)
+    tall -= tf.cast(tall * tf.math.rint(tall * aspect) > largest, tf.float32)
+    wide = tf.math.rint(tall * aspect)
+    area = tall * wide
+    valid = (area >= smallest) & (area <= largest) & (tall <= h) & (wide <= w) & (area > 0)
+    valid &= area >= config.min_covered * h * w
+    # argmax gives the first maximum: the first valid attempt.
+    first = tf.argmax(tf.cast(valid, tf.int32), axis=-1)
+    found = tf.reduce_any(valid, axis=-1)
+    rank = len(valid.shape) - 1
+    tall = tf.where(found, tf.gather(tall, first, batch_dims=rank, axis=-1), h)
+    wide = tf.where(found, tf.gather(wide, first, batch_dims=rank, axis=-1), w)
+    tall, wide = tf.cast(tall, tf.int32), tf.cast(wide, tf.int32)
+    # The kernel's offsets are below height - tall, never equal to it: a window of the last row is never
+    # drawn unless it fills the image. Kept, as every published result was trained so.
+    top = draws.integers(crops.top, tf.cast(height, tf.int32) - tall)
+    left = draws.integers(crops.left, tf.cast(width, tf.int32) - wide)
+    return tf.stack([top, left, tall, wide], axis=-1)
+
+
+def whole_windows(crops, height, width, size):
+    """The evaluation window of images of one size in the shape of crop_windows: [..., w, 4]."""
+    if size > LARGEST_SIZE_WITHOUT_CROP:
+        window = center_window(height, width, (size, size))
+    else:
+        window = tf.stack([0, 0, tf.cast(height, tf.int32), tf.cast(width, tf.int32)])
+    return tf.broadcast_to(window, tf.concat([tf.shape(crops.top), [4]], axis=0))
+
+
+def make_views(image, crops, size, config, *, encoded=False, quantize=True):
+    """The views of one image of any size.
+
+    Args:
+        image: uint8 [h, w, 3] or float in [0, 1]; with `encoded`, a scalar string of encoded bytes.
+        crops: CropDraws of this image, leading shape [w].
+        size: int, side of a view in pixels.
+        config: CropConfig.
+        quantize: True rounds and clips to uint8; False keeps float32 around [0, 1], bicubic overshoot too
+            (the release hands that to its color jitter; uint8 is a declared difference, worth its speed).
+
+    Returns:
+        uint8 or float32 tensor [w, size, size, 3].
+    """
+    if encoded:
+        return tf.cond(
+            tf.io.is_jpeg(image),
+            lambda: _views_of_jpeg(image, crops, size, config, quantize),
+            lambda: make_views(decode(image), crops, size, config, quantize=quantize),
+        )
+    shape = tf.shape(image)
+    windows = _windows(crops, shape[0], shape[1], size, config)
+    views = []
+    for i in range(crops.top.shape[0]):
+        top, left, height, width = tf.unstack(windows[i])
+        views.append(resize_bicubic(image[top : top + height, left : left + width], (size, size)))
+    return _finish(views, crops.flip, config, image.dtype, quantize)
+
+
+def make_views_of_batch(images, crops, size, config, *, quantize=True):
+    """The views of images of one size, all at once: crop, resize and flip as two matrix products a window.
+
+    Equal to make_views up to rounding (one level of uint8), and many times as fast for small images.
+
+    Args:
+        images: uint8 [n, h, w, 3] or float in [0, 1], static h and w.
+        crops: CropDraws with leading shape [n, w].
+        size, config, quantize: as for make_views.
+
+    Returns:
+        uint8 or float32 tensor [n, w, size, size, 3].
+    """
+    height, width = images.shape[1:3]
+    windows = _windows(crops, height, width, size, config)
+    flip = crops.flip < config.flip_probability
+    rows = bicubic_matrix(windows[..., 0], windows[..., 2], height, size)
+    columns = bicubic_matrix(windows[..., 1], windows[..., 3], width, size, reverse=flip)
+    n, w = crops.top.shape[0] or tf.shape(crops.top)[0], crops.top.shape[1]
+    pixels = tf.reshape(tf.cast(images, tf.float32), [n, 1, height, width * 3])
+    # [n, w, s, h] x [n, 1, h, 3 w'] -> [n, w, s, w', 3], then the same along the width.
+    views = tf.reshape(tf.matmul(rows, pixels), [n, w, size, width, 3])
+    views = tf.einsum("nwjx,nwyxc->nwyjc", columns, views)
+    return _to_pixels(views, images.dtype, quantize)
+
+
+def bicubic_matrix(start, length, extent, size, reverse=None):
+    """Rows of bicubic weights that cut a window out of an axis and resize it, as tf.image.resize does.
+
+    Keys' cubic with a = -0.5 and half-pixel centres; the weights of pixels outside the window are dropped
+    and the rest brought back to the sum 1.
+
+    Args:
+        start, length: int32 [...], first pixel and number of pixels of each window.
+        extent: int, pixels of the axis. size: int, pixels of the result.
+        reverse: bool [...], turns the result around.
+
+    Returns:
+        float32 tensor [..., size, extent].
+    """
+    start = tf.cast(start, tf.float32)[..., None, None]
+    length = tf.cast(length, tf.float32)[..., None, None]
+    out = tf.range(size, dtype=tf.float32)[:, None]
+    if reverse is not None:
+        out = tf.where(reverse[..., None, None], size - 1 - out, out)
+    center = (out + 0.5) * (length / size) - 0.5
+    # The kernel looks its weights up in a table of 1024 steps a pixel.
+    center = tf.floor(center) + tf.math.rint((center - tf.floor(center)) * 1024.0) / 1024.0
+    pixel = tf.range(extent, dtype=tf.float32) - start
+    x = tf.abs(pixel - center)
+    near = (1.5 * x - 2.5) * x * x + 1.0
+    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    inside = (pixel >= 0) & (pixel < length) & (x < 2.0)
+    weights = tf.where(inside, tf.where(x < 1.0, near, far), 0.0)
+    return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
+
+
+def _views_of_jpeg(encoded, crops, size, config, quantize):
+    # Only the blocks under each window are decoded: much cheaper than the whole image twice.
+    shape = tf.io.extract_jpeg_shape(encoded)
+    windows = _windows(crops, shape[0], shape[1], size, config)
+    views = [
+        resize_bicubic(tf.image.decode_and_crop_jpeg(encoded, windows[i], channels=3), (size, size))
+        for i in range(crops.top.shape[0])
+    ]
+    return _finish(views, crops.flip, config, tf.uint8, quantize)
+
+
+def _windows(crops, height, width, size, config):
+    if config.random_crop:
+        return crop_windows(crops, height, width, config)
+    return whole_windows(crops, height, width, size)
+
+
+def _finish(views, flip, config, dtype, quantize):
+    views = tf.stack(views)
+    flip = (flip < config.flip_probability)[:, None, None, None]
+    return _to_pixels(tf.where(flip, views[:, :, ::-1], views), dtype, quantize)
+
+
+def _to_pixels(views, dtype, quantize):
+    top = float(np.iinfo(dtype.as_numpy_dtype).max) if dtype.is_integer else 1.0
+    if not quantize:
+        return views / top
+    return tf.cast(tf.round(tf.clip_by_value(views * (255.0 / top), 0.0, 255.0)), tf.uint8)

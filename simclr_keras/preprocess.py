@@ -1,0 +1,104 @@
+"""Leaf: the pixel range and the evaluation preprocessing (decode, centre crop, bicubic resize).
+
+Training data, evaluation, exported models and tools all see images through these few functions.
+"""
+
+import tensorflow as tf
+
+# Images up to this size are evaluated whole: the release's rule for CIFAR-like data.
+LARGEST_SIZE_WITHOUT_CROP = 32
+CROP_PROPORTION = 0.875
+
+
+def to_float(images):
+    """Brings pixels to [0, 1].
+
+    Args:
+        images: tensor of any shape. Integers are taken to fill the range of their type (uint8: 0-255);
+            floats are taken to be in [0, 1] already.
+
+    Returns:
+        float32 tensor of the same shape.
+    """
+    images = tf.convert_to_tensor(images)
+    if images.dtype.is_integer:
+        # A division, not a multiplication by 1/255, so that 255 becomes exactly 1.
+        return tf.cast(images, tf.float32) / float(images.dtype.max)
+    return tf.cast(images, tf.float32)
+
+
+def decode(encoded):
+    """Decodes a JPEG, PNG, BMP or the first frame of a GIF; grey, palette and alpha all become RGB.
+
+    Args:
+        encoded: scalar string tensor, the bytes of the file.
+
+    Returns:
+        uint8 tensor [height, width, 3]. An alpha channel is dropped, as most image libraries do.
+    """
+    image = tf.io.decode_image(encoded, channels=3, dtype=tf.uint8, expand_animations=False)
+    image.set_shape([None, None, 3])
+    return image
+
+
+def resize_bicubic(images, size):
+    """Bicubic resize without antialias (Keys, a = -0.5), as the release resizes its views.
+
+    Args:
+        images: [h, w, c] or [n, h, w, c], any numeric type; values keep their range and may overshoot it.
+        size: (height, width) of the result.
+
+    Returns:
+        float32 tensor [height, width, c] or [n, height, width, c].
+    """
+    return tf.image.resize(images, size, method=tf.image.ResizeMethod.BICUBIC, antialias=False)
+
+
+def center_window(height, width, size, proportion=CROP_PROPORTION):
+    """The largest centred window with the aspect ratio of `size`, scaled by `proportion`.
+
+    For a square size this is a square of rint(proportion * short side) pixels.
+
+    Args:
+        height, width: of the image in pixels, ints or int32 scalars.
+        size: (height, width) the window will be resized to; only its aspect ratio matters.
+        proportion: of the side that bounds the window, in (0, 1].
+
+    Returns:
+        int32 tensor [4]: top, left, height, width.
+    """
+    aspect = size[1] / size[0]
+    h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+    window_h, window_w = tf.cond(
+        aspect > w / h,
+        lambda: (tf.math.rint(proportion / aspect * w), tf.math.rint(proportion * w)),
+        lambda: (tf.math.rint(proportion * h), tf.math.rint(proportion * aspect * h)),
+    )
+    # A sliver of an image still has a window of one pixel.
+    window_h = tf.maximum(tf.cast(window_h, tf.int32), 1)
+    window_w = tf.maximum(tf.cast(window_w, tf.int32), 1)
+    top = (tf.cast(height, tf.int32) - window_h + 1) // 2
+    left = (tf.cast(width, tf.int32) - window_w + 1) // 2
+    return tf.stack([top, left, window_h, window_w])
+
+
+def evaluation_view(images, size, proportion=CROP_PROPORTION):
+    """What the network sees of an image outside training: centre crop, bicubic resize, clip to [0, 1].
+
+    Sizes up to 32 pixels take the whole image, whatever its shape.
+
+    Args:
+        images: [h, w, 3] or, all of one size, [n, h, w, 3]; uint8, or float in [0, 1].
+        size: side of the square result in pixels, or (height, width).
+        proportion: of the short side that is kept, in (0, 1].
+
+    Returns:
+        float32 tensor in [0, 1], [size, size, 3] or [n, size, size, 3].
+    """
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    images = to_float(images)
+    if max(size) > LARGEST_SIZE_WITHOUT_CROP:
+        shape = tf.shape(images)
+        top, left, height, width = tf.unstack(center_window(shape[-3], shape[-2], size, proportion))
+        images = images[..., top : top + height, left : left + width, :]
+    return tf.clip_by_value(resize_bicubic(images, size), 0.0, 1.0)
