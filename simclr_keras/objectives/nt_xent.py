@@ -84,7 +84,7 @@ def nt_xent(view1, view2, *, temperature=0.1, normalize=True, keys=None, queue=N
     positive = tf.concat([rows + everywhere, rows], axis=0)
 
     logits = tf.matmul(anchors / temperature, tf.concat(candidates, axis=0), transpose_b=True)
-    # Finite, for infinities turn into NaN in gradients; halved, for it has a maximum subtracted from it.
+    # Finite, for a kernel may multiply it by 0; halved, for a maximum is subtracted from it.
     masked = tf.constant(logits.dtype.min / 2, logits.dtype)
     is_itself = tf.range(logits.shape[1] or tf.shape(logits)[1])[tf.newaxis] == itself[:, tf.newaxis]
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(positive, tf.where(is_itself, masked, logits))
