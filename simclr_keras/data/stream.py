@@ -96,7 +96,7 @@ class StreamSource:
         def records(number):
             order = self._shard_order(seed, number, shuffle)
             order = order if by_record else order[host::num_hosts]
-            records = self._records(order)
+            records = self._records(order, _OPEN_SHARDS if shuffle else 1)
             if by_record:
                 records = records.filter(lambda _, row: row % num_hosts == host)
             if shuffle:
@@ -142,7 +142,7 @@ class StreamSource:
     def __repr__(self):
         return describe(self, f"streamed from {len(self._shards.paths)} files")
 
-    def _records(self, order):
+    def _records(self, order, open_shards):
         """Dataset of (serialized record, its row in the shards) of the shards in `order`, int64 [k]."""
         paths = tf.constant(self._shards.paths, tf.string)
         offsets = tf.constant(self._shards.offsets)
@@ -154,7 +154,7 @@ class StreamSource:
         shards = tf.data.Dataset.from_tensor_slices(order)
         records = shards.interleave(
             read,
-            cycle_length=_OPEN_SHARDS,
+            cycle_length=open_shards,
             block_length=1,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,

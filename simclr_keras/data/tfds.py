@@ -27,6 +27,7 @@ def load_tfds(name, data_dir, memory_limit):
     """
     builder = _builder(name, data_dir)
     _prepare(name, builder)
+    _check_format(name, builder)
     features, splits = builder.info.features, builder.info.splits
     if "train" not in splits:
         raise InputError(f"{name} has no split train. Received: splits {sorted(splits) or 'none'}")
@@ -45,16 +46,17 @@ def _builder(name, data_dir):
 
     try:
         return tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        known = tfds.list_builders(with_community_datasets=False)
-        near = difflib.get_close_matches(name.split("/")[0].split(":")[0], known, 3)
-        hint = f"; near it: {', '.join(near)}" if near else ""
-        folder = f" (for a folder of images, write folder:{name})" if tf.io.gfile.exists(name) else ""
-        raise InputError(
-            f"Unknown dataset {name!r}{folder}: give digits, npz:PATH, folder:PATH or a TFDS name{hint}"
-        ) from None
     except Exception as error:  # the builders' own code, which may raise anything
-        raise InputError(f"Cannot open the TFDS dataset {name}: {one_line(error)}") from None
+        if tf.io.gfile.exists(name):
+            raise InputError(
+                f"Unknown dataset {name!r}: for the files there, write folder:PATH or npz:PATH"
+            ) from None
+        if not isinstance(error, tfds.core.DatasetNotFoundError):
+            raise InputError(f"Cannot open the TFDS dataset {name}: {one_line(error)}") from None
+    known = tfds.list_builders(with_community_datasets=False)
+    near = difflib.get_close_matches(name.split("/")[0].split(":")[0], known, 3)
+    hint = f"; near it: {', '.join(near)}" if near else ""
+    raise InputError(f"Unknown dataset {name!r}: give digits, npz:PATH, folder:PATH or a TFDS name{hint}")
 
 
 def _prepare(name, builder):
@@ -69,23 +71,39 @@ def _prepare(name, builder):
         ) from None
 
 
+def _check_format(name, builder):
+    import tensorflow_datasets as tfds
+
+    if builder.info.file_format is not tfds.core.FileFormat.TFRECORD:
+        raise InputError(
+            f"{name} in {builder.data_dir} must be stored as tfrecord, the format that tf.data reads. "
+            f"Received: {builder.info.file_format.value}"
+        )
+
+
 def _check_image(name, features):
     import tensorflow_datasets as tfds
 
-    if not isinstance(features, dict) and not hasattr(features, "keys"):
-        raise InputError(f"{name} is not a dataset of images: its examples have no names")
-    if not isinstance(features.get("image"), tfds.features.Image):
-        raise InputError(f"{name} has no image in its examples. Received: {', '.join(sorted(features))}")
+    if not isinstance(_feature(features, "image"), tfds.features.Image):
+        raise InputError(f"{name} has no image in its examples. Received: {one_line(features)}")
     if features["image"].np_dtype != np.uint8:
         raise InputError(
             f"{name} must have uint8 images. Received: dtype {np.dtype(features['image'].np_dtype)}"
         )
 
 
+def _feature(features, name):
+    """A feature by name, or None where there is none or the examples have no names at all."""
+    import tensorflow_datasets as tfds
+
+    named = isinstance(features, tfds.features.FeaturesDict)
+    return features[name] if named and name in features else None
+
+
 def _class_names(features):
     import tensorflow_datasets as tfds
 
-    label = features.get("label")
+    label = _feature(features, "label")
     return tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
 
 
@@ -148,13 +166,6 @@ def _encoded(builder, split, class_names):
 
 
 def _streamed(name, builder, split, class_names):
-    import tensorflow_datasets as tfds
-
-    if builder.info.file_format is not tfds.core.FileFormat.TFRECORD:
-        raise InputError(
-            f"{name} is too large for memory and stored as {builder.info.file_format.value}, which cannot be "
-            "streamed: prepare it as tfrecord"
-        )
     instructions = builder.info.splits[split].file_instructions
     decoding = _partial_decoding(class_names)
     features = decoding.extract_features(builder.info.features)
