@@ -174,7 +174,7 @@ def test_bfloat16_variables_are_updated_in_float32_and_rounded_once():
     weights, gradient = (values.numpy().astype("float64") for values in (weights, gradient))
     options = {"rate": 1.0, "decay": 0.01, "adapt": True, "eta": 0.1}
     velocity = tf.cast(weights - twin(weights, [gradient], **options), tf.bfloat16)
-    # A float32 value may fall on the other side of a rounding edge; bfloat16 arithmetic is off in every other.
+    # A float32 value may fall on the other side of a rounding edge; bfloat16 arithmetic is off in many more.
     assert np.mean(optimizer._velocities[0].numpy() == velocity.numpy()) > 0.98
 
 
