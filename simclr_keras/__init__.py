@@ -15,7 +15,7 @@ _PUBLIC = {
     "WarmupCosine": "simclr_keras.optim.schedules",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name):

@@ -1,9 +1,11 @@
-"""Leaf: Keras must run on TensorFlow here; says so in one line when it is set to another backend."""
+"""Leaf: starts TensorFlow: says so in one line when Keras is set to another backend, and starts it quietly."""
 
+import contextlib
 import json
 import os
 import pathlib
 import sys
+import tempfile
 
 from simclr_keras.errors import InputError
 
@@ -33,3 +35,39 @@ def configured_backend():
         return json.loads((home / "keras.json").read_text()).get("backend", "tensorflow")
     except (OSError, ValueError):
         return "tensorflow"
+
+
+def start_tensorflow_quietly():
+    """Imports TensorFlow without its start-up chatter, which it writes before any setting of its own is heard.
+
+    A user who sets TF_CPP_MIN_LOG_LEVEL gets everything that level gives. If the import fails, what was held back
+    is shown.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
+        import tensorflow  # noqa: F401
+
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    with tempfile.TemporaryFile() as held:
+        try:
+            with _standard_error_into(held):
+                import tensorflow as tf
+
+                tf.config.list_logical_devices()
+        except BaseException:
+            held.seek(0)
+            sys.stderr.write(held.read().decode(errors="replace"))
+            raise
+
+
+@contextlib.contextmanager
+def _standard_error_into(file):
+    """Sends file descriptor 2 to `file`: TensorFlow's C++ writes there, past sys.stderr."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -7,3 +7,10 @@ class InputError(ValueError):
     The command line prints the message alone, without a traceback, and exits with code 2.
     Library callers may catch it as a ValueError.
     """
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on, through no fault of the command: one line saying why and what to try.
+
+    The command line prints the message alone and exits with code 1; checkpoints already saved stay good.
+    """

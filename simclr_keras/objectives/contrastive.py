@@ -1,0 +1,75 @@
+"""ContrastiveLearner: NT-Xent on the projections of two views, with an online linear probe behind a stop-gradient."""
+
+import keras
+import tensorflow as tf
+
+from simclr_keras.objectives.learner import Learner, global_mean
+from simclr_keras.objectives.nt_xent import nt_xent
+
+
+class ContrastiveLearner(Learner):
+    """Contrastive pretraining (SimCLRv2, arXiv 2006.10029, section 2).
+
+    The batch is a dict with "views" [b, 2, height, width, 3] (uint8, or float in [0, 1] without `augment`), "label"
+    [b] int32 (-1 where unknown) and "id" [b] int32. If the model has a classifier it is trained as an online linear
+    probe on both views; it must sit behind a stop-gradient (`create_model(..., stop_gradient=True)`).
+
+    Args:
+        model: a built SimCLRModel.
+        augment: callable of (views [b, 2, h, w, 3], step) to [2b, h, w, 3] float in [0, 1], first views first; None:
+            the views are taken as they are.
+        temperature: temperature of NT-Xent, above 0.
+        weight_decay, decayed_in_loss: see `Learner`.
+    """
+
+    def __init__(
+        self,
+        model,
+        *,
+        augment=None,
+        temperature=0.1,
+        weight_decay=0.0,
+        decayed_in_loss=None,
+        name="contrastive",
+    ):
+        super().__init__(model, weight_decay=weight_decay, decayed_in_loss=decayed_in_loss, name=name)
+        self.augment = augment
+        self.temperature = temperature
+        self.loss_metric = keras.metrics.Mean(name="contrastive_loss")
+        self.accuracy_metric = keras.metrics.Mean(name="contrastive_accuracy")
+        self.entropy_metric = keras.metrics.Mean(name="contrastive_entropy")
+        if model.classifier is not None:
+            self.probe_loss_metric = keras.metrics.Mean(name="probe_loss")
+            self.probe_accuracy_metric = keras.metrics.Mean(name="probe_accuracy")
+
+    @property
+    def probe_variables(self):
+        return [] if self.model.classifier is None else self.model.classifier.trainable_variables
+
+    def objective(self, batch):
+        images = self._images(batch["views"])
+        outputs = self.model(images, training=True)
+        first, second = tf.split(outputs[f"proj_head_{self.model.projection_head.depth}"], 2)
+        contrastive = nt_xent(first, second, temperature=self.temperature)
+        self.loss_metric.update_state(contrastive.loss)
+        self.accuracy_metric.update_state(contrastive.accuracy)
+        self.entropy_metric.update_state(contrastive.entropy)
+        if self.model.classifier is None:
+            return contrastive.loss
+        return contrastive.loss + self._probe_loss(outputs["logits"], batch["label"])
+
+    def _images(self, views):
+        if self.augment is not None:
+            return self.augment(views, self.optimizer.iterations)
+        return tf.concat(tf.unstack(views, axis=1), axis=0)
+
+    def _probe_loss(self, logits, labels):
+        labels = tf.concat([labels, labels], axis=0)
+        known = tf.cast(labels >= 0, logits.dtype)
+        # An unknown label takes class 0 and weight 0: boolean_mask would have no static shape.
+        targets = tf.maximum(labels, 0)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), targets), logits.dtype)
+        self.probe_loss_metric.update_state(losses, sample_weight=known)
+        self.probe_accuracy_metric.update_state(hits, sample_weight=known)
+        return global_mean(losses, known)

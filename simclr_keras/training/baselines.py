@@ -1,0 +1,75 @@
+"""What the figures are held against: raw pixels and the encoder before training, measured on the same split."""
+
+import json
+
+from simclr_keras.evaluation.knn import knn_accuracy
+from simclr_keras.evaluation.linear_probe import logistic_probe
+
+FILE = "baselines.json"
+FEATURES = "final_avg_pool"
+
+
+class Baselines:
+    """kNN on raw pixels; kNN and logistic regression on an encoder, before and after training.
+
+    Args:
+        run_dir: RunDir; the figures taken before training are kept in baselines.json, for a resumed run.
+        extractor: Extractor that computes "final_avg_pool".
+        pixels: function of a Source to float arrays [n, height * width * 3], evaluation preprocessing applied.
+        bank, evaluation: labelled Sources.
+        knn: dict of k, temperature and num_classes for the kNN.
+    """
+
+    def __init__(self, run_dir, extractor, pixels, bank, evaluation, knn):
+        self._run_dir = run_dir
+        self._extractor = extractor
+        self._pixels = pixels
+        self._bank = bank
+        self._evaluation = evaluation
+        self._knn = knn
+
+    def before(self):
+        """Returns the figures of raw pixels and of the untrained encoder; to be called before any training step."""
+        kept = self._run_dir.read_text(FILE)
+        if kept is not None:
+            return json.loads(kept)
+        found = {
+            "raw_pixels_knn_top1": self._knn_top1(self._pixels(self._bank), self._pixels(self._evaluation)),
+            **self._encoder("random_encoder"),
+        }
+        self._run_dir.write_text(FILE, json.dumps(found, indent=2) + "\n")
+        return found
+
+    def after(self):
+        """Returns the same figures of the trained encoder."""
+        return self._encoder("pretrained_encoder")
+
+    def _encoder(self, name):
+        bank, held = (self._extractor(source)[FEATURES] for source in (self._bank, self._evaluation))
+        probe = logistic_probe(
+            bank, self._bank.labels, held, self._evaluation.labels, num_classes=self._knn["num_classes"]
+        )
+        return {
+            f"{name}_knn_top1": self._knn_top1(bank, held),
+            f"{name}_logistic_top1": float(probe.top1),
+        }
+
+    def _knn_top1(self, bank, held):
+        return float(knn_accuracy(bank, self._bank.labels, held, self._evaluation.labels, **self._knn).top1)
+
+
+def table(figures, online_probe=None):
+    """Lays the figures out as lines for the screen, top-1 in percent."""
+    lines = [f"{'top-1':<22}{'kNN':>8}{'linear':>9}"]
+    for name, title in (
+        ("raw_pixels", "raw pixels"),
+        ("random_encoder", "untrained encoder"),
+        ("pretrained_encoder", "pretrained encoder"),
+    ):
+        cells = [figures.get(f"{name}_{kind}_top1") for kind in ("knn", "logistic")]
+        if any(cell is not None for cell in cells):
+            knn, linear = ("-" if cell is None else f"{cell:.1%}" for cell in cells)
+            lines.append(f"{title:<22}{knn:>8}{linear:>9}")
+    if online_probe is not None:
+        lines.append(f"{'online linear probe':<22}{'-':>8}{online_probe:>9.1%}")
+    return lines

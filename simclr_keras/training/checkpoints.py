@@ -1,0 +1,47 @@
+"""Exact save and resume: every variable by name, the newest few kept."""
+
+import tensorflow as tf
+
+from simclr_keras.errors import InputError
+
+
+class Checkpoints:
+    """Checkpoints of a learner in a directory.
+
+    Args:
+        directory: where they go.
+        state: dict of unique name to Keras variable, see `Learner.state`.
+        keep: how many of the newest are kept.
+    """
+
+    def __init__(self, directory, state, keep):
+        self._names = sorted(state)
+        variables = {name: state[name].value for name in self._names}
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="checkpoint_step")
+        self._checkpoint = tf.train.Checkpoint(state=variables, step=self._step)
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, directory, max_to_keep=keep, checkpoint_name="step"
+        )
+
+    def restore(self):
+        """Loads the newest checkpoint and returns its step; 0 when there is none.
+
+        Raises:
+            InputError: the checkpoint is of another network.
+        """
+        newest = self._manager.latest_checkpoint
+        if newest is None:
+            return 0
+        try:
+            self._checkpoint.restore(newest).assert_consumed()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise InputError(
+                f"the checkpoint {newest} does not fit this run ({reason}); give another --model_dir."
+            ) from error
+        return int(self._step.numpy())
+
+    def save(self, step):
+        """Writes a checkpoint of this step, then forgets the oldest beyond those kept."""
+        self._step.assign(step)
+        self._manager.save(checkpoint_number=step)

@@ -1,0 +1,311 @@
+"""--mode=pretrain: contrastive learning on unlabelled images, watched by kNN and an online probe."""
+
+import dataclasses
+import json
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.data import pipeline, sources
+from simclr_keras.data.augment import ColorBlur
+from simclr_keras.data.views import CropConfig
+from simclr_keras.errors import InputError
+from simclr_keras.evaluation import plots
+from simclr_keras.models.zoo import create_model
+from simclr_keras.objectives.contrastive import ContrastiveLearner
+from simclr_keras.training import baselines, loop
+from simclr_keras.training import strategy as strategies
+from simclr_keras.training.checkpoints import Checkpoints
+from simclr_keras.training.evaluate import Extractor, RepresentationScore, knn_bank
+from simclr_keras.training.optimizers import make_optimization
+from simclr_keras.training.progress import History
+from simclr_keras.training.run_dir import RunDir
+from simclr_keras.version import __version__
+
+MODE = "pretrain"
+FIGURES = ("contrastive_loss", "contrastive_accuracy", "contrastive_entropy", "probe_loss", "probe_accuracy")
+SCORES = ("knn_top1", "knn_top5", "probe_top1", "probe_top5")
+COLUMNS = ("epoch", "step", "learning_rate", *FIGURES, *SCORES, "images_per_second")
+EVALUATIONS = 10  # in a run, where --eval_every does not say
+SHOWN_PAIRS = 16
+
+
+def run(config, say=print):
+    """Pretrains as a PretrainConfig says and returns the result, which is also in result.json.
+
+    Raises:
+        InputError: the data or a setting does not fit; before anything long starts.
+        TrainingError: the loss is no longer finite.
+    """
+    started = time.monotonic()
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.seed)
+    strategy = strategies.make_strategy(config.strategy, config.tpu)
+    policy = strategies.resolve_precision(config.precision, strategy)
+    config = dataclasses.replace(
+        config,
+        model_dir=config.model_dir or default_model_dir(config),
+        steps_per_call=config.steps_per_call or (20 if strategies.on_accelerator(strategy) else 1),
+    )
+    splits = load_data(config)
+    check_batch(config, splits.train, strategy)
+
+    learner, schedule = make_learner(config, splits, strategy, policy)
+    run_dir = RunDir(config.model_dir)
+    run_dir.open_for(MODE, config)
+    write_split(run_dir, splits)
+    checkpoints = Checkpoints(run_dir.checkpoints, learner.state(), config.keep_checkpoints)
+    first_step = checkpoints.restore()
+    history = History(run_dir, COLUMNS, first_step)
+
+    say(
+        f"simclr_keras {__version__}: pretraining {config.model}, {count_parameters(learner.model.encoder)} parameters"
+    )
+    say(f"devices  {strategies.describe(strategy, policy)}")
+    for line in describe_data(splits):
+        say(f"data     {line}")
+    total = loop.epoch_end(config.epochs, splits.train.num_examples, config.batch_size)
+    say(f"steps    {total} of {config.batch_size} images, {config.epochs} epochs")
+    say(f"run      {config.model_dir}" + (f", continued at step {first_step}" if first_step else ""))
+    if first_step == 0:
+        run_dir.save_figure("views.png", draw_views(config, splits.train, learner.augment))
+        say(f"views    {run_dir.file('views.png')} shows pairs as the network sees them")
+
+    score, compared = make_scores(config, splits, learner.model, strategy, run_dir)
+    figures = compared.before() if compared else {}
+    every = config.eval_every or max(config.epochs // EVALUATIONS, 1)
+
+    def evaluate(epoch):
+        due = score and (epoch % every == 0 or epoch == config.epochs)
+        return score() if due else {}
+
+    loop.train(
+        learner,
+        strategy,
+        make_batches(config, splits.train),
+        config=config,
+        num_examples=splits.train.num_examples,
+        checkpoints=checkpoints,
+        history=history,
+        schedule=schedule,
+        first_step=first_step,
+        evaluate=evaluate,
+        say=say,
+    )
+    history.close()
+    if compared:
+        figures |= compared.after()
+    references = {"raw pixels, kNN": figures["raw_pixels_knn_top1"]} if compared else None
+    run_dir.save_figure("curves.png", plots.curves_figure(history.rows, references))
+    result = make_result(config, learner, splits, history, strategies.describe(strategy, policy), figures)
+    run_dir.write_result(result)
+    for line in baselines.table(figures, result.get("probe_top1")) if compared else ():
+        say(line)
+    say(
+        f"done in {_duration(time.monotonic() - started)}: {run_dir.file('result.json')}, curves.png, metrics.csv"
+    )
+    return result
+
+
+def default_model_dir(config):
+    """runs/pretrain-DATASET-MODEL, so that the same command finds its run again."""
+    data = config.dataset.rstrip("/").split("/")[-1] if ":" in config.dataset else config.dataset
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in data.removesuffix(".npz"))
+    return f"runs/{MODE}-{name}-{config.model}"
+
+
+def load_data(config):
+    """Returns the Splits a config names."""
+    return sources.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        labels=config.labels,
+        eval_fraction=config.eval_fraction,
+        seed=config.seed,
+        label_fraction=config.label_fraction,
+        labels_per_class=config.labels_per_class,
+    )
+
+
+def check_batch(config, train, strategy):
+    """Raises InputError where the batch does not fit the data or the devices."""
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size > train.num_examples:
+        raise InputError(
+            f"--batch_size={config.batch_size} is larger than the {train.num_examples} training images of "
+            f"{config.dataset}; give --batch_size={train.num_examples} or less."
+        )
+    if config.batch_size % replicas:
+        raise InputError(
+            f"--batch_size={config.batch_size} does not divide over {replicas} replicas; give a multiple."
+        )
+    if config.batch_size // replicas < 2:
+        raise InputError(
+            f"--batch_size={config.batch_size} leaves each of {replicas} replicas fewer than 2 images."
+        )
+
+
+def make_learner(config, splits, strategy, policy):
+    """Builds model, augmentation and optimizers under the strategy; returns (ContrastiveLearner, schedule)."""
+    classes = None if splits.class_names is None else len(splits.class_names)
+    with strategy.scope():
+        model = create_model(
+            config.model,
+            num_classes=classes,
+            proj_layers=config.proj_layers,
+            proj_dim=config.proj_dim,
+            proj_mode=config.proj_mode,
+            proj_hidden_dim=config.proj_hidden_dim,
+            image_size=config.image_size,
+            se_ratio=config.se_ratio,
+            head_layer=config.probe_layer,
+            stop_gradient=True,
+            dtype=policy,
+        )
+        optimization = make_optimization(config, splits.train.num_examples)
+        learner = ContrastiveLearner(
+            model,
+            augment=make_augmentation(config),
+            temperature=config.temperature,
+            weight_decay=config.weight_decay,
+            decayed_in_loss=optimization.decayed_in_loss,
+        )
+        learner.compile(optimization.optimizer, optimization.probe_optimizer)
+    return learner, optimization.schedule
+
+
+def make_augmentation(config):
+    """Colour and blur on the device, as the config says."""
+    return ColorBlur(
+        image_size=config.image_size,
+        seed=config.seed,
+        strength=config.color_strength,
+        jitter_probability=config.jitter_probability,
+        brightness=config.brightness,
+        contrast=config.contrast,
+        saturation=config.saturation,
+        hue=config.hue,
+        brightness_mode=config.brightness_mode,
+        gray_probability=config.grayscale_probability,
+        blur=config.blur_probability > 0,
+        blur_probability=config.blur_probability,
+        sigma=(config.blur_sigma_min, config.blur_sigma_max),
+    )
+
+
+def make_batches(config, train, batch_size=None):
+    """Returns the function of (first step, steps, input context) to batches that `loop.train` wants."""
+    crop = CropConfig(min_area=config.crop_min_area, flip_probability=config.flip_probability)
+
+    def batches(first_step, num_steps, context=None):
+        return pipeline.train_batches(
+            train,
+            image_size=config.image_size,
+            batch_size=batch_size or config.batch_size,
+            seed=config.seed,
+            first_step=first_step,
+            num_steps=num_steps,
+            crop=crop,
+            input_context=context,
+        )
+
+    return batches
+
+
+def draw_views(config, train, augment):
+    """Returns a figure of view pairs, made by the pipeline and augmentation of the run."""
+    pairs = min(SHOWN_PAIRS, config.batch_size)
+    batch = next(iter(make_batches(config, train, batch_size=pairs)(0, 1)))
+    views = augment(batch["views"], tf.constant(0, tf.int64)).numpy()
+    titles = None
+    if train.class_names is not None:
+        titles = ["?" if label < 0 else train.class_names[label] for label in batch["label"].numpy()]
+    return plots.view_pairs_figure(np.stack(np.split(views, 2), axis=1), titles)
+
+
+def make_scores(config, splits, model, strategy, run_dir):
+    """Returns (RepresentationScore, Baselines), each None where it does not apply."""
+    if splits.class_names is None or splits.evaluation is None:
+        return None, None
+    extractor = Extractor(
+        model,
+        strategy,
+        image_size=config.image_size,
+        batch_size=config.eval_batch_size or config.batch_size,
+        endpoints=("final_avg_pool", "logits"),
+    )
+    bank = knn_bank(splits.train, config.knn_bank, config.seed)
+    knn = {"num_classes": len(splits.class_names), "k": config.knn_k, "temperature": config.knn_temperature}
+    score = RepresentationScore(extractor, bank, splits.evaluation, **knn)
+    if not config.baselines:
+        return score, None
+
+    def pixels(source):
+        batches = pipeline.eval_batches(source, image_size=config.image_size, batch_size=config.batch_size)
+        return np.concatenate([batch["image"].numpy().reshape(len(batch["id"]), -1) for batch in batches])
+
+    return score, baselines.Baselines(run_dir, extractor, pixels, bank, splits.evaluation, knn)
+
+
+def write_split(run_dir, splits):
+    """Writes down which images were held out, and the class names, for every later stage."""
+    split = {"class_names": splits.class_names, "held_out": splits.held_out}
+    run_dir.write_text("split.json", json.dumps(split, indent=1) + "\n")
+
+
+def describe_data(splits):
+    """Lines that say what data was found."""
+    train = splits.train
+    line = f"{train.name}: {train.num_examples} training images"
+    if splits.class_names is None:
+        line += ", no labels: no kNN and no probe"
+    else:
+        seen = (
+            ""
+            if train.labels is None or (train.labels >= 0).all()
+            else f" ({(train.labels >= 0).sum()} labels seen)"
+        )
+        line += f", {len(splits.class_names)} classes{seen}"
+    if splits.evaluation is not None:
+        line += f"; {splits.evaluation.num_examples} for evaluation"
+        line += " (held out, ids in split.json)" if splits.held_out else ""
+    return [line, *splits.notes]
+
+
+def make_result(config, learner, splits, history, devices, figures):
+    """The figures of a finished run, as result.json holds them."""
+    row = history.rows[-1]
+    rates = [r["images_per_second"] for r in history.rows if r["images_per_second"]]
+    return {
+        "mode": MODE,
+        "finished": True,
+        "version": __version__,
+        "model": config.model,
+        "parameters": learner.model.encoder.count_params(),
+        "dataset": config.dataset,
+        "training_images": splits.train.num_examples,
+        "evaluation_images": 0 if splits.evaluation is None else splits.evaluation.num_examples,
+        "devices": devices,
+        "seed": config.seed,
+        "step": row["step"],
+        "epochs": config.epochs,
+        "images_per_second": float(np.median(rates)) if rates else None,
+        **{name: row[name] for name in FIGURES if row[name] is not None},
+        **{name: history.last(name) for name in SCORES if history.last(name) is not None},
+        **figures,
+        "ancestors": [],
+    }
+
+
+def count_parameters(layer):
+    """For people: 23.6 M, 715 k."""
+    count = layer.count_params()
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"
+
+
+def _duration(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

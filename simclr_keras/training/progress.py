@@ -1,0 +1,119 @@
+"""What a run says while it goes: the bar, metrics.csv, TensorBoard."""
+
+import sys
+import time
+
+import tensorflow as tf
+import tqdm
+
+
+class Bar:
+    """A progress bar for one epoch on a terminal; nothing in a pipe or file, where `epoch_line` speaks alone.
+
+    Args:
+        title: text before the bar.
+        total, done: steps of the epoch, and those already taken.
+        batch_size: images a step, for images/s.
+    """
+
+    def __init__(self, title, total, done, batch_size, file=None):
+        file = file or sys.stderr
+        self._bar = tqdm.tqdm(
+            total=total * batch_size,
+            initial=done * batch_size,
+            desc=title,
+            unit="img",
+            unit_scale=False,
+            file=file,
+            disable=not file.isatty(),
+            leave=False,
+            dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}",
+        )
+        self._batch_size = batch_size
+        self._last_shown = 0.0
+
+    def advance(self, steps):
+        self._bar.update(steps * self._batch_size)
+
+    def due(self, every=1.0):
+        """Whether figures were last shown more than `every` seconds ago: reading them makes the device wait."""
+        now = time.monotonic()
+        if self._bar.disable or now - self._last_shown < every:
+            return False
+        self._last_shown = now
+        return True
+
+    def show(self, figures, learning_rate, seconds_left):
+        left = "" if seconds_left is None else f", run {tqdm.tqdm.format_interval(seconds_left)} left"
+        loss, accuracy = figures["contrastive_loss"], figures["contrastive_accuracy"]
+        self._bar.set_postfix_str(f"loss {loss:.3f}, acc {accuracy:.1%}, lr {learning_rate:.3g}{left}")
+
+    def close(self):
+        self._bar.close()
+
+
+def epoch_line(row, epochs):
+    """One line for a finished epoch: what a log file, or a terminal after the bar, keeps."""
+    parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"]
+    named = (
+        ("loss", "contrastive_loss", "{:.3f}"),
+        ("contrastive acc", "contrastive_accuracy", "{:.1%}"),
+        ("lr", "learning_rate", "{:.3g}"),
+        ("images/s", "images_per_second", "{:.0f}"),
+        ("kNN", "knn_top1", "{:.1%}"),
+        ("probe", "probe_top1", "{:.1%}"),
+    )
+    parts += [f"{name} {form.format(row[key])}" for name, key, form in named if row.get(key) is not None]
+    return "  ".join(parts)
+
+
+class History:
+    """The rows of metrics.csv, written at each epoch's end, and the TensorBoard curves made from them.
+
+    TensorBoard's events are rewritten from the rows when a run resumes, so that a killed run leaves neither gaps nor
+    doubles there.
+
+    Args:
+        run_dir: the RunDir.
+        columns: names of the figures; the first two are "epoch" and "step".
+        step: step resumed at; rows after it are dropped.
+    """
+
+    def __init__(self, run_dir, columns, step):
+        self._run_dir = run_dir
+        self._columns = columns
+        rows = [{name: _number(row.get(name)) for name in columns} for row in run_dir.read_metrics()]
+        self.rows = [row for row in rows if row["step"] <= step]
+        if tf.io.gfile.exists(run_dir.tensorboard):
+            tf.io.gfile.rmtree(run_dir.tensorboard)
+        self._writer = tf.summary.create_file_writer(run_dir.tensorboard)
+        for row in self.rows:
+            self._summarize(row)
+
+    def add(self, row):
+        """Adds an epoch's row (dict of column to number or None)."""
+        row = {name: row.get(name) for name in self._columns}
+        self.rows.append(row)
+        self._run_dir.write_metrics(self.rows, self._columns)
+        self._summarize(row)
+
+    def _summarize(self, row):
+        with self._writer.as_default(step=int(row["step"])):
+            for name, value in row.items():
+                if name not in ("epoch", "step") and value is not None:
+                    tf.summary.scalar(name, value)
+        self._writer.flush()
+
+    def last(self, name):
+        """Returns the newest measured value of a column, None if there is none."""
+        return next((row[name] for row in reversed(self.rows) if row[name] is not None), None)
+
+    def close(self):
+        self._writer.close()
+
+
+def _number(text):
+    if text in (None, ""):
+        return None
+    return int(text) if text.lstrip("-").isdigit() else float(text)
