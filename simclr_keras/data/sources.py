@@ -52,7 +52,7 @@ def load(
     Raises:
         InputError: If there is no such dataset, it cannot be used, or an argument does not fit it.
     """
-    _check(spec, data_dir, labels, eval_fraction, label_fraction, labels_per_class)
+    _check(spec, data_dir, labels, eval_fraction, seed, label_fraction, labels_per_class)
     splits = _open(spec, data_dir, labels, memory_limit)
     if splits.train.num_examples < 2:
         raise InputError(f"{spec} holds one training image only; at least 2 are needed")
@@ -77,7 +77,7 @@ def _open(spec, data_dir, labels, memory_limit):
     return load_tfds(spec, data_dir, memory_limit)
 
 
-def _check(spec, data_dir, labels, eval_fraction, label_fraction, labels_per_class):
+def _check(spec, data_dir, labels, eval_fraction, seed, label_fraction, labels_per_class):
     kind, colon, rest = spec.partition(":")
     if not spec:
         raise InputError("Give a dataset: digits, npz:PATH, folder:PATH or a TFDS name")
@@ -88,6 +88,8 @@ def _check(spec, data_dir, labels, eval_fraction, label_fraction, labels_per_cla
         raise InputError(
             f"Unknown kind of dataset {kind!r}: give npz:PATH or folder:PATH{hint}. Received: {spec!r}"
         )
+    if seed < 0:
+        raise InputError(f"seed must be at least 0. Received: seed={seed}")
     if labels is not None and kind != "folder":
         raise InputError(
             f"labels (a CSV file) goes with folder:PATH only. Received: {spec!r}, labels={labels!r}"

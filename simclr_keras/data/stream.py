@@ -9,6 +9,7 @@ import tensorflow as tf
 from simclr_keras.data.source import RowIds, describe, only_labels_of, row_numbers
 
 _OPEN_SHARDS = 16  # read side by side, so that neighbours in a file are not neighbours in a batch
+_MANY = 10_000  # records from which a pass over all of them shows a progress bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +101,8 @@ class StreamSource:
             if by_record:
                 records = records.filter(lambda _, row: row % num_hosts == host)
             if shuffle:
+                # Of this tf.data function's graph alone: else the order would follow the program's global seed.
+                tf.random.set_seed(0)
                 shuffle_seed = _integer_seed(seed, number)
                 records = records.shuffle(buffer_size, shuffle_seed, reshuffle_each_iteration=False)
             return records.skip(tf.where(number == epoch, skip, tf.zeros_like(skip)))
@@ -117,7 +120,7 @@ class StreamSource:
         found = records.map(
             lambda record: self._shards.parse(record)["label"], tf.data.AUTOTUNE, deterministic=True
         )
-        labels = np.concatenate(list(found.batch(1024).as_numpy_iterator()))
+        labels = np.concatenate(list(_with_progress(found.batch(1024), self._shards.num_records)))
         labels = labels if self._rows is None else labels[self._rows]
         return StreamSource(self.name, self._shards, True, self.class_names, labels, self._rows)
 
@@ -144,8 +147,7 @@ class StreamSource:
 
     def _records(self, order, open_shards):
         """Dataset of (serialized record, its row in the shards) of the shards in `order`, int64 [k]."""
-        paths = tf.constant(self._shards.paths, tf.string)
-        offsets = tf.constant(self._shards.offsets)
+        paths, offsets = _captured(self._shards.paths), _captured(self._shards.offsets)
 
         def read(shard):
             records = tf.data.TFRecordDataset(paths[shard])
@@ -161,7 +163,7 @@ class StreamSource:
         )
         if self._rows is None:
             return records
-        wanted = tf.constant(self._wanted())
+        wanted = _captured(self._wanted())
         return records.filter(lambda _, row: wanted[row])
 
     def _wanted(self):
@@ -172,8 +174,8 @@ class StreamSource:
     def _example(self, record, row):
         parsed = self._shards.parse(record)
         if self._rows is not None:
-            row = tf.searchsorted(tf.constant(self._rows), row[None])[0]
-        label = parsed["label"] if self.labels is None else tf.constant(self.labels)[row]
+            row = tf.searchsorted(_captured(self._rows), row[None])[0]
+        label = parsed["label"] if self.labels is None else _captured(self.labels)[row]
         return {"image": parsed["image"], "label": tf.cast(label, tf.int32), "id": tf.cast(row, tf.int32)}
 
     def _shard_order(self, seed, epoch, shuffle):
@@ -199,6 +201,21 @@ class StreamSource:
             if skip < size or not repeat:
                 return epoch, tf.constant(skip, tf.int64)
             epoch, skip = epoch + 1, skip - size
+
+
+def _with_progress(batches, records):
+    batches = batches.as_numpy_iterator()
+    if records < _MANY:
+        return batches
+    from tqdm import tqdm
+
+    return tqdm(batches, "reading labels", -(-records // 1024), unit_scale=1024, unit="image", disable=None)
+
+
+def _captured(values):
+    """A tensor made outside the tf.data function being traced: a million rows are no part of its graph."""
+    with tf.init_scope(), tf.device("CPU:0"):
+        return tf.constant(values)
 
 
 def _pair(seed, epoch):

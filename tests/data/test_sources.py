@@ -183,6 +183,7 @@ def test_rows_without_a_label_are_neither_held_out_nor_counted():
         ({"labels_per_class": 0}, "at least 1.*labels_per_class=0"),
         ({"labels_per_class": 170}, r"Class '\d' has only 1\d\d .*labels_per_class=170"),
         ({"label_fraction": 0.5, "labels_per_class": 2}, "not both"),
+        ({"seed": -1}, "seed must be at least 0"),
         ({"data_dir": "somewhere"}, "TFDS names only"),
         ({"labels": "labels.csv"}, "goes with folder:PATH only"),
     ],

@@ -1,7 +1,6 @@
-"""TFDS names: in memory or streamed, the same images, labels and ids; streams are a function of the seed."""
+"""TFDS names: in memory or streamed, the same images, labels and ids."""
 
 import collections
-import itertools
 
 import numpy as np
 import pytest
@@ -145,15 +144,6 @@ def _records(source, count, **arguments):
     ]
 
 
-def _ids(source, count, **arguments):
-    return [record[0] for record in _records(source, count, **arguments)]
-
-
-@pytest.fixture
-def stream(prepare):
-    return load("made_varied", data_dir=prepare(MadeVaried), memory_limit=0).train
-
-
 @pytest.mark.parametrize(
     ("builder", "name", "memory_limit", "kind"),
     [
@@ -212,64 +202,6 @@ def test_images_without_labels(prepare):
         assert splits.train.num_examples == MANY
 
 
-def test_one_epoch_of_a_stream_is_every_record_once_and_the_next_in_another_order(stream):
-    ids = _ids(stream, 2 * MANY, seed=1)
-    assert sorted(ids[:MANY]) == sorted(ids[MANY:]) == list(range(MANY))
-    assert ids[:MANY] != ids[MANY:]
-    assert ids[:MANY] != list(range(MANY))
-
-
-def test_a_stream_is_a_function_of_the_seed(stream):
-    assert _records(stream, 60, seed=1) == _records(stream, 60, seed=1)
-    assert _ids(stream, MANY, seed=1) != _ids(stream, MANY, seed=2)
-
-
-@pytest.mark.parametrize(("host", "num_hosts"), [(0, 1), (1, 2), (6, 7)])
-def test_a_stream_resumes_where_it_was(stream, host, num_hosts):
-    arguments = {"seed": 3, "host": host, "num_hosts": num_hosts}
-    whole = _records(stream, 110, **arguments)
-    for first in (5, 43, 100):
-        assert _records(stream, 10, first_record=first, **arguments) == whole[first : first + 10]
-
-
-@pytest.mark.parametrize("num_hosts", [2, 7])
-def test_hosts_share_out_every_epoch(stream, num_hosts):
-    """Checked over the first pass of every host, in order: together every record exactly once."""
-    parts = [
-        _ids(stream, -1, host=host, num_hosts=num_hosts, shuffle=False, repeat=False)
-        for host in range(num_hosts)
-    ]
-    assert sorted(itertools.chain(*parts)) == list(range(MANY))
-    assert all(parts)
-
-
-def test_hosts_are_dealt_shards_anew_every_epoch(stream):
-    ids = _ids(stream, 20 * MANY // 2, seed=0, host=0, num_hosts=2)
-    assert set(ids) == set(range(MANY))
-    assert max(collections.Counter(ids).values()) <= 20
-
-
-def test_in_order_a_stream_is_that_of_the_files(stream):
-    assert len(_ids(stream, -1, shuffle=False, repeat=False)) == MANY
-    again = _ids(stream, -1, shuffle=False, repeat=False, first_record=30)
-    assert again == _ids(stream, -1, shuffle=False, repeat=False)[30:]
-
-
-@pytest.mark.parametrize("num_hosts", [1, 7])
-def test_a_part_of_a_stream_has_its_own_row_numbers_and_resumes_too(stream, num_hosts):
-    kept = np.array([0, 3, 4, 20, 21, 22, 30, 33, 36, 40, 41, 42])
-    part = stream.read_labels().subset(kept)
-    assert [part.ids[i] for i in (0, -1)] == ["train/0", "train/42"]
-    of_row = {row: (image, label) for row, image, label in _records(stream, MANY)}
-    arguments = {"seed": 2, "host": num_hosts - 1, "num_hosts": num_hosts}
-    records = _records(part, 40, **arguments)
-    assert all(of_row[kept[row]] == (image, label) for row, image, label in records)
-    if num_hosts == 1:
-        assert sorted(record[0] for record in records[:12]) == list(range(12))
-    assert _records(part, 15, first_record=25, **arguments) == records[25:]
-    assert [part.subset([1, 4]).ids[i] for i in (0, 1)] == ["train/3", "train/21"]
-
-
 def test_hidden_labels_of_a_stream_are_minus_one_and_its_images_stay(prepare):
     train = load("made_varied", data_dir=prepare(MadeVaried), memory_limit=0, labels_per_class=2).train
     assert train.num_examples == MANY
@@ -281,17 +213,6 @@ def test_hidden_labels_of_a_stream_are_minus_one_and_its_images_stay(prepare):
         sorted(_label(number) for number in _numbers(labelled))
         == sorted(labelled.labels)
         == [0, 0, 1, 1, 2, 2]
-    )
-
-
-def test_a_host_without_records_is_refused(stream):
-    with pytest.raises(ValueError, match="no records for host 6 of 7"):
-        stream.subset([0]).stream(host=6, num_hosts=7)
-
-
-def test_the_repr_of_a_stream(stream):
-    assert (
-        repr(stream) == "StreamSource('made_varied', 43 images, labelled, 3 classes, streamed from 5 files)"
     )
 
 

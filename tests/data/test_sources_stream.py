@@ -1,0 +1,124 @@
+"""Streams: every epoch is every record, in an order that follows from the seed, shared out over hosts."""
+
+import collections
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.data.stream import Shards, StreamSource
+
+COUNTS = (9, 0, 11, 7, 16)
+MANY = sum(COUNTS)
+
+
+def _parse(record):
+    return {"image": record, "label": tf.strings.to_number(record, tf.int32) % 3}
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    """Record number i holds the text "i" in place of an image, and has the label i % 3."""
+    root = tmp_path_factory.mktemp("records")
+    paths, number = [], itertools.count()
+    for shard, count in enumerate(COUNTS):
+        paths.append(str(root / f"{shard}.tfrecord"))
+        with tf.io.TFRecordWriter(paths[-1]) as writer:
+            for _ in range(count):
+                writer.write(str(next(number)).encode())
+    return StreamSource("made", Shards(tuple(paths), COUNTS, _parse, "train"), True, ("a", "b", "c"))
+
+
+def _records(source, count, **arguments):
+    records = source.stream(buffer_size=8, **arguments).take(count).as_numpy_iterator()
+    return [(int(record["id"]), int(record["image"]), int(record["label"])) for record in records]
+
+
+def _ids(source, count, **arguments):
+    return [record[0] for record in _records(source, count, **arguments)]
+
+
+def test_an_id_is_the_number_of_the_record(stream):
+    assert all(row == number and label == number % 3 for row, number, label in _records(stream, MANY, seed=4))
+    assert stream.ids[17] == "train/17"
+
+
+def test_one_epoch_of_a_stream_is_every_record_once_and_the_next_in_another_order(stream):
+    ids = _ids(stream, 2 * MANY, seed=1)
+    assert sorted(ids[:MANY]) == sorted(ids[MANY:]) == list(range(MANY))
+    assert ids[:MANY] != ids[MANY:]
+    assert ids[:MANY] != list(range(MANY))
+
+
+def test_a_stream_is_a_function_of_the_seed(stream):
+    assert _records(stream, 60, seed=1) == _records(stream, 60, seed=1)
+    assert _ids(stream, MANY, seed=1) != _ids(stream, MANY, seed=2)
+
+
+@pytest.mark.parametrize(("host", "num_hosts"), [(0, 1), (1, 2), (6, 7)])
+def test_a_stream_resumes_where_it_was(stream, host, num_hosts):
+    arguments = {"seed": 3, "host": host, "num_hosts": num_hosts}
+    whole = _records(stream, 110, **arguments)
+    for first in (5, 43, 100):
+        assert _records(stream, 10, first_record=first, **arguments) == whole[first : first + 10]
+
+
+@pytest.mark.parametrize("num_hosts", [2, 7])
+def test_hosts_share_out_every_epoch(stream, num_hosts):
+    """Checked over the first pass of every host, in order: together every record exactly once."""
+    parts = [
+        _ids(stream, -1, host=host, num_hosts=num_hosts, shuffle=False, repeat=False)
+        for host in range(num_hosts)
+    ]
+    assert sorted(itertools.chain(*parts)) == list(range(MANY))
+    assert all(parts)
+
+
+def test_hosts_are_dealt_shards_anew_every_epoch(stream):
+    ids = _ids(stream, 20 * MANY // 2, seed=0, host=0, num_hosts=2)
+    assert set(ids) == set(range(MANY))
+    assert max(collections.Counter(ids).values()) <= 20
+
+
+def test_unshuffled_a_stream_is_in_the_order_of_the_files(stream):
+    assert _ids(stream, -1, shuffle=False, repeat=False) == list(range(MANY))
+    assert _ids(stream, -1, shuffle=False, repeat=False, first_record=30) == list(range(30, MANY))
+
+
+def test_the_order_of_a_stream_does_not_follow_tensorflows_global_seed(stream):
+    orders, draws = [], []
+    try:
+        for seed in (1, 2, None):
+            tf.random.set_seed(seed)
+            orders.append(_ids(stream, 2 * MANY, seed=1))
+            draws.append(float(tf.random.uniform([])))
+    finally:
+        tf.random.set_seed(None)
+    assert orders[0] == orders[1] == orders[2]
+    assert draws[0] != draws[1], "the global seed itself must be left alone"
+
+
+@pytest.mark.parametrize("num_hosts", [1, 7])
+def test_a_part_of_a_stream_has_its_own_row_numbers_and_resumes_too(stream, num_hosts):
+    kept = np.array([0, 3, 4, 20, 21, 22, 30, 33, 36, 40, 41, 42])
+    part = stream.read_labels().subset(kept)
+    assert [part.ids[i] for i in (0, -1)] == ["train/0", "train/42"]
+    of_row = {row: (image, label) for row, image, label in _records(stream, MANY)}
+    arguments = {"seed": 2, "host": num_hosts - 1, "num_hosts": num_hosts}
+    records = _records(part, 40, **arguments)
+    assert all(of_row[kept[row]] == (image, label) for row, image, label in records)
+    assert part.labels.tolist() == (kept % 3).tolist()
+    if num_hosts == 1:
+        assert sorted(record[0] for record in records[:12]) == list(range(12))
+    assert _records(part, 15, first_record=25, **arguments) == records[25:]
+    assert [part.subset([1, 4]).ids[i] for i in (0, 1)] == ["train/3", "train/21"]
+
+
+def test_a_host_without_records_is_refused(stream):
+    with pytest.raises(ValueError, match="no records for host 6 of 7"):
+        stream.subset([0]).stream(host=6, num_hosts=7)
+
+
+def test_the_repr_of_a_stream(stream):
+    assert repr(stream) == "StreamSource('made', 43 images, labelled, 3 classes, streamed from 5 files)"
