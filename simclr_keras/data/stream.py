@@ -102,7 +102,7 @@ class StreamSource:
                 records = records.filter(lambda _, row: row % num_hosts == host)
             if shuffle:
                 # Of this tf.data function's graph alone: else the order would follow the program's global seed.
-                tf.random.set_seed(0)
+                tf.random.set_seed(1)
                 shuffle_seed = _integer_seed(seed, number)
                 records = records.shuffle(buffer_size, shuffle_seed, reshuffle_each_iteration=False)
             return records.skip(tf.where(number == epoch, skip, tf.zeros_like(skip)))
