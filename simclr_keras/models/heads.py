@@ -55,7 +55,6 @@ class ProjectionHead(keras.layers.Layer):
         self.mode = mode
         self.out_dim = out_dim
         self.depth = {"nonlinear": num_layers, "linear": 1, "none": 0}[mode]
-        self.denses, self.norms = [], []
 
     def build(self, input_shape):
         width = input_shape[-1]
@@ -73,14 +72,16 @@ class ProjectionHead(keras.layers.Layer):
             dense.build((None, width))
             norm.build((None, units))
             width = units
-            self.denses.append(dense)
-            self.norms.append(norm)
+            # Attributes, not lists: tf.train.Checkpoint does not look into lists of Keras layers.
+            setattr(self, dense.name, dense)
+            setattr(self, norm.name, norm)
 
     def call(self, features, training=False):
         endpoints = {"proj_head_0": features}
         x = features
-        for j, (dense, norm) in enumerate(zip(self.denses, self.norms), start=1):
-            x = norm(dense(x), training=training)
+        for j in range(1, self.depth + 1):
+            x = getattr(self, f"dense{j}")(x)
+            x = getattr(self, f"bn{j}")(x, training=training)
             if j < self.depth:
                 x = tf.nn.relu(x)
             endpoints[f"proj_head_{j}"] = x

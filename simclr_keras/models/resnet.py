@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.batch_norm import BatchNormalization
-from simclr_keras.models.blocks import Conv2D, ResidualBlock, spatial_mean, strided
+from simclr_keras.models.blocks import Composite, Conv2D, ResidualBlock, spatial_mean, strided
 
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -39,21 +39,26 @@ class Stem(keras.layers.Layer):
             "resnet_d": ((half, 3, 2), (half, 3, 1), (full, 3, 1)),
             "small": ((full, 3, 1),),
         }
-        self.convs, self.norms = [], []
+        self.depth = len(sizes[kind])
+        # Attributes, not lists, here and below: tf.train.Checkpoint does not look into lists of Keras layers.
         for i, size in enumerate(sizes[kind], start=1):
-            self.convs.append(Conv2D(*size, name=f"conv{i}", dtype=self.dtype_policy))
-            self.norms.append(BatchNormalization(name=f"bn{i}", dtype=self.dtype_policy))
+            setattr(self, f"conv{i}", Conv2D(*size, name=f"conv{i}", dtype=self.dtype_policy))
+            setattr(self, f"bn{i}", BatchNormalization(name=f"bn{i}", dtype=self.dtype_policy))
+
+    @property
+    def pairs(self):
+        return [(getattr(self, f"conv{i}"), getattr(self, f"bn{i}")) for i in range(1, self.depth + 1)]
 
     def build(self, input_shape):
         shape = input_shape
-        for conv, norm in zip(self.convs, self.norms):
+        for conv, norm in self.pairs:
             conv.build(shape)
             shape = (*shape[:3], conv.filters)
             norm.build(shape)
 
     def call(self, inputs, training=False):
         x = inputs
-        for conv, norm in zip(self.convs, self.norms):
+        for conv, norm in self.pairs:
             initial_conv = conv(x)
             x = tf.nn.relu(norm(initial_conv, training=training))
         if self.kind != "small":
@@ -108,19 +113,22 @@ class ResNet(keras.Model):
         self.small_images = small_images
         kind = "small" if small_images else "resnet_d" if selective_kernel else "conv"
         self.stem = Stem(width, kind, name="stem", dtype=self.dtype_policy)
-        self.block_groups = [self._block_group(i) for i in range(4)]
+        for i, (num_blocks, channels) in enumerate(zip(BLOCKS[depth], GROUP_CHANNELS), start=1):
+            group = BlockGroup(
+                num_blocks,
+                filters=scaled(channels, width),
+                strides=1 if i == 1 else 2,
+                bottleneck=depth >= 50,
+                selective_kernel=selective_kernel,
+                se_ratio=se_ratio,
+                name=f"block_group{i}",
+                dtype=self.dtype_policy,
+            )
+            setattr(self, group.name, group)
 
-    def _block_group(self, index):
-        return BlockGroup(
-            num_blocks=BLOCKS[self.depth][index],
-            filters=scaled(GROUP_CHANNELS[index], self.width),
-            strides=1 if index == 0 else 2,
-            bottleneck=self.depth >= 50,
-            selective_kernel=self.selective_kernel,
-            se_ratio=self.se_ratio,
-            name=f"block_group{index + 1}",
-            dtype=self.dtype_policy,
-        )
+    @property
+    def block_groups(self):
+        return [getattr(self, f"block_group{i}") for i in range(1, 5)]
 
     def build(self, input_shape):
         self.stem.build(input_shape)
@@ -157,32 +165,36 @@ class ResNet(keras.Model):
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
-class BlockGroup(keras.layers.Layer):
+class BlockGroup(Composite):
     """Residual blocks of one width; the first one has the stride and a projected shortcut."""
 
     def __init__(self, num_blocks, filters, strides, bottleneck, selective_kernel, se_ratio, **kwargs):
         super().__init__(**kwargs)
-        self._arguments = {
-            "num_blocks": num_blocks,
-            "filters": filters,
-            "strides": strides,
-            "bottleneck": bottleneck,
-            "selective_kernel": selective_kernel,
-            "se_ratio": se_ratio,
-        }
-        self.blocks = [
-            ResidualBlock(
+        self.configure(
+            num_blocks=num_blocks,
+            filters=filters,
+            strides=strides,
+            bottleneck=bottleneck,
+            selective_kernel=selective_kernel,
+            se_ratio=se_ratio,
+        )
+        self.num_blocks = num_blocks
+        for i in range(1, num_blocks + 1):
+            block = ResidualBlock(
                 filters,
-                strides=strides if i == 0 else 1,
+                strides=strides if i == 1 else 1,
                 bottleneck=bottleneck,
-                project=i == 0,
+                project=i == 1,
                 selective_kernel=selective_kernel,
                 se_ratio=se_ratio,
-                name=f"block{i + 1}",
+                name=f"block{i}",
                 dtype=self.dtype_policy,
             )
-            for i in range(num_blocks)
-        ]
+            setattr(self, block.name, block)
+
+    @property
+    def blocks(self):
+        return [getattr(self, f"block{i}") for i in range(1, self.num_blocks + 1)]
 
     def build(self, input_shape):
         for block in self.blocks:
@@ -198,9 +210,6 @@ class BlockGroup(keras.layers.Layer):
         for block in self.blocks:
             input_shape = block.compute_output_shape(input_shape)
         return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), **self._arguments}
 
 
 def scaled(channels, width):
