@@ -3,6 +3,9 @@
 Every image has its own strengths, order of operations and blur. n = images of this replica, s = side.
 """
 
+import dataclasses
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,6 +14,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.preprocess import to_float
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class ColorBlur:
     """Turns uint8 views into the float views the network sees.
 
@@ -35,46 +39,42 @@ class ColorBlur:
             "auto" does except on TPUs, where the step is compiled as a whole.
 
     Raises:
-        InputError: a strength, probability or mode out of range.
+        InputError: a strength, probability, mode or sigma out of range.
 
     Reference:
         Chen et al. 2020, arXiv 2002.05709, Appendix A; 2006.10029 for multiplied brightness.
     """
 
-    def __init__(
-        self,
-        image_size,
-        seed=0,
-        *,
-        strength=1.0,
-        jitter_probability=0.8,
-        brightness=0.8,
-        contrast=0.8,
-        saturation=0.8,
-        hue=0.2,
-        brightness_mode="multiply",
-        gray_probability=0.2,
-        blur=True,
-        blur_probability=0.5,
-        sigma=(0.1, 2.0),
-        compile="auto",
-    ):
-        self.image_size = image_size
-        self.seed = seed
-        self.strength = strength
-        self.jitter_probability = jitter_probability
-        self.brightness = brightness
-        self.contrast = contrast
-        self.saturation = saturation
-        self.hue = hue
-        self.brightness_mode = brightness_mode
-        self.gray_probability = gray_probability
-        self.blur = blur
-        self.blur_probability = blur_probability
-        self.sigma = tuple(sigma)
-        self.compile = compile
-        self._check()
-        self._compiled = tf.function(self.apply, jit_compile=True)
+    image_size: int
+    seed: int = 0
+    _: dataclasses.KW_ONLY
+    strength: float = 1.0
+    jitter_probability: float = 0.8
+    brightness: float = 0.8
+    contrast: float = 0.8
+    saturation: float = 0.8
+    hue: float = 0.2
+    brightness_mode: str = "multiply"
+    gray_probability: float = 0.2
+    blur: bool = True
+    blur_probability: float = 0.5
+    sigma: tuple = (0.1, 2.0)
+    compile: bool | str = "auto"
+
+    def __post_init__(self):
+        for name in ("strength", "brightness", "contrast", "saturation", "hue"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must not be negative. Received: {name}={getattr(self, name)}")
+        for name in ("jitter_probability", "gray_probability", "blur_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be in [0, 1]. Received: {name}={getattr(self, name)}")
+        if self.brightness_mode not in ("multiply", "add"):
+            raise InputError(
+                "brightness_mode must be 'multiply' or 'add'. "
+                f"Received: brightness_mode={self.brightness_mode!r}"
+            )
+        if len(self.sigma) != 2 or not 0 < self.sigma[0] <= self.sigma[1]:
+            raise InputError(f"sigma must be (smallest, largest), positive. Received: sigma={self.sigma}")
 
     def __call__(self, views, step):
         """Augments this replica's rows of the global batch.
@@ -159,25 +159,14 @@ class ColorBlur:
             planes = gaussian_blur(planes, parameters["sigma"], radius, parameters["blurred"])
         return tf.clip_by_value(color.to_images(planes), 0.0, 1.0)
 
+    @functools.cached_property
+    def _compiled(self):
+        return tf.function(self.apply, jit_compile=True)
+
     def _use_xla(self):
         if self.compile != "auto":
             return self.compile
         return not tf.config.list_logical_devices("TPU")
-
-    def _check(self):
-        for name in ("strength", "brightness", "contrast", "saturation", "hue"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} must not be negative. Received: {name}={getattr(self, name)}")
-        for name in ("jitter_probability", "gray_probability", "blur_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must be in [0, 1]. Received: {name}={getattr(self, name)}")
-        if self.brightness_mode not in ("multiply", "add"):
-            raise InputError(
-                "brightness_mode must be 'multiply' or 'add'. "
-                f"Received: brightness_mode={self.brightness_mode!r}"
-            )
-        if len(self.sigma) != 2 or not 0 < self.sigma[0] <= self.sigma[1]:
-            raise InputError(f"sigma must be (smallest, largest), positive. Received: sigma={self.sigma}")
 
 
 def gaussian_blur(planes, sigma, radius, chosen):

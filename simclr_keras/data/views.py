@@ -148,6 +148,7 @@ def make_views(image, crops, size, config, *, encoded=False, quantize=True):
             lambda: _views_of_jpeg(image, crops, size, config, quantize),
             lambda: make_views(decode(image), crops, size, config, quantize=quantize),
         )
+    image = tf.convert_to_tensor(image)
     shape = tf.shape(image)
     windows = _windows(crops, shape[0], shape[1], size, config)
     views = []
@@ -170,6 +171,7 @@ def make_views_of_batch(images, crops, size, config, *, quantize=True):
     Returns:
         uint8 or float32 tensor [n, w, size, size, 3].
     """
+    images = tf.convert_to_tensor(images)
     height, width = images.shape[1:3]
     windows = _windows(crops, height, width, size, config)
     flip = crops.flip < config.flip_probability
