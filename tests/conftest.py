@@ -30,4 +30,6 @@ def golden():
 @pytest.fixture(params=[2, 4])
 def mirrored(request):
     """A MirroredStrategy over 2 and over 4 logical CPU devices."""
+    # TensorFlow numbers collective groups from 1 in each strategy, so that two sizes in a process would collide.
+    tf.distribute.MirroredStrategy._collective_key_base += 100_000
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(request.param)])

@@ -88,7 +88,8 @@ class ColorBlur:
         """
         count, windows = views.shape[:2]
         parameters = self.parameters_of_replica(step, count, windows)
-        images = tf.reshape(tf.transpose(views, [1, 0, 2, 3, 4]), [windows * count, *views.shape[2:]])
+        # Not a transpose: that of uint8 makes oneDNN print an error on CPUs.
+        images = tf.concat(tf.unstack(views, axis=1), axis=0)
         return (self._compiled if self._use_xla() else self.apply)(images, parameters)
 
     def parameters_of_replica(self, step, count, windows=2):

@@ -26,10 +26,6 @@ GOLDEN = {
 }
 
 
-@pytest.fixture(autouse=True)
-def own_collectives():
-    # TensorFlow keys its collectives per strategy from 1 on, so strategies of 2 and of 4 devices collide.
-    tf.distribute.MirroredStrategy._collective_key_base += 100_000
 
 
 def lars(**changes):

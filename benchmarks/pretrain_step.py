@@ -1,0 +1,106 @@
+"""Times one whole pretraining step: ours in bfloat16 against the same network with keras BatchNormalization in float32.
+
+A step is augmentation of both views, forward, backward, LARS and the metrics, on prepared batches. The contestants
+take turns in one process, so that a drifting machine slows both; the ratio is of medians, with the spread of the
+paired ratios beside it.
+
+    python benchmarks/pretrain_step.py                      # r50_1x_sk0, 224 px, batch 8 (16 views)
+    python benchmarks/pretrain_step.py --model=r18_0.25x_sk0 --image_size=32 --batch_size=512
+"""
+
+import argparse
+import contextlib
+import pathlib
+import statistics
+import sys
+import time
+from unittest import mock
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from simclr_keras.backend import start_tensorflow_quietly
+
+start_tensorflow_quietly()
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.data.source import Splits
+from simclr_keras.models import blocks, heads, resnet
+from simclr_keras.training import pretrain, strategy
+from simclr_keras.training.config import PretrainConfig
+
+
+class KerasNorm(keras.layers.BatchNormalization):
+    """keras' own layer under our constructor's arguments."""
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+
+
+@contextlib.contextmanager
+def keras_batch_normalization():
+    with contextlib.ExitStack() as stack:
+        for module in (blocks, heads, resnet):
+            stack.enter_context(mock.patch.object(module, "BatchNormalization", KerasNorm))
+        yield
+
+
+class FakeSource:
+    """Stands in for a Source where only the number of images is asked for."""
+
+    num_examples = 50_000
+
+
+def make_step(config, policy):
+    """Returns a function that takes one step and waits for it."""
+    splits = Splits(FakeSource(), class_names=tuple(map(str, range(10))))
+    learner, _ = pretrain.make_learner(config, splits, tf.distribute.get_strategy(), policy)
+    size = (config.batch_size, 2, config.image_size, config.image_size, 3)
+    rng = np.random.default_rng(0)
+    batch = {
+        "views": tf.constant(rng.integers(0, 256, size, np.uint8)),
+        "label": tf.constant(rng.integers(0, 10, config.batch_size), tf.int32),
+        "id": tf.range(config.batch_size),
+    }
+    step = tf.function(learner.train_step, autograph=False)
+
+    def run():
+        return float(step(batch)["contrastive_loss"])
+
+    return run
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="r50_1x_sk0")
+    parser.add_argument("--image_size", type=int, default=224)
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--precision", default="bfloat16", help="of our network")
+    arguments = parser.parse_args()
+    config = PretrainConfig(
+        model=arguments.model, image_size=arguments.image_size, batch_size=arguments.batch_size
+    )
+    ours = make_step(config, strategy.resolve_precision(arguments.precision, tf.distribute.get_strategy()))
+    with keras_batch_normalization():
+        theirs = make_step(config, "float32")
+
+    seconds = {ours: [], theirs: []}
+    for round_number in range(arguments.rounds + 2):
+        for run, times in seconds.items():
+            start = time.perf_counter()
+            run()
+            if round_number >= 2:  # the first two trace and warm up
+                times.append(time.perf_counter() - start)
+    pairs = sorted(a / b for a, b in zip(seconds[ours], seconds[theirs]))
+    a, b = (statistics.median(times) for times in seconds.values())
+    print(f"{arguments.model}, {arguments.image_size} px, batch {arguments.batch_size}, {arguments.rounds} rounds")
+    print(f"ours, {arguments.precision}: median {a:.3f} s (min {min(seconds[ours]):.3f})")
+    print(f"keras BatchNormalization, float32: median {b:.3f} s (min {min(seconds[theirs]):.3f})")
+    print(f"ratio of medians {a / b:.2f} (paired ratios {pairs[0]:.2f} to {pairs[-1]:.2f})")
+
+
+if __name__ == "__main__":
+    main()
