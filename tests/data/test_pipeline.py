@@ -1,0 +1,242 @@
+"""Batches: a function of (seed, step), the same after a resume and on any number of replicas and hosts."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from simclr_keras.data import pipeline
+from simclr_keras.data.source import ArrayStore, BytesStore, RowIds, Source
+from simclr_keras.data.stream import Shards, StreamSource
+from simclr_keras.data.views import CropConfig
+from simclr_keras.errors import InputError
+from simclr_keras.preprocess import evaluation_view
+
+N = 50
+
+
+def arrays(labels=True):
+    images = np.random.default_rng(0).integers(0, 256, (N, 12, 12, 3), dtype=np.uint8)
+    return Source("arrays", ArrayStore(images), RowIds("train", N), np.arange(N) % 7 if labels else None)
+
+
+def files():
+    """JPEGs and PNGs of mixed sizes."""
+    encoded = []
+    for row in range(N):
+        rng, buffer = np.random.default_rng(row), io.BytesIO()
+        image = rng.integers(0, 256, (rng.integers(10, 40), rng.integers(10, 40), 3), dtype=np.uint8)
+        Image.fromarray(image).save(buffer, "JPEG" if row % 3 else "PNG")
+        encoded.append(buffer.getvalue())
+    return Source("files", BytesStore(tf.constant(encoded)), RowIds("train", N), np.arange(N) % 7)
+
+
+def stream(folder):
+    """The same images in four TFRecord files, read as a stream."""
+    inner = files()
+    shards = [range(0, 20), range(20, 23), range(23, 40), range(40, N)]
+    paths = []
+    for number, rows in enumerate(shards):
+        paths.append(str(folder / f"{number}.tfrecord"))
+        with tf.io.TFRecordWriter(paths[-1]) as writer:
+            for row in rows:
+                writer.write(inner.fetch(row).numpy())
+
+    def parse(record):
+        return {"image": record, "label": tf.constant(-1)}
+
+    return StreamSource("stream", Shards(tuple(paths), tuple(len(rows) for rows in shards), parse, "train"))
+
+
+SOURCES = {"arrays": lambda _: arrays(), "files": lambda _: files(), "stream": stream}
+
+
+def batches(source, *, first_step=0, num_steps=4, image_size=16, batch_size=8, seed=0, **others):
+    dataset = pipeline.train_batches(
+        source,
+        image_size=image_size,
+        batch_size=batch_size,
+        seed=seed,
+        first_step=first_step,
+        num_steps=num_steps,
+        **others,
+    )
+    return list(dataset.as_numpy_iterator())
+
+
+def assert_same(ours, theirs):
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs):
+        assert one.keys() == other.keys() == {"views", "label", "id"}
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.fixture(params=SOURCES)
+def source(request, tmp_path):
+    return SOURCES[request.param](tmp_path)
+
+
+def test_a_resumed_run_gets_the_same_batches_bit_for_bit(source):
+    whole = batches(source, num_steps=9)
+    assert len(whole) == 9
+    assert_same(batches(source, first_step=5, num_steps=4), whole[5:])
+
+
+def test_batches_differ_by_step_and_by_seed(source):
+    one, two = batches(source, num_steps=2)
+    other = batches(source, seed=1, num_steps=1)[0]
+    assert not np.array_equal(one["id"], two["id"])
+    assert not np.array_equal(one["id"], other["id"])
+    assert np.abs(one["views"].astype(int) - two["views"]).mean() > 10
+
+
+def test_shapes_are_static_and_types_as_promised(source):
+    dataset = pipeline.train_batches(source, image_size=16, batch_size=8, seed=0, first_step=0, num_steps=1)
+    assert dataset.element_spec == {
+        "views": tf.TensorSpec([8, 2, 16, 16, 3], tf.uint8),
+        "label": tf.TensorSpec([8], tf.int32),
+        "id": tf.TensorSpec([8], tf.int32),
+    }
+
+
+def test_two_windows_of_an_image_differ_and_one_can_be_had(source):
+    batch = batches(source, num_steps=1)[0]
+    assert np.abs(batch["views"][:, 0].astype(int) - batch["views"][:, 1]).mean() > 5
+    assert batches(source, num_steps=1, windows=1)[0]["views"].shape == (8, 1, 16, 16, 3)
+
+
+@pytest.mark.parametrize("make", [arrays, files])
+def test_every_epoch_holds_every_image_once_in_a_new_order(make):
+    ids = np.concatenate([batch["id"] for batch in batches(make(), num_steps=25, batch_size=8)])
+    epochs = ids[: 4 * N].reshape(4, N)
+    np.testing.assert_array_equal(np.sort(epochs, axis=1), np.broadcast_to(np.arange(N), (4, N)))
+    assert len(np.unique(epochs, axis=0)) == 4
+
+
+@pytest.mark.parametrize("make", [arrays, files])
+def test_labels_and_views_belong_to_the_ids(make):
+    source = make()
+    crop = CropConfig(random_crop=False, flip_probability=0.0)
+    batch = batches(source, num_steps=2, crop=crop)[1]
+    np.testing.assert_array_equal(batch["label"], batch["id"] % 7)
+    evaluation = {}
+    for record in pipeline.eval_batches(source, image_size=16, batch_size=10):
+        evaluation.update(zip(record["id"].numpy(), record["image"].numpy()))
+    for views, row in zip(batch["views"], batch["id"]):
+        assert np.abs(views - 255 * evaluation[row]).max() <= 6  # JPEG windows decode a little differently
+
+
+def test_without_labels_they_are_minus_one():
+    assert np.all(batches(arrays(labels=False), num_steps=1)[0]["label"] == -1)
+    batch = next(iter(pipeline.eval_batches(arrays(labels=False), image_size=16, batch_size=4)))
+    assert np.all(batch["label"] == -1)
+
+
+@pytest.mark.parametrize(("n", "seed"), [(2, 0), (3, 1), (17, 2), (1000, 3), (70_000, 4)])
+def test_successive_permutations_are_permutations_and_unlike(n, seed):
+    epochs = pipeline.shuffled_indices(tf.range(3 * n, dtype=tf.int64), n, seed).numpy().reshape(3, n)
+    np.testing.assert_array_equal(np.sort(epochs, axis=1), np.broadcast_to(np.arange(n), (3, n)))
+    if n >= 1000:
+        ordered = np.concatenate([epochs, np.arange(n)[None]])
+        assert np.abs(np.corrcoef(ordered) - np.eye(4)).max() < 5 / np.sqrt(n)
+        assert np.abs(np.corrcoef(epochs[0, 1:], epochs[0, :-1])[0, 1]) < 5 / np.sqrt(n)
+
+
+@pytest.mark.parametrize(("hosts", "replicas"), [(1, 2), (1, 4), (2, 4), (4, 4)])
+@pytest.mark.parametrize("make", [arrays, files])
+def test_hosts_and_replicas_share_out_the_rows_of_one_device(make, hosts, replicas):
+    source, rows = make(), 8 // replicas
+    whole = batches(source)
+    found = []
+    for host in range(hosts):
+        context = tf.distribute.InputContext(hosts, host, replicas)
+        parts = batches(source, input_context=context)
+        assert all(part["views"].shape == (rows, 2, 16, 16, 3) for part in parts)
+        found.append(parts)
+    local = replicas // hosts
+    for step, expected in enumerate(whole):
+        parts = [part for host in found for part in host[step * local : (step + 1) * local]]
+        together = {name: np.concatenate([part[name] for part in parts]) for name in expected}
+        assert_same([together], [expected])
+
+
+def test_hosts_of_a_stream_share_out_the_records(tmp_path):
+    source = stream(tmp_path)
+    contexts = [tf.distribute.InputContext(2, host, 4) for host in range(2)]
+    parts = [batches(source, num_steps=3, input_context=context) for context in contexts]
+    assert [len(part) for part in parts] == [6, 6]
+    ids = [np.concatenate([batch["id"] for batch in part]) for part in parts]
+    assert len(np.unique(np.concatenate(ids))) == 24
+    for context, part in zip(contexts, parts):
+        assert_same(batches(source, first_step=2, num_steps=1, input_context=context), part[4:])
+
+
+def test_a_mirrored_strategy_gets_the_rows_in_replica_order(mirrored):
+    source, replicas = arrays(), mirrored.num_replicas_in_sync
+    dataset = mirrored.distribute_datasets_from_function(
+        lambda context: pipeline.train_batches(
+            source, image_size=16, batch_size=8, seed=0, first_step=0, num_steps=3, input_context=context
+        )
+    )
+    for batch, expected in zip(dataset, batches(source, num_steps=3)):
+        parts = mirrored.experimental_local_results(batch["id"])
+        assert len(parts) == replicas
+        np.testing.assert_array_equal(np.concatenate(parts), expected["id"])
+
+
+def test_batches_too_large_to_be_made_at_once_have_the_same_views(monkeypatch):
+    whole = batches(arrays())
+    monkeypatch.setattr(pipeline, "LARGEST_WHOLE_BATCH", 0)
+    for one, other in zip(whole, batches(arrays())):
+        np.testing.assert_array_equal(one["id"], other["id"])
+        assert np.abs(one["views"].astype(int) - other["views"]).max() <= 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 50, 64])
+def test_evaluation_goes_in_order_and_can_be_padded(source, batch_size):
+    plain = list(pipeline.eval_batches(source, image_size=40, batch_size=batch_size).as_numpy_iterator())
+    np.testing.assert_array_equal(np.concatenate([batch["id"] for batch in plain]), np.arange(N))
+    padded = pipeline.eval_batches(source, image_size=40, batch_size=batch_size, pad=True)
+    assert padded.element_spec["image"] == tf.TensorSpec([batch_size, 40, 40, 3], tf.float32)
+    padded = list(padded.as_numpy_iterator())
+    missing = -N % batch_size
+    for name in ("image", "label", "id"):
+        ours = np.concatenate([batch[name] for batch in padded])
+        np.testing.assert_array_equal(ours[:N], np.concatenate([batch[name] for batch in plain]))
+        assert len(ours) == N + missing
+        assert np.all(ours[N:] == (0 if name == "image" else -1))
+
+
+def test_evaluation_images_are_evaluation_views():
+    source = arrays()
+    batch = next(iter(pipeline.eval_batches(source, image_size=40, batch_size=4)))
+    np.testing.assert_allclose(batch["image"], evaluation_view(source.images[:4], 40), atol=1e-6)
+    np.testing.assert_array_equal(batch["label"], source.labels[:4])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": N + 1}, "larger than the data, 50 training images"),
+        ({"batch_size": 1}, "at least 2 images"),
+        ({"batch_size": 9, "input_context": tf.distribute.InputContext(1, 0, 2)}, "divisible .* replicas, 2"),
+        ({"image_size": 7}, "at least 8 pixels"),
+        ({"first_step": -1}, "first_step"),
+        ({"num_steps": -1}, "num_steps"),
+    ],
+)
+def test_sizes_that_cannot_work_are_refused_in_one_line(arguments, message):
+    with pytest.raises(InputError, match=message) as error:
+        batches(arrays(), **arguments)
+    assert "\n" not in str(error.value)
+    assert "Received: " in str(error.value)
+
+
+def test_evaluation_sizes_that_cannot_work_are_refused():
+    with pytest.raises(InputError, match="at least 8 pixels"):
+        pipeline.eval_batches(arrays(), image_size=4, batch_size=8)
+    with pytest.raises(InputError, match="at least 1 image"):
+        pipeline.eval_batches(arrays(), image_size=16, batch_size=0)
