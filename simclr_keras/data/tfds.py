@@ -53,7 +53,7 @@ def _builder(name, data_dir):
             ) from None
         if not isinstance(error, tfds.core.DatasetNotFoundError):
             raise InputError(f"Cannot open the TFDS dataset {name}: {one_line(error)}") from None
-    known = tfds.list_builders(with_community_datasets=False)
+    known = sorted(set(tfds.list_builders(with_community_datasets=False)))
     near = difflib.get_close_matches(name.split("/")[0].split(":")[0], known, 3)
     hint = f"; near it: {', '.join(near)}" if near else ""
     raise InputError(f"Unknown dataset {name!r}: give digits, npz:PATH, folder:PATH or a TFDS name{hint}")

@@ -1,0 +1,90 @@
+"""folder:PATH with labels.csv: names or numbers, and rows that must fit the images one to one."""
+
+import pytest
+import tensorflow as tf
+
+from simclr_keras.data.sources import load
+from simclr_keras.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A cache folder of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+def _png(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_png(tf.zeros([4, 4, 3], tf.uint8)).numpy())
+
+
+def _flat(root, count):
+    for i in range(count):
+        _png(root / f"{i}.png")
+
+
+def _csv(root, text, count=3):
+    _flat(root, count)
+    path = root / "labels.csv"
+    path.write_text(text)
+    return {"spec": f"folder:{root}", "labels": str(path)}
+
+
+def _labels(splits):
+    """Of every image by its id, held out or not."""
+    return {i: int(n) for part in (splits.train, splits.evaluation) for i, n in zip(part.ids, part.labels)}
+
+
+def test_csv_names_with_a_header(tmp_path):
+    splits = load(**_csv(tmp_path, "filename,label\n2.png,dog\n0.png,cat\n\n1.png,dog\n"))
+    assert splits.class_names == ("cat", "dog")
+    assert _labels(splits) == {"0.png": 0, "1.png": 1, "2.png": 1}
+
+
+def test_csv_integers_without_a_header_and_empty_labels(tmp_path):
+    text = "\ufeff./0.png, 2\r\n1.png,\r\n2.png,0\r\n3.png,2\r\n"
+    splits = load(**_csv(tmp_path, text, 4))
+    assert splits.class_names == ("0", "1", "2")
+    assert len(splits.held_out) == 1
+    assert _labels(splits) == {"0.png": 2, "1.png": -1, "2.png": 0, "3.png": 2}
+
+
+def test_csv_reaches_into_sub_folders(tmp_path):
+    _png(tmp_path / "x" / "0.png")
+    _png(tmp_path / "y" / "0.png")
+    _png(tmp_path / "y" / "1.png")
+    (tmp_path / "labels.csv").write_text("x/0.png,b\ny/0.png,a\ny\\1.png,a\n")
+    splits = load(f"folder:{tmp_path}", labels=str(tmp_path / "labels.csv"))
+    assert splits.class_names == ("a", "b")
+    assert _labels(splits) == {"x/0.png": 1, "y/0.png": 0, "y/1.png": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.png,a\n1.png,b\n2.png,b\n3.png,a\n", r"line 4: there is no image 3\.png"),
+        ("0.png,a\n1.png,b\n", r"no row for 1 of the 3 images.*2\.png"),
+        ("0.png,a\n1.png,b\n2.png,b\n0.png,b\n", r"line 4: 0\.png has a row already"),
+        ("0.png,a,b\n1.png,b,b\n2.png,b,b\n", "line 1 must have two columns.*Received: 3"),
+        ("0.png\n1.png\n2.png\n", "line 1 must have two columns.*Received: 1"),
+        ("0.png;a\n1.png;b\n2.png;a\n", "line 1 must have two columns.*Received: 1"),
+        ("0.png,\n1.png,\n2.png,\n", "gives no image a label"),
+        ("0.png,0\n1.png,-1\n2.png,1\n", "from 0.*label -1"),
+        ("0.png,0\n1.png,1\n2.png,70000\n", "class numbers.*label 70000"),
+        ("", "no row for 3 of the 3 images"),
+    ],
+)
+def test_csv_rows_and_images_must_be_one_to_one(tmp_path, text, message):
+    with pytest.raises(InputError, match=message) as raised:
+        load(**_csv(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "no labels file"), (b"\xff\xfe\x00", "Cannot read")])
+def test_a_csv_that_cannot_be_read(tmp_path, content, message):
+    _flat(tmp_path, 2)
+    path = tmp_path / "labels.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load(f"folder:{tmp_path}", labels=str(path))
