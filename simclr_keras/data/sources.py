@@ -96,13 +96,9 @@ def _check(spec, data_dir, labels, eval_fraction, seed, label_fraction, labels_p
         )
     if data_dir is not None and (spec == "digits" or kind in ("npz", "folder")):
         raise InputError(f"data_dir goes with TFDS names only. Received: {spec!r}, data_dir={data_dir!r}")
-    if eval_fraction is not None and not 0 < eval_fraction < 1:
-        raise InputError(f"eval_fraction must lie between 0 and 1. Received: eval_fraction={eval_fraction}")
-    if label_fraction is not None and labels_per_class is not None:
-        raise InputError(
-            "Give label_fraction or labels_per_class, not both. "
-            f"Received: label_fraction={label_fraction}, labels_per_class={labels_per_class}"
-        )
+    if eval_fraction is not None:
+        selection.check_eval_fraction(eval_fraction)
+    selection.check_label_choice(label_fraction, labels_per_class)
 
 
 def _hold_out(splits, eval_fraction, seed):

@@ -19,8 +19,7 @@ def held_out_rows(labels, fraction, seed):
     Returns:
         Sorted rows, int64 [m], and the labels of the classes that have a single row, which stays behind.
     """
-    if not 0 < fraction < 1:
-        raise InputError(f"eval_fraction must lie between 0 and 1. Received: eval_fraction={fraction}")
+    check_eval_fraction(fraction)
     chosen, single = [], []
     for label, rows in _shuffled_classes(labels, seed, _HOLD_OUT):
         if len(rows) == 1:
@@ -47,17 +46,11 @@ def labelled_rows(labels, *, fraction=None, per_class=None, seed=0, class_names=
         Sorted rows, int64 [m].
 
     Raises:
-        InputError: If not exactly one of the two is given, or a class has too few rows for it.
+        InputError: If not exactly one of the two is given, it is out of range, or a class has too few rows.
     """
-    if (fraction is None) == (per_class is None):
-        raise InputError(
-            "Give one of label_fraction and labels_per_class. "
-            f"Received: label_fraction={fraction}, labels_per_class={per_class}"
-        )
-    if fraction is not None and not 0 < fraction <= 1:
-        raise InputError(f"label_fraction must lie in (0, 1]. Received: label_fraction={fraction}")
-    if per_class is not None and per_class < 1:
-        raise InputError(f"labels_per_class must be at least 1. Received: labels_per_class={per_class}")
+    if fraction is None and per_class is None:
+        raise InputError("Give label_fraction or labels_per_class")
+    check_label_choice(fraction, per_class)
     chosen = []
     for label, rows in _shuffled_classes(labels, seed, _KEEP_LABELS):
         name = f"{label}" if class_names is None else repr(class_names[label])
@@ -77,6 +70,25 @@ def labelled_rows(labels, *, fraction=None, per_class=None, seed=0, class_names=
                 )
         chosen.append(rows[:count])
     return _sorted(chosen)
+
+
+def check_eval_fraction(fraction):
+    """Refuses a share to hold out that lies outside (0, 1)."""
+    if not 0 < fraction < 1:
+        raise InputError(f"eval_fraction must lie between 0 and 1. Received: eval_fraction={fraction}")
+
+
+def check_label_choice(fraction, per_class):
+    """Refuses both at once, a fraction outside (0, 1], or less than one label per class."""
+    if fraction is not None and per_class is not None:
+        raise InputError(
+            "Give label_fraction or labels_per_class, not both. "
+            f"Received: label_fraction={fraction}, labels_per_class={per_class}"
+        )
+    if fraction is not None and not 0 < fraction <= 1:
+        raise InputError(f"label_fraction must lie in (0, 1]. Received: label_fraction={fraction}")
+    if per_class is not None and per_class < 1:
+        raise InputError(f"labels_per_class must be at least 1. Received: labels_per_class={per_class}")
 
 
 def _shuffled_classes(labels, seed, purpose):
