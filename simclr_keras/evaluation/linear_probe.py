@@ -7,9 +7,14 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import accuracy, check_label_range, labeled_rows
+
+# L-BFGS makes many small matrix products: up to this many features, threads that wait for each other on a busy
+# machine cost up to a hundred times what they bring.
+_MOST_FOR_ONE_THREAD = 10_000_000
 
 
 class ProbeAccuracy(NamedTuple):
@@ -74,7 +79,8 @@ def logistic_probe(
     else:
         scaler = StandardScaler().fit(train.astype(np.float32))
         model = LogisticRegression(C=c, max_iter=max_iter)
-        with warnings.catch_warnings():
+        threads = 1 if train.size <= _MOST_FOR_ONE_THREAD else None
+        with threadpool_limits(threads), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(scaler.transform(train.astype(np.float32)), train_labels)
         converged = bool(model.n_iter_.max() < max_iter)
