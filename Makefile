@@ -13,7 +13,7 @@ $(STAMP): requirements.txt pyproject.toml
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(PY) examples/digits_demo.py
+	$(PY) train.py --mode=pretrain --recipe=digits_demo
 
 test: $(STAMP) lint
 	$(PY) -m pytest

@@ -89,6 +89,7 @@ DIGITS_DEMO = {
     "warmup_epochs": 2.0,
     "weight_decay": 5e-4,
     "temperature": 0.5,
+    "probe_learning_rate": 0.5,
     "proj_hidden_dim": 256,
     "crop_min_area": 0.3,
     "flip_probability": 0.0,  # a mirrored 2 is no digit
