@@ -175,7 +175,8 @@ def _array_batches(source, plan, steps):
         views = make_views_of_batch(tf.gather(images, indices), crops, plan.image_size, plan.crop)
         return _batch(views, label_of(indices), indices, plan.rows)
 
-    return _steps_and_replicas(plan, steps).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    # A fixed number, as each of them holds a whole batch in memory and its kernels use many threads.
+    return _steps_and_replicas(plan, steps).map(batch, num_parallel_calls=4)
 
 
 def _record_batches(source, plan, steps):
