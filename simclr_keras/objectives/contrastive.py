@@ -1,10 +1,14 @@
 """ContrastiveLearner: NT-Xent on the projections of two views, with an online linear probe behind a stop-gradient."""
 
-import keras
 import tensorflow as tf
 
+from simclr_keras.errors import InputError
 from simclr_keras.objectives.learner import Learner, global_mean
 from simclr_keras.objectives.nt_xent import nt_xent
+from simclr_keras.preprocess import to_float
+
+FIGURES = ("contrastive_loss", "contrastive_accuracy", "contrastive_entropy")  # in the order of NTXent
+PROBE_FIGURES = ("probe_loss", "probe_accuracy")
 
 
 class ContrastiveLearner(Learner):
@@ -20,6 +24,9 @@ class ContrastiveLearner(Learner):
             the views are taken as they are.
         temperature: temperature of NT-Xent, above 0.
         weight_decay, decayed_in_loss: see `Learner`.
+
+    Raises:
+        InputError: the model's classifier is not behind a stop-gradient.
     """
 
     def __init__(
@@ -32,15 +39,20 @@ class ContrastiveLearner(Learner):
         decayed_in_loss=None,
         name="contrastive",
     ):
-        super().__init__(model, weight_decay=weight_decay, decayed_in_loss=decayed_in_loss, name=name)
+        if model.classifier is not None and not model.stop_gradient:
+            raise InputError(
+                "The classifier must be a probe that leaves the encoder alone: create_model(..., stop_gradient=True). "
+                "Received: a model with stop_gradient=False"
+            )
+        super().__init__(
+            model,
+            figures=FIGURES if model.classifier is None else (*FIGURES, *PROBE_FIGURES),
+            weight_decay=weight_decay,
+            decayed_in_loss=decayed_in_loss,
+            name=name,
+        )
         self.augment = augment
         self.temperature = temperature
-        self.loss_metric = keras.metrics.Mean(name="contrastive_loss")
-        self.accuracy_metric = keras.metrics.Mean(name="contrastive_accuracy")
-        self.entropy_metric = keras.metrics.Mean(name="contrastive_entropy")
-        if model.classifier is not None:
-            self.probe_loss_metric = keras.metrics.Mean(name="probe_loss")
-            self.probe_accuracy_metric = keras.metrics.Mean(name="probe_accuracy")
 
     @property
     def probe_variables(self):
@@ -51,25 +63,25 @@ class ContrastiveLearner(Learner):
         outputs = self.model(images, training=True)
         first, second = tf.split(outputs[f"proj_head_{self.model.projection_head.depth}"], 2)
         contrastive = nt_xent(first, second, temperature=self.temperature)
-        self.loss_metric.update_state(contrastive.loss)
-        self.accuracy_metric.update_state(contrastive.accuracy)
-        self.entropy_metric.update_state(contrastive.entropy)
+        figures = {name: (value, 1) for name, value in zip(FIGURES, contrastive)}
         if self.model.classifier is None:
-            return contrastive.loss
-        return contrastive.loss + self._probe_loss(outputs["logits"], batch["label"])
+            return contrastive.loss, figures
+        probe_loss, probe_figures = self._probe(outputs["logits"], batch["label"])
+        return contrastive.loss + probe_loss, figures | probe_figures
 
     def _images(self, views):
         if self.augment is not None:
             return self.augment(views, self.optimizer.iterations)
-        return tf.concat(tf.unstack(views, axis=1), axis=0)
+        images = tf.concat(tf.unstack(views, axis=1), axis=0)
+        return to_float(images) if images.dtype.is_integer else images
 
-    def _probe_loss(self, logits, labels):
+    def _probe(self, logits, labels):
         labels = tf.concat([labels, labels], axis=0)
         known = tf.cast(labels >= 0, logits.dtype)
         # An unknown label takes class 0 and weight 0: boolean_mask would have no static shape.
         targets = tf.maximum(labels, 0)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
         hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), targets), logits.dtype)
-        self.probe_loss_metric.update_state(losses, sample_weight=known)
-        self.probe_accuracy_metric.update_state(hits, sample_weight=known)
-        return global_mean(losses, known)
+        weight = tf.reduce_sum(known)
+        figures = {name: (tf.reduce_sum(x * known), weight) for name, x in zip(PROBE_FIGURES, (losses, hits))}
+        return global_mean(losses, known), figures

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from simclr_keras.errors import InputError
+
 
 class Learner(keras.Model):
     """Trains a SimCLRModel. A subclass says what to minimise by overriding `objective`.
@@ -12,15 +14,18 @@ class Learner(keras.Model):
 
     Args:
         model: a built SimCLRModel.
+        figures: names of what `objective` reports; each becomes a metric, its mean since `reset_metrics`.
         weight_decay: coefficient of the L2 term 0.5 * weight_decay * ||w||^2 added to the loss for the variables in
             `decayed_in_loss`; the rest of the decay, if any, is the optimizer's own.
         decayed_in_loss: function of a variable's path to bool: whether the L2 term covers it.
         name: name of the learner.
     """
 
-    def __init__(self, model, *, weight_decay=0.0, decayed_in_loss=None, name="learner"):
+    def __init__(self, model, *, figures=(), weight_decay=0.0, decayed_in_loss=None, name="learner"):
         super().__init__(name=name)
         self.model = model
+        # Float32 or float64, as the heads.
+        self.averages = {name: Average(name, model.projection_head.compute_dtype) for name in figures}
         self.weight_decay = weight_decay
         self.decayed_in_loss = decayed_in_loss or (lambda path: False)
         self.probe_optimizer = None
@@ -32,14 +37,26 @@ class Learner(keras.Model):
         Args:
             optimizer: updates all trainable variables but those in `probe_variables`.
             probe_optimizer: updates `probe_variables`; needed when there are any.
+            **kwargs: see `keras.Model.compile`. `jit_compile` is False unless given.
+
+        Raises:
+            InputError: there is a probe, but no optimizer for it.
         """
         super().compile(optimizer=optimizer, jit_compile=kwargs.pop("jit_compile", False), **kwargs)
         self.probe_optimizer = probe_optimizer
         optimizer.build(self.main_variables)
         if self.probe_variables:
             if probe_optimizer is None:
-                raise ValueError("The model has a probe, so compile needs a probe_optimizer. Received: None")
+                raise InputError(
+                    "The model has a classifier, so `compile` needs a `probe_optimizer`. "
+                    "Received: probe_optimizer=None"
+                )
             probe_optimizer.build(self.probe_variables)
+
+    @property
+    def metrics(self):
+        # Keras adds a "loss" that only its own compute_loss would feed.
+        return [metric for metric in super().metrics if isinstance(metric, Average)]
 
     @property
     def probe_variables(self):
@@ -57,13 +74,14 @@ class Learner(keras.Model):
         return self.model(images, training=training)
 
     def objective(self, batch):
-        """Returns this replica's mean loss for one batch and updates the metrics.
+        """Returns this replica's mean loss for one batch, and the figures to report.
 
         Args:
             batch: dict as made by `data.pipeline`.
 
         Returns:
-            scalar tensor, float32 or float64.
+            (loss, figures): a scalar, float32 or float64, whose mean over the replicas is to be minimized; and a
+            dict of name to (sum, weight), scalars of this replica, to report sum / weight over all replicas.
         """
         raise NotImplementedError("A Learner subclass defines objective(batch).")
 
@@ -82,7 +100,7 @@ class Learner(keras.Model):
         """Takes one optimizer step on this replica's share of the batch and returns the running metrics."""
         main, probe = self.main_variables, self.probe_variables
         with tf.GradientTape() as tape:
-            loss = self.objective(batch)
+            loss, figures = self.objective(batch)
             decay = self.decay_loss()
             if decay is not None:
                 loss += tf.cast(decay, loss.dtype)
@@ -92,28 +110,52 @@ class Learner(keras.Model):
         self.optimizer.apply_gradients(zip(gradients[: len(main)], main))
         if probe:
             self.probe_optimizer.apply_gradients(zip(gradients[len(main) :], probe))
+        self._report(figures)
         return self.get_metrics_result()
 
+    def _report(self, figures):
+        """Adds the figures of all replicas to the averages, by one collective."""
+        if not self.averages:
+            return
+        dtype = self.model.projection_head.compute_dtype
+        sums = tf.stack([[tf.cast(value, dtype) for value in figures[name]] for name in self.averages])
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+        for average, row in zip(self.averages.values(), tf.unstack(sums)):
+            average.add(*tf.unstack(row))
+
     def state(self):
-        """Returns every variable a checkpoint must hold, as a dict of unique name to Keras variable."""
-        groups = {
-            "model": self.model.variables,
-            "optimizer": self.optimizer.variables,
-            "probe_optimizer": self.probe_optimizer.variables if self.probe_optimizer else [],
-        }
+        """Returns every variable a checkpoint must hold, as a dict of unique name to Keras variable.
+
+        Raises:
+            InputError: two variables share a name, so that a checkpoint could mix them up.
+        """
+        groups = {"model": self.model.variables}
+        groups |= {f"metrics/{name}": average.variables for name, average in self.averages.items()}
+        groups["optimizer"] = self.optimizer.variables
+        groups["probe_optimizer"] = self.probe_optimizer.variables if self.probe_optimizer else []
         named = {}
         for group, variables in groups.items():
             for variable in variables:
-                key = f"{group}/{variable.path}"
+                # Without the owner's name, to which Keras adds a number from the second in a process on.
+                key = f"{group}/{variable.path.partition('/')[2]}"
                 if key in named:
-                    raise ValueError(
-                        f"Two variables share a path, so a checkpoint could mix them up. Received: {key}"
-                    )
+                    raise InputError(f"Variables must have names of their own. Received: {key} twice")
                 named[key] = variable
-        for metric in self.metrics:
-            for variable in metric.variables:
-                named[f"metrics/{metric.name}/{variable.name}"] = variable
         return named
+
+
+class Average(keras.metrics.Mean):
+    """A running mean whose state is the same on every replica: restoring a checkpoint changes no bit of it."""
+
+    def add_variable(self, shape, initializer, dtype=None, aggregation="sum", name=None):
+        # Keras sums the states of the replicas when it saves, and gives each an equal part back.
+        return super().add_variable(shape, initializer, dtype, "only_first_replica", name)
+
+    def add(self, total, weight):
+        """Adds what all replicas saw together: a sum and its weight, scalars."""
+        self.total.assign_add(tf.cast(total, self.dtype))
+        self.count.assign_add(tf.cast(weight, self.dtype))
 
 
 def global_mean(values, weights):
@@ -133,4 +175,4 @@ def global_mean(values, weights):
     total = tf.reduce_sum(weights)
     if replicas > 1:
         total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, total)
-    return replicas * tf.reduce_sum(values * weights) / tf.maximum(total, 1)
+    return replicas * tf.math.divide_no_nan(tf.reduce_sum(values * weights), total)

@@ -40,7 +40,8 @@ def make_optimization(config, num_examples):
 
     def schedule(base, scaling):
         peak = step_arithmetic.peak_learning_rate(base, config.batch_size, scaling)
-        return WarmupCosine(peak, warmup_steps=warmup, total_steps=steps)
+        dtype = "float64" if config.precision == "float64" else "float32"
+        return WarmupCosine(peak, warmup_steps=warmup, total_steps=steps, dtype=dtype)
 
     main = schedule(config.learning_rate, config.learning_rate_scaling)
     # The probe has a rate of its own: at the encoder's LARS rate its loss would rise (no trust ratio tames it).
