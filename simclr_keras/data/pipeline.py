@@ -91,22 +91,24 @@ def eval_batches(source, *, image_size, batch_size, pad=False):
         raise InputError(_too_small(image_size))
     if batch_size < 1:
         raise InputError(f"An evaluation batch needs at least 1 image. Received: batch_size={batch_size}")
-    if source.indexed:
-        indices = tf.data.Dataset.range(source.num_examples)
-        records = indices.map(_fetcher(source), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    else:
-        records = source.stream(shuffle=False, repeat=False)
 
     def prepare(record):
         image = decode(record["image"]) if source.encoded else record["image"]
         return {**record, "image": evaluation_view(image, image_size)}
 
+    if source.indexed:
+        records = tf.data.Dataset.range(source.num_examples)
+        # Images of one size in memory go through in whole batches, at a quarter of the time.
+        records = records.batch(batch_size) if source.images is not None else records
+        records = records.map(_fetcher(source), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    else:
+        records = source.stream(shuffle=False, repeat=False)
     dataset = records.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if source.images is None:
+        dataset = dataset.batch(batch_size)
     if pad:
-        nothing = {"image": tf.zeros([image_size, image_size, 3]), "label": -1, "id": -1}
-        filler = tf.data.Dataset.from_tensors(nothing).repeat(-source.num_examples % batch_size)
-        dataset = dataset.concatenate(filler)
-    return dataset.batch(batch_size, drop_remainder=pad).prefetch(tf.data.AUTOTUNE)
+        dataset = dataset.map(lambda batch: _fill_up(batch, batch_size))
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 class _Plan:
@@ -164,16 +166,15 @@ def shuffled_indices(positions, num_examples, seed):
 
 def _array_batches(source, plan, steps):
     """Whole batches at a time, from uint8 images of one size in memory."""
-    with tf.device("CPU:0"):
-        images = tf.convert_to_tensor(source.images)
-    label_of = _label_lookup(source)
+    fetch = _fetcher(source)
 
     def batch(step, replica):
         first_row = plan.first_row(replica)
-        indices = shuffled_indices(plan.positions(step, first_row, plan.rows), source.num_examples, plan.seed)
+        positions = plan.positions(step, first_row, plan.rows)
+        records = fetch(shuffled_indices(positions, source.num_examples, plan.seed))
         crops = plan.crops(step, first_row, plan.rows)
-        views = make_views_of_batch(tf.gather(images, indices), crops, plan.image_size, plan.crop)
-        return _batch(views, label_of(indices), indices, plan.rows)
+        views = make_views_of_batch(records["image"], crops, plan.image_size, plan.crop)
+        return {"views": views, "label": records["label"], "id": records["id"]}
 
     # A fixed number, as each of them holds a whole batch in memory and its kernels use many threads.
     return _steps_and_replicas(plan, steps).map(batch, num_parallel_calls=4)
@@ -230,34 +231,37 @@ def _steps_and_replicas(plan, steps):
 
 
 def _fetcher(source):
-    label_of = _label_lookup(source)
+    """Function of a row (int64 scalar; [n] too where images are in memory) to image, label and id."""
+    with tf.device("CPU:0"):
+        images = None if source.images is None else tf.convert_to_tensor(source.images)
+        labels = None if source.labels is None else tf.constant(source.labels, tf.int32)
 
     def fetch(index):
-        return {"image": source.fetch(index), "label": label_of(index), "id": tf.cast(index, tf.int32)}
+        return {
+            "image": source.fetch(index) if images is None else tf.gather(images, index),
+            "label": tf.fill(tf.shape(index), -1) if labels is None else tf.gather(labels, index),
+            "id": tf.cast(index, tf.int32),
+        }
 
     return fetch
 
 
-def _label_lookup(source):
-    if source.labels is None:
-        return lambda indices: tf.fill(tf.shape(indices), -1)
-    with tf.device("CPU:0"):
-        labels = tf.constant(source.labels, tf.int32)
-    return lambda indices: tf.gather(labels, indices)
+def _fill_up(batch, rows):
+    """Adds rows of zeros with label and id -1, up to `rows`."""
+    missing = rows - tf.shape(batch["id"])[0]
+    image = tf.pad(batch["image"], [[0, missing], [0, 0], [0, 0], [0, 0]])
+    label, index = (tf.pad(batch[name], [[0, missing]], constant_values=-1) for name in ("label", "id"))
+    return {
+        "image": tf.ensure_shape(image, [rows, *batch["image"].shape[1:]]),
+        "label": tf.ensure_shape(label, [rows]),
+        "id": tf.ensure_shape(index, [rows]),
+    }
 
 
 def _rows(values, first, count):
     rest = values.shape[1:]
     start = tf.concat([[tf.cast(first, tf.int32)], tf.zeros([len(rest)], tf.int32)], axis=0)
     return tf.slice(values, start, [count, *rest])
-
-
-def _batch(views, labels, indices, rows):
-    return {
-        "views": tf.ensure_shape(views, [rows, *views.shape[1:]]),
-        "label": tf.ensure_shape(labels, [rows]),
-        "id": tf.ensure_shape(tf.cast(indices, tf.int32), [rows]),
-    }
 
 
 def _check_sizes(image_size, batch_size, num_examples, replicas):

@@ -240,3 +240,14 @@ def test_evaluation_sizes_that_cannot_work_are_refused():
         pipeline.eval_batches(arrays(), image_size=4, batch_size=8)
     with pytest.raises(InputError, match="at least 1 image"):
         pipeline.eval_batches(arrays(), image_size=16, batch_size=0)
+
+
+@pytest.mark.parametrize("make", [arrays, files])
+def test_padded_evaluation_batches_can_be_shared_out_to_replicas(make, mirrored):
+    dataset = pipeline.eval_batches(make(), image_size=16, batch_size=8, pad=True)
+    ids = []
+    for batch in mirrored.experimental_distribute_dataset(dataset):
+        parts = mirrored.experimental_local_results(batch["id"])
+        assert {part.shape for part in parts} == {(8 // mirrored.num_replicas_in_sync,)}
+        ids.extend(parts)
+    np.testing.assert_array_equal(np.concatenate(ids), [*range(N), *[-1] * 6])
