@@ -133,7 +133,7 @@ def fused_training(x, gamma, beta, epsilon):
     # The kernel divides the sum of squares by max(count - 1, 1).
     count = tf.cast(tf.reduce_prod(tf.shape(x4)[:-1]), gamma.dtype)
     variance = result.batch_variance * (tf.maximum(count - 1, 1) / tf.maximum(count, 1))
-    return tf.reshape(result.y, tf.shape(x)), result.batch_mean, variance
+    return like(x, result.y), result.batch_mean, variance
 
 
 def fused_inference(x, gamma, beta, mean, variance, epsilon):
@@ -146,12 +146,17 @@ def fused_inference(x, gamma, beta, mean, variance, epsilon):
         epsilon=epsilon,
         is_training=False,
     )
-    return tf.reshape(result.y, tf.shape(x))
+    return like(x, result.y)
 
 
 def as_images(x):
     """The fused kernel takes [n, h, w, c] alone."""
     return x if len(x.shape) == 4 else tf.reshape(x, [-1, 1, 1, x.shape[-1]])
+
+
+def like(x, images):
+    """Takes as_images back. A reshape without effect would keep TensorFlow from fusing the ReLU behind it."""
+    return images if len(x.shape) == 4 else tf.reshape(images, tf.shape(x))
 
 
 def unfused_inference(x, gamma, beta, mean, variance, epsilon):

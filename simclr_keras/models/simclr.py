@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.models import resnet  # noqa: F401  so that a .keras file finds its encoder
 from simclr_keras.models.heads import ClassificationHead, ProjectionHead, head_dtype
 
 

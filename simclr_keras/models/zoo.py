@@ -9,6 +9,7 @@ from simclr_keras.errors import InputError
 PAPER = "https://arxiv.org/abs/2006.10029"
 MIN_IMAGE_SIZE = 8
 MAX_SMALL_IMAGE_SIZE = 32
+DTYPES = ("float32", "mixed_bfloat16", "float64")
 DEPTHS = (18, 34, 50, 101, 152, 200)
 
 
@@ -143,6 +144,8 @@ def create_model(
         raise InputError(
             f"image_size must be at least {MIN_IMAGE_SIZE} pixels. Received: image_size={image_size}"
         )
+    if dtype not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}")
     # Late, so that names and errors cost no import of TensorFlow.
     from simclr_keras.models.resnet import ResNet
     from simclr_keras.models.simclr import SimCLRModel

@@ -15,12 +15,6 @@ SHAPES = pytest.mark.parametrize("shape", [(8, 3, 5, 6), (8, 6)], ids=["4-D", "2
 EPSILON = 1e-5
 
 
-@pytest.fixture(autouse=True)
-def _own_collective_keys():
-    """Collectives of a new strategy must not meet the keys an earlier one has left in the runtime."""
-    tf.distribute.MirroredStrategy._collective_key_base += 100_000
-
-
 def twin(x, dy, gamma, beta):
     """y, dx, dgamma, dbeta, mean and biased variance, as the paper has them, in float64."""
     x, dy = np.asarray(x, np.float64), np.asarray(dy, np.float64)
@@ -224,15 +218,17 @@ def test_bfloat16_replicas_are_one_device(mirrored):
         assert np.abs(result - expected).max() < 0.02 * np.abs(expected).max()
 
 
-def test_unequal_shares_count_by_their_rows():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    x = np.random.default_rng(0).normal(2, 3, (7, 4))
-    with strategy.scope():
+def test_unequal_shares_count_by_their_rows(mirrored):
+    x = np.random.default_rng(0).normal(2, 3, (11, 4))
+    with mirrored.scope():
         layer = make_layer(np.ones(4), np.zeros(4), "float64", momentum=0)
-    shares = strategy.experimental_distribute_values_from_function(
-        lambda context: tf.constant(x[:2] if context.replica_id_in_sync_group == 0 else x[2:])
+    parts = np.array_split(x, mirrored.num_replicas_in_sync)
+    assert len({len(part) for part in parts}) > 1
+    shares = mirrored.experimental_distribute_values_from_function(
+        lambda context: tf.constant(parts[context.replica_id_in_sync_group])
     )
-    tf.function(lambda x: strategy.run(lambda x: layer(x, training=True), args=(x,)))(shares)
+    tf.function(lambda x: mirrored.run(lambda x: layer(x, training=True), args=(x,)))(shares)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), x.mean(0), rtol=1e-12)
     np.testing.assert_allclose(layer.moving_variance.numpy(), x.var(0), rtol=1e-12)
 
 
