@@ -1,13 +1,15 @@
-"""Leaf: what train.py, export.py and the tools share: flags from a config, grouped help, one-line errors."""
+"""What train.py, export.py and the tools share: flags from a config, grouped help, one-line errors."""
 
+import difflib
 import sys
 import textwrap
 
 from absl import flags
 
 from simclr_keras.errors import InputError, TrainingError
+from simclr_keras.training.options import KINDS
 
-EXIT_OK, EXIT_STOPPED, EXIT_BAD_INPUT = 0, 1, 2
+EXIT_OK, EXIT_STOPPED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 WIDTH = 100
 
 
@@ -16,26 +18,52 @@ def define_field_flags(flag_values, fields, field_type):
 
     Args:
         flag_values: an absl FlagValues to define them in.
-        fields: dataclass fields with the metadata of `training.config.option`.
+        fields: dataclass fields with the metadata of `training.options.option`.
         field_type: function of a field to (type, optional).
     """
-    makers = {
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        bool: flags.DEFINE_boolean,
-        str: flags.DEFINE_string,
-    }
     for field in fields:
         kind, _ = field_type(field)
-        makers[kind](field.name, None, field.metadata["help"], flag_values=flag_values)
+        if kind is bool:
+            flag = flags.BooleanFlag(field.name, None, field.metadata["help"])
+            flag.parser = _BooleanParser()
+        else:
+            flag = flags.Flag(_Parser(kind), None, field.name, None, field.metadata["help"])
+        flag_values[field.name] = flag
+
+
+class _Parser(flags.ArgumentParser):
+    """Reads a value, and says what would be right where absl would show Python's own message."""
+
+    def __init__(self, kind):
+        self._kind = kind
+
+    def parse(self, argument):
+        try:
+            return self._kind(argument)
+        except ValueError as error:
+            raise ValueError(f"give {KINDS[self._kind]}") from error
+
+
+class _BooleanParser(flags.BooleanParser):
+    def parse(self, argument):
+        try:
+            return super().parse(argument)
+        except ValueError as error:
+            raise ValueError(f"give {KINDS[bool]}") from error
 
 
 def parse(flag_values, argv):
     """Parses argv. Raises InputError, in one line, for unknown flags, unreadable values or stray words."""
     try:
         rest = flag_values(argv)
+    except flags.UnrecognizedFlagError as error:
+        close = difflib.get_close_matches(error.flagname, list(flag_values), n=1)
+        hint = f"did you mean --{close[0]}?" if close else "--help lists all flags."
+        raise InputError(f"unknown flag --{error.flagname}: {hint}") from error
+    except flags.IllegalFlagValueError as error:
+        raise InputError(str(error)) from error
     except flags.Error as error:
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(f"{str(error).removeprefix('ERROR:: ')}: write --name=value.") from error
     if len(rest) > 1:
         raise InputError(f"unexpected word {rest[1]!r}: every setting is a flag, --name=value.")
     return flag_values
@@ -82,12 +110,14 @@ def describe_field(field, field_type):
 
 
 def run(main, argv, program):
-    """Runs main(argv) and returns the exit code; bad input and stopped training become one line on stderr."""
+    """Runs main(argv) and returns the exit code; what the user should know of a stop becomes one line on stderr."""
     try:
         return main(argv) or EXIT_OK
     except InputError as error:
         code, message = EXIT_BAD_INPUT, error
     except TrainingError as error:
         code, message = EXIT_STOPPED, error
+    except KeyboardInterrupt:
+        code, message = EXIT_INTERRUPTED, "interrupted; what is saved stays good."
     print(f"{program}: error: {' '.join(str(message).split())}", file=sys.stderr)
     return code

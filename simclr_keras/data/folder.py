@@ -74,7 +74,7 @@ def _list_images(root):
         raise InputError("folder: needs a path, as in folder:photos")
     try:
         if not tf.io.gfile.exists(root):
-            raise InputError(f"There is no folder {root}")
+            raise InputError(f"There is no folder {root}: give the path of one that holds images")
         if not tf.io.gfile.isdir(root):
             raise InputError(f"{root} is a file: give the folder that holds the images")
         listing = _Listing()

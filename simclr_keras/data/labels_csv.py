@@ -32,7 +32,9 @@ def read_labels(path, images, folder):
     labels = {}
     for line, (name, label) in _rows(path):
         if name not in known:
-            raise InputError(f"{path} line {line}: there is no image {name} in {folder}")
+            raise InputError(
+                f"{path} line {line}: there is no image {name} in {folder}; give paths relative to it"
+            )
         if name in labels:
             raise InputError(f"{path} line {line}: {name} has a row already; every image needs exactly one")
         labels[name] = label
@@ -51,7 +53,7 @@ def _rows(path):
         with tf.io.gfile.GFile(path, "rb") as file:
             text = file.read().decode("utf-8-sig")
     except tf.errors.NotFoundError:
-        raise InputError(f"There is no labels file {path}") from None
+        raise InputError(f"There is no labels file {path}: give a CSV file of filename,label") from None
     except (tf.errors.OpError, UnicodeDecodeError) as error:
         raise InputError(f"Cannot read the labels file {path}: {one_line(error)}") from None
     reader = csv.reader(io.StringIO(text, newline=""))

@@ -24,12 +24,12 @@ def load_npz(path):
     """
     arrays = _read(path)
     if "x_train" not in arrays:
-        raise InputError(f"{path} has no array x_train. Received: arrays {sorted(arrays) or 'none'}")
+        raise InputError(f"{path} has no array x_train, where the training images belong. Received: arrays {sorted(arrays) or 'none'}")
     if "x_test" in arrays and "y_train" in arrays and "y_test" not in arrays:
         raise InputError(f"{path} has y_train and x_test but no y_test: give the test labels, or drop x_test")
     for split in ("train", "test"):
         if f"y_{split}" in arrays and f"x_{split}" not in arrays:
-            raise InputError(f"{path} has y_{split} but no x_{split}")
+            raise InputError(f"{path} has y_{split} but no x_{split}: give the images, or drop y_{split}")
 
     images, labels = {}, {}
     for split in ("train", "test"):
@@ -55,9 +55,9 @@ def _read(path):
             with np.load(file, allow_pickle=False) as archive:
                 return {key: _array(path, archive, key) for key in _KEYS if key in archive.files}
     except tf.errors.NotFoundError:
-        raise InputError(f"There is no file {path}") from None
+        raise InputError(f"There is no file {path}: give the path of an .npz archive") from None
     except (tf.errors.OpError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"Cannot read {path}: {one_line(error)}") from None
+        raise InputError(f"Cannot read {path}: {one_line(error)}; make it anew with numpy.savez") from None
 
 
 def _array(path, archive, key):
@@ -86,7 +86,9 @@ def _images(path, key, array):
             f"[n, height, width, 3]. Received: shape {list(array.shape)}"
         )
     if not len(array):
-        raise InputError(f"{key} of {path} holds no images. Received: shape {list(array.shape)}")
+        raise InputError(
+            f"{key} of {path} holds no images: at least 2 are needed. Received: shape {list(array.shape)}"
+        )
     return np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array
 
 

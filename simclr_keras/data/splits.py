@@ -65,7 +65,7 @@ def labelled_rows(labels, *, fraction=None, per_class=None, seed=0, class_names=
             count = per_class
             if count > len(rows):
                 raise InputError(
-                    f"Class {name} has only {len(rows)} labelled training images. "
+                    f"Class {name} has only {len(rows)} labelled training images: take {len(rows)} or less. "
                     f"Received: labels_per_class={per_class}"
                 )
         chosen.append(rows[:count])

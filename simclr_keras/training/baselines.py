@@ -33,29 +33,29 @@ class Baselines:
         kept = self._run_dir.read_text(FILE)
         if kept is not None:
             return json.loads(kept)
+        bank, held = self._features()
+        pixels = self._pixels(self._bank), self._pixels(self._evaluation)
         found = {
-            "raw_pixels_knn_top1": self._knn_top1(self._pixels(self._bank), self._pixels(self._evaluation)),
-            **self._encoder("random_encoder"),
+            "raw_pixels_knn_top1": self._knn_top1(pixels[0], bank["label"], pixels[1], held["label"]),
+            **self._encoder("random_encoder", bank, held),
         }
         self._run_dir.write_text(FILE, json.dumps(found, indent=2) + "\n")
         return found
 
     def after(self):
         """Returns the same figures of the trained encoder."""
-        return self._encoder("pretrained_encoder")
+        return self._encoder("pretrained_encoder", *self._features())
 
-    def _encoder(self, name):
-        bank, held = (self._extractor(source)[FEATURES] for source in (self._bank, self._evaluation))
-        probe = logistic_probe(
-            bank, self._bank.labels, held, self._evaluation.labels, num_classes=self._knn["num_classes"]
-        )
-        return {
-            f"{name}_knn_top1": self._knn_top1(bank, held),
-            f"{name}_logistic_top1": float(probe.top1),
-        }
+    def _features(self):
+        return self._extractor(self._bank), self._extractor(self._evaluation)
 
-    def _knn_top1(self, bank, held):
-        return float(knn_accuracy(bank, self._bank.labels, held, self._evaluation.labels, **self._knn).top1)
+    def _encoder(self, name, bank, held):
+        rows = bank[FEATURES], bank["label"], held[FEATURES], held["label"]
+        probe = logistic_probe(*rows, num_classes=self._knn["num_classes"])
+        return {f"{name}_knn_top1": self._knn_top1(*rows), f"{name}_logistic_top1": float(probe.top1)}
+
+    def _knn_top1(self, *rows):
+        return float(knn_accuracy(*rows, **self._knn).top1)
 
 
 def table(figures, online_probe=None):

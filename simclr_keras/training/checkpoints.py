@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, TrainingError
 
 
 class Checkpoints:
@@ -42,6 +42,17 @@ class Checkpoints:
         return int(self._step.numpy())
 
     def save(self, step):
-        """Writes a checkpoint of this step, then forgets the oldest beyond those kept."""
+        """Writes a checkpoint of this step, then forgets the oldest beyond those kept.
+
+        Raises:
+            TrainingError: it cannot be written; those already there stay good.
+        """
         self._step.assign(step)
-        self._manager.save(checkpoint_number=step)
+        try:
+            self._manager.save(checkpoint_number=step)
+        except tf.errors.OpError as error:
+            reason = (error.message or str(error)).splitlines()[0][:200]
+            raise TrainingError(
+                f"cannot save the checkpoint of step {step} ({reason}); free space, then repeat the command: it "
+                "continues from the checkpoint before."
+            ) from error

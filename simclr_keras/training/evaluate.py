@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data import pipeline
+from simclr_keras.errors import TrainingError
 from simclr_keras.evaluation.knn import cap_bank, knn_predict
 from simclr_keras.evaluation.metrics import top_k_accuracy
 
@@ -15,40 +16,55 @@ class Extractor:
         model: a SimCLRModel.
         strategy: the tf.distribute strategy the model was made under.
         image_size: side of the images the model sees.
-        batch_size: global batch; the last one is padded, so that shapes stay static.
+        batch_size: global batch, rounded up to a multiple of the replicas; the last one is padded, so that shapes
+            stay static.
         endpoints: names to compute.
     """
 
     def __init__(self, model, strategy, *, image_size, batch_size, endpoints):
         self._strategy = strategy
         self._image_size = image_size
-        self._batch_size = batch_size
-        self._endpoints = endpoints
+        replicas = strategy.num_replicas_in_sync
+        self._batch_size = -(-batch_size // replicas) * replicas
 
         def compute(batch):
             outputs = model(batch["image"], training=False)
-            return batch["id"], {name: tf.cast(outputs[name], tf.float32) for name in endpoints}
+            found = {name: tf.cast(outputs[name], tf.float32) for name in endpoints}
+            return {"id": batch["id"], "label": batch["label"], **found}
 
         @tf.function(autograph=False)
         def step(batch):
-            ids, outputs = strategy.run(compute, args=(batch,))
-            gather = lambda value: strategy.gather(value, axis=0)  # noqa: E731
-            return gather(ids), {name: gather(value) for name, value in outputs.items()}
+            found = strategy.run(compute, args=(batch,))
+            return {name: strategy.gather(value, axis=0) for name, value in found.items()}
 
         self._step = step
 
     def __call__(self, source):
-        """Returns a dict of endpoint name to float32 array [n, ...], rows in the source's order."""
+        """Runs over a source.
+
+        Returns:
+            dict of endpoint name to float32 array [n, ...], and "label" int32 [n] (-1 = unlabelled), rows in the
+            source's order. A stream knows its labels only from here.
+
+        Raises:
+            TrainingError: an endpoint is not finite.
+        """
         dataset = pipeline.eval_batches(
             source, image_size=self._image_size, batch_size=self._batch_size, pad=True
         )
-        found = {name: [] for name in self._endpoints}
+        batches = []
         for batch in self._strategy.experimental_distribute_dataset(dataset):
-            ids, outputs = self._step(batch)
-            real = ids.numpy() >= 0
-            for name, value in outputs.items():
-                found[name].append(value.numpy()[real])
-        return {name: np.concatenate(values) for name, values in found.items()}
+            found = {name: value.numpy() for name, value in self._step(batch).items()}
+            real = found.pop("id") >= 0
+            batches.append({name: value[real] for name, value in found.items()})
+        found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        for name, value in found.items():
+            if not np.all(np.isfinite(value)):
+                raise TrainingError(
+                    f"the network's {name} is no longer finite: training has diverged; checkpoints up to here are "
+                    "kept. Try a lower --learning_rate or a longer --warmup_epochs."
+                )
+        return found
 
 
 class RepresentationScore:
@@ -56,8 +72,8 @@ class RepresentationScore:
 
     Args:
         extractor: an Extractor of "final_avg_pool" (and "logits" for the probe).
-        bank: Source of labelled images the neighbours come from.
-        evaluation: Source with labels.
+        bank: Source or StreamSource of labelled images the neighbours come from.
+        evaluation: Source or StreamSource with labels.
         num_classes: classes.
         k, temperature: of the kNN.
     """
@@ -71,12 +87,12 @@ class RepresentationScore:
         self._temperature = temperature
 
     def __call__(self):
-        """Returns a dict of knn_top1, knn_top5, probe_top1, probe_top5 in [0, 1]; top-5 only above 5 classes."""
-        bank = self._extractor(self._bank)["final_avg_pool"]
+        """Returns a dict of knn_top1, knn_top5, probe_top1, probe_top5 in [0, 1]; top-5 is 1 up to 5 classes."""
+        bank = self._extractor(self._bank)
         outputs = self._extractor(self._evaluation)
         votes = knn_predict(
-            bank,
-            self._bank.labels,
+            bank["final_avg_pool"],
+            bank["label"],
             outputs["final_avg_pool"],
             num_classes=self._num_classes,
             k=self._k,
@@ -86,13 +102,15 @@ class RepresentationScore:
         if "logits" in outputs:
             scores["probe"] = outputs["logits"]
         return {
-            f"{name}_top{k}": float(top_k_accuracy(values, self._evaluation.labels, k))
+            f"{name}_top{k}": float(top_k_accuracy(values, outputs["label"], k))
             for name, values in scores.items()
             for k in (1, 5)
         }
 
 
 def knn_bank(source, limit, seed):
-    """Returns the labelled rows of a source, at most `limit` of them (a seeded choice)."""
+    """Returns the labelled rows of a source, at most `limit` of them: a seeded choice, stratified where the labels
+    are known beforehand (those of a StreamSource are not).
+    """
     rows = cap_bank(source.num_examples, source.labels, limit, seed)
     return source.subset(rows)

@@ -132,11 +132,14 @@ def train(
 
 
 class Clock:
-    """Images per second of the steps alone, without evaluation and without a process's first call, which traces."""
+    """Images per second of the steps alone: without evaluation, and without the calls that trace a graph.
+
+    Those are the first of one step and the first of several, see `make_step_function`.
+    """
 
     def __init__(self, batch_size):
         self._batch_size = batch_size
-        self._calls = 0
+        self._traced = set()
         self._started = 0.0
         self._epoch = [0.0, 0]  # seconds, steps
         self._run = [0.0, 0]
@@ -145,9 +148,11 @@ class Clock:
         self._started = time.perf_counter()
 
     def stop(self, steps):
+        """Ends a call of so many steps; of none where it only waited for the device."""
         seconds = time.perf_counter() - self._started
-        self._calls += 1
-        if self._calls == 1:
+        graph = min(steps, 2)
+        if graph and graph not in self._traced:
+            self._traced.add(graph)
             return
         for total in (self._epoch, self._run):
             total[0] += seconds

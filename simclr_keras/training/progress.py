@@ -10,10 +10,13 @@ import tqdm
 class Bar:
     """A progress bar for one epoch on a terminal; nothing in a pipe or file, where `epoch_line` speaks alone.
 
+    It shows images/s and the time left of the epoch, loss, contrastive accuracy, learning rate, time left of the run.
+
     Args:
         title: text before the bar.
         total, done: steps of the epoch, and those already taken.
         batch_size: images a step, for images/s.
+        file: where it is drawn; standard error by default.
     """
 
     def __init__(self, title, total, done, batch_size, file=None):
@@ -22,8 +25,7 @@ class Bar:
             total=total * batch_size,
             initial=done * batch_size,
             desc=title,
-            unit="img",
-            unit_scale=False,
+            unit=" images",
             file=file,
             disable=not file.isatty(),
             leave=False,
@@ -77,7 +79,7 @@ class History:
     Args:
         run_dir: the RunDir.
         columns: names of the figures; the first two are "epoch" and "step".
-        step: step resumed at; rows after it are dropped.
+        step: step resumed at, 0 for a new run; rows after it are dropped.
     """
 
     def __init__(self, run_dir, columns, step):

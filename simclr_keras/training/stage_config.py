@@ -1,0 +1,138 @@
+"""What every stage needs said: a run directory, data, a model, precision and randomness."""
+
+import dataclasses
+
+from simclr_keras.errors import InputError
+from simclr_keras.models.zoo import parse_name
+from simclr_keras.training.options import check, option
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig:
+    """What every stage needs: a run directory, data, a model, precision and randomness."""
+
+    model_dir: str | None = option(
+        None,
+        "Run directory, local or gs://; the same command continues the run found there. "
+        "Default: runs/MODE-DATASET-MODEL.",
+        group="Run",
+        resume="free",
+    )
+    seed: int = option(
+        0,
+        "Seed of every random draw: weights, order, views, splits.",
+        group="Run",
+        at_least=0,
+        at_most=2**31 - 1,
+    )
+    precision: str = option(
+        "auto",
+        "Arithmetic of the encoder; heads, losses and statistics stay float32. auto: bfloat16 where the "
+        "hardware has it.",
+        group="Run",
+        choices=("auto", "float32", "bfloat16", "float64"),
+    )
+    strategy: str = option(
+        "auto",
+        "Devices: auto takes a TPU if one is attached, else all GPUs, else the CPU.",
+        group="Run",
+        choices=("auto", "one", "mirrored", "tpu"),
+        resume="free",
+    )
+    tpu: str | None = option(None, "TPU name or address; 'local' on a TPU VM.", group="Run", resume="free")
+    deterministic: bool = option(
+        False, "Ask TensorFlow for bitwise repeatable kernels (slower on GPUs).", group="Run", resume="free"
+    )
+    steps_per_call: int = option(
+        0,
+        "Training steps per call into the graph; 0 chooses: 1 on CPU, 20 on accelerators.",
+        group="Run",
+        unit="steps",
+        at_least=0,
+        resume="free",
+    )
+    checkpoint_steps: int = option(
+        0,
+        "Also save a checkpoint every so many steps (they are always saved at epoch ends); 0: epoch ends only.",
+        group="Run",
+        unit="steps",
+        at_least=0,
+        resume="free",
+    )
+    keep_checkpoints: int = option(
+        3, "Newest checkpoints kept.", group="Run", at_least=1, at_most=1000, resume="free"
+    )
+
+    dataset: str | None = option(
+        None,
+        "digits (embedded), folder:PATH, npz:PATH or a TensorFlow Datasets name (cifar10, "
+        "imagenet2012_subset/1pct, ...).",
+        group="Data",
+    )
+    data_dir: str | None = option(
+        None, "Where TensorFlow Datasets keeps prepared data.", group="Data", resume="free"
+    )
+    labels: str | None = option(None, "CSV of filename,label for a flat folder:PATH.", group="Data")
+    eval_fraction: float | None = option(
+        None,
+        "Share of the training images held out for evaluation where the data has no evaluation split "
+        "(stratified, seeded; default 0.1).",
+        group="Data",
+        above=0,
+        below=1,
+    )
+    label_fraction: float | None = option(
+        None,
+        "Share of the training labels that may be seen (stratified, seeded).",
+        group="Data",
+        above=0,
+        at_most=1,
+    )
+    labels_per_class: int | None = option(
+        None, "Training labels per class that may be seen (seeded).", group="Data", at_least=1
+    )
+
+    model: str = option(
+        "r50_1x_sk0",
+        "Encoder r{depth}_{width}x_sk{0,1}: depth 18 34 50 101 152 200, any width above 0.",
+        group="Model",
+    )
+    image_size: int = option(
+        224,
+        "Side of the square images the network sees; 32 or less uses the small-image stem.",
+        group="Model",
+        unit="pixels",
+        at_least=8,
+        at_most=4096,
+    )
+    se_ratio: float = option(
+        0.0, "Squeeze-and-excitation ratio; 0: none.", group="Model", at_least=0, at_most=1
+    )
+    proj_mode: str = option(
+        "nonlinear", "Kind of projection head.", group="Model", choices=("nonlinear", "linear", "none")
+    )
+    proj_layers: int = option(3, "Layers of the projection head.", group="Model", at_least=1, at_most=16)
+    proj_dim: int = option(128, "Output width of the projection head.", group="Model", at_least=1)
+    proj_hidden_dim: int | None = option(
+        None,
+        "Width of its hidden layers; default: the encoder's output width, as published.",
+        group="Model",
+        at_least=1,
+    )
+
+    def validate(self):
+        """Checks every field against its own metadata and the fields against each other.
+
+        Raises:
+            InputError: one line naming the flag, what was wrong and what would be right.
+        """
+        for field in dataclasses.fields(self):
+            check(field, getattr(self, field.name))
+        parse_name(self.model)
+        if self.label_fraction is not None and self.labels_per_class is not None:
+            raise InputError("--label_fraction and --labels_per_class say the same thing: give one of them.")
+        if self.dataset is None:
+            raise InputError(
+                "--dataset is missing: give digits, folder:PATH, npz:PATH or a TensorFlow Datasets name "
+                "such as cifar10."
+            )

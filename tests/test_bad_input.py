@@ -1,0 +1,439 @@
+"""Bad input: one line that names what is wrong and what would be right, exit code 2, nothing written."""
+
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import train
+from simclr_keras import command_line
+from simclr_keras.training.pretrain_config import PretrainConfig
+from simclr_keras.training.run_dir import RunDir
+
+ROOT = pathlib.Path(__file__).parent.parent
+GOOD = {
+    "mode": "pretrain",
+    "dataset": "digits",
+    "model": "r18_0.125x_sk0",
+    "image_size": 8,
+    "batch_size": 32,
+    "epochs": 1,
+    "warmup_epochs": 0,
+}
+RUN = "run"  # the run directory of every command, below the test's own folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A command that is refused.
+
+    Attributes:
+        name: what is wrong.
+        wrong: words of the message that name it.
+        right: words of the message that say what would be right.
+        flags: beside and instead of GOOD; None leaves a flag out, {tmp} is the test's folder.
+        words: put behind the flags as they are.
+        make: makes files in that folder.
+    """
+
+    name: str
+    wrong: tuple
+    right: tuple
+    flags: dict = dataclasses.field(default_factory=dict)
+    words: tuple = ()
+    make: object = lambda folder: None
+
+
+def png(path, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), np.uint8)
+    path.write_bytes(tf.io.encode_png(pixels).numpy())
+
+
+def flat_folder(count=4, csv=None):
+    def make(folder):
+        for i in range(count):
+            png(folder / "images" / f"{i}.png", i)
+        if csv is not None:
+            (folder / "labels.csv").write_text(csv)
+
+    return make
+
+
+def only_text(folder):
+    (folder / "images").mkdir()
+    (folder / "images" / "notes.txt").write_text("no image")
+
+
+def only_broken(folder):
+    (folder / "images").mkdir()
+    for i in range(2):
+        (folder / "images" / f"{i}.jpg").write_text("no image")
+
+
+def npz(**arrays):
+    """Writes data.npz: good arrays, some of them replaced, or left out where None."""
+    good = {
+        "x_train": np.zeros((40, 9, 9, 3), np.uint8),
+        "y_train": np.arange(40) % 3,
+        "x_test": np.zeros((10, 9, 9, 3), np.uint8),
+        "y_test": np.arange(10) % 3,
+    }
+    kept = {name: array for name, array in {**good, **arrays}.items() if array is not None}
+    return lambda folder: np.savez(folder / "data.npz", **kept)
+
+
+def earlier_run(**settings):
+    """Makes a run directory of the good command with some settings changed."""
+
+    def make(folder):
+        flags = {name: value for name, value in GOOD.items() if name != "mode"}
+        flags |= {"warmup_epochs": 0.0, "model_dir": str(folder / RUN), "steps_per_call": 1, **settings}
+        RunDir(folder / RUN).open_for("pretrain", PretrainConfig(**flags))
+
+    return make
+
+
+def file_in_place_of(*parts):
+    def make(folder):
+        path = folder.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+
+    return make
+
+
+NPZ, FOLDER = {"dataset": "npz:{tmp}/data.npz"}, {"dataset": "folder:{tmp}/images"}
+WITH_CSV = {**FOLDER, "labels": "{tmp}/labels.csv", "batch_size": 2}
+
+COMMAND = [
+    Case("no mode", ("--mode", "missing"), ("pretrain",), {"mode": None}),
+    Case("unknown mode", ("--mode=pretrian",), ("did you mean pretrain?",), {"mode": "pretrian"}),
+    Case("unknown recipe", ("--recipe=cifar_small",), ("cifar10_small",), {"recipe": "cifar_small"}),
+    Case("unknown flag", ("unknown flag --learning-rate",), ("--learning_rate",), {"learning-rate": 1}),
+    Case("a flag like no other", ("unknown flag --zzz",), ("--help",), {"zzz": 1}),
+    Case("unreadable integer", ("--epochs=ten",), ("whole number",), {"epochs": "ten"}),
+    Case("fraction of an epoch", ("--epochs=1.5",), ("whole number",), {"epochs": "1.5"}),
+    Case("unreadable float", ("--learning_rate=fast",), ("a number",), {"learning_rate": "fast"}),
+    Case("not a number", ("--temperature=nan",), ("above 0",), {"temperature": "nan"}),
+    Case("infinite", ("--learning_rate=inf",), ("finite and above 0",), {"learning_rate": "inf"}),
+    Case("unreadable switch", ("--baselines=perhaps",), ("true or false",), {"baselines": "perhaps"}),
+    Case("flag without its value", ("Missing value", "--seed"), ("--name=value",), words=("--seed",)),
+    Case("stray word", ("'digits'",), ("--name=value",), words=("digits",)),
+    Case("unknown choice", ("--optimizer=sgd",), ("lars", "momentum", "adamw"), {"optimizer": "sgd"}),
+]
+SETTINGS = [
+    Case("unknown model", ("'r51_1x_sk0'",), ("Did you mean r50_1x_sk0?",), {"model": "r51_1x_sk0"}),
+    Case("no dataset", ("--dataset is missing",), ("digits", "folder:PATH", "npz:PATH"), {"dataset": None}),
+    Case("batch of one", ("--batch_size=1 ",), ("at least 2",), {"batch_size": 1}),
+    Case("image too small", ("--image_size=7 ",), ("at least 8",), {"image_size": 7}),
+    Case("image too large", ("--image_size=5000 ",), ("at most 4096",), {"image_size": 5000}),
+    Case("no epochs", ("--epochs=0 ",), ("at least 1",), {"epochs": 0}),
+    Case("negative seed", ("--seed=-1 ",), ("at least 0",), {"seed": -1}),
+    Case("nothing held out", ("--eval_fraction=0.0 ",), ("above 0 and below 1",), {"eval_fraction": 0}),
+    Case("all held out", ("--eval_fraction=1.0 ",), ("above 0 and below 1",), {"eval_fraction": 1}),
+    Case("no labels", ("--label_fraction=0.0 ",), ("above 0 and at most 1",), {"label_fraction": 0}),
+    Case("too many labels", ("--label_fraction=1.5 ",), ("above 0 and at most 1",), {"label_fraction": 1.5}),
+    Case("no labels of a class", ("--labels_per_class=0 ",), ("at least 1",), {"labels_per_class": 0}),
+    Case(
+        "two counts of labels",
+        ("--label_fraction", "--labels_per_class"),
+        ("give one of them",),
+        {"label_fraction": 0.5, "labels_per_class": 3},
+    ),
+    Case("probe beyond the head", ("--probe_layer=4 ",), ("0 to 3",), {"probe_layer": 4}),
+    Case(
+        "probe beyond a linear head",
+        ("--probe_layer=2 ",),
+        ("0 to 1",),
+        {"probe_layer": 2, "proj_mode": "linear"},
+    ),
+    Case(
+        "warm-up longer than the run",
+        ("--warmup_epochs=2 ", "--epochs=1"),
+        ("fewer warm-up epochs",),
+        {"warmup_epochs": 2},
+    ),
+    Case(
+        "falling blur range",
+        ("--blur_sigma_max=0.5 ", "--blur_sigma_min=1.0"),
+        ("a range that rises",),
+        {"blur_sigma_min": 1, "blur_sigma_max": 0.5},
+    ),
+]
+FOLDERS = [
+    Case("missing folder", ("no folder", "/images"), ("one that holds images",), FOLDER),
+    Case("empty folder", ("/images holds no",), (".jpg, .jpeg or .png",), FOLDER, make=only_text),
+    Case("folder of broken images", ("None of the 2",), ("JPEG or PNG",), FOLDER, make=only_broken),
+    Case(
+        "file for a folder",
+        ("/images is a file",),
+        ("give the folder",),
+        FOLDER,
+        make=file_in_place_of("images"),
+    ),
+    Case("no path", ("needs a path",), ("folder:photos",), {"dataset": "folder:"}),
+    Case("one image", ("one training image",), ("at least 2",), FOLDER, make=flat_folder(1)),
+    Case(
+        "batch larger than the folder",
+        ("--batch_size=32 ", "4 training images"),
+        ("--batch_size=4 or less",),
+        FOLDER,
+        make=flat_folder(4),
+    ),
+    Case(
+        "missing labels file",
+        ("no labels file", "labels.csv"),
+        ("filename,label",),
+        WITH_CSV,
+        make=flat_folder(),
+    ),
+    Case(
+        "an image without a label",
+        ("labels.csv", "no row for 1 of the 4", "3.png"),
+        ("leave the label empty",),
+        WITH_CSV,
+        make=flat_folder(csv="filename,label\n0.png,a\n1.png,b\n2.png,a\n"),
+    ),
+    Case(
+        "a label without an image",
+        ("labels.csv line 3", "no image 7.png"),
+        ("relative to it",),
+        WITH_CSV,
+        make=flat_folder(csv="filename,label\n0.png,a\n7.png,b\n1.png,a\n2.png,a\n3.png,a\n"),
+    ),
+    Case(
+        "a negative label",
+        ("labels.csv", "label -2"),
+        ("classes from 0",),
+        WITH_CSV,
+        make=flat_folder(csv="0.png,0\n1.png,1\n2.png,-2\n3.png,1\n"),
+    ),
+    Case("labels for digits", ("labels",), ("folder:PATH only",), {"labels": "labels.csv"}),
+]
+ARRAYS = [
+    Case("missing archive", ("no file", "/data.npz"), ("an .npz archive",), NPZ),
+    Case("no archive", ("not an .npz",), ("numpy.savez",), NPZ, make=file_in_place_of("data.npz")),
+    Case(
+        "cut archive",
+        ("Cannot read", "/data.npz"),
+        ("numpy.savez",),
+        NPZ,
+        make=lambda folder: (folder / "data.npz").write_bytes(b"PK\x03\x04" + bytes(99)),
+    ),
+    Case("no images", ("no array x_train",), ("the training images belong",), NPZ, make=npz(x_train=None)),
+    Case("no test labels", ("no y_test",), ("give the test labels",), NPZ, make=npz(y_test=None)),
+    Case("no test images", ("y_test but no x_test",), ("give the images",), NPZ, make=npz(x_test=None)),
+    Case(
+        "float images",
+        ("x_train", "dtype float32"),
+        ("uint8", "* 255"),
+        NPZ,
+        make=npz(x_train=np.zeros((40, 9, 9, 3), np.float32)),
+    ),
+    Case(
+        "images of objects",
+        ("x_train", "Python objects"),
+        ("save a plain uint8",),
+        NPZ,
+        make=npz(x_train=np.array([None] * 40)),
+    ),
+    Case(
+        "images of four channels",
+        ("x_train", "shape [40, 9, 9, 4]"),
+        ("[n, height, width, 3]",),
+        NPZ,
+        make=npz(x_train=np.zeros((40, 9, 9, 4), np.uint8)),
+    ),
+    Case(
+        "empty images",
+        ("x_train", "no images"),
+        ("at least 2",),
+        NPZ,
+        make=npz(x_train=np.zeros((0, 9, 9, 3), np.uint8)),
+    ),
+    Case(
+        "one image in an array",
+        ("one training image",),
+        ("at least 2",),
+        NPZ,
+        make=npz(
+            x_train=np.zeros((1, 9, 9, 3), np.uint8), y_train=np.zeros(1, int), y_test=np.zeros(10, int)
+        ),
+    ),
+    Case("float labels", ("y_train", "float64"), ("integers",), NPZ, make=npz(y_train=np.zeros(40))),
+    Case(
+        "labels that do not match",
+        ("y_train", "39 labels for 40 images"),
+        ("one label per image",),
+        NPZ,
+        make=npz(y_train=np.zeros(39, int)),
+    ),
+    Case("negative labels", ("y_train", "label -1"), ("from 0",), NPZ, make=npz(y_train=np.full(40, -1))),
+    Case(
+        "labels beyond the class names",
+        ("label 2", "2 class_names"),
+        ("0..1",),
+        NPZ,
+        make=npz(class_names=np.array(["a", "b"])),
+    ),
+    Case("test labels out of range", ("y_test", "label 9"), ("0..2",), NPZ, make=npz(y_test=np.full(10, 9))),
+    Case(
+        "more labels asked for than there are",
+        ("'1'", "labels_per_class=14"),
+        ("take 13 or less",),
+        {**NPZ, "labels_per_class": 14},
+        make=npz(),
+    ),
+    Case(
+        "batch larger than the data",
+        ("--batch_size=41 ", "40 training images"),
+        ("--batch_size=40 or less",),
+        {**NPZ, "batch_size": 41},
+        make=npz(),
+    ),
+]
+DATASETS = [
+    Case("unknown dataset", ("'cifar1'",), ("near it:", "cifar10"), {"dataset": "cifar1"}),
+    Case("unknown kind of dataset", ("'fodler'",), ("folder:photos",), {"dataset": "fodler:photos"}),
+]
+RUN_DIRECTORIES = [
+    Case("run directory is a file", ("is a file",), ("give a directory",), make=file_in_place_of(RUN)),
+    Case(
+        "run directory below a file",
+        ("/file/run", "cannot be made"),
+        ("you may write to",),
+        {"model_dir": "{tmp}/file/run"},
+        make=file_in_place_of("file"),
+    ),
+    Case(
+        "run with other settings",
+        ("--temperature was 0.7, now 0.1", "--seed was 3, now 0"),
+        ("repeat its settings", "another --model_dir"),
+        make=earlier_run(temperature=0.7, seed=3),
+    ),
+    Case(
+        "run of more epochs",
+        ("--epochs was 5, now 1",),
+        ("repeat its settings", "another --model_dir"),
+        make=earlier_run(epochs=5),
+    ),
+    Case(
+        "directory of something else",
+        ("holds metrics.csv", "no config.json"),
+        ("another directory",),
+        make=file_in_place_of(RUN, "metrics.csv"),
+    ),
+    Case(
+        "settings of something else",
+        ("config.json is not the settings of a run",),
+        ("another --model_dir",),
+        make=file_in_place_of(RUN, "config.json"),
+    ),
+]
+CASES = [*COMMAND, *SETTINGS, *FOLDERS, *ARRAYS, *DATASETS, *RUN_DIRECTORIES]
+
+
+def command(case, folder):
+    values = {**GOOD, "model_dir": f"{folder}/{RUN}", **case.flags}
+    flags = [f"--{name}={value}" for name, value in values.items() if value is not None]
+    return ["train.py", *(flag.replace("{tmp}", str(folder)) for flag in flags), *case.words]
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}, sorted(
+        folder.rglob("*")
+    )
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+def test_is_refused_in_one_line_and_leaves_nothing_behind(
+    case, tmp_path, tmp_path_factory, monkeypatch, capfd
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    case.make(tmp_path)
+    before = contents(tmp_path)
+    capfd.readouterr()
+
+    code = command_line.run(train.main, command(case, tmp_path), "train.py")
+
+    out, error = capfd.readouterr()
+    assert code == 2
+    lines = error.splitlines()
+    assert len(lines) == 1, error
+    assert lines[0].startswith("train.py: error: ")
+    for words in (*case.wrong, *case.right):
+        assert words in lines[0]
+    assert out == ""
+    assert contents(tmp_path) == before
+
+
+def test_every_case_asks_for_what_is_wrong_and_what_would_be_right():
+    assert all(case.wrong and case.right for case in CASES)
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_folder_is_refused(tmp_path, monkeypatch, capfd):
+    flat_folder()(tmp_path)
+    (tmp_path / "images").chmod(0)
+    try:
+        case = Case("unreadable folder", ("Cannot read the folder",), (), FOLDER)
+        test_is_refused_in_one_line_and_leaves_nothing_behind(case, tmp_path, None, monkeypatch, capfd)
+    finally:
+        (tmp_path / "images").chmod(0o700)
+
+
+def test_another_backend_is_refused_where_keras_is_loaded_already(monkeypatch, tmp_path, capfd):
+    loaded = types.ModuleType("keras")
+    loaded.config = types.SimpleNamespace(backend=lambda: "torch")
+    monkeypatch.setitem(sys.modules, "keras", loaded)
+    assert command_line.run(train.main, command(Case("backend", (), ()), tmp_path), "train.py") == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert "'torch'" in error
+    assert "KERAS_BACKEND=tensorflow" in error
+
+
+PROCESSES = {
+    "before TensorFlow is imported": ({"model": "resnet50"}, {}, ("'resnet50'", "Did you mean")),
+    "another backend": ({}, {"KERAS_BACKEND": "jax"}, ("'jax'", "KERAS_BACKEND=tensorflow")),
+    "after TensorFlow is imported": ({"dataset": "npz:missing.npz"}, {}, ("missing.npz",)),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "before TensorFlow is imported",
+        "another backend",
+        pytest.param("after TensorFlow is imported", marks=pytest.mark.slow),
+    ],
+)
+def test_a_process_ends_with_one_line_and_code_2(name, tmp_path):
+    flags, environment, words = PROCESSES[name]
+    # Without the suite's own quieting: what a user's terminal shows.
+    environment = {"TF_CPP_MIN_LOG_LEVEL": None, **environment}
+    given = {key: value for key, value in {**os.environ, **environment}.items() if value is not None}
+    done = subprocess.run(
+        [sys.executable, "train.py", *command(Case(name, (), (), flags), tmp_path)[1:]],
+        cwd=ROOT,
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("train.py: error: ")
+    for word in words:
+        assert word in done.stderr
+    assert not list(tmp_path.iterdir())
