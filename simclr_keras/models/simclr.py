@@ -65,6 +65,15 @@ class SimCLRModel(keras.Model):
             shapes = self.projection_head.compute_output_shape(shape)
             self.classifier.build(shapes[f"proj_head_{self.head_layer}"])
 
+    def __call__(self, images, *args, **kwargs):
+        # Not in `call`: Keras wraps the errors of that in many lines.
+        dtype = keras.backend.standardize_dtype(getattr(images, "dtype", "float32"))
+        if "float" not in dtype:
+            raise InputError(
+                f"images must be float, with pixels in [0, 1]: divide 8-bit ones by 255. Received: dtype={dtype}"
+            )
+        return super().__call__(images, *args, **kwargs)
+
     def call(self, images, training=False):
         endpoints = dict(self.encoder(images, training=training))
         endpoints.update(self.projection_head(endpoints["final_avg_pool"], training=training))

@@ -197,3 +197,17 @@ def test_any_layer_with_a_final_avg_pool_is_an_encoder(tmp_path):
 def test_a_head_layer_beyond_the_head_is_named(arguments, limit):
     with pytest.raises(InputError, match=f"between 0 and {limit}.* head_layer=4"):
         create_model(SMALL, num_classes=2, head_layer=4, **arguments)
+
+
+def test_images_of_integers_are_refused():
+    model = create_model(SMALL, image_size=32)
+    with pytest.raises(InputError, match=r"divide 8-bit ones by 255.* dtype=uint8") as caught:
+        model(np.zeros((1, 32, 32, 3), "uint8"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_functional_model_can_hold_it():
+    inputs = keras.Input((32, 32, 3))
+    model = trained()
+    logits = keras.Model(inputs, model(inputs)["logits"])
+    np.testing.assert_allclose(logits(IMAGES), model(IMAGES)["logits"], rtol=1e-5, atol=1e-6)
