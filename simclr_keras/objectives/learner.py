@@ -35,7 +35,7 @@ class Learner(keras.Model):
         """Sets the optimizers and builds their slots.
 
         Args:
-            optimizer: updates all trainable variables but those in `probe_variables`.
+            optimizer: updates all trainable variables but those in `probe_variables`; a Keras optimizer or a name.
             probe_optimizer: updates `probe_variables`; needed when there are any.
             **kwargs: see `keras.Model.compile`. `jit_compile` is False unless given.
 
@@ -43,8 +43,10 @@ class Learner(keras.Model):
             InputError: there is a probe, but no optimizer for it.
         """
         super().compile(optimizer=optimizer, jit_compile=kwargs.pop("jit_compile", False), **kwargs)
+        if probe_optimizer is not None:
+            probe_optimizer = keras.optimizers.get(probe_optimizer)
         self.probe_optimizer = probe_optimizer
-        optimizer.build(self.main_variables)
+        self.optimizer.build(self.main_variables)
         if self.probe_variables:
             if probe_optimizer is None:
                 raise InputError(

@@ -1,21 +1,19 @@
 """--mode=pretrain: contrastive learning on unlabelled images, watched by kNN and an online probe."""
 
 import dataclasses
-import json
 import time
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.data import pipeline, sources
+from simclr_keras.data import pipeline
 from simclr_keras.data.augment import ColorBlur
 from simclr_keras.data.views import CropConfig
-from simclr_keras.errors import InputError
 from simclr_keras.evaluation import plots
 from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.contrastive import ContrastiveLearner
-from simclr_keras.training import baselines, loop
+from simclr_keras.training import baselines, loop, setup
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.checkpoints import Checkpoints
 from simclr_keras.training.evaluate import Extractor, RepresentationScore, knn_bank
@@ -47,25 +45,24 @@ def run(config, say=print):
     policy = strategies.resolve_precision(config.precision, strategy)
     config = dataclasses.replace(
         config,
-        model_dir=config.model_dir or default_model_dir(config),
+        model_dir=config.model_dir or setup.default_model_dir(MODE, config),
         steps_per_call=config.steps_per_call or (20 if strategies.on_accelerator(strategy) else 1),
     )
-    splits = load_data(config)
-    check_batch(config, splits.train, strategy)
+    splits = setup.load_data(config)
+    setup.check_batch(config, splits.train, strategy)
 
     learner, schedule = make_learner(config, splits, strategy, policy)
     run_dir = RunDir(config.model_dir)
     run_dir.open_for(MODE, config)
-    write_split(run_dir, splits)
+    setup.write_split(run_dir, splits)
     checkpoints = Checkpoints(run_dir.checkpoints, learner.state(), config.keep_checkpoints)
     first_step = checkpoints.restore()
     history = History(run_dir, COLUMNS, first_step)
 
-    say(
-        f"simclr_keras {__version__}: pretraining {config.model}, {count_parameters(learner.model.encoder)} parameters"
-    )
+    parameters = setup.count_parameters(learner.model.encoder)
+    say(f"simclr_keras {__version__}: pretraining {config.model}, {parameters} parameters")
     say(f"devices  {strategies.describe(strategy, policy)}")
-    for line in describe_data(splits):
+    for line in setup.describe_data(splits):
         say(f"data     {line}")
     total = loop.epoch_end(config.epochs, splits.train.num_examples, config.batch_size)
     say(f"steps    {total} of {config.batch_size} images, {config.epochs} epochs")
@@ -105,47 +102,9 @@ def run(config, say=print):
     for line in baselines.table(figures, result.get("probe_top1")) if compared else ():
         say(line)
     say(
-        f"done in {_duration(time.monotonic() - started)}: {run_dir.file('result.json')}, curves.png, metrics.csv"
+        f"done in {setup.duration(time.monotonic() - started)}: {run_dir.file('result.json')}, curves.png, metrics.csv"
     )
     return result
-
-
-def default_model_dir(config):
-    """runs/pretrain-DATASET-MODEL, so that the same command finds its run again."""
-    data = config.dataset.rstrip("/").split("/")[-1] if ":" in config.dataset else config.dataset
-    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in data.removesuffix(".npz"))
-    return f"runs/{MODE}-{name}-{config.model}"
-
-
-def load_data(config):
-    """Returns the Splits a config names."""
-    return sources.load(
-        config.dataset,
-        data_dir=config.data_dir,
-        labels=config.labels,
-        eval_fraction=config.eval_fraction,
-        seed=config.seed,
-        label_fraction=config.label_fraction,
-        labels_per_class=config.labels_per_class,
-    )
-
-
-def check_batch(config, train, strategy):
-    """Raises InputError where the batch does not fit the data or the devices."""
-    replicas = strategy.num_replicas_in_sync
-    if config.batch_size > train.num_examples:
-        raise InputError(
-            f"--batch_size={config.batch_size} is larger than the {train.num_examples} training images of "
-            f"{config.dataset}; give --batch_size={train.num_examples} or less."
-        )
-    if config.batch_size % replicas:
-        raise InputError(
-            f"--batch_size={config.batch_size} does not divide over {replicas} replicas; give a multiple."
-        )
-    if config.batch_size // replicas < 2:
-        raise InputError(
-            f"--batch_size={config.batch_size} leaves each of {replicas} replicas fewer than 2 images."
-        )
 
 
 def make_learner(config, splits, strategy, policy):
@@ -250,31 +209,6 @@ def make_scores(config, splits, model, strategy, run_dir):
     return score, baselines.Baselines(run_dir, extractor, pixels, bank, splits.evaluation, knn)
 
 
-def write_split(run_dir, splits):
-    """Writes down which images were held out, and the class names, for every later stage."""
-    split = {"class_names": splits.class_names, "held_out": splits.held_out}
-    run_dir.write_text("split.json", json.dumps(split, indent=1) + "\n")
-
-
-def describe_data(splits):
-    """Lines that say what data was found."""
-    train = splits.train
-    line = f"{train.name}: {train.num_examples} training images"
-    if splits.class_names is None:
-        line += ", no labels: no kNN and no probe"
-    else:
-        seen = (
-            ""
-            if train.labels is None or (train.labels >= 0).all()
-            else f" ({(train.labels >= 0).sum()} labels seen)"
-        )
-        line += f", {len(splits.class_names)} classes{seen}"
-    if splits.evaluation is not None:
-        line += f"; {splits.evaluation.num_examples} for evaluation"
-        line += " (held out, ids in split.json)" if splits.held_out else ""
-    return [line, *splits.notes]
-
-
 def make_result(config, learner, splits, history, devices, figures):
     """The figures of a finished run, as result.json holds them."""
     row = history.rows[-1]
@@ -298,14 +232,3 @@ def make_result(config, learner, splits, history, devices, figures):
         **figures,
         "ancestors": [],
     }
-
-
-def count_parameters(layer):
-    """For people: 23.6 M, 715 k."""
-    count = layer.count_params()
-    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.0f} k"
-
-
-def _duration(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
