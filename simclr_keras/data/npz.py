@@ -24,7 +24,10 @@ def load_npz(path):
     """
     arrays = _read(path)
     if "x_train" not in arrays:
-        raise InputError(f"{path} has no array x_train, where the training images belong. Received: arrays {sorted(arrays) or 'none'}")
+        raise InputError(
+            f"{path} has no array x_train, where the training images belong. "
+            f"Received: arrays {sorted(arrays) or 'none'}"
+        )
     if "x_test" in arrays and "y_train" in arrays and "y_test" not in arrays:
         raise InputError(f"{path} has y_train and x_test but no y_test: give the test labels, or drop x_test")
     for split in ("train", "test"):

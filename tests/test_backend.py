@@ -1,0 +1,124 @@
+"""Which backend Keras is set to is known without importing it; TensorFlow starts quietly."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import types
+
+import pytest
+
+from simclr_keras import backend
+from simclr_keras.errors import InputError
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture
+def settings(monkeypatch, tmp_path):
+    """Keras as it is before its import: no module, no variable; returns a function that writes keras.json."""
+    monkeypatch.delitem(sys.modules, "keras")
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    return lambda text: (tmp_path / "keras.json").write_text(text)
+
+
+def test_tensorflow_is_the_default(settings):
+    assert backend.configured_backend() == "tensorflow"
+    backend.require_tensorflow()
+
+
+def test_the_settings_file_is_read(settings):
+    settings(json.dumps({"backend": "torch"}))
+    assert backend.configured_backend() == "torch"
+
+
+@pytest.mark.parametrize("text", ["{", json.dumps({"floatx": "float32"})])
+def test_a_settings_file_without_a_backend_means_tensorflow(settings, text):
+    settings(text)
+    assert backend.configured_backend() == "tensorflow"
+
+
+def test_the_variable_wins_over_the_file(settings, monkeypatch):
+    settings(json.dumps({"backend": "torch"}))
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert backend.configured_backend() == "jax"
+
+
+def test_a_loaded_keras_wins_over_all(settings, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    loaded = types.ModuleType("keras")
+    loaded.config = types.SimpleNamespace(backend=lambda: "tensorflow")
+    monkeypatch.setitem(sys.modules, "keras", loaded)
+    backend.require_tensorflow()
+
+
+def test_another_backend_is_refused_in_one_line(settings, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(InputError, match="'jax'.*KERAS_BACKEND=tensorflow") as refusal:
+        backend.require_tensorflow()
+    assert "\n" not in str(refusal.value)
+
+
+def test_public_names_refuse_another_backend_too():
+    code = "import simclr_keras; simclr_keras.create_model"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1].startswith(
+        "simclr_keras.errors.InputError: simclr_keras needs Keras on TensorFlow"
+    )
+
+
+def start(folder, tensorflow, **environment):
+    """Starts a stand-in for TensorFlow, whose import runs the given code, in a process of its own."""
+    (folder / "tensorflow.py").write_text(tensorflow)
+    variables = {"TF_CPP_MIN_LOG_LEVEL": None, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", **environment}
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from simclr_keras import backend; backend.start_tensorflow_quietly(); print('up')",
+        ],
+        env={key: value for key, value in {**os.environ, **variables}.items() if value is not None},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+CHATTER = """\
+import os, types
+os.write(2, b"a line from C++, past sys.stderr\\n")
+config = types.SimpleNamespace(list_logical_devices=lambda: os.write(2, b"a line about devices\\n"))
+"""
+
+
+def test_chatter_of_the_start_is_held_back(tmp_path):
+    done = start(tmp_path, CHATTER)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "up\n", "")
+
+
+def test_a_user_who_sets_the_log_level_sees_what_it_gives(tmp_path):
+    done = start(tmp_path, CHATTER, TF_CPP_MIN_LOG_LEVEL="0")
+    assert "a line from C++" in done.stderr
+
+
+def test_a_failed_start_shows_what_was_held_back(tmp_path):
+    done = start(tmp_path, CHATTER + "raise ImportError('no such library')\n")
+    assert done.returncode != 0
+    assert "a line from C++" in done.stderr
+    assert "no such library" in done.stderr
+
+
+def test_errors_after_the_start_are_shown_again(tmp_path):
+    done = start(tmp_path, CHATTER + "import atexit\natexit.register(lambda: os.write(2, b'later'))\n")
+    assert done.stderr == "later"

@@ -1,0 +1,178 @@
+"""Flags from a config, help that fits the screen and answers at once, exit codes."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+import train
+from simclr_keras import command_line
+from simclr_keras.errors import InputError, TrainingError
+from simclr_keras.training.config import MODES
+from simclr_keras.training.options import field_type, option
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@dataclasses.dataclass
+class Settings:
+    count: int = option(3, "How many.", group="First", unit="pieces")
+    share: float | None = option(None, "How much.", group="First", above=0)
+    kind: str = option("a", "Which.", group="Second", choices=("a", "b"))
+    loud: bool = option(False, "Whether.", group="Second")
+
+
+def read(*argv):
+    values = flags.FlagValues()
+    command_line.define_field_flags(values, dataclasses.fields(Settings), field_type)
+    command_line.parse(values, ["program", *argv])
+    return {name: values[name].value for name in ("count", "share", "kind", "loud")}
+
+
+def test_flags_that_are_not_given_are_none():
+    assert read() == {"count": None, "share": None, "kind": None, "loud": None}
+
+
+def test_flags_have_the_types_of_their_fields():
+    given = read("--count=4", "--share", "0.5", "-kind=b", "--loud")
+    assert given == {"count": 4, "share": 0.5, "kind": "b", "loud": True}
+    assert [type(value) for value in given.values()] == [int, float, str, bool]
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("--noloud", False), ("--loud=false", False), ("--loud=true", True), ("--loud=0", False)],
+)
+def test_a_switch_has_an_off_form(word, value):
+    assert read(word)["loud"] is value
+
+
+def test_the_last_of_equal_flags_counts():
+    assert read("--count=4", "--count=-5")["count"] == -5
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--count=4.5"], "flag --count=4.5: give a whole number, such as 10"),
+        (["--share=1,5"], "flag --share=1,5: give a number, such as 0.5 or 1e-4"),
+        (["--loud=maybe"], "flag --loud=maybe: give true or false"),
+        (["--cuont=4"], "unknown flag --cuont: did you mean --count?"),
+        (["--verbosity=4"], "unknown flag --verbosity: --help lists all flags."),
+        (["--count"], "Missing value for flag --count: write --name=value."),
+        (["--loud", "false"], "unexpected word 'false': every setting is a flag, --name=value."),
+        (["--flagfile=missing"], "missing"),
+    ],
+)
+def test_unreadable_flags_are_refused(argv, message):
+    with pytest.raises(InputError) as refusal:
+        read(*argv)
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "text"),
+    [
+        ("count", "--count", "How many. [3 pieces]"),
+        ("share", "--share", "How much."),
+        ("kind", "--kind", "Which. Choices: a, b. [a]"),
+        ("loud", "--[no]loud", "Whether. [false]"),
+    ],
+)
+def test_a_description_holds_choices_unit_and_default(name, flag, text):
+    field = Settings.__dataclass_fields__[name]
+    assert command_line.describe_field(field, field_type) == (flag, text)
+
+
+def test_help_holds_every_flag_once_below_its_group():
+    lines = train.help_text().splitlines()
+    headings = [line.rstrip(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["Choose", "Run", "Data", "Model", "Training", "Views", "Evaluation"]
+    heading, found = None, []
+    for line in lines:
+        if line.rstrip(":") in headings:
+            heading = line.rstrip(":")
+        elif line.startswith("  --"):
+            found.append((line.split()[0].replace("[no]", "").removeprefix("--"), heading))
+    fields = {f.name: f.metadata["group"] for cls in MODES.values() for f in dataclasses.fields(cls)}
+    assert sorted(found) == sorted([("mode", "Choose"), ("recipe", "Choose"), *fields.items()])
+
+
+def test_help_fits_100_columns():
+    assert max(map(len, train.help_text().splitlines())) <= 100
+
+
+def test_a_long_flag_stands_on_a_line_of_its_own():
+    text = command_line.format_help(
+        "Intro", {"Group": [("--" + "x" * 40, "Words."), ("--short", "More words.")]}
+    )
+    assert text.splitlines()[2:] == [
+        "Group:",
+        "  --" + "x" * 40,
+        " " * 30 + "Words.",
+        f"  --short{' ' * 21}More words.",
+    ]
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "--helpfull"])
+def test_help_wins_over_everything_else(word, capsys):
+    assert command_line.run(train.main, ["train.py", "--nonsense", word], "train.py") == 0
+    out, error = capsys.readouterr()
+    assert out == train.help_text() + "\n"
+    assert error == ""
+
+
+def without_tensorflow(*argv):
+    """Runs train.py in a process that tells whether TensorFlow or Keras was imported; returns what it printed."""
+    code = (
+        "import sys, train\n"
+        "from simclr_keras import command_line\n"
+        f"command_line.run(train.main, {['train.py', *argv]!r}, 'train.py')\n"
+        "print([name for name in ('tensorflow', 'keras', 'numpy') if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout.splitlines()[-1]
+
+
+def test_help_answers_without_importing_tensorflow():
+    assert without_tensorflow("--help") == "[]"
+
+
+def test_refusals_of_flags_and_settings_come_without_importing_tensorflow():
+    assert without_tensorflow("--mode=pretrain", "--dataset=digits", "--model=r19_1x_sk0") == "[]"
+
+
+class TestRun:
+    def code_and_error(self, capsys, outcome):
+        def main(argv):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+        code = command_line.run(main, ["program"], "program")
+        return code, capsys.readouterr().err
+
+    def test_success_says_nothing(self, capsys):
+        assert self.code_and_error(capsys, None) == (0, "")
+
+    def test_bad_input_is_one_line_and_code_2(self, capsys):
+        code, error = self.code_and_error(capsys, InputError("first\n  second"))
+        assert (code, error) == (2, "program: error: first second\n")
+
+    def test_stopped_training_is_one_line_and_code_1(self, capsys):
+        assert self.code_and_error(capsys, TrainingError("loss")) == (1, "program: error: loss\n")
+
+    def test_an_interruption_is_one_line_and_code_130(self, capsys):
+        code, error = self.code_and_error(capsys, KeyboardInterrupt())
+        assert code == 130
+        assert error.count("\n") == 1
+        assert "interrupted" in error
+
+    def test_a_fault_of_ours_keeps_its_traceback(self, capsys):
+        with pytest.raises(ValueError, match="a bug"):
+            self.code_and_error(capsys, ValueError("a bug"))

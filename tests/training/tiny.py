@@ -1,0 +1,108 @@
+"""A pretraining run that takes seconds: striped images, a network of two layers, and what a run leaves behind."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.simclr import SimCLRModel
+from simclr_keras.training.pretrain_config import PretrainConfig
+
+TRAIN, TEST, CLASSES = 40, 12, 3
+
+
+def write_npz(path, train=TRAIN, test=TEST, labels=True):
+    """Writes noisy stripes, whose direction is the class; returns the path as a string."""
+    rng = np.random.default_rng(7)
+
+    def images(count):
+        y = np.arange(count) % CLASSES
+        row, column = np.meshgrid(np.arange(12), np.arange(12), indexing="ij")
+        waves = np.stack([np.sin(row), np.sin(column), np.sin(row + column)])
+        x = 128 + 80 * waves[y][..., None] + 20 * rng.normal(size=(count, 12, 12, 3))
+        return x.clip(0, 255).astype(np.uint8), y.astype(np.int64)
+
+    (x_train, y_train), (x_test, y_test) = images(train), images(max(test, 1))
+    arrays = {"x_train": x_train}
+    if labels:
+        arrays |= {"y_train": y_train, "class_names": np.array(["rows", "columns", "slanted"])}
+    if test:
+        arrays |= {"x_test": x_test} | ({"y_test": y_test} if labels else {})
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def make_config(dataset, model_dir, **settings):
+    """A PretrainConfig of 2 epochs and 5 steps each, the odd one beside them."""
+    values = {
+        "dataset": dataset,
+        "model_dir": str(model_dir),
+        "model": "r18_0.125x_sk0",
+        "image_size": 8,
+        "precision": "float32",
+        "batch_size": 8,
+        "epochs": 2,
+        "optimizer": "momentum",
+        "learning_rate": 0.5,
+        "learning_rate_scaling": "linear",
+        "warmup_epochs": 0.5,
+        "temperature": 0.5,
+        "proj_dim": 8,
+        "proj_layers": 2,
+        "eval_every": 1,
+        "knn_k": 5,
+    }
+    config = PretrainConfig(**{**values, **settings})
+    config.validate()
+    return config
+
+
+class TinyEncoder(keras.layers.Layer):
+    """A convolution, its normalization, a mean: it has weights, moving statistics and the endpoint that counts."""
+
+    def __init__(self, dtype):
+        super().__init__(name="encoder", dtype=dtype)
+        self.conv = keras.layers.Conv2D(16, 3, 2, use_bias=False, name="conv", dtype=dtype)
+        self.norm = BatchNormalization(name="bn", dtype=dtype)
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        self.norm.build((None, None, None, 16))
+
+    def call(self, images, training=False):
+        x = tf.nn.relu(self.norm(self.conv(images), training=training))
+        return {"final_avg_pool": tf.reduce_mean(x, axis=[1, 2])}
+
+    def compute_output_shape(self, input_shape):
+        return {"final_avg_pool": (None, 16)}
+
+
+def create_tiny_model(name, *, image_size, dtype, se_ratio=0.0, **heads):
+    """Stands in for `create_model`, to spare the tests a ResNet's tracing."""
+    model = SimCLRModel(TinyEncoder(dtype), dtype=dtype, **heads)
+    model.build((None, image_size, image_size, 3))
+    return model
+
+
+def weights(model_dir):
+    """Every array of the newest checkpoint of a run, by name."""
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(f"{model_dir}/checkpoints"))
+    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    return {name: reader.get_tensor(name) for name in names if "save_counter" not in name}
+
+
+def curves(model_dir):
+    """TensorBoard's curves of a run, read by TensorBoard itself: dict of tag to list of (step, value)."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(f"{model_dir}/tensorboard", size_guidance={"tensors": 0}).Reload()
+    return {
+        tag: [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
+        for tag in events.Tags()["tensors"]
+    }
+
+
+def field_names(config):
+    return [field.name for field in dataclasses.fields(config)]
