@@ -116,3 +116,17 @@ def test_config_round_trip(head):
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_hidden_layers_may_have_a_width_of_their_own():
+    head = built(ProjectionHead(3, "nonlinear", 8, hidden_dim=40))
+    endpoints = head(FEATURES, training=True)
+    assert [endpoint.shape[-1] for endpoint in endpoints.values()] == [24, 40, 40, 8]
+    assert {name: tuple(value.shape) for name, value in endpoints.items()} == head.compute_output_shape(
+        (16, 24)
+    )
+    for endpoint, value in zip(endpoints.values(), twin(head, FEATURES)):
+        np.testing.assert_allclose(endpoint, value, rtol=1e-3, atol=1e-4)
+    assert ProjectionHead.from_config(head.get_config()).hidden_dim == 40
+    with pytest.raises(InputError, match="proj_hidden_dim must be 1 or more"):
+        ProjectionHead(hidden_dim=0)
