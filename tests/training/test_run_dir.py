@@ -1,0 +1,163 @@
+"""A run directory: bound to one set of settings, written whole, on any file system TensorFlow knows."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from simclr_keras.errors import InputError
+from simclr_keras.training.run_dir import RunDir
+from tests.training.tiny import make_config
+
+
+@pytest.fixture(params=["local", "remote"])
+def path(request, tmp_path):
+    """A path on the disk, and one of a file system that Python's open knows nothing of."""
+    return str(tmp_path / "deep" / "run") if request.param == "local" else f"ram://{tmp_path.name}/run"
+
+
+def files(path):
+    return sorted(tf.io.gfile.listdir(path)) if tf.io.gfile.exists(path) else None
+
+
+def config(**settings):
+    return make_config("digits", "run", **settings)
+
+
+def test_nothing_is_written_before_it_is_opened(path):
+    RunDir(path).check("pretrain", config())
+    assert files(path) is None
+
+
+def test_config_json_holds_mode_and_settings(path):
+    run_dir = RunDir(path)
+    run_dir.open_for("pretrain", config(seed=5))
+    held = json.loads(run_dir.read_text("config.json"))
+    assert held == {"mode": "pretrain", **dataclasses.asdict(config(seed=5)), "extended_from": []}
+    assert files(path) == ["config.json"]
+
+
+def test_the_same_settings_open_it_again(path):
+    for _ in range(2):
+        RunDir(path).open_for("pretrain", config())
+
+
+def test_a_slash_at_the_end_means_nothing(path):
+    RunDir(path).open_for("pretrain", config())
+    RunDir(path + "/").write_text("a.txt", "a")
+    assert files(path) == ["a.txt", "config.json"]
+
+
+@pytest.mark.parametrize("method", ["check", "open_for"])
+def test_other_settings_are_refused_by_name_and_change_nothing(path, method):
+    RunDir(path).open_for("pretrain", config())
+    before = RunDir(path).read_text("config.json")
+    with pytest.raises(InputError, match=r"\(--seed was 0, now 1, --hue was 0.2, now 0.3\)"):
+        getattr(RunDir(path), method)("pretrain", config(seed=1, hue=0.3))
+    assert RunDir(path).read_text("config.json") == before
+
+
+def test_free_settings_are_written_down_anew(path):
+    RunDir(path).open_for("pretrain", config())
+    RunDir(path).open_for("pretrain", config(keep_checkpoints=9))
+    assert json.loads(RunDir(path).read_text("config.json"))["keep_checkpoints"] == 9
+
+
+def test_a_run_of_another_mode_is_refused(path):
+    RunDir(path).open_for("finetune", config())
+    with pytest.raises(InputError, match="holds a run of --mode=finetune"):
+        RunDir(path).open_for("pretrain", config())
+
+
+def test_more_epochs_are_written_down_with_the_length_they_extend(path):
+    for epochs in (2, 2, 5, 5, 7):
+        RunDir(path).open_for("pretrain", config(epochs=epochs))
+    held = json.loads(RunDir(path).read_text("config.json"))
+    assert held["epochs"] == 7
+    assert held["extended_from"] == [2, 5]
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "metrics.csv", "result.json"])
+def test_what_is_not_ours_is_not_overwritten(path, name):
+    tf.io.gfile.makedirs(path)
+    RunDir(path).write_text(name, "theirs")
+    with pytest.raises(InputError, match=f"holds {name} but no config.json"):
+        RunDir(path).open_for("pretrain", config())
+    assert files(path) == [name]
+
+
+def test_other_files_may_lie_there(path):
+    tf.io.gfile.makedirs(path)
+    RunDir(path).write_text("log.txt", "theirs")
+    RunDir(path).open_for("pretrain", config())
+    assert files(path) == ["config.json", "log.txt"]
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=r"cannot be made .*a directory you may write to"):
+        RunDir(tmp_path / "file" / "run").open_for("pretrain", config())
+
+
+def test_a_result_counts_as_finished_for_the_epochs_it_was_made_with(path):
+    run_dir = RunDir(path)
+    run_dir.open_for("pretrain", config(epochs=2))
+    assert run_dir.finished(config(epochs=2)) is None
+    run_dir.write_result({"finished": True, "epochs": 2, "step": 11})
+    assert run_dir.finished(config(epochs=2)) == {"finished": True, "epochs": 2, "step": 11}
+    assert run_dir.finished(config(epochs=3)) is None
+
+
+def test_metrics_come_back_with_gaps_where_nothing_was_measured(path):
+    run_dir = RunDir(path)
+    run_dir.open_for("pretrain", config())
+    assert run_dir.read_metrics() == []
+    rows = [{"epoch": 1, "loss": 1 / 3, "top1": None}, {"epoch": 2, "loss": 1e-9, "top1": 0.5}]
+    run_dir.write_metrics(rows, ("epoch", "loss", "top1"))
+    assert run_dir.read_text("metrics.csv") == "epoch,loss,top1\n1,0.3333333333333333,\n2,1e-09,0.5\n"
+    assert run_dir.read_metrics()[0] == {"epoch": "1", "loss": "0.3333333333333333", "top1": ""}
+
+
+def test_a_file_is_replaced_as_a_whole(path, monkeypatch):
+    run_dir = RunDir(path)
+    run_dir.open_for("pretrain", config())
+    run_dir.write_text("a.txt", "old")
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tf.io.gfile, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_dir.write_text("a.txt", "new")
+    assert run_dir.read_text("a.txt") == "old"
+    monkeypatch.undo()
+    run_dir.write_text("a.txt", "new")
+    assert files(path) == ["a.txt", "config.json"]
+
+
+def test_a_full_disk_is_one_clear_line(path, monkeypatch):
+    run_dir = RunDir(path)
+    run_dir.open_for("pretrain", config())
+
+    def full(*args, **kwargs):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.io.gfile, "rename", full)
+    with pytest.raises(InputError, match=r"cannot write .*a.txt \(No space left on device\); free space"):
+        run_dir.write_text("a.txt", "new")
+
+
+def test_a_figure_becomes_a_png(path):
+    run_dir = RunDir(path)
+    run_dir.open_for("pretrain", config())
+    figure = Figure(figsize=(2, 1), dpi=50)
+    FigureCanvasAgg(figure)
+    run_dir.save_figure("a.png", figure)
+    with tf.io.gfile.GFile(run_dir.file("a.png"), "rb") as file:
+        image = tf.io.decode_png(file.read()).numpy()
+    assert image.shape[:2] == (50, 100)
+    assert np.all(image == 255)
