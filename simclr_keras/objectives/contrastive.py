@@ -63,7 +63,8 @@ class ContrastiveLearner(Learner):
         outputs = self.model(images, training=True)
         first, second = tf.split(outputs[f"proj_head_{self.model.projection_head.depth}"], 2)
         contrastive = nt_xent(first, second, temperature=self.temperature)
-        figures = {name: (value, 1) for name, value in zip(FIGURES, contrastive)}
+        count = tf.cast(tf.shape(first)[0], first.dtype)
+        figures = {name: (value * count, count) for name, value in zip(FIGURES, contrastive)}
         if self.model.classifier is None:
             return contrastive.loss, figures
         probe_loss, probe_figures = self._probe(outputs["logits"], batch["label"])
