@@ -83,7 +83,7 @@ def train(
         say: prints a line.
 
     Raises:
-        TrainingError: the loss is no longer finite; nothing after the last good checkpoint is kept.
+        TrainingError: loss or weights are no longer finite; nothing after the last good checkpoint is kept.
     """
     last_step = epoch_end(config.epochs, num_examples, config.batch_size)
     if first_step >= last_step:
@@ -116,12 +116,14 @@ def train(
                 bar.show(figures, float(schedule(step)), clock.left(last_step - step))
             if step < end and config.checkpoint_steps and step % config.checkpoint_steps == 0:
                 _check_finite(_figures(learner), step)
+                _check_weights(learner, step)
                 checkpoints.save(step)
         clock.start()
         figures = _figures(learner)  # waits for the device, so it belongs to the time of the steps
         clock.stop(0)
         bar.close()
         _check_finite(figures, step)
+        _check_weights(learner, step)
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
         row |= {"images_per_second": clock.take_rate(), **evaluate(epoch)}
         history.add(row)
@@ -181,7 +183,19 @@ def _figures(learner):
 def _check_finite(figures, step):
     for name, value in figures.items():
         if not math.isfinite(value):
-            raise TrainingError(
-                f"{name} became {value} by step {step}; checkpoints up to here are kept. Try a lower --learning_rate, "
-                "a longer --warmup_epochs or --precision=float32."
-            )
+            raise _diverged(f"{name} became {value}", step)
+
+
+def _check_weights(learner, step):
+    """Weights too, because the loss may hide it: TensorFlow's fused normalization and ReLU turns NaN into 0."""
+    for name, variable in learner.state().items():
+        value = tf.convert_to_tensor(variable)
+        if value.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(value)):
+            raise _diverged(f"{name} is no longer finite", step)
+
+
+def _diverged(what, step):
+    return TrainingError(
+        f"{what} by step {step}; checkpoints up to here are kept. Try a lower --learning_rate, a longer "
+        "--warmup_epochs or --precision=float32."
+    )

@@ -21,12 +21,16 @@ class CountingLearner:
         self.steps = tf.Variable(0, dtype=tf.int64)
         self.last = tf.Variable(-1, dtype=tf.int64)
         self.sum, self.count = tf.Variable(0.0), tf.Variable(0.0)
+        self.weight = tf.Variable([1.0, 1.0])
 
     def train_step(self, batch):
         self.steps.assign_add(1)
         self.last.assign(batch["step"])
         self.sum.assign_add(batch["loss"])
         self.count.assign_add(1.0)
+
+    def state(self):
+        return {"model/weight": self.weight, "optimizer/iteration": self.steps}
 
     def reset_metrics(self):
         self.sum.assign(0.0)
@@ -54,7 +58,7 @@ class Recorder:
         self.events.append(("say", line.split("  ")[0]))
 
 
-def train(first_step=0, loss=lambda step: step, num_examples=40, learner=None, evaluate=None, **settings):
+def train(first_step=0, loss=lambda step: step, learner=None, recorder=None, **settings):
     """Runs the loop over batches of 8 that hold their step, with fakes all around it."""
     values = {"epochs": 2, "batch_size": 8, "steps_per_call": 1, "checkpoint_steps": 0, **settings}
 
@@ -63,18 +67,18 @@ def train(first_step=0, loss=lambda step: step, num_examples=40, learner=None, e
         losses = [float(loss(step)) for step in range(first, first + count)]
         return tf.data.Dataset.from_tensor_slices({"step": steps, "loss": losses})
 
-    recorder = Recorder()
+    recorder = recorder or Recorder()
     loop.train(
         learner or CountingLearner(),
         STRATEGY,
         batches,
         config=types.SimpleNamespace(**values),
-        num_examples=num_examples,
+        num_examples=40,
         checkpoints=recorder,
         history=recorder,
         schedule=lambda step: step / 100,
         first_step=first_step,
-        evaluate=evaluate or (lambda epoch: {"knn_top1": epoch / 10}),
+        evaluate=lambda epoch: {"knn_top1": epoch / 10},
         say=recorder.say,
     )
     return recorder
@@ -208,12 +212,24 @@ def test_a_loss_that_is_no_number_stops_before_row_and_checkpoint(value, bad_ste
         train(loss=lambda step: value if step == bad_step else 1.0)
 
 
-def test_checkpoints_before_a_loss_that_is_no_number_are_kept(monkeypatch):
+def test_checkpoints_before_a_loss_that_is_no_number_are_kept():
     recorder = Recorder()
-    monkeypatch.setattr("tests.training.test_loop.Recorder", lambda: recorder)
     with pytest.raises(TrainingError, match="by step 9"):
-        train(loss=lambda step: math.nan if step == 7 else 1.0, checkpoint_steps=3)
+        train(loss=lambda step: math.nan if step == 7 else 1.0, recorder=recorder, checkpoint_steps=3)
     assert [event for event in recorder.events if event[0] != "say"] == [("save", 3), ("row", 6), ("save", 6)]
+
+
+@pytest.mark.parametrize("settings", [{}, {"checkpoint_steps": 2}])
+def test_weights_that_are_no_numbers_stop_training_though_the_loss_is_fine(settings):
+    class Learner(CountingLearner):
+        def train_step(self, batch):
+            super().train_step(batch)
+            self.weight.assign(tf.where(batch["step"] == 7, [1.0, math.inf], self.weight))
+
+    recorder = Recorder()
+    with pytest.raises(TrainingError, match="model/weight is no longer finite by step"):
+        train(learner=Learner(), recorder=recorder, **settings)
+    assert recorder.events[-2:] == [("save", 6), ("say", "epoch 1/2")]
 
 
 class TestClock:
