@@ -70,10 +70,13 @@ CIFAR10_SMALL = {
     "model": "r18_0.25x_sk0",
     "epochs": 30,
     "optimizer": "momentum",
-    "learning_rate": 0.12,  # peak 0.12 * 512/256 = 0.24
+    "learning_rate": 0.3,  # peak 0.3 * 512/256 = 0.6
     "warmup_epochs": 1.0,
     "weight_decay": 5e-4,
+    "temperature": 0.2,
+    "crop_min_area": 0.2,
     "proj_hidden_dim": 512,
+    "probe_learning_rate": 0.25,
 }
 
 # A few minutes on a laptop, no download.
