@@ -48,11 +48,17 @@ def run(config, say=print):
         model_dir=config.model_dir or setup.default_model_dir(MODE, config),
         steps_per_call=config.steps_per_call or (20 if strategies.on_accelerator(strategy) else 1),
     )
+    run_dir = RunDir(config.model_dir)
+    run_dir.check(MODE, config)
+    result = run_dir.finished(config)
+    if result is not None:
+        say(f"{config.model_dir} is finished; more --epochs go on, another --model_dir starts anew")
+        say_result(result, say)
+        return result
     splits = setup.load_data(config)
     setup.check_batch(config, splits.train, strategy)
 
     learner, schedule = make_learner(config, splits, strategy, policy)
-    run_dir = RunDir(config.model_dir)
     run_dir.open_for(MODE, config)
     setup.write_split(run_dir, splits)
     checkpoints = Checkpoints(run_dir.checkpoints, learner.state(), config.keep_checkpoints)
@@ -99,8 +105,7 @@ def run(config, say=print):
     run_dir.save_figure("curves.png", plots.curves_figure(history.rows, references))
     result = make_result(config, learner, splits, history, strategies.describe(strategy, policy), figures)
     run_dir.write_result(result)
-    for line in baselines.table(figures, result.get("probe_top1")) if compared else ():
-        say(line)
+    say_result(result, say)
     say(
         f"done in {setup.duration(time.monotonic() - started)}: {run_dir.file('result.json')}, curves.png, metrics.csv"
     )
@@ -207,6 +212,15 @@ def make_scores(config, splits, model, strategy, run_dir):
         return np.concatenate([batch["image"].numpy().reshape(len(batch["id"]), -1) for batch in batches])
 
     return score, baselines.Baselines(run_dir, extractor, pixels, bank, splits.evaluation, knn)
+
+
+def say_result(result, say):
+    """Prints how good the representation is, beside what it is held against where that was measured."""
+    if "random_encoder_knn_top1" in result:
+        for line in baselines.table(result, result.get("probe_top1")):
+            say(line)
+    elif "knn_top1" in result:
+        say(f"top-1    kNN {result['knn_top1']:.1%}, online linear probe {result['probe_top1']:.1%}")
 
 
 def make_result(config, learner, splits, history, devices, figures):
