@@ -43,6 +43,7 @@ def test_replicas_equal_one_device_with_labels_spread_unevenly(mirrored):
     compare_with_one_device(mirrored, make_batches(3, SOME_LABELLED))
 
 
+@pytest.mark.slow
 def test_replicas_see_the_views_one_device_would(mirrored):
     augment = ColorBlur(image_size=40, seed=3)  # 40: a blur of 5 taps
     compare_with_one_device(mirrored, make_batches(3), augment=augment)
