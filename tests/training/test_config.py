@@ -36,13 +36,22 @@ def another_value(field):
     kind, _ = field_type(field)
     if field.name == "model":
         return "r18_1x_sk0"
-    if field.metadata["choices"]:
-        return next(choice for choice in field.metadata["choices"] if choice != field.default)
-    if kind is bool:
-        return not field.default
-    if kind is int:
-        return (field.default or 0) + 1
-    return (field.default or 1.0) / 2 if kind is float else "x"
+    if kind is str:
+        candidates = field.metadata["choices"] or ["x"]
+    elif kind is bool:
+        candidates = [not field.default]
+    else:
+        near = field.default or kind(1)
+        candidates = [near, near + 1] if kind is int else [near / 2, near * 2]
+    return next(value for value in candidates if value != field.default and is_valid(field, value))
+
+
+def is_valid(field, value):
+    try:
+        check(field, value)
+    except InputError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("field", FIELDS)
