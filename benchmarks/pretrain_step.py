@@ -48,9 +48,10 @@ def keras_batch_normalization():
 
 
 class FakeSource:
-    """Stands in for a Source where only the number of images is asked for."""
+    """Stands in for a Source where only its size is asked for."""
 
     num_examples = 50_000
+    has_labels = True
 
 
 def make_step(config, policy):

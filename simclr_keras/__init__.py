@@ -8,6 +8,7 @@ from simclr_keras.version import __version__
 _PUBLIC = {
     "create_model": "simclr_keras.models.zoo",
     "list_models": "simclr_keras.models.zoo",
+    "model_record": "simclr_keras.models.zoo",
     "SimCLRModel": "simclr_keras.models.simclr",
     "ContrastiveLearner": "simclr_keras.objectives.contrastive",
     "nt_xent": "simclr_keras.objectives.nt_xent",

@@ -9,7 +9,7 @@ from simclr_keras.preprocess import decode, evaluation_view
 
 SMALLEST_IMAGE_SIZE = 8
 SMALLEST_BATCH_SIZE = 2
-# Above this many bytes of float views a batch is made image by image, which needs no memory beside its own.
+# Above this many bytes of float images on the way a batch is made image by image, which needs little memory.
 LARGEST_WHOLE_BATCH = 256 * 2**20
 
 
@@ -60,7 +60,7 @@ def train_batches(
     steps = (int(first_step), int(num_steps))
     if not source.indexed:
         dataset = _stream_batches(source, plan, steps)
-    elif source.images is not None and plan.bytes_of_views() <= LARGEST_WHOLE_BATCH:
+    elif _made_whole(source, image_size, batch_size, windows):
         dataset = _array_batches(source, plan, steps)
     else:
         dataset = _record_batches(source, plan, steps)
@@ -96,19 +96,31 @@ def eval_batches(source, *, image_size, batch_size, pad=False):
         image = decode(record["image"]) if source.encoded else record["image"]
         return {**record, "image": evaluation_view(image, image_size)}
 
+    # Images of one size in memory go through in whole batches, at a quarter of the time.
+    whole = _made_whole(source, image_size, batch_size, windows=1)
     if source.indexed:
         records = tf.data.Dataset.range(source.num_examples)
-        # Images of one size in memory go through in whole batches, at a quarter of the time.
-        records = records.batch(batch_size) if source.images is not None else records
+        records = records.batch(batch_size) if whole else records
         records = records.map(_fetcher(source), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     else:
         records = source.stream(shuffle=False, repeat=False)
     dataset = records.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    if source.images is None:
+    if not whole:
         dataset = dataset.batch(batch_size)
     if pad:
         dataset = dataset.map(lambda batch: _fill_up(batch, batch_size))
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _made_whole(source, image_size, batch_size, windows):
+    """Whether batches are made whole. A function of the *global* batch: both ways agree but for one level of uint8, so
+    that the choice must not depend on how many replicas share it.
+    """
+    if source.images is None:
+        return False
+    height, width = source.images.shape[1:3]
+    pixels = height * width + windows * image_size * (width + image_size)
+    return batch_size * pixels * 3 * 4 <= LARGEST_WHOLE_BATCH
 
 
 class _Plan:
@@ -122,9 +134,6 @@ class _Plan:
         self.host = input_context.input_pipeline_id if input_context else 0
         self.rows = batch_size // replicas
         self.replicas_of_host = replicas // self.hosts
-
-    def bytes_of_views(self):
-        return self.rows * self.windows * self.image_size**2 * 3 * 4
 
     def rows_of_host(self):
         return self.rows * self.replicas_of_host

@@ -142,6 +142,24 @@ class StreamSource:
         known = self.read_labels()
         return known.subset(known.labels >= 0 if self.has_labels else [])
 
+    def sample(self, limit, seed):
+        """The source of at most `limit` rows, out of as few files as hold them; a function of `seed`.
+
+        Of rows whose labels are known to be hidden (-1) none is taken. Reading the sample reads those files alone.
+        """
+        usable = np.ones(len(self), bool) if self.labels is None else self.labels >= 0
+        shard_of_row = np.searchsorted(self._shards.offsets, self._all_rows(), side="right") - 1
+        chosen, found = [], 0
+        for shard in np.random.default_rng(seed).permutation(len(self._shards.paths)):
+            if found >= limit:
+                break
+            chosen.append(np.flatnonzero(usable & (shard_of_row == shard))[: limit - found])
+            found += len(chosen[-1])
+        return self.subset(np.sort(np.concatenate(chosen)))
+
+    def _all_rows(self):
+        return np.arange(self._shards.num_records) if self._rows is None else self._rows
+
     def __repr__(self):
         return describe(self, f"streamed from {len(self._shards.paths)} files")
 
@@ -153,6 +171,9 @@ class StreamSource:
             records = tf.data.TFRecordDataset(paths[shard])
             return records.enumerate(offsets[shard]).map(lambda row, record: (record, row))
 
+        if self._rows is not None:
+            # Files without a wanted record are not opened: a small choice of rows then reads little.
+            order = tf.boolean_mask(order, tf.gather(_captured(self._counts(self._wanted()) > 0), order))
         shards = tf.data.Dataset.from_tensor_slices(order)
         records = shards.interleave(
             read,
@@ -170,6 +191,13 @@ class StreamSource:
         wanted = np.zeros(self._shards.num_records, bool)
         wanted[self._rows] = True
         return wanted
+
+    def _counts(self, wanted):
+        """How many of the wanted records (bool, one per record) each shard holds, int64 [s]."""
+        # reduceat over the non-empty shards: it gives an element, not zero, for an empty stretch.
+        counts, full = np.zeros(len(self._shards.counts), np.int64), np.array(self._shards.counts) > 0
+        counts[full] = np.add.reduceat(wanted, self._shards.offsets[full], dtype=np.int64)
+        return counts
 
     def _example(self, record, row):
         parsed = self._shards.parse(record)
@@ -189,9 +217,7 @@ class StreamSource:
         wanted = np.ones(self._shards.num_records, bool) if self._rows is None else self._wanted()
         if by_record:
             wanted &= np.arange(len(wanted)) % num_hosts == host
-        # reduceat over the non-empty shards: it gives an element, not zero, for an empty stretch.
-        counts, full = np.zeros(len(self._shards.counts), np.int64), np.array(self._shards.counts) > 0
-        counts[full] = np.add.reduceat(wanted, self._shards.offsets[full], dtype=np.int64)
+        counts = self._counts(wanted)
         if not counts.any():
             raise ValueError(f"{self.name} has no records for host {host} of {num_hosts}")
         epoch, skip = 0, first_record

@@ -63,7 +63,7 @@ class BatchNormalization(keras.layers.Layer):
         # All replicas compute the same new value, so each keeps its own copy and no update is communicated.
         own_copies = {
             "synchronization": "on_read",
-            "aggregation": "mean",
+            "aggregation": "only_first_replica",  # a checkpoint's mean of n equal numbers may differ in the last bit
             "trainable": False,
             "autocast": False,
         }

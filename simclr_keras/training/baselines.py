@@ -28,17 +28,20 @@ class Baselines:
         self._evaluation = evaluation
         self._knn = knn
 
-    def before(self):
-        """Returns the figures of raw pixels and of the untrained encoder; to be called before any training step."""
+    def before(self, first_step):
+        """Returns the figures of raw pixels and of the untrained encoder.
+
+        The latter can be measured before the first step alone; a resumed run reads what was written down then, and
+        goes without where nothing was.
+        """
         kept = self._run_dir.read_text(FILE)
-        if kept is not None:
+        if first_step and kept is not None:
             return json.loads(kept)
         bank, held = self._features()
         pixels = self._pixels(self._bank), self._pixels(self._evaluation)
-        found = {
-            "raw_pixels_knn_top1": self._knn_top1(pixels[0], bank["label"], pixels[1], held["label"]),
-            **self._encoder("random_encoder", bank, held),
-        }
+        found = {"raw_pixels_knn_top1": self._knn_top1(pixels[0], bank["label"], pixels[1], held["label"])}
+        if first_step == 0:
+            found |= self._encoder("random_encoder", bank, held)
         self._run_dir.write_text(FILE, json.dumps(found, indent=2) + "\n")
         return found
 

@@ -34,10 +34,15 @@ class Checkpoints:
             return 0
         try:
             self._checkpoint.restore(newest).assert_consumed()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
+        except (AssertionError, ValueError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
             reason = str(error).splitlines()[0][:200]
             raise InputError(
                 f"the checkpoint {newest} does not fit this run ({reason}); give another --model_dir."
+            ) from error
+        except tf.errors.OpError as error:
+            reason = str(error).splitlines()[0][:200]
+            raise TrainingError(
+                f"the checkpoint {newest} cannot be read ({reason}); repeat the command."
             ) from error
         return int(self._step.numpy())
 

@@ -109,8 +109,11 @@ class RepresentationScore:
 
 
 def knn_bank(source, limit, seed):
-    """Returns the labelled rows of a source, at most `limit` of them: a seeded choice, stratified where the labels
-    are known beforehand (those of a StreamSource are not).
+    """Returns the labelled rows of a source, at most `limit` of them: a seeded choice, stratified where any row can be
+    fetched; out of as few files as hold them from a StreamSource.
     """
+    if not source.indexed:
+        return source.sample(limit, seed)
     rows = cap_bank(source.num_examples, source.labels, limit, seed)
-    return source.subset(rows)
+    # A subset copies the images it holds, so none is made of everything.
+    return source if len(rows) == len(source) else source.subset(rows)

@@ -108,21 +108,19 @@ def train(
             clock.start()
             take_steps(iterator, count)
             step += count
+            shown = bar.due()
+            saved = step < end and config.checkpoint_steps and step % config.checkpoint_steps == 0
+            if shown or saved or step == end:
+                figures = _figures(learner)  # waits for the device, so it belongs to the time of the steps
+                _check_finite(figures, step)
             clock.stop(count)
             bar.advance(count)
-            if bar.due():
-                figures = _figures(learner)
-                _check_finite(figures, step)
+            if shown:
                 bar.show(figures, float(schedule(step)), clock.left(last_step - step))
-            if step < end and config.checkpoint_steps and step % config.checkpoint_steps == 0:
-                _check_finite(_figures(learner), step)
+            if saved:
                 _check_weights(learner, step)
                 checkpoints.save(step)
-        clock.start()
-        figures = _figures(learner)  # waits for the device, so it belongs to the time of the steps
-        clock.stop(0)
         bar.close()
-        _check_finite(figures, step)
         _check_weights(learner, step)
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
         row |= {"images_per_second": clock.take_rate(), **evaluate(epoch)}

@@ -13,6 +13,7 @@ from simclr_keras.data.views import CropConfig
 from simclr_keras.evaluation import plots
 from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.contrastive import ContrastiveLearner
+from simclr_keras.optim import step_arithmetic
 from simclr_keras.training import baselines, loop, setup
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.checkpoints import Checkpoints
@@ -28,6 +29,7 @@ SCORES = ("knn_top1", "knn_top5", "probe_top1", "probe_top5")
 COLUMNS = ("epoch", "step", "learning_rate", *FIGURES, *SCORES, "images_per_second")
 EVALUATIONS = 10  # in a run, where --eval_every does not say
 SHOWN_PAIRS = 16
+PIXEL_SIZE = 32  # of the images whose raw pixels are compared
 
 
 def run(config, say=print):
@@ -40,7 +42,6 @@ def run(config, say=print):
     started = time.monotonic()
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(config.seed)
     strategy = strategies.make_strategy(config.strategy, config.tpu)
     policy = strategies.resolve_precision(config.precision, strategy)
     config = dataclasses.replace(
@@ -55,14 +56,17 @@ def run(config, say=print):
         say(f"{config.model_dir} is finished; more --epochs go on, another --model_dir starts anew")
         say_result(result, say)
         return result
+    setup.check_batch(config, strategy)
     splits = setup.load_data(config)
-    setup.check_batch(config, splits.train, strategy)
+    setup.check_batch_fits(config, splits.train)
 
+    # Not before the data: preparing it may draw from Python's generator, which initializers take their seeds from.
+    keras.utils.set_random_seed(config.seed)
     learner, schedule = make_learner(config, splits, strategy, policy)
     run_dir.open_for(MODE, config)
-    setup.write_split(run_dir, splits)
     checkpoints = Checkpoints(run_dir.checkpoints, learner.state(), config.keep_checkpoints)
     first_step = checkpoints.restore()
+    setup.bind_data(run_dir, splits, first_step)
     history = History(run_dir, COLUMNS, first_step)
 
     parameters = setup.count_parameters(learner.model.encoder)
@@ -71,14 +75,20 @@ def run(config, say=print):
     for line in setup.describe_data(splits):
         say(f"data     {line}")
     total = loop.epoch_end(config.epochs, splits.train.num_examples, config.batch_size)
-    say(f"steps    {total} of {config.batch_size} images, {config.epochs} epochs")
+    peak = step_arithmetic.peak_learning_rate(
+        config.learning_rate, config.batch_size, config.learning_rate_scaling
+    )
+    say(
+        f"steps    {total} of {config.batch_size} images, {config.epochs} epochs; {config.optimizer}, "
+        f"learning rate up to {peak:g} in {config.warmup_epochs:g} epochs"
+    )
     say(f"run      {config.model_dir}" + (f", continued at step {first_step}" if first_step else ""))
     if first_step == 0:
         run_dir.save_figure("views.png", draw_views(config, splits.train, learner.augment))
         say(f"views    {run_dir.file('views.png')} shows pairs as the network sees them")
 
     score, compared = make_scores(config, splits, learner.model, strategy, run_dir)
-    figures = compared.before() if compared else {}
+    figures = compared.before(first_step) if compared else {}
     every = config.eval_every or max(config.epochs // EVALUATIONS, 1)
 
     def evaluate(epoch):
@@ -114,7 +124,7 @@ def run(config, say=print):
 
 def make_learner(config, splits, strategy, policy):
     """Builds model, augmentation and optimizers under the strategy; returns (ContrastiveLearner, schedule)."""
-    classes = None if splits.class_names is None else len(splits.class_names)
+    classes = len(splits.class_names) if splits.train.has_labels else None
     with strategy.scope():
         model = create_model(
             config.model,
@@ -162,7 +172,13 @@ def make_augmentation(config):
 
 def make_batches(config, train, batch_size=None):
     """Returns the function of (first step, steps, input context) to batches that `loop.train` wants."""
-    crop = CropConfig(min_area=config.crop_min_area, flip_probability=config.flip_probability)
+    crop = CropConfig(
+        random_crop=config.random_crop,
+        min_area=config.crop_min_area,
+        max_area=config.crop_max_area,
+        aspect=(1 / config.crop_aspect, config.crop_aspect),
+        flip_probability=config.flip_probability,
+    )
 
     def batches(first_step, num_steps, context=None):
         return pipeline.train_batches(
@@ -192,7 +208,7 @@ def draw_views(config, train, augment):
 
 def make_scores(config, splits, model, strategy, run_dir):
     """Returns (RepresentationScore, Baselines), each None where it does not apply."""
-    if splits.class_names is None or splits.evaluation is None:
+    if not splits.train.has_labels or splits.evaluation is None:
         return None, None
     extractor = Extractor(
         model,
@@ -208,7 +224,9 @@ def make_scores(config, splits, model, strategy, run_dir):
         return score, None
 
     def pixels(source):
-        batches = pipeline.eval_batches(source, image_size=config.image_size, batch_size=config.batch_size)
+        # Small: photographs of full size would not fit into memory, and kNN on pixels gains nothing from it.
+        size = min(config.image_size, PIXEL_SIZE)
+        batches = pipeline.eval_batches(source, image_size=size, batch_size=config.batch_size)
         return np.concatenate([batch["image"].numpy().reshape(len(batch["id"]), -1) for batch in batches])
 
     return score, baselines.Baselines(run_dir, extractor, pixels, bank, splits.evaluation, knn)

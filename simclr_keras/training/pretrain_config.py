@@ -46,6 +46,15 @@ class PretrainConfig(StageConfig):
     crop_min_area: float = option(
         0.08, "Smallest share of the image a crop may cover.", group="Views", above=0, at_most=1
     )
+    crop_max_area: float = option(
+        1.0, "Largest share of the image a crop may cover.", group="Views", above=0, at_most=1
+    )
+    crop_aspect: float = option(
+        4 / 3, "Crops are at most this much wider than high, or higher than wide.", group="Views", at_least=1
+    )
+    random_crop: bool = option(
+        True, "Crop at random; otherwise every view is the evaluation window.", group="Views"
+    )
     flip_probability: float = option(
         0.5, "Probability of a left-right flip.", group="Views", at_least=0, at_most=1
     )

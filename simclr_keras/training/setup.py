@@ -1,9 +1,14 @@
 """What every stage does before it trains: its data, checks against it, and how it introduces itself."""
 
+import hashlib
 import json
+
+import numpy as np
 
 from simclr_keras.data import sources
 from simclr_keras.errors import InputError
+
+SPLIT = "split.json"
 
 
 def default_model_dir(mode, config):
@@ -26,41 +31,79 @@ def load_data(config):
     )
 
 
-def check_batch(config, train, strategy):
-    """Raises InputError where the batch does not fit the data or the devices."""
+def check_batch(config, strategy):
+    """Raises InputError where the batch does not suit the devices; asked before the data is opened."""
     replicas = strategy.num_replicas_in_sync
-    if config.batch_size > train.num_examples:
-        raise InputError(
-            f"--batch_size={config.batch_size} is larger than the {train.num_examples} training images of "
-            f"{config.dataset}; give --batch_size={train.num_examples} or less."
-        )
     if config.batch_size % replicas:
         raise InputError(
             f"--batch_size={config.batch_size} does not divide over {replicas} replicas; give a multiple."
         )
     if config.batch_size // replicas < 2:
         raise InputError(
-            f"--batch_size={config.batch_size} leaves each of {replicas} replicas fewer than 2 images."
+            f"--batch_size={config.batch_size} leaves each of {replicas} replicas fewer than 2 images; "
+            f"give at least {2 * replicas}."
         )
 
 
-def write_split(run_dir, splits):
-    """Writes down which images were held out, and the class names, for every later stage."""
-    split = {"class_names": splits.class_names, "held_out": splits.held_out}
-    run_dir.write_text("split.json", json.dumps(split, indent=1) + "\n")
+def check_batch_fits(config, train):
+    """Raises InputError where the batch is larger than the data."""
+    if config.batch_size > train.num_examples:
+        raise InputError(
+            f"--batch_size={config.batch_size} is larger than the {train.num_examples} training images of "
+            f"{config.dataset}; give --batch_size={train.num_examples} or less."
+        )
+
+
+def bind_data(run_dir, splits, first_step):
+    """Writes split.json (class names, held-out ids, size and fingerprint of the data) for every later stage.
+
+    Raises:
+        InputError: a resumed run finds other data than it began with.
+    """
+    train = splits.train
+    split = {
+        "class_names": None if splits.class_names is None else list(splits.class_names),
+        "training_images": train.num_examples,
+        "fingerprint": _fingerprint(train),
+        "held_out": list(splits.held_out),
+    }
+    text = run_dir.read_text(SPLIT)
+    if first_step == 0 or text is None:
+        run_dir.write_text(SPLIT, json.dumps(split, indent=1) + "\n")
+        return
+    old = json.loads(text)
+    if old.get("fingerprint") != split["fingerprint"] or old.get("held_out") != split["held_out"]:
+        raise InputError(
+            f"--model_dir={run_dir.path} began with {old.get('training_images')} training images, and {train.name} now "
+            f"has {train.num_examples}, other ones, or other labels; bring back the data, or give another --model_dir."
+        )
+
+
+def _fingerprint(source):
+    """A digest of which images and labels a source has, in their order; the pixels are not read."""
+    digest = hashlib.blake2b(digest_size=16)
+    if source.indexed:
+        for name in source.ids:
+            digest.update(name.encode() + b"\0")
+    else:
+        # Ids of a stream are row numbers: a million of them would say no more than their count.
+        digest.update(str(source.num_examples).encode())
+    if source.labels is not None:
+        digest.update(np.ascontiguousarray(source.labels, np.int32).tobytes())
+    return digest.hexdigest()
 
 
 def describe_data(splits):
     """Lines that say what data was found."""
     train = splits.train
     line = f"{train.name}: {train.num_examples} training images"
-    if splits.class_names is None:
+    if not train.has_labels:
         line += ", no labels: no kNN and no probe"
     else:
         hidden = 0 if train.labels is None else int((train.labels < 0).sum())
         seen = f" ({train.num_examples - hidden} labels seen)" if hidden else ""
         line += f", {len(splits.class_names)} classes{seen}"
-    if splits.evaluation is not None:
+    if train.has_labels and splits.evaluation is not None:
         line += f"; {splits.evaluation.num_examples} for evaluation"
         line += " (held out, ids in split.json)" if splits.held_out else ""
     return [line, *splits.notes]

@@ -34,7 +34,7 @@ class StageConfig:
     )
     strategy: str = option(
         "auto",
-        "Devices: auto takes a TPU if one is attached, else all GPUs, else the CPU.",
+        "Devices: auto takes the TPU that --tpu names, else all GPUs, else the CPU.",
         group="Run",
         choices=("auto", "one", "mirrored", "tpu"),
         resume="free",

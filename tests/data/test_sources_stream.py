@@ -122,3 +122,26 @@ def test_a_host_without_records_is_refused(stream):
 
 def test_the_repr_of_a_stream(stream):
     assert repr(stream) == "StreamSource('made', 43 images, labelled, 3 classes, streamed from 5 files)"
+
+
+def test_a_sample_comes_from_few_files_and_reads_only_those(stream):
+    sample = stream.sample(12, seed=0)
+    ids = _ids(sample, 12, shuffle=False, repeat=False)
+    assert ids == list(range(12))
+    rows = [int(text.partition("/")[2]) for text in sample.ids]
+    assert rows == sorted(rows)
+    assert [image for _, image, _ in _records(sample, 12, shuffle=False, repeat=False)] == rows
+    assert list(stream.sample(12, seed=0).ids) == list(sample.ids)
+    assert len({next(iter(stream.sample(7, seed=seed).ids)) for seed in range(8)}) > 1
+    holding = {int(np.searchsorted(np.cumsum(COUNTS), row, side="right")) for row in rows}
+    missing = sorted(set(range(len(COUNTS))) - holding)
+    assert missing
+    # Files that hold none of the sample may even be gone.
+    paths = tuple("gone.tfrecord" if i in missing else path for i, path in enumerate(stream._shards.paths))
+    elsewhere = StreamSource("made", Shards(paths, COUNTS, _parse, "train"), True).subset(rows)
+    assert len(_ids(elsewhere, 12, shuffle=False, repeat=False)) == 12
+
+
+def test_a_sample_leaves_out_hidden_labels(stream):
+    hidden = stream.with_labels_of(range(5))
+    assert list(hidden.sample(20, seed=3).ids) == [f"train/{row}" for row in range(5)]

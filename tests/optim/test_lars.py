@@ -26,8 +26,6 @@ GOLDEN = {
 }
 
 
-
-
 def lars(**changes):
     arguments = {"learning_rate": 0.3, "weight_decay": 1e-4}
     return LARS(**{**arguments, **changes})

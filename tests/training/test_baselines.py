@@ -47,7 +47,7 @@ def make(run_dir, encoder, splits):
 def test_the_untrained_encoder_is_measured_before_and_the_trained_one_after(run_dir, splits):
     encoder = Encoder()
     compared = make(run_dir, encoder, splits)
-    before = compared.before()
+    before = compared.before(0)
     encoder.trained = True
     after = compared.after()
     assert set(before) == {"raw_pixels_knn_top1", "random_encoder_knn_top1", "random_encoder_logistic_top1"}
@@ -59,10 +59,10 @@ def test_the_untrained_encoder_is_measured_before_and_the_trained_one_after(run_
 
 def test_a_resumed_run_keeps_what_was_measured_before_training(run_dir, splits):
     encoder = Encoder()
-    before = make(run_dir, encoder, splits).before()
+    before = make(run_dir, encoder, splits).before(0)
     encoder.trained = True
     calls = encoder.calls
-    assert make(run_dir, encoder, splits).before() == before
+    assert make(run_dir, encoder, splits).before(7) == before
     assert encoder.calls == calls
 
 
