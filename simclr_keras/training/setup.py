@@ -74,8 +74,9 @@ def bind_data(run_dir, splits, first_step):
     old = json.loads(text)
     if old.get("fingerprint") != split["fingerprint"] or old.get("held_out") != split["held_out"]:
         raise InputError(
-            f"--model_dir={run_dir.path} began with {old.get('training_images')} training images, and {train.name} now "
-            f"has {train.num_examples}, other ones, or other labels; bring back the data, or give another --model_dir."
+            f"{train.name} is not the data that --model_dir={run_dir.path} began with: images or labels differ "
+            f"({old.get('training_images')} training images then, {train.num_examples} now); bring back the data, or "
+            "give another --model_dir."
         )
 
 

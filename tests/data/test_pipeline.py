@@ -251,3 +251,20 @@ def test_padded_evaluation_batches_can_be_shared_out_to_replicas(make, mirrored)
         assert {part.shape for part in parts} == {(8 // mirrored.num_replicas_in_sync,)}
         ids.extend(parts)
     np.testing.assert_array_equal(np.concatenate(ids), [*range(N), *[-1] * 6])
+
+
+def test_how_batches_are_made_depends_on_the_global_batch_and_not_on_the_replicas(monkeypatch):
+    source = arrays()
+    # Source and float views of 8 images: 8 * (12 * 12 + 2 * 16 * (12 + 16)) * 3 * 4 bytes.
+    needed = 8 * (12 * 12 + 2 * 16 * (12 + 16)) * 3 * 4
+    monkeypatch.setattr(pipeline, "LARGEST_WHOLE_BATCH", needed - 1)
+    made = []
+    monkeypatch.setattr(pipeline, "_array_batches", lambda *_: made.append("whole"))
+    by_record = pipeline._record_batches
+    monkeypatch.setattr(pipeline, "_record_batches", lambda *a: made.append("by record") or by_record(*a))
+    batches(source)
+    batches(source, input_context=tf.distribute.InputContext(1, 0, 4))
+    assert made == ["by record", "by record"]
+    assert pipeline._made_whole(source, 16, 8, 2) is False
+    monkeypatch.setattr(pipeline, "LARGEST_WHOLE_BATCH", needed)
+    assert pipeline._made_whole(source, 16, 8, 2) is True

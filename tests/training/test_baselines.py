@@ -66,6 +66,17 @@ def test_a_resumed_run_keeps_what_was_measured_before_training(run_dir, splits):
     assert encoder.calls == calls
 
 
+def test_a_run_resumed_without_them_does_not_call_a_trained_encoder_untrained(run_dir, splits):
+    encoder = Encoder()
+    encoder.trained = True
+    assert set(make(run_dir, encoder, splits).before(7)) == {"raw_pixels_knn_top1"}
+
+
+def test_figures_left_by_another_run_are_measured_anew(run_dir, splits):
+    run_dir.write_text("baselines.json", '{"raw_pixels_knn_top1": 0.125}')
+    assert make(run_dir, Encoder(), splits).before(0)["raw_pixels_knn_top1"] == 1.0
+
+
 def test_the_table_shows_percent_and_a_dash_where_nothing_was_measured():
     figures = {
         "raw_pixels_knn_top1": 0.9,

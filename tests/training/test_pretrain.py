@@ -193,6 +193,17 @@ def test_unlabelled_images_train_without_figures_of_labels(tiny, tmp_path, monke
     assert picture(folder, "curves.png").size
 
 
+def test_unlabelled_training_images_beside_labelled_evaluation_images_train_without_figures_of_labels(
+    tiny, tmp_path
+):
+    arrays = dict(np.load(write_npz(tmp_path / "all.npz")))
+    del arrays["y_train"]
+    np.savez(tmp_path / "mixed.npz", **arrays)
+    found = pretrain.run(make_config(f"npz:{tmp_path}/mixed.npz", tmp_path / "run"), say=silent)
+    assert found["step"] == STEPS[-1]
+    assert not [name for name in found if name.startswith(("knn", "probe"))]
+
+
 def test_few_labels_are_all_that_probe_and_knn_see(tiny, data, tmp_path, monkeypatch):
     seen = []
     real = pretrain.RepresentationScore
