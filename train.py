@@ -16,8 +16,9 @@ Trains SimCLRv2 networks. The same command continues a run where it stopped.
 
   python train.py --mode=pretrain --recipe=digits_demo
   python train.py --mode=pretrain --recipe=cifar10_small --dataset=npz:data/cifar10.npz
-  python train.py --mode=pretrain --dataset=folder:photos --model=r18_1x_sk0 --batch_size=64 --epochs=100 \\
-      --warmup_epochs=5 --learning_rate=0.3 --learning_rate_scaling=linear
+  python train.py --mode=pretrain --dataset=folder:photos --model=r18_1x_sk0 --image_size=96 \\
+      --batch_size=64 --epochs=100 --warmup_epochs=5 --optimizer=momentum --learning_rate=0.12 \\
+      --learning_rate_scaling=linear --temperature=0.2
 
 A recipe fills in the values; any flag given beside it wins. Defaults stand in [brackets]."""
 

@@ -74,7 +74,9 @@ def make_step(config, policy):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="r50_1x_sk0")
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batch_size", type=int, default=8)
@@ -97,7 +99,9 @@ def main():
                 times.append(time.perf_counter() - start)
     pairs = sorted(a / b for a, b in zip(seconds[ours], seconds[theirs]))
     a, b = (statistics.median(times) for times in seconds.values())
-    print(f"{arguments.model}, {arguments.image_size} px, batch {arguments.batch_size}, {arguments.rounds} rounds")
+    print(
+        f"{arguments.model}, {arguments.image_size} px, batch {arguments.batch_size}, {arguments.rounds} rounds"
+    )
     print(f"ours, {arguments.precision}: median {a:.3f} s (min {min(seconds[ours]):.3f})")
     print(f"keras BatchNormalization, float32: median {b:.3f} s (min {min(seconds[theirs]):.3f})")
     print(f"ratio of medians {a / b:.2f} (paired ratios {pairs[0]:.2f} to {pairs[-1]:.2f})")
