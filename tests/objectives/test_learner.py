@@ -120,6 +120,13 @@ def test_compile_without_an_optimizer_for_the_probe_is_refused():
         learner.compile(keras.optimizers.SGD(0.1))
 
 
+def test_optimizers_may_be_given_by_name(model):
+    learner = ContrastiveLearner(model)
+    learner.compile("sgd", probe_optimizer="adam")
+    assert isinstance(learner.optimizer, keras.optimizers.SGD)
+    assert isinstance(learner.probe_optimizer, keras.optimizers.Adam)
+
+
 def test_a_classifier_that_would_train_the_encoder_is_refused():
     with pytest.raises(InputError, match=r"stop_gradient=True.*Received: .*stop_gradient=False"):
         ContrastiveLearner(make_model(stop_gradient=False))
