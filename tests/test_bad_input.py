@@ -166,6 +166,12 @@ SETTINGS = [
         ("a range that rises",),
         {"blur_sigma_min": 1, "blur_sigma_max": 0.5},
     ),
+    Case(
+        "falling crop range",
+        ("--crop_max_area=0.05 ", "--crop_min_area=0.08"),
+        ("a range that rises",),
+        {"crop_max_area": 0.05},
+    ),
 ]
 FOLDERS = [
     Case("missing folder", ("no folder", "/images"), ("one that holds images",), FOLDER),
@@ -352,16 +358,18 @@ def contents(folder):
     )
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
-def test_is_refused_in_one_line_and_leaves_nothing_behind(
-    case, tmp_path, tmp_path_factory, monkeypatch, capfd
-):
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A cache folder outside the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    case.make(tmp_path)
-    before = contents(tmp_path)
+
+
+def assert_refused(case, folder, capfd):
+    case.make(folder)
+    before = contents(folder)
     capfd.readouterr()
 
-    code = command_line.run(train.main, command(case, tmp_path), "train.py")
+    code = command_line.run(train.main, command(case, folder), "train.py")
 
     out, error = capfd.readouterr()
     assert code == 2
@@ -371,7 +379,12 @@ def test_is_refused_in_one_line_and_leaves_nothing_behind(
     for words in (*case.wrong, *case.right):
         assert words in lines[0]
     assert out == ""
-    assert contents(tmp_path) == before
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+def test_is_refused_in_one_line_and_leaves_nothing_behind(case, tmp_path, capfd):
+    assert_refused(case, tmp_path, capfd)
 
 
 def test_every_case_asks_for_what_is_wrong_and_what_would_be_right():
@@ -379,16 +392,16 @@ def test_every_case_asks_for_what_is_wrong_and_what_would_be_right():
     assert len({case.name for case in CASES}) == len(CASES)
 
 
-def test_an_unreadable_folder_is_refused(tmp_path, monkeypatch, capfd):
-    flat_folder()(tmp_path)
-
+def test_an_unreadable_folder_is_refused(tmp_path, tmp_path_factory, monkeypatch, capfd):
     def listdir(path):
         # Not chmod: root may read everything, and the suite may run as root.
         raise tf.errors.PermissionDeniedError(None, None, f"{path}; Permission denied")
 
     monkeypatch.setattr(tf.io.gfile, "listdir", listdir)
-    case = Case("unreadable folder", ("Cannot read the folder", "Permission denied"), (), FOLDER)
-    test_is_refused_in_one_line_and_leaves_nothing_behind(case, tmp_path, None, monkeypatch, capfd)
+    wrong = ("Cannot read the folder", "/images", "Permission denied")
+    assert_refused(
+        Case("unreadable folder", wrong, ("you may read",), FOLDER, make=flat_folder()), tmp_path, capfd
+    )
 
 
 def test_another_backend_is_refused_where_keras_is_loaded_already(monkeypatch, tmp_path, capfd):

@@ -80,7 +80,7 @@ def _list_images(root):
         listing = _Listing()
         _walk(root, "", listing)
     except (tf.errors.OpError, OSError) as error:
-        raise InputError(f"Cannot read the folder {root}: {one_line(error)}") from None
+        raise InputError(f"Cannot read the folder {root}: {one_line(error)}; give one you may read") from None
     listing.images.sort()
     return listing
 

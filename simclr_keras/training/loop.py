@@ -148,10 +148,10 @@ class Clock:
         self._started = time.perf_counter()
 
     def stop(self, steps):
-        """Ends a call of so many steps; of none where it only waited for the device."""
+        """Ends a call of so many steps."""
         seconds = time.perf_counter() - self._started
         graph = min(steps, 2)
-        if graph and graph not in self._traced:
+        if graph not in self._traced:
             self._traced.add(graph)
             return
         for total in (self._epoch, self._run):

@@ -131,11 +131,10 @@ class PretrainConfig(StageConfig):
 
     def validate(self):
         super().validate()
-        if self.blur_sigma_max < self.blur_sigma_min:
-            raise InputError(
-                f"--blur_sigma_max={self.blur_sigma_max} is below --blur_sigma_min={self.blur_sigma_min}: "
-                "give a range that rises."
-            )
+        for low, high in (("crop_min_area", "crop_max_area"), ("blur_sigma_min", "blur_sigma_max")):
+            smallest, largest = getattr(self, low), getattr(self, high)
+            if largest < smallest:
+                raise InputError(f"--{high}={largest} is below --{low}={smallest}: give a range that rises.")
         if self.warmup_epochs > self.epochs:
             raise InputError(
                 f"--warmup_epochs={self.warmup_epochs:g} is longer than the run of --epochs={self.epochs}: "

@@ -105,7 +105,6 @@ class History:
             for name, value in row.items():
                 if name not in ("epoch", "step") and value is not None:
                     tf.summary.scalar(name, value)
-        self._writer.flush()
 
     def last(self, name):
         """Returns the newest measured value of a column, None if there is none."""

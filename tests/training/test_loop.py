@@ -262,13 +262,6 @@ class TestClock:
         self.call(clock, now, 7, 2.0)
         assert clock.take_rate() == 28 * 10 / 7.0
 
-    def test_waiting_for_the_device_counts(self, now):
-        clock = loop.Clock(batch_size=10)
-        self.call(clock, now, 5, 60.0)
-        self.call(clock, now, 5, 0.0)
-        self.call(clock, now, 0, 2.0)
-        assert clock.take_rate() == 25.0
-
     def test_every_epoch_is_timed_anew_and_the_run_on_the_whole(self, now):
         clock = loop.Clock(batch_size=10)
         self.call(clock, now, 1, 60.0)
