@@ -1,5 +1,6 @@
 """The loop: chunks of steps, ends of epochs, the clock, and a stop where the loss is no number."""
 
+import io
 import itertools
 import math
 import types
@@ -147,6 +148,19 @@ def test_a_row_holds_means_of_its_epoch_the_last_steps_learning_rate_and_the_eva
     assert [row["epoch"] for row in (first, second)] == [1, 2]
     assert [row["learning_rate"] for row in (first, second)] == [0.05, 0.1]
     assert [row["knn_top1"] for row in (first, second)] == [0.1, 0.2]
+
+
+def test_a_terminal_sees_a_bar_an_epoch(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(loop.sys, "stderr", terminal)
+    train()
+    shown = terminal.getvalue()
+    for words in ("epoch 1/2", "epoch 2/2", "images/s", "left", "loss 0.000", "acc 50.0%", "lr 0.01"):
+        assert words in shown
 
 
 @pytest.fixture
