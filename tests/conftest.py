@@ -27,9 +27,13 @@ def golden():
     return lambda name: np.load(GOLDEN / name, allow_pickle=False)
 
 
-@pytest.fixture(params=[2, 4])
-def mirrored(request):
-    """A MirroredStrategy over 2 and over 4 logical CPU devices."""
+@pytest.fixture(autouse=True)
+def own_collectives():
     # TensorFlow numbers collective groups from 1 in each strategy, so that two sizes in a process would collide.
     tf.distribute.MirroredStrategy._collective_key_base += 100_000
+
+
+@pytest.fixture(params=[2, 4])
+def mirrored(request, own_collectives):
+    """A MirroredStrategy over 2 and over 4 logical CPU devices."""
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(request.param)])

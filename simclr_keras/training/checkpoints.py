@@ -42,7 +42,7 @@ class Checkpoints:
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0][:200]
             raise TrainingError(
-                f"the checkpoint {newest} cannot be read ({reason}); repeat the command."
+                f"the checkpoint {newest} cannot be read ({reason}); repeat the command, or give another --model_dir."
             ) from error
         return int(self._step.numpy())
 

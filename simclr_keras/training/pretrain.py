@@ -46,6 +46,9 @@ def run(config, say=print):
     policy = strategies.resolve_precision(config.precision, strategy)
     config = dataclasses.replace(
         config,
+        precision=policy.replace(
+            "mixed_", ""
+        ),  # what "auto" came to: another machine must not change it silently
         model_dir=config.model_dir or setup.default_model_dir(MODE, config),
         steps_per_call=config.steps_per_call or (20 if strategies.on_accelerator(strategy) else 1),
     )

@@ -47,6 +47,10 @@ def check_batch(config, strategy):
 
 def check_batch_fits(config, train):
     """Raises InputError where the batch is larger than the data."""
+    if train.num_examples < 2:
+        raise InputError(
+            f"{config.dataset} leaves fewer than 2 images to train on; give more, or hold out fewer."
+        )
     if config.batch_size > train.num_examples:
         raise InputError(
             f"--batch_size={config.batch_size} is larger than the {train.num_examples} training images of "

@@ -19,12 +19,6 @@ from tests.objectives.tiny_learner import (
 )
 
 
-@pytest.fixture(autouse=True)
-def own_collectives():
-    # TensorFlow keys its collectives per strategy from 1 on, so that strategies in a process would collide.
-    tf.distribute.MirroredStrategy._collective_key_base += 100_000
-
-
 def two_replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 

@@ -12,12 +12,6 @@ from tests import tpu_tracing
 from tests.objectives.nt_xent_twin import draw, gradients, step_with_gradients
 
 
-@pytest.fixture(autouse=True)
-def own_collectives():
-    # TensorFlow keys its collectives per strategy from 1 on, so strategies of 2 and of 4 devices collide.
-    tf.distribute.MirroredStrategy._collective_key_base += 100_000
-
-
 def on_replicas(strategy, views, step):
     """Runs step(view1, view2) on each replica's rows; returns its outputs, lists over replicas."""
     rows = len(views[0]) // strategy.num_replicas_in_sync

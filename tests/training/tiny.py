@@ -5,13 +5,12 @@ import io
 import json
 import pathlib
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.training.pretrain_config import PretrainConfig
+from tests.objectives.tiny_learner import TinyEncoder
 
 TRAIN, TEST, CLASSES = 40, 12, 3
 
@@ -62,29 +61,9 @@ def make_config(dataset, model_dir, **settings):
     return config
 
 
-class TinyEncoder(keras.layers.Layer):
-    """A convolution, its normalization, a mean: it has weights, moving statistics and the endpoint that counts."""
-
-    def __init__(self, dtype):
-        super().__init__(name="encoder", dtype=dtype)
-        self.conv = keras.layers.Conv2D(16, 3, 2, use_bias=False, name="conv", dtype=dtype)
-        self.norm = BatchNormalization(name="bn", dtype=dtype)
-
-    def build(self, input_shape):
-        self.conv.build(input_shape)
-        self.norm.build((None, None, None, 16))
-
-    def call(self, images, training=False):
-        x = tf.nn.relu(self.norm(self.conv(images), training=training))
-        return {"final_avg_pool": tf.reduce_mean(x, axis=[1, 2])}
-
-    def compute_output_shape(self, input_shape):
-        return {"final_avg_pool": (None, 16)}
-
-
 def create_tiny_model(name, *, image_size, dtype, se_ratio=0.0, **heads):
     """Stands in for `create_model`, to spare the tests a ResNet's tracing."""
-    model = SimCLRModel(TinyEncoder(dtype), dtype=dtype, **heads)
+    model = SimCLRModel(TinyEncoder(dtype=dtype), dtype=dtype, **heads)
     model.build((None, image_size, image_size, 3))
     return model
 
