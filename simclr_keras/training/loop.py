@@ -179,7 +179,8 @@ def _figures(learner):
 
 
 def _check_finite(figures, step):
-    for name, value in figures.items():
+    # The losses first: they say most.
+    for name, value in sorted(figures.items(), key=lambda item: not item[0].endswith("loss")):
         if not math.isfinite(value):
             raise _diverged(f"{name} became {value}", step)
 
