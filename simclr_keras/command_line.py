@@ -118,6 +118,6 @@ def run(main, argv, program):
     except TrainingError as error:
         code, message = EXIT_STOPPED, error
     except KeyboardInterrupt:
-        code, message = EXIT_INTERRUPTED, "interrupted; what is saved stays good."
+        code, message = EXIT_INTERRUPTED, "interrupted; the same command continues from the last checkpoint."
     print(f"{program}: error: {' '.join(str(message).split())}", file=sys.stderr)
     return code

@@ -201,11 +201,11 @@ FOLDERS = [
         make=flat_folder(),
     ),
     Case(
-        "an image without a label",
-        ("labels.csv", "no row for 1 of the 4", "3.png"),
-        ("leave the label empty",),
+        "labels separated by semicolons",
+        ("labels.csv line 1", "1 column"),
+        ("filename,label", "comma, not a semicolon"),
         WITH_CSV,
-        make=flat_folder(csv="filename,label\n0.png,a\n1.png,b\n2.png,a\n"),
+        make=flat_folder(csv="filename;label\n0.png;a\n1.png;b\n2.png;a\n"),
     ),
     Case(
         "a label without an image",

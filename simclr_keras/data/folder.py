@@ -54,6 +54,8 @@ def load_folder(path, labels, memory_limit):
 
     if labels is not None:
         values, class_names = read_labels(labels, listing.images, path)
+        if np.any(values < 0):
+            notes.append(f"{int(np.sum(values >= 0))} of {len(values)} images are labelled by {labels}")
         parts = {"train": _Part(listing.images, None)}
         numbers = {"train": values}
     else:

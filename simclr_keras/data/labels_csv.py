@@ -14,8 +14,8 @@ from simclr_keras.errors import InputError
 def read_labels(path, images, folder):
     """The labels of a folder's images.
 
-    Every image needs a row; an empty label says that the image is not labelled. Labels that are all integers
-    are class numbers from 0; any other labels are class names, numbered in sorted order.
+    An image without a row, or with an empty label, is not labelled. Labels that are all integers are class
+    numbers from 0; any other labels are class names, numbered in sorted order.
 
     Args:
         path: Local or remote path of the CSV file (UTF-8, separated by commas).
@@ -26,7 +26,7 @@ def read_labels(path, images, folder):
         Labels, int32 [n] with -1 for "not labelled", and the tuple of class names.
 
     Raises:
-        InputError: If the file cannot be read or its rows and the images are not one to one.
+        InputError: If the file cannot be read, or a row names no image or one that has a row already.
     """
     known = set(images)
     labels = {}
@@ -36,15 +36,9 @@ def read_labels(path, images, folder):
                 f"{path} line {line}: there is no image {name} in {folder}; give paths relative to it"
             )
         if name in labels:
-            raise InputError(f"{path} line {line}: {name} has a row already; every image needs exactly one")
+            raise InputError(f"{path} line {line}: {name} has a row already; give each image one at most")
         labels[name] = label
-    missing = [image for image in images if image not in labels]
-    if missing:
-        raise InputError(
-            f"{path} has no row for {len(missing)} of the {len(images)} images in {folder}, such as "
-            f"{missing[0]} (leave the label empty for an image without one)"
-        )
-    return _numbered(path, [labels[image] for image in images])
+    return _numbered(path, [labels.get(image, "") for image in images])
 
 
 def _rows(path):
@@ -62,8 +56,10 @@ def _rows(path):
         if not any(cell.strip() for cell in row):
             continue
         if len(row) != 2:
+            hint = "; separate them by a comma, not a semicolon" if len(row) == 1 and ";" in row[0] else ""
             raise InputError(
-                f"{path} line {reader.line_num} must have two columns, filename,label. Received: {len(row)}"
+                f"{path} line {reader.line_num} must have two columns, filename,label{hint}. "
+                f"Received: {len(row)} column{'s' * (len(row) != 1)}"
             )
         name, label = (cell.strip() for cell in row)
         header, first = first and not name.lower().endswith((".jpg", ".jpeg", ".png")), False

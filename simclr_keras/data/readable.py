@@ -24,7 +24,7 @@ def find_unreadable(folder, images, paths):
     Returns:
         Sorted rows, int64 [m], and the path of the manifest, or None where it could not be written.
     """
-    manifest = _manifest_path(folder, images)
+    manifest = _manifest_path(folder, images, paths)
     remembered = _read(manifest)
     if remembered is None:
         rows = _undecodable(paths, np.arange(len(paths)))
@@ -68,8 +68,18 @@ def _with_progress(items, total):
     return tqdm(items, "checking images", total, unit="file", disable=None)
 
 
-def _manifest_path(folder, images):
-    digest = hashlib.sha256(os.fsencode("\n".join([str(folder), *images]))).hexdigest()[:24]
+def _manifest_path(folder, images, paths):
+    """Where the manifest of just these files is: another place, size or time of one of them is another manifest."""
+    place = str(folder) if "://" in str(folder) else os.path.abspath(folder)
+    digest = hashlib.sha256(os.fsencode(place))
+    for image, path in zip(images, paths):
+        stamp = ""
+        # A file that is gone (a broken link) is for the search to find; remotely every question costs a round trip.
+        if "://" not in str(path) and os.path.exists(path):
+            found = os.stat(path)
+            stamp = f"{found.st_size} {found.st_mtime_ns}"
+        digest.update(os.fsencode(f"\n{image}\0{stamp}"))
+    digest = digest.hexdigest()[:24]
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(cache, "simclr_keras", f"unreadable-{digest}.json")
 

@@ -227,6 +227,8 @@ def _style(axes, title, unit, x_name):
     axes.set_xlabel(x_name, color=_MUTED)
     if unit == "%":
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0, symbol=" %"))
+        # Whole percents only: a tick at 2.5 would be shown as 2.
+        axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
     elif unit:
         axes.set_ylabel(unit, color=_MUTED)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))

@@ -97,7 +97,12 @@ def parse_name(name):
         depth, width, selective_kernel = int(match[1]), float(match[2]), match[3] == "1"
         if depth in DEPTHS and width > 0:
             return depth, width, selective_kernel
-    nearest = difflib.get_close_matches(str(name), list_models(), n=1, cutoff=0.0)[0]
+    # Of "resnet18" the depth is meant, not the letters.
+    number = re.search(r"\d+", str(name))
+    meant = (
+        f"r{number[0]}_1x_sk0" if number and int(number[0]) in DEPTHS and "_" not in str(name) else str(name)
+    )
+    nearest = difflib.get_close_matches(meant, list_models(), n=1, cutoff=0.0)[0]
     depths = ", ".join(map(str, DEPTHS))
     raise InputError(
         f"Unknown model; names read r{{depth}}_{{width}}x_sk{{0 or 1}} with depth {depths} "

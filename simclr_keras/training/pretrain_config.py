@@ -124,8 +124,8 @@ class PretrainConfig(StageConfig):
     )
     baselines: bool = option(
         False,
-        "Before training, also report kNN and logistic regression on raw pixels and on the untrained encoder, "
-        "and at the end on the trained one.",
+        "Before training, also report kNN on raw pixels and on the untrained encoder, with logistic regression on the "
+        "latter, and at the end both on the trained one.",
         group="Evaluation",
     )
 

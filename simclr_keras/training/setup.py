@@ -52,9 +52,10 @@ def check_batch_fits(config, train):
             f"{config.dataset} leaves fewer than 2 images to train on; give more, or hold out fewer."
         )
     if config.batch_size > train.num_examples:
+        default = " (the paper's, for ImageNet)" if config.batch_size == type(config).batch_size else ""
         raise InputError(
-            f"--batch_size={config.batch_size} is larger than the {train.num_examples} training images of "
-            f"{config.dataset}; give --batch_size={train.num_examples} or less."
+            f"--batch_size={config.batch_size}{default} is larger than the {train.num_examples} training images of "
+            f"{config.dataset}; give --batch_size={train.num_examples} or less; README has settings for small folders."
         )
 
 

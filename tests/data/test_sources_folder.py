@@ -195,6 +195,25 @@ def test_the_manifest_saves_the_search_and_lets_repaired_files_back(tmp_path, ca
     assert list(load(f"folder:{tmp_path}").train.ids) == ["1.png", "2.png", "3.png", "4.png"]
 
 
+def test_a_file_damaged_after_the_search_is_found(tmp_path):
+    _flat(tmp_path, 4)
+    assert load(f"folder:{tmp_path}").train.num_examples == 4
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:40])
+    assert list(load(f"folder:{tmp_path}").train.ids) == ["0.png", "1.png", "3.png"]
+
+
+def test_folders_of_one_name_in_two_places_do_not_share_a_search(tmp_path, monkeypatch):
+    for place in ("here", "there"):
+        _flat(tmp_path / place / "photos", 3)
+    damaged = tmp_path / "there" / "photos" / "1.png"
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    found = []
+    for place in ("here", "there"):
+        monkeypatch.chdir(tmp_path / place)
+        found.append(load("folder:photos").train.num_examples)
+    assert found == [3, 2]
+
+
 def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -8,8 +8,11 @@ import tensorflow as tf
 
 import train
 from simclr_keras import command_line
-from simclr_keras.errors import TrainingError
+from simclr_keras.errors import InputError, TrainingError
+from simclr_keras.evaluation.knn import knn_accuracy
+from simclr_keras.preprocess import evaluation_view
 from simclr_keras.training import pretrain
+from simclr_keras.training.restore import load_run
 from tests.training.tiny import (
     TEST,
     TRAIN,
@@ -136,6 +139,29 @@ def test_pictures_can_be_seen(done):
     assert min(shown.shape[:2]) > 400
     assert views[..., :3].std() > 20
     assert shown[..., :3].std() > 5
+
+
+def test_a_run_gives_its_model_back(done):
+    folder, _, found, _ = done
+    model = load_run(str(folder))
+    assert model.dtype_policy.name == "float32"
+    data = np.load(folder.parent / "stripes.npz")
+    images = np.stack([evaluation_view(image, 8) for image in data["x_test"]])
+    endpoints = model(images)
+    hits = np.argmax(endpoints["logits"], axis=-1) == data["y_test"]
+    assert hits.mean() == pytest.approx(found["probe_top1"])
+    features = [model(evaluation_view(data["x_train"], 8))["final_avg_pool"], endpoints["final_avg_pool"]]
+    knn = knn_accuracy(features[0], data["y_train"], features[1], data["y_test"], num_classes=3, k=5)
+    assert knn.top1 == pytest.approx(found["knn_top1"])
+
+
+def test_what_is_no_run_gives_no_model(tmp_path):
+    with pytest.raises(InputError, match="not a run directory: give the --model_dir"):
+        load_run(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "split.json").write_text("{}")
+    with pytest.raises(InputError, match="no checkpoint yet"):
+        load_run(tmp_path)
 
 
 def test_only_the_newest_checkpoints_are_kept(done):

@@ -1,0 +1,61 @@
+"""From a run directory back to its model, for whoever builds on it: in float32, outside any strategy."""
+
+import json
+
+import tensorflow as tf
+
+from simclr_keras.errors import InputError
+from simclr_keras.models.zoo import create_model
+from simclr_keras.training.run_dir import RunDir
+from simclr_keras.training.setup import SPLIT
+
+
+def load_run(path):
+    """Returns the model of a run, with the weights of its newest checkpoint, as a float32 SimCLRModel.
+
+    Its classifier, where the run had labels, is the online probe. The run need not be finished, and may have trained
+    in any precision and on any number of replicas.
+
+    Args:
+        path: run directory, local or any that tf.io.gfile knows.
+
+    Raises:
+        InputError: there is no run, or it has no checkpoint yet.
+    """
+    run_dir = RunDir(path)
+    config, split = (run_dir.read_text(name) for name in ("config.json", SPLIT))
+    if config is None or split is None:
+        raise InputError(f"{path} is not a run directory: give the --model_dir of a training run.")
+    newest = tf.train.latest_checkpoint(run_dir.checkpoints)
+    if newest is None:
+        raise InputError(f"{path} has no checkpoint yet: let the run finish an epoch.")
+    config, split = json.loads(config), json.loads(split)
+    reader = tf.train.load_checkpoint(newest)
+    stored = {_name(key): key for key in reader.get_variable_to_shape_map() if key.startswith("state/model")}
+    has_probe = any(name.startswith("classifier/") for name in stored)
+    model = create_model(
+        config["model"],
+        num_classes=len(split["class_names"]) if has_probe else None,
+        proj_layers=config["proj_layers"],
+        proj_dim=config["proj_dim"],
+        proj_mode=config["proj_mode"],
+        proj_hidden_dim=config["proj_hidden_dim"],
+        image_size=config["image_size"],
+        se_ratio=config["se_ratio"],
+        head_layer=config["probe_layer"],
+        stop_gradient=True,
+    )
+    variables = {variable.path.partition("/")[2]: variable for variable in model.variables}
+    if variables.keys() != stored.keys():
+        differing = ", ".join(sorted(variables.keys() ^ stored.keys())[:3])
+        raise InputError(
+            f"the checkpoint {newest} is not of the model in config.json. Differing: {differing}"
+        )
+    for name, variable in variables.items():
+        variable.assign(reader.get_tensor(stored[name]))
+    return model
+
+
+def _name(key):
+    """The variable's path within the model, from its key in a checkpoint, where "/" is written ".S"."""
+    return key.partition("/")[2].partition("/.ATTRIBUTES")[0].replace(".S", "/").removeprefix("model/")
