@@ -7,12 +7,16 @@ the latter means much.
 """
 
 import os
+import pathlib
+import sys
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from simclr_keras.data.augment import ColorBlur
 from simclr_keras.data.pipeline import train_batches

@@ -119,7 +119,7 @@ class LARS(keras.optimizers.Optimizer):
     def _scaled_rate(self, learning_rate, weights, direction, index):
         if not self._adapted[index]:
             return learning_rate
-        weights_norm, direction_norm = tf.norm(weights), tf.norm(direction)
+        weights_norm, direction_norm = _norm(weights), _norm(direction)
         trust = self.eta * tf.math.divide_no_nan(weights_norm, direction_norm)
         both_positive = (weights_norm > 0) & (direction_norm > 0)
         return learning_rate * tf.where(both_positive, trust, tf.ones_like(trust))
@@ -138,6 +138,11 @@ class LARS(keras.optimizers.Optimizer):
             }
         )
         return config
+
+
+def _norm(values):
+    # In one pass: tf.norm writes the squares out first, which takes twice as long.
+    return tf.sqrt(2 * tf.nn.l2_loss(values))
 
 
 def _patterns(argument, patterns):
