@@ -59,9 +59,10 @@ class ContrastiveLearner(Learner):
         return [] if self.model.classifier is None else self.model.classifier.trainable_variables
 
     def objective(self, batch):
-        if not isinstance(batch, dict) or not {"views", "label"} <= batch.keys():
+        needed = {"views"} if self.model.classifier is None else {"views", "label"}
+        if not isinstance(batch, dict) or not needed <= batch.keys():
             received = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
-            raise InputError(f"A batch is a dict of views, label and id. Received: {received}")
+            raise InputError(f"A batch is a dict of {' and '.join(sorted(needed))}. Received: {received}")
         images = self._images(batch["views"])
         outputs = self.model(images, training=True)
         first, second = tf.split(outputs[f"proj_head_{self.model.projection_head.depth}"], 2)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data.augment import ColorBlur
+from simclr_keras.errors import InputError
 from simclr_keras.objectives.contrastive import FIGURES, PROBE_FIGURES, ContrastiveLearner
 from simclr_keras.objectives.nt_xent import nt_xent
 from tests.objectives.tiny_learner import (
@@ -54,6 +55,12 @@ def test_without_labels_the_encoder_trains_and_nothing_is_nan():
     assert all(np.isfinite(value).all() for value in values(learner).values())
     assert figures["probe_loss"] == figures["probe_accuracy"] == 0
     assert figures["contrastive_loss"] > 0
+
+
+@pytest.mark.parametrize("batch", [np.zeros((8, 2, 8, 8, 3), np.uint8), {"views": np.zeros((8, 2, 8, 8, 3))}])
+def test_a_batch_without_what_is_needed_is_refused(batch):
+    with pytest.raises(InputError, match=r"A batch is a dict of label and views\. Received: "):
+        make_learner().objective(batch)
 
 
 def test_a_model_without_classifier_trains_the_same_network():
