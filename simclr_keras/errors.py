@@ -1,4 +1,4 @@
-"""Leaf: the one exception that means "the user's input is at fault"."""
+"""Leaf: the exceptions a user sees as one line, and the line that other libraries' errors give them."""
 
 
 class InputError(ValueError):
@@ -14,3 +14,12 @@ class TrainingError(RuntimeError):
 
     The command line prints the message alone and exits with code 1; checkpoints already saved stay good.
     """
+
+
+def reason(error, width=200):
+    """The first line of another library's exception, for a message of ours.
+
+    TensorFlow's later lines name its own graph and stack.
+    """
+    text = getattr(error, "message", None) or str(error)
+    return text.splitlines()[0][:width] if text else type(error).__name__

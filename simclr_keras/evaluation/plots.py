@@ -148,7 +148,7 @@ def curves_figure(rows, references=None):
 def save_figure(figure, file):
     """Writes `figure` as PNG to a path or to an open binary file (a tf.io.gfile.GFile will do)."""
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=_DPI)
+    figure.savefig(png, format="png")
     if hasattr(file, "write"):
         file.write(png.getvalue())
     else:

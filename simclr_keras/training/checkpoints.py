@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError, TrainingError
+from simclr_keras.errors import InputError, TrainingError, reason
 
 
 class Checkpoints:
@@ -35,14 +35,13 @@ class Checkpoints:
         try:
             self._checkpoint.restore(newest).assert_consumed()
         except (AssertionError, ValueError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
-            reason = str(error).splitlines()[0][:200]
             raise InputError(
-                f"the checkpoint {newest} does not fit this run ({reason}); give another --model_dir."
+                f"the checkpoint {newest} does not fit this run ({reason(error)}); give another --model_dir."
             ) from error
         except tf.errors.OpError as error:
-            reason = str(error).splitlines()[0][:200]
             raise TrainingError(
-                f"the checkpoint {newest} cannot be read ({reason}); repeat the command, or give another --model_dir."
+                f"the checkpoint {newest} cannot be read ({reason(error)}); repeat the command, or give another "
+                "--model_dir."
             ) from error
         return int(self._step.numpy())
 
@@ -56,8 +55,7 @@ class Checkpoints:
         try:
             self._manager.save(checkpoint_number=step)
         except tf.errors.OpError as error:
-            reason = (error.message or str(error)).splitlines()[0][:200]
             raise TrainingError(
-                f"cannot save the checkpoint of step {step} ({reason}); free space, then repeat the command: it "
+                f"cannot save the checkpoint of step {step} ({reason(error)}); free space, then repeat the command: it "
                 "continues from the checkpoint before."
             ) from error

@@ -12,8 +12,8 @@ from simclr_keras.data.augment import ColorBlur
 from simclr_keras.data.views import CropConfig
 from simclr_keras.evaluation import plots
 from simclr_keras.models.zoo import create_model
-from simclr_keras.objectives.contrastive import ContrastiveLearner
-from simclr_keras.optim import step_arithmetic
+from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
+from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
 from simclr_keras.training import baselines, loop, setup
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.checkpoints import Checkpoints
@@ -24,7 +24,7 @@ from simclr_keras.training.run_dir import RunDir
 from simclr_keras.version import __version__
 
 MODE = "pretrain"
-FIGURES = ("contrastive_loss", "contrastive_accuracy", "contrastive_entropy", "probe_loss", "probe_accuracy")
+FIGURES = (*CONTRASTIVE_FIGURES, *PROBE_FIGURES)
 SCORES = ("knn_top1", "knn_top5", "probe_top1", "probe_top5")
 COLUMNS = ("epoch", "step", "learning_rate", *FIGURES, *SCORES, "images_per_second")
 EVALUATIONS = 10  # in a run, where --eval_every does not say
@@ -77,13 +77,9 @@ def run(config, say=print):
     say(f"devices  {strategies.describe(strategy, policy)}")
     for line in setup.describe_data(splits):
         say(f"data     {line}")
-    total = loop.epoch_end(config.epochs, splits.train.num_examples, config.batch_size)
-    peak = step_arithmetic.peak_learning_rate(
-        config.learning_rate, config.batch_size, config.learning_rate_scaling
-    )
     say(
-        f"steps    {total} of {config.batch_size} images, {config.epochs} epochs; {config.optimizer}, "
-        f"learning rate up to {peak:g} in {config.warmup_epochs:g} epochs"
+        f"steps    {schedule.total_steps} of {config.batch_size} images, {config.epochs} epochs; {config.optimizer}, "
+        f"learning rate up to {schedule.peak:g} in {config.warmup_epochs:g} epochs"
     )
     say(f"run      {config.model_dir}" + (f", continued at step {first_step}" if first_step else ""))
     if first_step == 0:
@@ -129,19 +125,7 @@ def make_learner(config, splits, strategy, policy):
     """Builds model, augmentation and optimizers under the strategy; returns (ContrastiveLearner, schedule)."""
     classes = len(splits.class_names) if splits.train.has_labels else None
     with strategy.scope():
-        model = create_model(
-            config.model,
-            num_classes=classes,
-            proj_layers=config.proj_layers,
-            proj_dim=config.proj_dim,
-            proj_mode=config.proj_mode,
-            proj_hidden_dim=config.proj_hidden_dim,
-            image_size=config.image_size,
-            se_ratio=config.se_ratio,
-            head_layer=config.probe_layer,
-            stop_gradient=True,
-            dtype=policy,
-        )
+        model = create_model(num_classes=classes, dtype=policy, **setup.model_arguments(config))
         optimization = make_optimization(config, splits.train.num_examples)
         learner = ContrastiveLearner(
             model,

@@ -1,13 +1,14 @@
 """From a run directory back to its model, for whoever builds on it: in float32, outside any strategy."""
 
 import json
+import types
 
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.zoo import create_model
-from simclr_keras.training.run_dir import RunDir
-from simclr_keras.training.setup import SPLIT
+from simclr_keras.training.run_dir import CONFIG, RunDir
+from simclr_keras.training.setup import SPLIT, model_arguments
 
 
 def load_run(path):
@@ -23,7 +24,7 @@ def load_run(path):
         InputError: there is no run, or it has no checkpoint yet.
     """
     run_dir = RunDir(path)
-    config, split = (run_dir.read_text(name) for name in ("config.json", SPLIT))
+    config, split = (run_dir.read_text(name) for name in (CONFIG, SPLIT))
     if config is None or split is None:
         raise InputError(f"{path} is not a run directory: give the --model_dir of a training run.")
     newest = tf.train.latest_checkpoint(run_dir.checkpoints)
@@ -33,18 +34,8 @@ def load_run(path):
     reader = tf.train.load_checkpoint(newest)
     stored = {_name(key): key for key in reader.get_variable_to_shape_map() if key.startswith("state/model")}
     has_probe = any(name.startswith("classifier/") for name in stored)
-    model = create_model(
-        config["model"],
-        num_classes=len(split["class_names"]) if has_probe else None,
-        proj_layers=config["proj_layers"],
-        proj_dim=config["proj_dim"],
-        proj_mode=config["proj_mode"],
-        proj_hidden_dim=config["proj_hidden_dim"],
-        image_size=config["image_size"],
-        se_ratio=config["se_ratio"],
-        head_layer=config["probe_layer"],
-        stop_gradient=True,
-    )
+    classes = len(split["class_names"]) if has_probe else None
+    model = create_model(num_classes=classes, **model_arguments(types.SimpleNamespace(**config)))
     variables = {variable.path.partition("/")[2]: variable for variable in model.variables}
     if variables.keys() != stored.keys():
         differing = ", ".join(sorted(variables.keys() ^ stored.keys())[:3])

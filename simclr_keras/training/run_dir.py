@@ -7,7 +7,8 @@ import json
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, reason
+from simclr_keras.evaluation import plots
 from simclr_keras.training.options import differences
 
 CONFIG, RESULT, METRICS = "config.json", "result.json", "metrics.csv"
@@ -52,7 +53,7 @@ class RunDir:
             tf.io.gfile.rename(temporary, target, overwrite=True)
         except tf.errors.OpError as error:
             raise InputError(
-                f"cannot write {target} ({_reason(error)}); free space or give another --model_dir."
+                f"cannot write {target} ({reason(error)}); free space or give another --model_dir."
             ) from error
 
     def read_text(self, name):
@@ -97,7 +98,7 @@ class RunDir:
             tf.io.gfile.makedirs(self.path)
         except tf.errors.OpError as error:
             raise InputError(
-                f"--model_dir={self.path} cannot be made ({_reason(error)}); give a directory you may write to."
+                f"--model_dir={self.path} cannot be made ({reason(error)}); give a directory you may write to."
             ) from error
         old = self._config() or {}
         extended_from = old.get("extended_from", [])
@@ -155,9 +156,5 @@ class RunDir:
     def save_figure(self, name, figure):
         """Writes a matplotlib figure as PNG."""
         data = io.BytesIO()
-        figure.savefig(data, format="png")
+        plots.save_figure(figure, data)
         self.write_bytes(name, data.getvalue())
-
-
-def _reason(error):
-    return (error.message or str(error)).splitlines()[0]

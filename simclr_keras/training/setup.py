@@ -99,6 +99,21 @@ def _fingerprint(source):
     return digest.hexdigest()
 
 
+def model_arguments(config):
+    """The arguments of `create_model`, its name first among them, that a config's settings stand for."""
+    return {
+        "name": config.model,
+        "proj_layers": config.proj_layers,
+        "proj_dim": config.proj_dim,
+        "proj_mode": config.proj_mode,
+        "proj_hidden_dim": config.proj_hidden_dim,
+        "image_size": config.image_size,
+        "se_ratio": config.se_ratio,
+        "head_layer": config.probe_layer,
+        "stop_gradient": True,
+    }
+
+
 def describe_data(splits):
     """Lines that say what data was found."""
     train = splits.train

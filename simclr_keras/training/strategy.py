@@ -4,7 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, reason
 
 
 def make_strategy(kind="auto", tpu=None):
@@ -36,9 +36,8 @@ def _tpu_strategy(tpu):
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"no TPU answers to --tpu={tpu} ({reason}); check its name, or drop --strategy=tpu."
+            f"no TPU answers to --tpu={tpu} ({reason(error)}); check its name, or drop --strategy=tpu."
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 
