@@ -207,6 +207,7 @@ class Splits:
         class_names: Tuple of names, one per label value, or None.
         held_out: Ids taken out of the training data for evaluation; empty if the data had its own split.
         notes: One-line remarks for the user, such as files that were passed over.
+        unreadable: (id, reason) of every image file that was left out.
     """
 
     train: Source
@@ -214,3 +215,4 @@ class Splits:
     class_names: tuple[str, ...] | None = None
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
