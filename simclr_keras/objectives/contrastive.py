@@ -23,7 +23,7 @@ class ContrastiveLearner(Learner):
         augment: callable of (views [b, 2, h, w, 3], step) to [2b, h, w, 3] float in [0, 1], first views first; None:
             the views are taken as they are.
         temperature: temperature of NT-Xent, above 0.
-        weight_decay, decayed_in_loss: see `Learner`.
+        weight_decay, decayed_in_loss, skip_nonfinite: see `Learner`.
 
     Raises:
         InputError: the model's classifier is not behind a stop-gradient.
@@ -37,6 +37,7 @@ class ContrastiveLearner(Learner):
         temperature=0.1,
         weight_decay=0.0,
         decayed_in_loss=None,
+        skip_nonfinite=False,
         name="contrastive",
     ):
         if model.classifier is not None and not model.stop_gradient:
@@ -49,6 +50,7 @@ class ContrastiveLearner(Learner):
             figures=FIGURES if model.classifier is None else (*FIGURES, *PROBE_FIGURES),
             weight_decay=weight_decay,
             decayed_in_loss=decayed_in_loss,
+            skip_nonfinite=skip_nonfinite,
             name=name,
         )
         self.augment = augment

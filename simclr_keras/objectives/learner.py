@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.objectives.guard import Guard
 
 
 class Learner(keras.Model):
@@ -18,16 +19,30 @@ class Learner(keras.Model):
         weight_decay: coefficient of the L2 term 0.5 * weight_decay * ||w||^2 added to the loss for the variables in
             `decayed_in_loss`; the rest of the decay, if any, is the optimizer's own.
         decayed_in_loss: function of a variable's path to bool: whether the L2 term covers it.
+        skip_nonfinite: whether a batch changes nothing if, on any replica, the loss, a gradient or anything it would
+            leave behind is not finite: no weight, no slot, no moving statistic, no metric. The optimizers' `iterations`
+            go on, so that schedule and randomness do, and `skipped` counts it.
         name: name of the learner.
     """
 
-    def __init__(self, model, *, figures=(), weight_decay=0.0, decayed_in_loss=None, name="learner"):
+    def __init__(
+        self,
+        model,
+        *,
+        figures=(),
+        weight_decay=0.0,
+        decayed_in_loss=None,
+        skip_nonfinite=False,
+        name="learner",
+    ):
         super().__init__(name=name)
         self.model = model
         # Float32 or float64, as the heads.
         self.averages = {name: Average(name, model.projection_head.compute_dtype) for name in figures}
         self.weight_decay = weight_decay
         self.decayed_in_loss = decayed_in_loss or (lambda path: False)
+        self.skip_nonfinite = skip_nonfinite
+        self._guard = Guard()
         self.probe_optimizer = None
         self.built = True
 
@@ -71,6 +86,11 @@ class Learner(keras.Model):
         probe = {id(variable) for variable in self.probe_variables}
         return [variable for variable in self.model.trainable_variables if id(variable) not in probe]
 
+    @property
+    def skipped(self):
+        """How many batches were skipped: in total, and in a row up to the last one. See `skip_nonfinite`."""
+        return tuple(int(variable.numpy()) for variable in self._guard.variables)
+
     def call(self, images, training=False):
         """Returns the model's dict of endpoints."""
         return self.model(images, training=training)
@@ -100,6 +120,14 @@ class Learner(keras.Model):
 
     def train_step(self, batch):
         """Takes one optimizer step on this replica's share of the batch and returns the running metrics."""
+        if self.skip_nonfinite:
+            self._guard.run(lambda: self._step(batch), self._guarded_variables())
+        else:
+            self._step(batch)
+        return self.get_metrics_result()
+
+    def _step(self, batch):
+        """Returns the loss and all gradients, in a list."""
         main, probe = self.main_variables, self.probe_variables
         with tf.GradientTape() as tape:
             loss, figures = self.objective(batch)
@@ -113,7 +141,14 @@ class Learner(keras.Model):
         if probe:
             self.probe_optimizer.apply_gradients(zip(gradients[len(main) :], probe))
         self._report(figures)
-        return self.get_metrics_result()
+        return [loss, *gradients]
+
+    def _guarded_variables(self):
+        """All that a skipped batch must leave alone."""
+        optimizers = [self.optimizer, self.probe_optimizer] if self.probe_optimizer else [self.optimizer]
+        moving_on = {id(optimizer.iterations) for optimizer in optimizers}
+        moving_on |= {id(variable) for variable in self._guard.variables}
+        return [variable for variable in self.state().values() if id(variable) not in moving_on]
 
     def _report(self, figures):
         """Adds the figures of all replicas to the averages, by one collective."""
@@ -134,6 +169,7 @@ class Learner(keras.Model):
         """
         groups = {"model": self.model.variables}
         groups |= {f"metrics/{name}": average.variables for name, average in self.averages.items()}
+        groups["skipped"] = self._guard.variables
         groups["optimizer"] = self.optimizer.variables
         groups["probe_optimizer"] = self.probe_optimizer.variables if self.probe_optimizer else []
         named = {}

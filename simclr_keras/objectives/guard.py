@@ -1,0 +1,62 @@
+"""Guard: takes a training step back where the loss, a gradient or anything the step leaves behind is not finite."""
+
+import keras
+import tensorflow as tf
+
+
+class Guard:
+    """Counts the steps it took back; its counters are the same on every replica.
+
+    Looking at what the step leaves behind, too, is what keeps the state finite for good: an overflow may hide from loss
+    and gradients (a variance of inf normalizes to 0, gradients overflow in their sum over the replicas).
+    """
+
+    def __init__(self):
+        # As the moving statistics of BatchNormalization: each replica has its own copy, and a checkpoint the first.
+        own_copies = {"synchronization": "on_read", "aggregation": "only_first_replica", "trainable": False}
+        with keras.name_scope("guard"):
+            self.total, self.in_a_row = (
+                keras.Variable("zeros", shape=(), dtype="int64", name=name, **own_copies)
+                for name in ("total", "in_a_row")
+            )
+
+    @property
+    def variables(self):
+        return [self.total, self.in_a_row]
+
+    def run(self, step, variables):
+        """Takes a step; where it was bad on any replica, gives the variables back what they held, bit for bit.
+
+        Args:
+            step: function without arguments that returns a list of tensors, or None among them, that must be finite:
+                the loss and all gradients.
+            variables: list of all the Keras variables the step may change and that a bad one must not. They must be
+                finite after the step, too.
+        """
+        before = [tf.convert_to_tensor(variable) for variable in variables]
+        outcome = [tensor for tensor in step() if tensor is not None]
+        after = [tf.convert_to_tensor(variable) for variable in variables]
+        bad = on_any_replica(tf.logical_not(all_finite(outcome + after)))
+        for variable, old, new in zip(variables, before, after):
+            # By its handle, which is this replica's copy: in replica context, assigning to a mirrored variable asks for
+            # an aggregation. Not in a tf.cond, for which the host would have to wait for the device at every step.
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.where(bad, old, new))
+        count = tf.cast(bad, tf.int64)
+        self.total.assign_add(count)
+        self.in_a_row.assign((self.in_a_row + count) * count)
+
+
+def all_finite(tensors):
+    """Returns whether every value of the floating-point ones among the tensors is finite."""
+    tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
+    return tf.reduce_all(
+        [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors if tensor.dtype.is_floating]
+    )
+
+
+def on_any_replica(flag):
+    """Returns whether a boolean scalar is True on at least one replica."""
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return flag
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(flag, tf.float32)) > 0
