@@ -5,6 +5,8 @@ Training data, evaluation, exported models and tools all see images through thes
 
 import tensorflow as tf
 
+from simclr_keras.orientation import exif_orientation, upright
+
 # Images up to this size are evaluated whole: the release's rule for CIFAR-like data.
 LARGEST_SIZE_WITHOUT_CROP = 32
 CROP_PROPORTION = 0.875
@@ -28,17 +30,18 @@ def to_float(images):
 
 
 def decode(encoded):
-    """Decodes a JPEG, PNG, BMP or the first frame of a GIF; grey, palette and alpha all become RGB.
+    """Decodes a JPEG, PNG, BMP or the first frame of a GIF; grey, palette, alpha, 16 bits and CMYK become RGB.
 
     Args:
         encoded: scalar string tensor, the bytes of the file.
 
     Returns:
-        uint8 tensor [height, width, 3]. An alpha channel is dropped, as most image libraries do.
+        uint8 tensor [height, width, 3], upright where a JPEG's EXIF says how it was held. An alpha channel is
+        dropped, as most image libraries do; of 16 bits the upper 8 are kept.
     """
     image = tf.io.decode_image(encoded, channels=3, dtype=tf.uint8, expand_animations=False)
     image.set_shape([None, None, 3])
-    return image
+    return upright(image, exif_orientation(encoded))
 
 
 def resize_bicubic(images, size):

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from simclr_keras.data import draws
 from simclr_keras.errors import InputError
+from simclr_keras.orientation import exif_orientation, stored_window, upright, upright_shape
 from simclr_keras.preprocess import LARGEST_SIZE_WITHOUT_CROP, center_window, decode, resize_bicubic
 
 # tf's default; after that many rejected windows the whole image is taken.
@@ -216,11 +217,15 @@ def bicubic_matrix(start, length, extent, size, reverse=None):
 def _views_of_jpeg(encoded, crops, size, config, quantize):
     # One decoding of the smallest rectangle that holds all windows: a third cheaper than one per window,
     # since every decoding has to read the entropy code from the top of the image down.
-    shape = tf.io.extract_jpeg_shape(encoded)
+    # Windows are drawn in the upright image, so that a turned photo gives the views of an upright one.
+    stored = tf.io.extract_jpeg_shape(encoded)[:2]
+    orientation = exif_orientation(encoded)
+    shape = upright_shape(stored, orientation)
     windows = _windows(crops, shape[0], shape[1], size, config)
     start = tf.reduce_min(windows[:, :2], axis=0)
     end = tf.reduce_max(windows[:, :2] + windows[:, 2:], axis=0)
-    image = tf.image.decode_and_crop_jpeg(encoded, tf.concat([start, end - start], axis=0), channels=3)
+    rectangle = stored_window(tf.concat([start, end - start], axis=0), orientation, stored)
+    image = upright(tf.image.decode_and_crop_jpeg(encoded, rectangle, channels=3), orientation)
     windows -= tf.concat([start, [0, 0]], axis=0)
     return _cut(image, windows, crops.flip, size, config, quantize)
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from simclr_keras.data import views
 from simclr_keras.errors import InputError
+from simclr_keras.orientation import upright
 from simclr_keras.preprocess import decode, evaluation_view, resize_bicubic
 
 CONFIG = views.CropConfig()
@@ -183,6 +184,37 @@ def test_windows_of_encoded_images_are_those_of_decoded_ones(mode, form):
     difference = np.abs(from_window.astype(int) - from_whole)
     assert difference.max() <= (6 if form == "JPEG" else 0)
     assert difference.mean() < 0.2
+
+
+def _stored(image, mode, orientation, **settings):
+    """The upright `image` as a camera held that way would store it."""
+    back = {6: 8, 8: 6}.get(orientation, orientation)
+    stored = upright(tf.constant(image), tf.constant(back)).numpy()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(stored).convert(mode).save(buffer, "JPEG", quality=95, exif=exif, **settings)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("random_crop", [True, False])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_windows_of_turned_jpegs_are_those_of_the_upright_image(orientation, random_crop):
+    image = smooth_image(90, 131)
+    config = views.CropConfig(random_crop=random_crop)
+    make = tf.function(lambda data, crops: views.make_views(data, crops, 40, config, encoded=True))
+    # One value per pixel: nothing depends on what is decoded beside the window.
+    file = _stored(image, "RGB", orientation, subsampling=0)
+    whole = decode(file)
+    assert whole.shape == image.shape
+    assert np.abs(whole.numpy().astype(int) - image).mean() < 3
+    subsampled = _stored(image, "RGB", orientation, subsampling=2)
+    for i in range(6):
+        crops = rows_of(views.draw_crops(0, 5, 6, 2), i)
+        expected = views.make_views(whole, crops, 40, config).numpy()
+        np.testing.assert_array_equal(make(file, crops), expected)
+        difference = make(subsampled, crops).numpy().astype(int) - expected
+        assert np.abs(difference).mean() < 3
 
 
 @pytest.mark.parametrize("size", [16, 48])

@@ -1,0 +1,139 @@
+"""Leaf: how a JPEG is to be turned before it is looked at, read from its EXIF in the graph, and the turning.
+
+Numbers of orientations are EXIF's: 1 is upright, 2-4 mirrored or upside down, 5-8 also have their sides swapped.
+Cameras and phones store what the sensor saw and say in EXIF how it was held.
+"""
+
+import tensorflow as tf
+
+# A profile of 16 MB has 255 segments; what has more of them than this is not looked through.
+MOST_SEGMENTS = 1000
+
+# SOI, a JFIF segment of 16 bytes, then a table: the start of most JPEGs that no camera wrote.
+_PLAIN_START = [0xFF, 0xD8, 0xFF, 0xE0, 0, 16, *[0] * 14, 0xFF, 0xC0]
+_PLAIN_MASK = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, *[0] * 14, 0xFF, 0xE0]
+_EXIF = list(b"Exif\0\0")
+
+
+def exif_orientation(encoded):
+    """The orientation an encoded image asks for.
+
+    Args:
+        encoded: scalar string tensor, the bytes of the file.
+
+    Returns:
+        int32 scalar, 1 .. 8. It is 1 for whatever is no JPEG, and for a JPEG whose EXIF is missing, damaged or
+        does not stand among the segments before the first table.
+    """
+    encoded = tf.convert_to_tensor(encoded, tf.string)
+    start = tf.bitwise.bitwise_and(_bytes(encoded, 0, len(_PLAIN_START)), _PLAIN_MASK)
+    return tf.cond(
+        tf.reduce_all(start == _PLAIN_START) | ~tf.io.is_jpeg(encoded),
+        lambda: tf.constant(1),
+        lambda: _orientation_in_segments(encoded),
+    )
+
+
+def upright(image, orientation):
+    """Turns stored pixels [h, w, c] by an orientation (int32 scalar) into [h, w, c], or [w, h, c] for 5 .. 8."""
+    return tf.cond(orientation == 1, lambda: tf.identity(image), lambda: _turned(image, orientation))
+
+
+def upright_shape(shape, orientation):
+    """The [height, width] (int32 [2]) that stored pixels of this shape have when turned."""
+    return tf.where(orientation >= 5, shape[::-1], shape)
+
+
+def stored_window(window, orientation, shape):
+    """Where in the stored pixels a window of the upright image lies.
+
+    Args:
+        window: int32 [4]: top, left, height, width in the upright image.
+        orientation: int32 scalar.
+        shape: int32 [2], height and width of the stored pixels.
+
+    Returns:
+        int32 [4]: top, left, height, width; `upright` turns these pixels into those of the window.
+    """
+
+    def turned():
+        place, size = upright_shape(window[:2], orientation), upright_shape(window[2:], orientation)
+        place = tf.where(_reversed_axes(orientation), shape - place - size, place)
+        return tf.concat([place, size], axis=0)
+
+    return tf.cond(orientation == 1, lambda: tf.identity(window), turned)
+
+
+def _turned(image, orientation):
+    axes = tf.boolean_mask([0, 1], _reversed_axes(orientation))
+    turned = tf.transpose(tf.reverse(image, axes), tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2]))
+    turned.set_shape([None, None, image.shape[-1]])
+    return turned
+
+
+def _reversed_axes(orientation):
+    """Whether the stored (rows, columns) run backwards, bool [2]."""
+    rows = [False, False, False, True, True, False, True, True, False]
+    columns = [False, False, True, True, False, False, False, True, True]
+    return tf.gather(tf.constant([rows, columns]), orientation, axis=1)
+
+
+def _bytes(encoded, start, count):
+    """Bytes start .. start + count - 1 as int32 [count]; 0 beyond the end."""
+    start = tf.minimum(start, tf.strings.length(encoded))
+    part = tf.strings.substr(encoded, start, count)
+    return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int32)
+
+
+def _orientation_in_segments(encoded):
+    def length(segment):
+        return segment[2] * 256 + segment[3]
+
+    def is_exif(segment):
+        return (segment[1] == 0xE1) & tf.reduce_all(segment[4:] == _EXIF)
+
+    def goes_on(_, segment):
+        # APP0 .. APP15, or a comment
+        known = (segment[0] == 0xFF) & ((segment[1] // 16 == 0xE) | (segment[1] == 0xFE))
+        return known & (length(segment) >= 2) & ~is_exif(segment)
+
+    def following(at, segment):
+        at += 2 + length(segment)
+        return at, _bytes(encoded, at, 10)
+
+    at, segment = tf.while_loop(
+        goes_on, following, (tf.constant(2), _bytes(encoded, 2, 10)), maximum_iterations=MOST_SEGMENTS
+    )
+
+    def read():
+        start = tf.minimum(at + 10, tf.strings.length(encoded))
+        return _orientation_in_tiff(tf.strings.substr(encoded, start, tf.maximum(length(segment) - 8, 0)))
+
+    return tf.cond(is_exif(segment), read, lambda: tf.constant(1))
+
+
+def _orientation_in_tiff(tiff):
+    """The tag 0x0112 of the first directory of a TIFF header; 1 for anything amiss."""
+    values = tf.cast(tf.io.decode_raw(tiff, tf.uint8), tf.int32)
+    size = tf.size(values)
+    values = tf.pad(values, [[0, 8]])
+    little = tf.reduce_all(values[:4] == list(b"II*\0"))
+    big = tf.reduce_all(values[:4] == list(b"MM\0*"))
+
+    def words(pairs):
+        """16-bit numbers [..., n] of bytes [..., 2 n] in the file's byte order."""
+        first, second = pairs[..., 0::2], pairs[..., 1::2]
+        return tf.where(little, first + 256 * second, 256 * first + second)
+
+    place = words(values[4:8])
+    place = tf.where(little, place[0] + 65536 * place[1], 65536 * place[0] + place[1])
+    # 2 GB and more came out negative
+    sound = (little | big) & (place >= 8) & (place <= size - 2)
+    place = tf.where(sound, place, 0)
+    count = tf.minimum(words(values[place : place + 2])[0], (size - place - 2) // 12)
+    count = tf.where(sound, count, 0)
+    entries = words(tf.reshape(values[place + 2 : place + 2 + 12 * count], [count, 12]))
+    # tag, type SHORT, one value (its two halves in either order), value
+    matches = (entries[:, 0] == 0x0112) & (entries[:, 1] == 3) & (entries[:, 2] + entries[:, 3] == 1)
+    value = tf.reduce_max(tf.concat([[1], tf.where(matches, entries[:, 4], 1)], axis=0))
+    return tf.where(value <= 8, value, 1)
