@@ -6,10 +6,10 @@ import textwrap
 
 from absl import flags
 
-from simclr_keras.errors import InputError, TrainingError
+from simclr_keras.errors import InputError, Stopped, TrainingError
 from simclr_keras.training.options import KINDS
 
-EXIT_OK, EXIT_STOPPED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 WIDTH = 100
 
 
@@ -114,10 +114,12 @@ def run(main, argv, program):
     try:
         return main(argv) or EXIT_OK
     except InputError as error:
-        code, message = EXIT_BAD_INPUT, error
+        code, message = EXIT_BAD_INPUT, f"error: {error}"
     except TrainingError as error:
-        code, message = EXIT_STOPPED, error
-    except KeyboardInterrupt:
-        code, message = EXIT_INTERRUPTED, "interrupted; the same command continues from the last checkpoint."
-    print(f"{program}: error: {' '.join(str(message).split())}", file=sys.stderr)
+        code, message = EXIT_FAILED, f"error: {error}"
+    except Stopped as stop:
+        code, message = stop.code, stop
+    except KeyboardInterrupt:  # before a stage has begun to listen
+        code, message = EXIT_INTERRUPTED, "interrupted; the same command continues."
+    print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
     return code

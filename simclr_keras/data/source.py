@@ -148,9 +148,9 @@ class Source:
     def subset(self, rows):
         """The source of these rows (int [m], or bool [n]) alone, in this order; the images are shared."""
         rows = row_numbers(rows, len(self))
-        store_rows = rows if self._rows is None else self._rows[rows]
         labels = None if self.labels is None else self.labels[rows]
-        return Source(self.name, self._store, take_ids(self.ids, rows), labels, self.class_names, store_rows)
+        ids = take_ids(self.ids, rows)
+        return Source(self.name, self._store, ids, labels, self.class_names, self._store_rows(rows))
 
     def with_labels_of(self, rows):
         """The same images, where only these rows (int [m], or bool [n]) keep their labels; -1 elsewhere."""
@@ -162,6 +162,22 @@ class Source:
         if self.labels is None:
             return self.subset([])
         return self.subset(self.labels >= 0)
+
+    def union(self, other):
+        """The source of this one's rows and then another's; both are parts of the same images."""
+        if self._store is not other._store:
+            raise ValueError(f"{self.name} and {other.name} do not share their images")
+        rows = np.concatenate([part._store_rows(np.arange(len(part))) for part in (self, other)])
+        labels = None if self.labels is None else np.concatenate([self.labels, other.labels])
+        return Source(self.name, self._store, (*self.ids, *other.ids), labels, self.class_names, rows)
+
+    def arranged(self, rows, ids, labels):
+        """The images of these rows (int [m], repeats allowed) under ids (m strings) and labels (int [m] or None)."""
+        rows = self._store_rows(row_numbers(rows, len(self)))
+        return Source(self.name, self._store, tuple(ids), labels, self.class_names, rows)
+
+    def _store_rows(self, rows):
+        return rows if self._rows is None else self._rows[rows]
 
     def __repr__(self):
         return describe(self, "encoded" if self.encoded else f"{self._store.images.shape[1:]} uint8")

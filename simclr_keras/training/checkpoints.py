@@ -1,12 +1,21 @@
-"""Exact save and resume: every variable by name, the newest few kept."""
+"""Exact save and resume: every variable by name, the newest few kept, none in use that is half written or damaged."""
+
+import re
 
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, TrainingError, reason
 
+# What is being written bears this until it is whole; a run that was killed meanwhile leaves it behind.
+PARTIAL = ".partial"
+_INDEX = re.compile(r"step-(\d+)\.index")
+
 
 class Checkpoints:
     """Checkpoints of a learner in a directory.
+
+    A checkpoint counts from the moment its index file bears its final name, which is the last thing that is written.
+    TensorFlow keeps a checksum of every tensor and of the index, so that later damage is found when it is read.
 
     Args:
         directory: where they go.
@@ -15,35 +24,43 @@ class Checkpoints:
     """
 
     def __init__(self, directory, state, keep):
-        self._names = sorted(state)
-        variables = {name: state[name].value for name in self._names}
-        self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="checkpoint_step")
-        self._checkpoint = tf.train.Checkpoint(state=variables, step=self._step)
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, directory, max_to_keep=keep, checkpoint_name="step"
-        )
+        self._directory = directory
+        self._keep = keep
+        variables = {name: state[name].value for name in sorted(state)}
+        self._checkpoint = tf.train.Checkpoint(state=variables)
+        self._damaged = set()
 
-    def restore(self):
-        """Loads the newest checkpoint and returns its step; 0 when there is none.
+    def restore(self, say=print):
+        """Loads the newest checkpoint that can be read and returns its step; 0 when there is none at all.
+
+        Args:
+            say: prints a line, where a damaged one had to be passed over.
 
         Raises:
             InputError: the checkpoint is of another network.
+            TrainingError: there are checkpoints, but none of them can be read.
         """
-        newest = self._manager.latest_checkpoint
-        if newest is None:
-            return 0
-        try:
-            self._checkpoint.restore(newest).assert_consumed()
-        except (AssertionError, ValueError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
-            raise InputError(
-                f"the checkpoint {newest} does not fit this run ({reason(error)}); give another --model_dir."
-            ) from error
-        except tf.errors.OpError as error:
-            raise TrainingError(
-                f"the checkpoint {newest} cannot be read ({reason(error)}); repeat the command, or give another "
-                "--model_dir."
-            ) from error
-        return int(self._step.numpy())
+        self._remove_partial()
+        damage = {}
+        for step in reversed(steps_in(self._directory)):
+            path = path_of(self._directory, step)
+            why = damage_of(path)
+            if why:
+                damage[step] = why
+                continue
+            try:
+                self._checkpoint.read(path).assert_consumed()
+            except (AssertionError, ValueError, tf.errors.OpError) as error:
+                raise InputError(
+                    f"the checkpoint {path} does not fit this run ({reason(error)}); give another --model_dir."
+                ) from error
+            for bad, why in damage.items():
+                say(f"the checkpoint of step {bad} is damaged ({why}): going on from that of step {step}")
+            self._damaged |= damage.keys()
+            return step
+        if damage:
+            raise TrainingError(_none_readable(self._directory, damage))
+        return 0
 
     def save(self, step):
         """Writes a checkpoint of this step, then forgets the oldest beyond those kept.
@@ -51,11 +68,111 @@ class Checkpoints:
         Raises:
             TrainingError: it cannot be written; those already there stay good.
         """
-        self._step.assign(step)
         try:
-            self._manager.save(checkpoint_number=step)
-        except tf.errors.OpError as error:
+            self._write(step)
+            self._damaged.discard(step)
+            good = [found for found in steps_in(self._directory) if found not in self._damaged]
+            for found in {*steps_in(self._directory)} - {*good[-self._keep :]}:
+                self._delete(found)
+            self._name_newest(good[-self._keep :])
+        except (tf.errors.OpError, OSError) as error:
+            self._remove_partial()
             raise TrainingError(
                 f"cannot save the checkpoint of step {step} ({reason(error)}); free space, then repeat the command: it "
                 "continues from the checkpoint before."
             ) from error
+
+    def _write(self, step):
+        path = path_of(self._directory, step)
+        if "://" in path:
+            # Object stores have no cheap renaming, and show a file only when it is whole.
+            self._checkpoint.write(path)
+            return
+        self._checkpoint.write(path + PARTIAL)
+        index = path + ".index"
+        if tf.io.gfile.exists(index):  # first, or it would speak for data that is no longer its own
+            tf.io.gfile.remove(index)
+        for name in _names_in(self._directory):
+            if name.startswith(f"step-{step}{PARTIAL}.data-"):
+                whole = name.replace(PARTIAL, "")
+                tf.io.gfile.rename(f"{self._directory}/{name}", f"{self._directory}/{whole}", overwrite=True)
+        tf.io.gfile.rename(path + PARTIAL + ".index", index, overwrite=True)
+
+    def _delete(self, step):
+        tf.io.gfile.remove(
+            path_of(self._directory, step) + ".index"
+        )  # first: without it the rest counts for nothing
+        for name in _names_in(self._directory):
+            if name.startswith(f"step-{step}.data-"):
+                tf.io.gfile.remove(f"{self._directory}/{name}")
+
+    def _name_newest(self, steps):
+        """Writes the file by which tf.train.latest_checkpoint finds them; we ourselves go by what is there."""
+        lines = [f'model_checkpoint_path: "step-{steps[-1]}"']
+        lines += [f'all_model_checkpoint_paths: "step-{step}"' for step in steps]
+        path = f"{self._directory}/checkpoint"
+        with tf.io.gfile.GFile(path + PARTIAL, "w") as file:
+            file.write("\n".join(lines) + "\n")
+        tf.io.gfile.rename(path + PARTIAL, path, overwrite=True)
+
+    def _remove_partial(self):
+        for name in _names_in(self._directory):
+            if PARTIAL not in name:
+                continue
+            path = f"{self._directory}/{name}"
+            remove = tf.io.gfile.rmtree if tf.io.gfile.isdir(path) else tf.io.gfile.remove
+            remove(path)
+
+
+def steps_in(directory):
+    """Steps of the checkpoints in a directory, ascending; empty where there is no directory."""
+    found = (_INDEX.fullmatch(name) for name in _names_in(directory))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def path_of(directory, step):
+    """What TensorFlow calls a checkpoint: its path without the endings of its files."""
+    return f"{directory}/step-{step}"
+
+
+def damage_of(path):
+    """Returns why a checkpoint cannot be read, None where every tensor in it can."""
+    try:
+        reader = tf.compat.v1.train.NewCheckpointReader(path)
+        for key in reader.get_variable_to_shape_map():
+            reader.get_tensor(key)
+    except (
+        Exception
+    ) as error:  # TensorFlow's reader raises IndexError, RuntimeError and others beside its own
+        return reason(error)
+    return None
+
+
+def newest_readable(directory):
+    """Returns the path of the newest checkpoint that can be read; None where there is none at all.
+
+    Raises:
+        InputError: there are checkpoints, but none of them can be read.
+    """
+    damage = {}
+    for step in reversed(steps_in(directory)):
+        damage[step] = damage_of(path_of(directory, step))
+        if not damage[step]:
+            return path_of(directory, step)
+    if damage:
+        raise InputError(_none_readable(directory, damage))
+    return None
+
+
+def _none_readable(directory, damage):
+    newest, why = next(iter(damage.items()))
+    return (
+        f"none of the {len(damage)} checkpoints in {directory} can be read (step {newest}: {why}); bring one back, or "
+        "start anew with another --model_dir."
+    )
+
+
+def _names_in(directory):
+    if not tf.io.gfile.exists(directory):
+        return []
+    return [name.rstrip("/") for name in tf.io.gfile.listdir(directory)]

@@ -1,22 +1,26 @@
 """Our training loop over strategy.run(learner.train_step): short, the same on one device and on many hosts."""
 
-import math
 import sys
 import time
 
 import tensorflow as tf
 
-from simclr_keras.errors import TrainingError
+from simclr_keras.errors import TrainingError, reason
 from simclr_keras.optim.step_arithmetic import total_steps
+from simclr_keras.training.finite import check_weights, read_figures
 from simclr_keras.training.progress import Bar, epoch_line
 
 
-def make_step_function(learner, strategy):
+def make_step_function(learner, strategy, stop):
     """Returns a function (iterator, count) that takes `count` training steps inside one graph call.
 
     The loop over steps stays in the graph, so an accelerator is not kept waiting for Python; batches are drawn inside
-    it with their static shapes (Keras' own steps_per_execution loses them under replicas).
+    it with their static shapes (Keras' own steps_per_execution loses them under replicas). When `stop` is requested
+    meanwhile, the call ends with the step it is at. The function returns how many steps were taken.
     """
+    with tf.device("CPU:0"):
+        stopped = tf.Variable(False, trainable=False)
+    stop.on_request(lambda: stopped.assign(True))
 
     def one_step(iterator):
         strategy.run(learner.train_step, args=(next(iterator),))
@@ -27,7 +31,10 @@ def make_step_function(learner, strategy):
             one_step(iterator)
             return done + 1
 
-        tf.while_loop(lambda done: done < count, body, [tf.constant(0)], parallel_iterations=1)
+        def more(done):
+            return (done < count) & ((done == 0) | ~stopped)
+
+        return tf.while_loop(more, body, [tf.constant(0)], parallel_iterations=1)
 
     @tf.function(autograph=False, reduce_retracing=True)
     def take_one(iterator):
@@ -37,8 +44,10 @@ def make_step_function(learner, strategy):
         # A loop of one would still pay for the loop.
         if count == 1:
             take_one(iterator)
-        else:
-            take_steps(iterator, tf.constant(count))
+            return 1
+        (done,) = take_steps(iterator, tf.constant(count))
+        # Asked for only where it may be less: the answer waits for the device.
+        return int(done) if stop.requested else count
 
     return run
 
@@ -64,71 +73,125 @@ def train(
     schedule,
     first_step,
     evaluate,
+    stop,
     say=print,
 ):
-    """Trains from `first_step` to the end of the run: a row of metrics and a checkpoint at every epoch's end.
+    """Trains from `first_step` to the end of the run: a checkpoint and a row of metrics at every epoch's end.
 
     Args:
         learner: a compiled Learner.
         strategy: the tf.distribute strategy it was made under.
         batches: function of (first step, number of steps, tf.distribute.InputContext) to a dataset of per-replica
             batches.
-        config: has epochs, batch_size, steps_per_call, checkpoint_steps.
+        config: has epochs, batch_size, steps_per_call, checkpoint_steps, checkpoint_minutes.
         num_examples: training images.
         checkpoints: Checkpoints.
         history: History, cut back to `first_step`.
         schedule: learning rate by step.
         first_step: steps already taken.
         evaluate: function of the epoch (from 1) to a dict of figures, empty where it is not its turn.
+        stop: stopping.Stop.
         say: prints a line.
 
     Raises:
-        TrainingError: loss or weights are no longer finite; nothing after the last good checkpoint is kept.
+        TrainingError: loss or weights are no longer finite; nothing after the last good checkpoint is kept. Or the
+            devices have too little memory.
+        Stopped: the program was asked to stop; the step it was at is saved.
+        tf.errors.OpError: a batch could not be made. Steps since the last checkpoint may have been taken by halves on
+            some replica: go on from there.
     """
-    last_step = epoch_end(config.epochs, num_examples, config.batch_size)
-    if first_step >= last_step:
+    ends = [epoch_end(epoch, num_examples, config.batch_size) for epoch in range(config.epochs + 1)]
+    if first_step >= ends[-1] and history.has(config.epochs):
         return
-    take_steps = make_step_function(learner, strategy)
+    take_steps = make_step_function(learner, strategy, stop)
     iterator = iter(
         strategy.distribute_datasets_from_function(
-            lambda context: batches(first_step, last_step - first_step, context)
+            lambda context: batches(first_step, ends[-1] - first_step, context)
         )
     )
-    step, clock = first_step, Clock(config.batch_size)
-    first_epoch = next(
-        e for e in range(1, config.epochs + 1) if step < epoch_end(e, num_examples, config.batch_size)
+    step, clock, saves = (
+        first_step,
+        Clock(config.batch_size),
+        _Saves(learner, checkpoints, config, first_step),
     )
-    for epoch in range(first_epoch, config.epochs + 1):
-        start, end = (epoch_end(e, num_examples, config.batch_size) for e in (epoch - 1, epoch))
+    for epoch in range(1, config.epochs + 1):
+        start, end = ends[epoch - 1], ends[epoch]
+        if end < step or history.has(epoch):
+            continue
         if step == start:
             learner.reset_metrics()
         bar = Bar(f"epoch {epoch}/{config.epochs}", end - start, step - start, config.batch_size)
+        figures = read_figures(learner, step) if step == end else None  # of a run killed before this row
         while step < end:
-            count = min(config.steps_per_call, end - step, _until_checkpoint(step, config.checkpoint_steps))
+            count = min(config.steps_per_call, end - step, saves.steps_until_due(step))
+            # While the first step is traced, which takes long, there is nothing a stop could lose.
+            stop.nothing_to_save = step == first_step
             clock.start()
-            take_steps(iterator, count)
-            step += count
+            taken = _take(take_steps, iterator, count, config.batch_size)
+            step += taken
+            stop.nothing_to_save = False
+            due = step < end and saves.due(step)
             shown = bar.due()
-            saved = step < end and config.checkpoint_steps and step % config.checkpoint_steps == 0
-            if shown or saved or step == end:
-                figures = _figures(learner)  # waits for the device, so it belongs to the time of the steps
-                _check_finite(figures, step)
-            clock.stop(count)
-            bar.advance(count)
+            if shown or due or step == end or stop.requested:
+                figures = read_figures(
+                    learner, step
+                )  # waits for the device, so it belongs to the time of the steps
+            clock.stop(taken)
+            bar.advance(taken)
             if shown:
-                bar.show(figures, float(schedule(step)), clock.left(last_step - step))
-            if saved:
-                _check_weights(learner, step)
-                checkpoints.save(step)
+                bar.show(figures, float(schedule(step)), clock.left(ends[-1] - step))
+            if due or stop.requested:
+                saves.save(step)
+            if stop.requested:
+                bar.close()
+                stop.leave(f"step {step} is saved")
         bar.close()
-        _check_weights(learner, step)
+        # Before the evaluation, which may take long: a run killed in it comes back to it.
+        saves.save(step)
+        stop.nothing_to_save = True
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
-        row |= {"images_per_second": clock.take_rate(), **evaluate(epoch)}
+        row |= {
+            "skipped_batches": learner.skipped[0],
+            "images_per_second": clock.take_rate(),
+            **evaluate(epoch),
+        }
         history.add(row)
-        # After the row: a kill between the two repeats the epoch's end instead of losing its row.
-        checkpoints.save(step)
         say(epoch_line(row, config.epochs))
         sys.stdout.flush()
+
+
+def _take(take_steps, iterator, count, batch_size):
+    try:
+        return take_steps(iterator, count)
+    except tf.errors.ResourceExhaustedError as error:
+        raise TrainingError(
+            f"out of memory with --batch_size={batch_size} ({reason(error)}); give a smaller one, or a smaller --model "
+            "or --image_size."
+        ) from error
+
+
+class _Saves:
+    """When a checkpoint is due, by steps or by minutes, and that what it holds is sound."""
+
+    def __init__(self, learner, checkpoints, config, first_step):
+        self._learner = learner
+        self._checkpoints = checkpoints
+        self._every = config.checkpoint_steps
+        self._seconds = config.checkpoint_minutes * 60 or float("inf")
+        self._saved_step = first_step
+        self._saved_at = time.monotonic()
+
+    def steps_until_due(self, step):
+        return self._every - step % self._every if self._every else sys.maxsize
+
+    def due(self, step):
+        return (self._every and step % self._every == 0) or time.monotonic() - self._saved_at >= self._seconds
+
+    def save(self, step):
+        if step != self._saved_step:
+            check_weights(self._learner, step)
+            self._checkpoints.save(step)
+        self._saved_step, self._saved_at = step, time.monotonic()
 
 
 class Clock:
@@ -168,33 +231,3 @@ class Clock:
         """Seconds that so many more steps take; None before anything was timed."""
         seconds, taken = self._run
         return seconds / taken * steps if taken else None
-
-
-def _until_checkpoint(step, every):
-    return every - step % every if every else sys.maxsize
-
-
-def _figures(learner):
-    return {name: float(value) for name, value in learner.get_metrics_result().items()}
-
-
-def _check_finite(figures, step):
-    # The losses first: they say most.
-    for name, value in sorted(figures.items(), key=lambda item: not item[0].endswith("loss")):
-        if not math.isfinite(value):
-            raise _diverged(f"{name} became {value}", step)
-
-
-def _check_weights(learner, step):
-    """Weights too, because the loss may hide it: TensorFlow's fused normalization and ReLU turns NaN into 0."""
-    for name, variable in learner.state().items():
-        value = tf.convert_to_tensor(variable)
-        if value.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(value)):
-            raise _diverged(f"{name} is no longer finite", step)
-
-
-def _diverged(what, step):
-    return TrainingError(
-        f"{what} by step {step}; checkpoints up to here are kept. Try a lower --learning_rate, a longer "
-        "--warmup_epochs or --precision=float32."
-    )

@@ -81,6 +81,15 @@ def differences(old, new):
     return found
 
 
+def may_change(config):
+    """Names the flags of a config's fields that may differ when a run is continued, for a message."""
+    rules = {field.name: field.metadata["resume"] for field in dataclasses.fields(config)}
+    up = [f"--{name} upward" for name, rule in rules.items() if rule == "up"]
+    # Another model_dir would be another run.
+    free = [f"--{name}" for name, rule in rules.items() if rule == "free" and name != "model_dir"]
+    return ", ".join(up + free)
+
+
 def nearest(word, choices):
     """Says which of `choices` was probably meant, or lists them all."""
     close = difflib.get_close_matches(str(word), list(choices), n=1)

@@ -1,9 +1,5 @@
 """--mode=pretrain: contrastive learning on unlabelled images, watched by kNN and an online probe."""
 
-import dataclasses
-import time
-
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,19 +10,17 @@ from simclr_keras.evaluation import plots
 from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
-from simclr_keras.training import baselines, loop, setup
+from simclr_keras.training import baselines, setup
 from simclr_keras.training import strategy as strategies
-from simclr_keras.training.checkpoints import Checkpoints
 from simclr_keras.training.evaluate import Extractor, RepresentationScore, knn_bank
 from simclr_keras.training.optimizers import make_optimization
-from simclr_keras.training.progress import History
-from simclr_keras.training.run_dir import RunDir
+from simclr_keras.training.stage import Stage
 from simclr_keras.version import __version__
 
 MODE = "pretrain"
 FIGURES = (*CONTRASTIVE_FIGURES, *PROBE_FIGURES)
 SCORES = ("knn_top1", "knn_top5", "probe_top1", "probe_top5")
-COLUMNS = ("epoch", "step", "learning_rate", *FIGURES, *SCORES, "images_per_second")
+COLUMNS = ("epoch", "step", "learning_rate", *FIGURES, *SCORES, "skipped_batches", "images_per_second")
 EVALUATIONS = 10  # in a run, where --eval_every does not say
 SHOWN_PAIRS = 16
 PIXEL_SIZE = 32  # of the images whose raw pixels are compared
@@ -36,89 +30,61 @@ def run(config, say=print):
     """Pretrains as a PretrainConfig says and returns the result, which is also in result.json.
 
     Raises:
-        InputError: the data or a setting does not fit; before anything long starts.
-        TrainingError: the loss is no longer finite.
+        InputError, TrainingError, Stopped: see `Stage.run`.
     """
-    started = time.monotonic()
-    if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    strategy = strategies.make_strategy(config.strategy, config.tpu)
-    policy = strategies.resolve_precision(config.precision, strategy)
-    config = dataclasses.replace(
-        config,
-        precision=policy.replace(
-            "mixed_", ""
-        ),  # what "auto" came to: another machine must not change it silently
-        model_dir=config.model_dir or setup.default_model_dir(MODE, config),
-        steps_per_call=config.steps_per_call or (20 if strategies.on_accelerator(strategy) else 1),
-    )
-    run_dir = RunDir(config.model_dir)
-    run_dir.check(MODE, config)
-    result = run_dir.finished(config)
-    if result is not None:
-        say(f"{config.model_dir} is finished; more --epochs go on, another --model_dir starts anew")
-        say_result(result, say)
-        return result
-    setup.check_batch(config, strategy)
-    splits = setup.load_data(config)
-    setup.check_batch_fits(config, splits.train)
+    return Pretraining(config, say).run()
 
-    # Not before the data: preparing it may draw from Python's generator, which initializers take their seeds from.
-    keras.utils.set_random_seed(config.seed)
-    learner, schedule = make_learner(config, splits, strategy, policy)
-    run_dir.open_for(MODE, config)
-    checkpoints = Checkpoints(run_dir.checkpoints, learner.state(), config.keep_checkpoints)
-    first_step = checkpoints.restore()
-    setup.bind_data(run_dir, splits, first_step)
-    history = History(run_dir, COLUMNS, first_step)
 
-    parameters = setup.count_parameters(learner.model.encoder)
-    say(f"simclr_keras {__version__}: pretraining {config.model}, {parameters} parameters")
-    say(f"devices  {strategies.describe(strategy, policy)}")
-    for line in setup.describe_data(splits):
-        say(f"data     {line}")
-    say(
-        f"steps    {schedule.total_steps} of {config.batch_size} images, {config.epochs} epochs; {config.optimizer}, "
-        f"learning rate up to {schedule.peak:g} in {config.warmup_epochs:g} epochs"
-    )
-    say(f"run      {config.model_dir}" + (f", continued at step {first_step}" if first_step else ""))
-    if first_step == 0:
-        run_dir.save_figure("views.png", draw_views(config, splits.train, learner.augment))
-        say(f"views    {run_dir.file('views.png')} shows pairs as the network sees them")
+class Pretraining(Stage):
+    """A run of --mode=pretrain."""
 
-    score, compared = make_scores(config, splits, learner.model, strategy, run_dir)
-    figures = compared.before(first_step) if compared else {}
-    every = config.eval_every or max(config.epochs // EVALUATIONS, 1)
+    MODE = MODE
+    COLUMNS = COLUMNS
 
-    def evaluate(epoch):
-        due = score and (epoch % every == 0 or epoch == config.epochs)
-        return score() if due else {}
+    def make_learner(self):
+        return make_learner(self.config, self.splits, self.strategy, self.policy)
 
-    loop.train(
-        learner,
-        strategy,
-        make_batches(config, splits.train),
-        config=config,
-        num_examples=splits.train.num_examples,
-        checkpoints=checkpoints,
-        history=history,
-        schedule=schedule,
-        first_step=first_step,
-        evaluate=evaluate,
-        say=say,
-    )
-    history.close()
-    if compared:
-        figures |= compared.after()
-    references = {"raw pixels, kNN": figures["raw_pixels_knn_top1"]} if compared else None
-    run_dir.save_figure("curves.png", plots.curves_figure(history.rows, references))
-    result = make_result(config, learner, splits, history, strategies.describe(strategy, policy), figures)
-    run_dir.write_result(result)
-    say_result(result, say)
-    say(
-        f"done in {setup.duration(time.monotonic() - started)}: {run_dir.file('result.json')}, curves.png, metrics.csv"
-    )
-    return result
+    def make_batches(self):
+        return make_batches(self.config, self.splits.train)
+
+    def introduction(self):
+        config, schedule = self.config, self.schedule
+        parameters = setup.count_parameters(self.learner.model.encoder)
+        yield f"simclr_keras {__version__}: pretraining {config.model}, {parameters} parameters"
+        yield f"devices  {strategies.describe(self.strategy, self.policy)}"
+        for line in setup.describe_data(self.splits):
+            yield f"data     {line}"
+        yield (
+            f"steps    {schedule.total_steps} of {config.batch_size} images, {config.epochs} epochs; "
+            f"{config.optimizer}, learning rate up to {schedule.peak:g} in {config.warmup_epochs:g} epochs"
+        )
+
+    def begin(self, first_step):
+        config, run_dir = self.config, self.run_dir
+        if first_step == 0:
+            run_dir.save_figure("views.png", draw_views(config, self.splits.train, self.learner.augment))
+            self.say(f"views    {run_dir.file('views.png')} shows pairs as the network sees them")
+        score, self._baselines = make_scores(config, self.splits, self.learner.model, self.strategy, run_dir)
+        self._figures = self._baselines.before(first_step) if self._baselines else {}
+        every = config.eval_every or max(config.epochs // EVALUATIONS, 1)
+
+        def evaluate(epoch):
+            due = score and (epoch % every == 0 or epoch == config.epochs)
+            return score() if due else {}
+
+        return evaluate
+
+    def end(self, history):
+        figures, references = self._figures, None
+        if self._baselines:
+            figures = figures | self._baselines.after()
+            references = {"raw pixels, kNN": figures["raw_pixels_knn_top1"]}
+        self.run_dir.save_figure("curves.png", plots.curves_figure(history.rows, references))
+        devices = strategies.describe(self.strategy, self.policy)
+        return make_result(self.config, self.learner, self.splits, history, devices, figures)
+
+    def say_result(self, result):
+        say_result(result, self.say)
 
 
 def make_learner(config, splits, strategy, policy):
@@ -133,6 +99,7 @@ def make_learner(config, splits, strategy, policy):
             temperature=config.temperature,
             weight_decay=config.weight_decay,
             decayed_in_loss=optimization.decayed_in_loss,
+            skip_nonfinite=config.on_nan == "skip_batch",
         )
         learner.compile(optimization.optimizer, optimization.probe_optimizer)
     return learner, optimization.schedule
@@ -249,5 +216,7 @@ def make_result(config, learner, splits, history, devices, figures):
         **{name: row[name] for name in FIGURES if row[name] is not None},
         **{name: history.last(name) for name in SCORES if history.last(name) is not None},
         **figures,
+        "skipped_batches": row["skipped_batches"],
+        "unreadable_images": len(splits.unreadable),
         "ancestors": [],
     }

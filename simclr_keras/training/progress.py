@@ -1,10 +1,15 @@
 """What a run says while it goes: the bar, metrics.csv, TensorBoard."""
 
+import contextlib
 import sys
 import time
 
 import tensorflow as tf
 import tqdm
+
+from simclr_keras.errors import TrainingError, reason
+
+SHOWN_SECONDS, UNSEEN_SECONDS = 1.0, 10.0  # between two readings of the figures, on a terminal and elsewhere
 
 
 class Bar:
@@ -33,20 +38,25 @@ class Bar:
             bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}",
         )
         self._batch_size = batch_size
-        self._last_shown = 0.0
+        self._last_read = 0.0
 
     def advance(self, steps):
         self._bar.update(steps * self._batch_size)
 
-    def due(self, every=1.0):
-        """Whether figures were last shown more than `every` seconds ago: reading them makes the device wait."""
+    def due(self):
+        """Whether figures should be read again, for the bar or only to see that they are finite.
+
+        Not every step, as reading them makes the device wait.
+        """
         now = time.monotonic()
-        if self._bar.disable or now - self._last_shown < every:
+        if now - self._last_read < (UNSEEN_SECONDS if self._bar.disable else SHOWN_SECONDS):
             return False
-        self._last_shown = now
+        self._last_read = now
         return True
 
     def show(self, figures, learning_rate, seconds_left):
+        if self._bar.disable:
+            return
         left = "" if seconds_left is None else f", run {tqdm.tqdm.format_interval(seconds_left)} left"
         loss, accuracy = figures["contrastive_loss"], figures["contrastive_accuracy"]
         self._bar.set_postfix_str(f"loss {loss:.3f}, acc {accuracy:.1%}, lr {learning_rate:.3g}{left}")
@@ -67,6 +77,8 @@ def epoch_line(row, epochs):
         ("probe", "probe_top1", "{:.1%}"),
     )
     parts += [f"{name} {form.format(row[key])}" for name, key, form in named if row.get(key) is not None]
+    if row.get("skipped_batches"):
+        parts.append(f"skipped batches {row['skipped_batches']}")
     return "  ".join(parts)
 
 
@@ -80,25 +92,34 @@ class History:
         run_dir: the RunDir.
         columns: names of the figures; the first two are "epoch" and "step".
         step: step resumed at, 0 for a new run; rows after it are dropped.
+
+    Raises:
+        InputError: metrics.csv is damaged.
+        TrainingError: here and in `add`: something cannot be written.
     """
 
     def __init__(self, run_dir, columns, step):
         self._run_dir = run_dir
         self._columns = columns
-        rows = [{name: _number(row.get(name)) for name in columns} for row in run_dir.read_metrics()]
-        self.rows = [row for row in rows if row["step"] <= step]
-        if tf.io.gfile.exists(run_dir.tensorboard):
-            tf.io.gfile.rmtree(run_dir.tensorboard)
-        self._writer = tf.summary.create_file_writer(run_dir.tensorboard)
-        for row in self.rows:
-            self._summarize(row)
+        self.rows = [
+            {name: row.get(name) for name in columns} for row in run_dir.read_metrics() if row["step"] <= step
+        ]
+        with self._written():
+            if tf.io.gfile.exists(run_dir.tensorboard):
+                tf.io.gfile.rmtree(run_dir.tensorboard)
+            self._writer = tf.summary.create_file_writer(run_dir.tensorboard)
+            for row in self.rows:
+                self._summarize(row)
+            self._writer.flush()
 
     def add(self, row):
         """Adds an epoch's row (dict of column to number or None)."""
         row = {name: row.get(name) for name in self._columns}
         self.rows.append(row)
         self._run_dir.write_metrics(self.rows, self._columns)
-        self._summarize(row)
+        with self._written():
+            self._summarize(row)
+            self._writer.flush()
 
     def _summarize(self, row):
         with self._writer.as_default(step=int(row["step"])):
@@ -106,15 +127,24 @@ class History:
                 if name not in ("epoch", "step") and value is not None:
                     tf.summary.scalar(name, value)
 
+    @contextlib.contextmanager
+    def _written(self):
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise TrainingError(
+                f"cannot write {self._run_dir.tensorboard} ({reason(error)}); free space, then repeat the command: it "
+                "continues from the last checkpoint."
+            ) from error
+
+    def has(self, epoch):
+        """Whether an epoch's row is there."""
+        return any(row["epoch"] == epoch for row in self.rows)
+
     def last(self, name):
         """Returns the newest measured value of a column, None if there is none."""
         return next((row[name] for row in reversed(self.rows) if row[name] is not None), None)
 
     def close(self):
-        self._writer.close()
-
-
-def _number(text):
-    if text in (None, ""):
-        return None
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+        with self._written():
+            self._writer.close()

@@ -7,12 +7,14 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.zoo import create_model
+from simclr_keras.training.checkpoints import newest_readable
+from simclr_keras.training.data_binding import SPLIT
 from simclr_keras.training.run_dir import CONFIG, RunDir
-from simclr_keras.training.setup import SPLIT, model_arguments
+from simclr_keras.training.setup import model_arguments
 
 
 def load_run(path):
-    """Returns the model of a run, with the weights of its newest checkpoint, as a float32 SimCLRModel.
+    """Returns the model of a run, with the weights of its newest checkpoint that can be read, as a float32 SimCLRModel.
 
     Its classifier, where the run had labels, is the online probe. The run need not be finished, and may have trained
     in any precision and on any number of replicas.
@@ -21,13 +23,13 @@ def load_run(path):
         path: run directory, local or any that tf.io.gfile knows.
 
     Raises:
-        InputError: there is no run, or it has no checkpoint yet.
+        InputError: there is no run, or it has no checkpoint yet, or none that can be read.
     """
     run_dir = RunDir(path)
     config, split = (run_dir.read_text(name) for name in (CONFIG, SPLIT))
     if config is None or split is None:
         raise InputError(f"{path} is not a run directory: give the --model_dir of a training run.")
-    newest = tf.train.latest_checkpoint(run_dir.checkpoints)
+    newest = newest_readable(run_dir.checkpoints)
     if newest is None:
         raise InputError(f"{path} has no checkpoint yet: let the run finish an epoch.")
     config, split = json.loads(config), json.loads(split)

@@ -1,15 +1,19 @@
 """The only place that knows what a run directory holds. All paths go through tf.io.gfile, so gs:// works too."""
 
+import contextlib
 import csv
 import dataclasses
 import io
 import json
+import os
+import tempfile
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError, reason
+from simclr_keras.errors import InputError, TrainingError, reason
 from simclr_keras.evaluation import plots
-from simclr_keras.training.options import differences
+from simclr_keras.training.options import differences, may_change
+from simclr_keras.training.run_lock import RunLock
 
 CONFIG, RESULT, METRICS = "config.json", "result.json", "metrics.csv"
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
@@ -26,6 +30,7 @@ class RunDir:
 
     def __init__(self, path):
         self.path = str(path).rstrip("/") or "/"
+        self._lock = RunLock(self.path)
 
     def file(self, *parts):
         """Path of a file inside the directory."""
@@ -44,7 +49,11 @@ class RunDir:
         self.write_bytes(name, text.encode())
 
     def write_bytes(self, name, data):
-        """As `write_text`, for bytes."""
+        """As `write_text`, for bytes.
+
+        Raises:
+            TrainingError: it cannot be written; the old one stays.
+        """
         target = self.file(name)
         temporary = target + ".tmp"
         try:
@@ -52,8 +61,11 @@ class RunDir:
                 file.write(data)
             tf.io.gfile.rename(temporary, target, overwrite=True)
         except tf.errors.OpError as error:
-            raise InputError(
-                f"cannot write {target} ({reason(error)}); free space or give another --model_dir."
+            with contextlib.suppress(tf.errors.OpError):  # half a file would only take up space
+                tf.io.gfile.remove(temporary)
+            raise TrainingError(
+                f"cannot write {target} ({reason(error)}); free space, then repeat the command: it continues from the "
+                "last checkpoint."
             ) from error
 
     def read_text(self, name):
@@ -63,29 +75,44 @@ class RunDir:
         with tf.io.gfile.GFile(self.file(name), "r") as file:
             return file.read()
 
+    def read_bytes(self, name):
+        """As `read_text`, for bytes."""
+        if not tf.io.gfile.exists(self.file(name)):
+            return None
+        with tf.io.gfile.GFile(self.file(name), "rb") as file:
+            return file.read()
+
     def check(self, mode, config):
-        """Says whether a stage may run here, without writing anything: costs nothing, so it can come first.
+        """Says whether a stage may run here, without leaving a trace: costs nothing, so it can come first.
 
         Raises:
-            InputError: the path is a file, the directory holds other things than a run, or a run with other
-                settings (names the fields that differ).
+            InputError: the path is a file or cannot be written to; the directory is in use by another process, holds
+                other things than a run, or a run with other settings (names the fields that differ).
         """
+        if any(c in self.path for c in "*?[]\\"):
+            raise InputError(
+                f"--model_dir={self.path} holds one of * ? [ ] \\, which TensorFlow takes for a pattern when it reads "
+                "checkpoints; give a path without them."
+            )
         if tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path):
             raise InputError(f"--model_dir={self.path} is a file; give a directory.")
         old = self._config()
         if old is not None:
+            self._lock.check()
             self._check_same(old, mode, config)
-            return
-        # Not ours, yet named as ours: a run would overwrite it.
-        for name in (CHECKPOINTS, TENSORBOARD, METRICS, RESULT):
-            if tf.io.gfile.exists(self.file(name)):
-                raise InputError(
-                    f"--model_dir={self.path} holds {name} but no {CONFIG}, so it is no run of ours; "
-                    "give another directory."
-                )
+        else:
+            # Not ours, yet named as ours: a run would overwrite it.
+            for name in (CHECKPOINTS, TENSORBOARD, METRICS, RESULT):
+                if tf.io.gfile.exists(self.file(name)):
+                    raise InputError(
+                        f"--model_dir={self.path} holds {name} but no {CONFIG}, so it is no run of ours; "
+                        "give another directory."
+                    )
+        self._check_writable()
 
     def open_for(self, mode, config):
-        """Makes the directory and binds it to a stage's config: writes config.json, or checks the one there.
+        """Makes the directory, keeps other processes out of it until `close`, and binds it to a stage's config: writes
+        config.json, or checks the one there.
 
         A run that goes on to more epochs than it was started for writes down from how many, under "extended_from":
         up to there it followed the learning rates of the shorter run.
@@ -93,13 +120,15 @@ class RunDir:
         Raises:
             InputError: see `check`; or the directory cannot be made or written.
         """
-        self.check(mode, config)
         try:
             tf.io.gfile.makedirs(self.path)
-        except tf.errors.OpError as error:
+            self._lock.acquire()
+        except (tf.errors.OpError, OSError) as error:
             raise InputError(
                 f"--model_dir={self.path} cannot be made ({reason(error)}); give a directory you may write to."
             ) from error
+        # Again: it may have become another's meanwhile.
+        self.check(mode, config)
         old = self._config() or {}
         extended_from = old.get("extended_from", [])
         if old.get("epochs", config.epochs) != config.epochs:
@@ -107,11 +136,34 @@ class RunDir:
         values = {"mode": mode, **dataclasses.asdict(config), "extended_from": extended_from}
         self.write_text(CONFIG, json.dumps(values, indent=2) + "\n")
 
+    def close(self):
+        """Lets other processes in."""
+        self._lock.release()
+
     def finished(self, config):
-        """Returns the result of a run that has gone all the way `config` asks for, None if it has not."""
-        text = self.read_text(RESULT)
-        result = None if text is None else json.loads(text)
-        return result if result and result["finished"] and result["epochs"] == config.epochs else None
+        """Returns the result of a run that has gone all the way `config` asks for, None if it has not.
+
+        A damaged result is none: the end of the run writes it anew.
+        """
+        try:
+            result = dict(json.loads(self.read_text(RESULT) or "{}"))
+        except (TypeError, ValueError):
+            return None
+        return result if result.get("finished") is True and result.get("epochs") == config.epochs else None
+
+    def _check_writable(self):
+        if "://" in self.path:  # there it would cost a round trip, and be no proof
+            return
+        folder = os.path.abspath(self.path)
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"--model_dir={self.path} cannot be written to ({error.strerror}); give a directory you may write to."
+            ) from error
 
     def _config(self):
         text = self.read_text(CONFIG)
@@ -119,7 +171,7 @@ class RunDir:
             return None
         try:
             return dict(json.loads(text))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, tf.errors.OpError) as error:
             raise InputError(
                 f"{self.file(CONFIG)} is not the settings of a run ({error}); give another --model_dir."
             ) from error
@@ -134,7 +186,7 @@ class RunDir:
             listed = ", ".join(f"--{name} was {was}, now {now}" for name, was, now, _ in changed)
             raise InputError(
                 f"--model_dir={self.path} holds a run with other settings ({listed}); repeat its settings to continue "
-                "it, or give another --model_dir to start anew."
+                f"it, or give another --model_dir to start anew. What may change: {may_change(config)}."
             )
 
     def write_metrics(self, rows, columns):
@@ -146,9 +198,25 @@ class RunDir:
         self.write_text(METRICS, text.getvalue())
 
     def read_metrics(self):
-        """Returns the rows of metrics.csv as dicts of strings; empty when there is none."""
+        """Returns the rows of metrics.csv as dicts of column to int, float or None; empty when there is none.
+
+        Raises:
+            InputError: it is not what `write_metrics` wrote.
+        """
         text = self.read_text(METRICS)
-        return [] if text is None else list(csv.DictReader(io.StringIO(text)))
+        if text is None:
+            return []
+        try:
+            rows = csv.DictReader(io.StringIO(text), strict=True, restval="?")
+            return [
+                {name: _number(value) for name, value in row.items()} | {"step": int(row["step"])}
+                for row in rows
+            ]
+        except (csv.Error, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{self.file(METRICS)} is damaged ({reason(error)}); bring it back, or delete it: the run then goes on "
+                "without its rows up to the last checkpoint."
+            ) from error
 
     def write_result(self, result):
         self.write_text(RESULT, json.dumps(result, indent=2) + "\n")
@@ -158,3 +226,9 @@ class RunDir:
         data = io.BytesIO()
         plots.save_figure(figure, data)
         self.write_bytes(name, data.getvalue())
+
+
+def _number(text):
+    if text in (None, ""):
+        return None
+    return int(text) if text.lstrip("-").isdigit() else float(text)

@@ -1,14 +1,13 @@
 """What every stage does before it trains: its data, checks against it, and how it introduces itself."""
 
-import hashlib
-import json
+import os
+import shutil
 
 import numpy as np
 
 from simclr_keras.data import sources
 from simclr_keras.errors import InputError
-
-SPLIT = "split.json"
+from simclr_keras.training.checkpoints import steps_in
 
 
 def default_model_dir(mode, config):
@@ -28,6 +27,7 @@ def load_data(config):
         seed=config.seed,
         label_fraction=config.label_fraction,
         labels_per_class=config.labels_per_class,
+        **({} if config.on_bad_image == "skip" else {"on_bad_image": "error"}),
     )
 
 
@@ -59,44 +59,24 @@ def check_batch_fits(config, train):
         )
 
 
-def bind_data(run_dir, splits, first_step):
-    """Writes split.json (class names, held-out ids, size and fingerprint of the data) for every later stage.
+def check_space(run_dir, state, keep):
+    """Raises InputError where the disk of a local run directory cannot hold the checkpoints it will keep.
 
-    Raises:
-        InputError: a resumed run finds other data than it began with.
+    Args:
+        run_dir: RunDir.
+        state: dict of name to variable, as the checkpoints hold it.
+        keep: how many are kept; while one is written there is one more.
     """
-    train = splits.train
-    split = {
-        "class_names": None if splits.class_names is None else list(splits.class_names),
-        "training_images": train.num_examples,
-        "fingerprint": _fingerprint(train),
-        "held_out": list(splits.held_out),
-    }
-    text = run_dir.read_text(SPLIT)
-    if first_step == 0 or text is None:
-        run_dir.write_text(SPLIT, json.dumps(split, indent=1) + "\n")
+    if "://" in run_dir.path or not os.path.isdir(run_dir.path):
         return
-    old = json.loads(text)
-    if old.get("fingerprint") != split["fingerprint"] or old.get("held_out") != split["held_out"]:
+    size = sum(np.prod(v.shape, dtype=np.int64) * np.dtype(v.dtype).itemsize for v in state.values())
+    needed = size * (keep + 1 - len(steps_in(run_dir.checkpoints)))
+    free = shutil.disk_usage(run_dir.path).free
+    if needed > free:
         raise InputError(
-            f"{train.name} is not the data that --model_dir={run_dir.path} began with: images or labels differ "
-            f"({old.get('training_images')} training images then, {train.num_examples} now); bring back the data, or "
-            "give another --model_dir."
+            f"--model_dir={run_dir.path} has {free / 1e6:.0f} MB free, but its checkpoints of {size / 1e6:.0f} MB need "
+            f"{needed / 1e6:.0f} MB more; free space, or keep fewer than --keep_checkpoints={keep}."
         )
-
-
-def _fingerprint(source):
-    """A digest of which images and labels a source has, in their order; the pixels are not read."""
-    digest = hashlib.blake2b(digest_size=16)
-    if source.indexed:
-        for name in source.ids:
-            digest.update(name.encode() + b"\0")
-    else:
-        # Ids of a stream are row numbers: a million of them would say no more than their count.
-        digest.update(str(source.num_examples).encode())
-    if source.labels is not None:
-        digest.update(np.ascontiguousarray(source.labels, np.int32).tobytes())
-    return digest.hexdigest()
 
 
 def model_arguments(config):

@@ -59,8 +59,24 @@ class StageConfig:
         at_least=0,
         resume="free",
     )
+    checkpoint_minutes: float = option(
+        10.0,
+        "Also save a checkpoint when so many minutes have passed since the last; 0: never for that reason.",
+        group="Run",
+        unit="minutes",
+        at_least=0,
+        resume="free",
+    )
     keep_checkpoints: int = option(
         3, "Newest checkpoints kept.", group="Run", at_least=1, at_most=1000, resume="free"
+    )
+    on_nan: str = option(
+        "stop",
+        "When the loss is NaN or infinite: stop at the last good checkpoint, or skip_batch, which leaves such a batch "
+        "without effect and counts it.",
+        group="Run",
+        choices=("stop", "skip_batch"),
+        resume="free",
     )
 
     dataset: str | None = option(
@@ -73,6 +89,13 @@ class StageConfig:
         None, "Where TensorFlow Datasets keeps prepared data.", group="Data", resume="free"
     )
     labels: str | None = option(None, "CSV of filename,label for a flat folder:PATH.", group="Data")
+    on_bad_image: str = option(
+        "skip",
+        "Image files that cannot be read: skip leaves them out, counted and named; error refuses them.",
+        group="Data",
+        choices=("skip", "error"),
+        resume="free",
+    )
     eval_fraction: float | None = option(
         None,
         "Share of the training images held out for evaluation where the data has no evaluation split "

@@ -1,4 +1,7 @@
-"""Checkpoints: exact, the newest few, and clear about what does not fit."""
+"""Checkpoints: exact, the newest few, whole at every instant, and clear about what is damaged or does not fit."""
+
+import os
+import resource
 
 import keras
 import numpy as np
@@ -6,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, TrainingError
-from simclr_keras.training.checkpoints import Checkpoints
+from simclr_keras.training.checkpoints import Checkpoints, newest_readable, steps_in
 
 NAMES = ("model/encoder/kernel", "model/encoder/bias", "optimizer/iteration")
 
@@ -28,14 +31,6 @@ def arrays(variables):
 @pytest.fixture(params=["local", "remote"])
 def directory(request, tmp_path):
     return str(tmp_path / "checkpoints") if request.param == "local" else f"ram://{tmp_path.name}/checkpoints"
-
-
-def steps_in(directory):
-    return sorted(
-        int(name.removeprefix("step-").removesuffix(".index"))
-        for name in tf.io.gfile.listdir(directory)
-        if name.endswith(".index")
-    )
 
 
 def test_a_new_run_starts_at_step_0(directory):
@@ -89,12 +84,156 @@ def test_missing_and_surplus_weights_are_refused(directory, name):
         Checkpoints(directory, more, 3).restore()
 
 
-def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path):
-    Checkpoints(str(tmp_path), state(), 3).save(1)
-    (tmp_path / "step-1.index").write_bytes(b"nothing")
-    with pytest.raises((InputError, TrainingError), match=r"step-1 (does not fit|cannot be read)") as refusal:
-        Checkpoints(str(tmp_path), state(), 3).restore()
-    assert "\n" not in str(refusal.value)
+def damage(directory, step, kind):
+    """Does to a checkpoint what disks and people do."""
+    data = directory / f"step-{step}.data-00000-of-00001"
+    index = directory / f"step-{step}.index"
+    whole = data.read_bytes()
+    if kind == "data cut":
+        data.write_bytes(whole[:-1])
+    elif kind == "data empty":
+        data.write_bytes(b"")
+    elif kind == "data gone":
+        data.unlink()
+    elif kind == "a bit of the data turned":
+        data.write_bytes(whole[:10] + bytes([whole[10] ^ 1]) + whole[11:])
+    elif kind == "index cut":
+        index.write_bytes(index.read_bytes()[:-20])
+    elif kind == "index empty":
+        index.write_bytes(b"")
+    elif kind == "index overwritten":
+        index.write_bytes(b"nothing")
+
+
+DAMAGE = (
+    "data cut",
+    "data empty",
+    "data gone",
+    "a bit of the data turned",
+    "index cut",
+    "index empty",
+    "index overwritten",
+)
+
+
+@pytest.fixture
+def three(tmp_path):
+    """A directory with the checkpoints 1, 2 and 3."""
+    for step in (1, 2, 3):
+        Checkpoints(str(tmp_path), state(step), 3).save(step)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(three, kind):
+    damage(three, 3, kind)
+    found, said = state(9), []
+    assert Checkpoints(str(three), found, 3).restore(said.append) == 2
+    for name, value in arrays(state(2)).items():
+        assert arrays(found)[name].tobytes() == value.tobytes()
+    assert len(said) == 1
+    assert said[0].startswith("the checkpoint of step 3 is damaged (")
+    assert said[0].endswith("going on from that of step 2")
+    assert "\n" not in said[0]
+    assert newest_readable(str(three)).endswith("step-2")
+
+
+def test_two_damaged_checkpoints_fall_back_to_the_third(three):
+    damage(three, 3, "index empty")
+    damage(three, 2, "data gone")
+    said = []
+    assert Checkpoints(str(three), state(), 3).restore(said.append) == 1
+    assert len(said) == 2
+
+
+def test_every_byte_of_an_index_may_turn(three):
+    index = three / "step-3.index"
+    whole = index.read_bytes()
+    steps = set()
+    for place in range(len(whole)):
+        index.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        found = state(9)
+        step = Checkpoints(str(three), found, 3).restore(lambda line: None)
+        steps.add(step)
+        # Some bytes mean nothing; whatever is loaded is what was saved.
+        for name, value in arrays(state(step)).items():
+            assert arrays(found)[name].tobytes() == value.tobytes()
+    assert 2 in steps
+
+
+def test_a_directory_of_damaged_checkpoints_is_refused_in_one_line(three):
+    for step in (1, 2, 3):
+        damage(three, step, "data cut")
+    words = r"none of the 3 checkpoints in .* can be read \(step 3: .*\); bring one back, or start anew"
+    for refuse, error in (
+        (Checkpoints(str(three), state(), 3).restore, TrainingError),
+        (lambda: newest_readable(str(three)), InputError),
+    ):
+        with pytest.raises(error, match=words) as refusal:
+            refuse()
+        assert "\n" not in str(refusal.value)
+
+
+def test_a_damaged_checkpoint_is_passed_over_until_it_is_written_anew(three):
+    damage(three, 3, "data cut")
+    checkpoints = Checkpoints(str(three), state(5), 2)
+    assert checkpoints.restore(lambda line: None) == 2
+    checkpoints.save(4)
+    # The two newest that are good; the damaged one is gone.
+    assert steps_in(str(three)) == [2, 4]
+    checkpoints.save(6)
+    assert steps_in(str(three)) == [4, 6]
+
+
+@pytest.mark.parametrize("state_file", [None, "", "nonsense", 'model_checkpoint_path: "step-1"\n'])
+def test_the_file_that_names_the_newest_is_not_relied_upon(three, state_file):
+    (three / "checkpoint").unlink()
+    if state_file is not None:
+        (three / "checkpoint").write_text(state_file)
+    assert Checkpoints(str(three), state(), 3).restore() == 3
+
+
+def test_tensorflow_finds_the_newest_too(three):
+    assert tf.train.latest_checkpoint(str(three)) == f"{three}/step-3"
+
+
+class TestKilledWhileSaving:
+    """Killed at every single thing that saving asks of the file system."""
+
+    FUNCTIONS = ("rename", "remove", "exists", "listdir")
+
+    @pytest.mark.parametrize("call", range(40))
+    def test_a_whole_checkpoint_is_there_at_every_instant(self, three, monkeypatch, call):
+        calls = 0
+
+        def killed_at(real):
+            def function(*args, **kwargs):
+                nonlocal calls
+                calls += 1
+                if calls > call:
+                    raise KeyboardInterrupt
+                return real(*args, **kwargs)
+
+            return function
+
+        checkpoints = Checkpoints(str(three), state(4), 1)
+        for name in self.FUNCTIONS:
+            monkeypatch.setattr(tf.io.gfile, name, killed_at(getattr(tf.io.gfile, name)))
+        try:
+            checkpoints.save(4)
+        except KeyboardInterrupt:
+            pass
+        else:
+            assert calls <= call
+        monkeypatch.undo()
+        found, said = state(9), []
+        step = Checkpoints(str(three), found, 1).restore(said.append)
+        assert step in (3, 4)
+        assert not said
+        for name, value in arrays(state(step)).items():
+            assert arrays(found)[name].tobytes() == value.tobytes()
+        # What was half written is gone.
+        assert not [name for name in os.listdir(three) if "partial" in name]
 
 
 def test_a_checkpoint_that_cannot_be_written_stops_training_and_spares_the_ones_there(directory, monkeypatch):
@@ -110,3 +249,24 @@ def test_a_checkpoint_that_cannot_be_written_stops_training_and_spares_the_ones_
         checkpoints.save(2)
     monkeypatch.undo()
     assert Checkpoints(directory, state(), 3).restore() == 1
+
+
+def test_a_disk_that_really_takes_no_more_spares_the_checkpoints_there(tmp_path):
+    large = state(shape=(300, 1000))
+    checkpoints = Checkpoints(str(tmp_path), large, 3)
+    checkpoints.save(1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    # A limit on the size of a file fails a write as a full disk does, for root too.
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    try:
+        with pytest.raises(
+            TrainingError, match=r"cannot save the checkpoint of step 2 \(.*\); free space"
+        ) as error:
+            checkpoints.save(2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert "\n" not in str(error.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    checkpoints.save(2)
+    assert Checkpoints(str(tmp_path), large, 3).restore() == 2

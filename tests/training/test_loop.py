@@ -3,20 +3,26 @@
 import io
 import itertools
 import math
+import os
+import signal
+import time
 import types
 
 import pytest
 import tensorflow as tf
 
-from simclr_keras.errors import TrainingError
+from simclr_keras.errors import Stopped, TrainingError
 from simclr_keras.optim.step_arithmetic import total_steps
 from simclr_keras.training import loop
+from simclr_keras.training.stopping import Stop, listening
 
 STRATEGY = tf.distribute.get_strategy()
 
 
 class CountingLearner:
     """Counts its steps; its loss is the batch, averaged since the last reset."""
+
+    skipped = (0, 0)
 
     def __init__(self):
         self.steps = tf.Variable(0, dtype=tf.int64)
@@ -48,6 +54,9 @@ class Recorder:
         self.events = []
         self.rows = []
 
+    def has(self, epoch):
+        return any(row["epoch"] == epoch for row in self.rows)
+
     def save(self, step):
         self.events.append(("save", step))
 
@@ -59,9 +68,18 @@ class Recorder:
         self.events.append(("say", line.split("  ")[0]))
 
 
-def train(first_step=0, loss=lambda step: step, learner=None, recorder=None, **settings):
+def train(
+    first_step=0, loss=lambda step: step, learner=None, recorder=None, stop=None, evaluate=None, **settings
+):
     """Runs the loop over batches of 8 that hold their step, with fakes all around it."""
-    values = {"epochs": 2, "batch_size": 8, "steps_per_call": 1, "checkpoint_steps": 0, **settings}
+    values = {
+        "epochs": 2,
+        "batch_size": 8,
+        "steps_per_call": 1,
+        "checkpoint_steps": 0,
+        "checkpoint_minutes": 0,
+    }
+    values |= settings
 
     def batches(first, count, context):
         steps = tf.range(first, first + count, dtype=tf.int64)
@@ -79,7 +97,8 @@ def train(first_step=0, loss=lambda step: step, learner=None, recorder=None, **s
         history=recorder,
         schedule=lambda step: step / 100,
         first_step=first_step,
-        evaluate=lambda epoch: {"knn_top1": epoch / 10},
+        evaluate=evaluate or (lambda epoch: {"knn_top1": epoch / 10}),
+        stop=stop or Stop(),
         say=recorder.say,
     )
     return recorder
@@ -88,12 +107,12 @@ def train(first_step=0, loss=lambda step: step, learner=None, recorder=None, **s
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_a_call_takes_as_many_steps_as_it_is_told(count):
     learner = CountingLearner()
-    take_steps = loop.make_step_function(learner, STRATEGY)
+    take_steps = loop.make_step_function(learner, STRATEGY, Stop())
     data = tf.data.Dataset.range(100).map(lambda step: {"step": step, "loss": 1.0})
     iterator = iter(data)
-    take_steps(iterator, count)
+    assert take_steps(iterator, count) == count
     assert int(learner.steps) == count
-    take_steps(iterator, 3)
+    assert take_steps(iterator, 3) == 3
     assert int(learner.steps) == count + 3
     assert int(learner.last) == count + 2
 
@@ -129,14 +148,14 @@ def test_a_run_takes_every_step_once_and_in_order():
     assert seen == list(range(11))
 
 
-def test_a_row_an_epoch_then_its_checkpoint_then_its_line():
+def test_a_checkpoint_an_epoch_then_its_row_then_its_line():
     recorder = train()
     assert recorder.events == [
-        ("row", 6),
         ("save", 6),
+        ("row", 6),
         ("say", "epoch 1/2"),
-        ("row", 11),
         ("save", 11),
+        ("row", 11),
         ("say", "epoch 2/2"),
     ]
 
@@ -169,9 +188,9 @@ def chunks(monkeypatch):
     sizes = []
     real = loop.make_step_function
 
-    def recording(learner, strategy):
-        take_steps = real(learner, strategy)
-        return lambda iterator, count: (sizes.append(count), take_steps(iterator, count))
+    def recording(*arguments):
+        take_steps = real(*arguments)
+        return lambda iterator, count: (sizes.append(count), take_steps(iterator, count))[1]
 
     monkeypatch.setattr(loop, "make_step_function", recording)
     return sizes
@@ -193,10 +212,29 @@ def test_a_checkpoint_at_an_epochs_end_is_saved_once():
     assert saves == [3, 6, 9, 11]
 
 
+def epoch_1():
+    """What a run leaves of its first epoch."""
+    recorder = Recorder()
+    recorder.rows = [{"epoch": 1, "step": 6}]
+    return recorder
+
+
 def test_a_resumed_run_takes_the_steps_that_are_left(chunks):
-    recorder = train(first_step=6)
+    recorder = train(first_step=6, recorder=epoch_1())
     assert chunks == [1] * 5
-    assert [row["epoch"] for row in recorder.rows] == [2]
+    assert [row["epoch"] for row in recorder.rows] == [1, 2]
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_run_killed_in_the_evaluation_after_an_epoch_comes_back_to_it(chunks, epoch):
+    learner, recorder = CountingLearner(), epoch_1() if epoch == 2 else Recorder()
+    learner.sum.assign(30.0)
+    learner.count.assign(6.0)
+    train(first_step=(0, 6, 11)[epoch], learner=learner, recorder=recorder)
+    assert recorder.events[:2] == [("row", (0, 6, 11)[epoch]), ("say", f"epoch {epoch}/2")]
+    row = recorder.rows[epoch - 1]
+    assert (row["contrastive_loss"], row["knn_top1"], row["images_per_second"]) == (5.0, epoch / 10, None)
+    assert len(chunks) == (5 if epoch == 1 else 0)
 
 
 def test_a_run_resumed_in_an_epoch_keeps_its_averages(chunks):
@@ -212,11 +250,14 @@ def test_a_run_resumed_at_an_epochs_end_starts_its_averages_anew():
     learner = CountingLearner()
     learner.sum.assign(1000.0)
     learner.count.assign(6.0)
-    assert train(first_step=6, learner=learner).rows[0]["contrastive_loss"] == sum(range(6, 11)) / 5
+    rows = train(first_step=6, learner=learner, recorder=epoch_1()).rows
+    assert rows[1]["contrastive_loss"] == sum(range(6, 11)) / 5
 
 
 def test_a_finished_run_does_nothing():
-    assert train(first_step=11).events == []
+    recorder = epoch_1()
+    recorder.rows.append({"epoch": 2, "step": 11})
+    assert train(first_step=11, recorder=recorder).events == []
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -230,7 +271,7 @@ def test_checkpoints_before_a_loss_that_is_no_number_are_kept():
     recorder = Recorder()
     with pytest.raises(TrainingError, match="by step 9"):
         train(loss=lambda step: math.nan if step == 7 else 1.0, recorder=recorder, checkpoint_steps=3)
-    assert [event for event in recorder.events if event[0] != "say"] == [("save", 3), ("row", 6), ("save", 6)]
+    assert [event for event in recorder.events if event[0] != "say"] == [("save", 3), ("save", 6), ("row", 6)]
 
 
 @pytest.mark.parametrize("settings", [{}, {"checkpoint_steps": 2}])
@@ -243,7 +284,7 @@ def test_weights_that_are_no_numbers_stop_training_though_the_loss_is_fine(setti
     recorder = Recorder()
     with pytest.raises(TrainingError, match="model/weight is no longer finite by step"):
         train(learner=Learner(), recorder=recorder, **settings)
-    assert recorder.events[-2:] == [("save", 6), ("say", "epoch 1/2")]
+    assert recorder.events[-2:] == [("row", 6), ("say", "epoch 1/2")]
 
 
 class TestClock:
@@ -291,3 +332,93 @@ class TestClock:
         assert clock.left(10) is None
         self.call(clock, now, 1, 60.0)
         assert clock.take_rate() is None
+
+
+class TestStop:
+    """A stop that is requested while the learner takes a step."""
+
+    def learner(self, stop, at):
+        class Learner(CountingLearner):
+            def train_step(self, batch):
+                super().train_step(batch)
+
+                def request(step):
+                    if step == at:
+                        stop.requested = signal.SIGTERM
+                        for listener in stop._listeners:
+                            listener()
+
+                tf.py_function(request, [batch["step"]], [])
+
+        return Learner()
+
+    @pytest.mark.parametrize("steps_per_call", [1, 4, 50])
+    @pytest.mark.parametrize("at", [0, 2, 7])
+    def test_the_step_is_finished_and_saved_and_no_more_are_taken(self, steps_per_call, at):
+        stop, recorder = Stop(), Recorder()
+        learner = self.learner(stop, at)
+        with pytest.raises(Stopped, match=f"SIGTERM: step {at + 1} is saved") as stopped:
+            train(learner=learner, recorder=recorder, stop=stop, steps_per_call=steps_per_call)
+        assert int(learner.steps) == at + 1
+        assert recorder.events[-1] == ("save", at + 1)
+        assert stopped.value.code == 143
+
+    def test_at_the_end_of_an_epoch_one_checkpoint_is_enough(self):
+        stop, recorder = Stop(), Recorder()
+        with pytest.raises(Stopped):
+            train(learner=self.learner(stop, 5), recorder=recorder, stop=stop)
+        assert recorder.events == [("save", 6)]
+
+    def test_weights_that_are_no_numbers_are_not_saved(self):
+        stop, recorder = Stop(), Recorder()
+        learner = self.learner(stop, 2)
+        learner.weight.assign([math.nan, 1.0])
+        with pytest.raises(TrainingError, match="no longer finite by step 3"):
+            train(learner=learner, recorder=recorder, stop=stop)
+        assert recorder.events == []
+
+    def test_a_signal_ends_the_evaluation_whose_weights_are_saved(self):
+        recorder = Recorder()
+
+        def evaluate(epoch):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+
+        with pytest.raises(Stopped, match="nothing was left to save"), listening() as stop:
+            train(recorder=recorder, stop=stop, evaluate=evaluate)
+        assert recorder.events == [("save", 6)]
+
+
+def test_a_checkpoint_is_saved_when_minutes_have_passed(monkeypatch):
+    passed = itertools.count(0, 25)  # seconds, at every look at the clock
+    clock = types.SimpleNamespace(monotonic=lambda: next(passed), perf_counter=time.perf_counter)
+    monkeypatch.setattr(loop, "time", clock)
+    saves = [step for kind, step in train(checkpoint_minutes=1, epochs=1).events if kind == "save"]
+    assert saves == [3, 6]
+
+
+def test_too_little_memory_is_one_clear_line(monkeypatch):
+    def take_steps(iterator, count):
+        lines = (
+            "Graph execution error:",
+            "",
+            "Detected at node MatMul",
+            "OOM when allocating tensor",
+            "\t [[{{n}}]]",
+        )
+        raise tf.errors.ResourceExhaustedError(None, None, "\n".join(lines))
+
+    monkeypatch.setattr(loop, "make_step_function", lambda *arguments: take_steps)
+    words = r"out of memory with --batch_size=8 \(OOM when allocating tensor\); give a smaller one"
+    with pytest.raises(TrainingError, match=words) as error:
+        train()
+    assert "\n" not in str(error.value)
+
+
+def test_batches_that_were_skipped_are_counted_and_too_many_in_a_row_stop():
+    learner = CountingLearner()
+    learner.skipped = (3, 1)
+    assert [row["skipped_batches"] for row in train(learner=learner).rows] == [3, 3]
+    learner.skipped = (25, 20)
+    with pytest.raises(TrainingError, match=r"the last 20 batches gave no finite loss \(25 skipped in all\)"):
+        train(learner=learner)

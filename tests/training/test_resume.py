@@ -12,6 +12,7 @@ import pytest
 
 from simclr_keras.training import evaluate, loop, pretrain
 from simclr_keras.training.checkpoints import Checkpoints
+from simclr_keras.training.progress import History
 from simclr_keras.training.run_dir import RunDir
 from tests.training.tiny import (
     assert_same_runs,
@@ -65,7 +66,9 @@ def raise_at(call, real):
 # Where a run is killed: the owner and name of what it was about to do, for which time.
 KILLS = {
     "in the middle of epoch 1, a step after a checkpoint": (loop.Bar, "advance", 5),
-    "between row and checkpoint of epoch 1": (Checkpoints, "save", 3),
+    "about to save the checkpoint of epoch 1": (Checkpoints, "save", 3),
+    "between checkpoint and row of epoch 1": (History, "add", 1),
+    "in the evaluation of epoch 1": (evaluate.RepresentationScore, "__call__", 1),
     "in the evaluation of epoch 2": (evaluate.RepresentationScore, "__call__", 2),
     "after the last checkpoint": (pretrain.plots, "curves_figure", 1),
 }

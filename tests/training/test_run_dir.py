@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +12,8 @@ import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, TrainingError
+from simclr_keras.training import run_dir as run_dir_module
 from simclr_keras.training.run_dir import RunDir
 from tests.training.tiny import make_config
 
@@ -21,7 +25,8 @@ def path(request, tmp_path):
 
 
 def files(path):
-    return sorted(tf.io.gfile.listdir(path)) if tf.io.gfile.exists(path) else None
+    """What a directory holds beside its lock; None where there is none."""
+    return sorted({*tf.io.gfile.listdir(path)} - {"run.lock"}) if tf.io.gfile.exists(path) else None
 
 
 def config(**settings):
@@ -53,11 +58,14 @@ def test_a_slash_at_the_end_means_nothing(path):
 
 
 @pytest.mark.parametrize("method", ["check", "open_for"])
-def test_other_settings_are_refused_by_name_and_change_nothing(path, method):
+def test_other_settings_are_refused_by_name_with_those_that_may_change(path, method):
     RunDir(path).open_for("pretrain", config())
     before = RunDir(path).read_text("config.json")
     with pytest.raises(InputError, match=r"\(--seed was 0, now 1, --hue was 0.2, now 0.3\)"):
         getattr(RunDir(path), method)("pretrain", config(seed=1, hue=0.3))
+    with pytest.raises(InputError, match=r"What may change: --epochs upward, .*--eval_every.*\.$") as refusal:
+        getattr(RunDir(path), method)("pretrain", config(seed=1, hue=0.3))
+    assert "--model_dir," not in str(refusal.value).partition("What may change")[2]
     assert RunDir(path).read_text("config.json") == before
 
 
@@ -116,10 +124,37 @@ def test_metrics_come_back_with_gaps_where_nothing_was_measured(path):
     run_dir = RunDir(path)
     run_dir.open_for("pretrain", config())
     assert run_dir.read_metrics() == []
-    rows = [{"epoch": 1, "loss": 1 / 3, "top1": None}, {"epoch": 2, "loss": 1e-9, "top1": 0.5}]
-    run_dir.write_metrics(rows, ("epoch", "loss", "top1"))
-    assert run_dir.read_text("metrics.csv") == "epoch,loss,top1\n1,0.3333333333333333,\n2,1e-09,0.5\n"
-    assert run_dir.read_metrics()[0] == {"epoch": "1", "loss": "0.3333333333333333", "top1": ""}
+    rows = [{"step": 6, "loss": 1 / 3, "top1": None}, {"step": 11, "loss": 1e-9, "top1": 0.5}]
+    run_dir.write_metrics(rows, ("step", "loss", "top1"))
+    assert run_dir.read_text("metrics.csv") == "step,loss,top1\n6,0.3333333333333333,\n11,1e-09,0.5\n"
+    assert run_dir.read_metrics() == rows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "step,loss\n6,1.0\n11,one\n",
+        "step,loss\n6.5,1\n",
+        "step,loss\n6,1\n1",
+        "step,loss\n6,1,2\n",
+        "loss\n6\n",
+        'step,loss\n6,"1',
+    ],
+)
+def test_damaged_metrics_are_refused_in_one_line(path, text):
+    run_dir = RunDir(path)
+    run_dir.open_for("pretrain", config())
+    run_dir.write_text("metrics.csv", text)
+    with pytest.raises(InputError, match=r"metrics.csv is damaged \(.*bring it back, or delete it"):
+        run_dir.read_metrics()
+
+
+def test_a_damaged_result_is_no_end(path):
+    run_dir = RunDir(path)
+    run_dir.open_for("pretrain", config())
+    for text in ("", "{", "[]", "17", '{"finished": "yes"}', '{"epochs": 2}'):
+        run_dir.write_text("result.json", text)
+        assert run_dir.finished(config()) is None
 
 
 def test_a_file_is_replaced_as_a_whole(path, monkeypatch):
@@ -147,8 +182,85 @@ def test_a_full_disk_is_one_clear_line(path, monkeypatch):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 
     monkeypatch.setattr(tf.io.gfile, "rename", full)
-    with pytest.raises(InputError, match=r"cannot write .*a.txt \(No space left on device\); free space"):
+    with pytest.raises(TrainingError, match=r"cannot write .*a.txt \(No space left on device\); free space"):
         run_dir.write_text("a.txt", "new")
+    assert files(path) == ["config.json"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full, of Linux alone")
+def test_a_disk_that_is_really_full_spares_what_is_there(tmp_path):
+    run_dir = RunDir(tmp_path)
+    run_dir.write_text("a.txt", "old")
+    os.symlink("/dev/full", tmp_path / "a.txt.tmp")
+    with pytest.raises(TrainingError, match=r"cannot write .*a.txt \(.*No space left on device\)"):
+        run_dir.write_text("a.txt", "x" * 100_000)
+    assert run_dir.read_text("a.txt") == "old"
+
+
+@pytest.mark.parametrize("name", ["run*", "run[1]", "what?", "back\\slash"])
+def test_a_path_that_tensorflow_reads_as_a_pattern_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="takes for a pattern"):
+        RunDir(tmp_path / name).check("pretrain", config())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_may_not_be_written_to_is_refused_before_anything_long(tmp_path, monkeypatch):
+    def refuse(dir):
+        raise PermissionError(13, "Permission denied")
+
+    # Not chmod: root may write everywhere, and the suite may run as root.
+    monkeypatch.setattr(run_dir_module.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError, match=r"cannot be written to \(Permission denied\); give a directory"):
+        RunDir(tmp_path / "run").check("pretrain", config())
+
+
+class TestInUse:
+    @pytest.fixture
+    def directory(self, tmp_path):
+        return str(tmp_path / "run")
+
+    def test_a_directory_in_use_is_refused_with_its_user(self, directory):
+        first = RunDir(directory)
+        first.open_for("pretrain", config())
+        before = files(directory)
+        for method in ("check", "open_for"):
+            with pytest.raises(InputError, match=rf"is in use by process {os.getpid()} on .*wait for it"):
+                getattr(RunDir(directory), method)("pretrain", config())
+        assert files(directory) == before
+
+    def test_it_is_free_again_when_closed(self, directory):
+        first = RunDir(directory)
+        first.open_for("pretrain", config())
+        first.close()
+        RunDir(directory).check("pretrain", config())
+        second = RunDir(directory)
+        second.open_for("pretrain", config())
+        with pytest.raises(InputError, match="in use"):
+            first.open_for("pretrain", config())
+
+    def test_looking_does_not_keep_others_out(self, directory):
+        RunDir(directory).open_for("pretrain", config())
+        lookers = [RunDir(directory) for _ in range(2)]
+        for looker in lookers:
+            looker.check("pretrain", config())
+        RunDir(directory).open_for("pretrain", config())
+
+    def test_a_process_that_was_killed_leaves_it_free(self, directory):
+        code = (
+            "import fcntl, os, signal\n"
+            f"file = open({os.path.join(directory, 'run.lock')!r}, 'a+')\n"
+            "fcntl.flock(file, fcntl.LOCK_EX)\n"
+            "print('locked', flush=True)\n"
+            "signal.pause()\n"
+        )
+        os.makedirs(directory)
+        holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(InputError, match="in use by another process"):
+            RunDir(directory).open_for("pretrain", config())
+        holder.kill()
+        holder.communicate()
+        RunDir(directory).open_for("pretrain", config())
 
 
 def test_a_figure_becomes_a_png(path):

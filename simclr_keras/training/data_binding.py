@@ -1,0 +1,156 @@
+"""A run and its data: written down when it begins, found again when it resumes, whatever became of single files."""
+
+import dataclasses
+import gzip
+import hashlib
+import json
+
+import numpy as np
+
+from simclr_keras.data.source import RowIds
+from simclr_keras.errors import InputError
+
+SPLIT = "split.json"
+IMAGES = "training_images.tsv.gz"  # of a folder: label number and id, in the order of the run
+# Beyond this share of missing images it is not the same data any more.
+MOST_MISSING = 0.1
+
+
+def bind_data(run_dir, splits, resumed, say=print):
+    """Binds a run to its data: writes split.json (class names, held-out ids, size and fingerprint) for every later
+    stage, or finds the images a resumed run began with.
+
+    Where some of a folder's images have been deleted or damaged since, others of their class stand in for them, so
+    that all other images keep their places. Images that were added are not used.
+
+    Args:
+        run_dir: RunDir, opened.
+        splits: Splits as the data is now.
+        resumed: whether the run has a checkpoint already.
+        say: prints a line.
+
+    Returns:
+        Splits of the run.
+
+    Raises:
+        InputError: a resumed run finds other data than it began with.
+    """
+    train = splits.train
+    split = {
+        "class_names": None if splits.class_names is None else list(splits.class_names),
+        "training_images": train.num_examples,
+        "fingerprint": _fingerprint(train),
+        "held_out": list(splits.held_out),
+    }
+    old = _read_split(run_dir)
+    if not resumed or old is None:
+        if _has_file_ids(train):
+            run_dir.write_bytes(IMAGES, _images_list(train))
+        run_dir.write_text(SPLIT, json.dumps(split, indent=1) + "\n")
+        return splits
+    if old.get("fingerprint") == split["fingerprint"] and old.get("held_out") == split["held_out"]:
+        return splits
+    found = _find_again(run_dir, old, splits, say) if _has_file_ids(train) else None
+    if found is None:
+        raise InputError(
+            f"{train.name} is not the data that --model_dir={run_dir.path} began with: images or labels differ "
+            f"({old.get('training_images')} training images then, {train.num_examples} now); bring back the data, or "
+            "give another --model_dir."
+        )
+    return found
+
+
+def _find_again(run_dir, old, splits, say):
+    """The Splits of the run out of those of today; None where too much is missing."""
+    data = run_dir.read_bytes(IMAGES)
+    names = None if splits.class_names is None else list(splits.class_names)
+    if data is None or old.get("class_names") != names:
+        return None
+    try:
+        labels, ids = _read_images_list(data)
+    except (OSError, EOFError, ValueError):  # damaged: then there is no telling
+        return None
+    train, held_out = splits.train, old.get("held_out") or []
+    everything = train.union(splits.evaluation) if splits.held_out else train
+    row_of = {name: row for row, name in enumerate(everything.ids)}
+    missing = [name for name in [*ids, *held_out] if name not in row_of]
+    if len(missing) > MOST_MISSING * (len(ids) + len(held_out)):
+        return None
+    rows = np.array([row_of.get(name, -1) for name in ids], np.int64)
+    rows = _with_stand_ins(rows, labels)
+    if rows is None:
+        return None
+    if missing:
+        say(
+            f"data     {len(missing)} images the run began with are gone: {_some(missing)}; others stand in for them"
+        )
+    new = len(row_of) - (len(ids) + len(held_out) - len(missing))
+    if new:
+        say(f"data     {new} images were added since the run began; they are not used")
+    evaluation = splits.evaluation
+    if splits.held_out:
+        evaluation = everything.subset([row_of[name] for name in held_out if name in row_of])
+    return dataclasses.replace(
+        splits,
+        train=everything.arranged(rows, ids, labels if train.labels is not None else None),
+        evaluation=evaluation,
+        held_out=tuple(held_out),
+    )
+
+
+def _with_stand_ins(rows, labels):
+    """Rows with every -1 replaced by the next row, in a circle, of the same label; None where there is none."""
+    rows, n = rows.copy(), len(rows)
+    for place in np.flatnonzero(rows < 0):
+        others = np.roll(np.arange(n), -place)
+        others = others[(labels[others] == labels[place]) & (rows[others] >= 0)]
+        if not len(others):
+            return None
+        rows[place] = rows[others[0]]
+    return rows
+
+
+def _read_split(run_dir):
+    text = run_dir.read_text(SPLIT)
+    if text is None:
+        return None
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{run_dir.file(SPLIT)} is damaged ({error}); bring it back, or give another --model_dir."
+        ) from error
+
+
+def _has_file_ids(source):
+    return source.indexed and not isinstance(source.ids, RowIds)
+
+
+def _images_list(source):
+    labels = np.full(len(source), -1) if source.labels is None else source.labels
+    # JSON strings, as a file name may hold a tab or a line break.
+    lines = "".join(f"{label}\t{json.dumps(name)}\n" for label, name in zip(labels.tolist(), source.ids))
+    return gzip.compress(lines.encode(), mtime=0)
+
+
+def _read_images_list(data):
+    lines = [line.split("\t", 1) for line in gzip.decompress(data).decode().splitlines()]
+    return np.array([int(label) for label, _ in lines], np.int32), [json.loads(name) for _, name in lines]
+
+
+def _fingerprint(source):
+    """A digest of which images and labels a source has, in their order; the pixels are not read."""
+    digest = hashlib.blake2b(digest_size=16)
+    if source.indexed:
+        for name in source.ids:
+            digest.update(name.encode(errors="surrogateescape") + b"\0")
+    else:
+        # Ids of a stream are row numbers: a million of them would say no more than their count.
+        digest.update(str(source.num_examples).encode())
+    if source.labels is not None:
+        digest.update(np.ascontiguousarray(source.labels, np.int32).tobytes())
+    return digest.hexdigest()
+
+
+def _some(names):
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,154 @@
+"""What every stage shares, from the first check to the result; subclasses say what is trained, and judge it."""
+
+import dataclasses
+import sys
+import time
+
+import keras
+import tensorflow as tf
+
+from simclr_keras.training import loop, setup, stopping
+from simclr_keras.training import strategy as strategies
+from simclr_keras.training.checkpoints import Checkpoints, steps_in
+from simclr_keras.training.data_binding import bind_data
+from simclr_keras.training.progress import History
+from simclr_keras.training.recovery import Recovery
+from simclr_keras.training.run_dir import RunDir
+
+
+class Stage:
+    """One run of a stage. A subclass sets MODE and COLUMNS and defines the methods below `run`.
+
+    Attributes:
+        config: the stage's config, with nothing left open that the machine decides.
+        strategy, policy: the tf.distribute strategy and the name of the Keras dtype policy.
+        run_dir: RunDir.
+        splits: Splits of the run.
+        learner, schedule: the compiled Learner, and the learning rate by step.
+        say: prints a line.
+    """
+
+    MODE = None
+    COLUMNS = ()  # of metrics.csv
+
+    def __init__(self, config, say=print):
+        self.say = say
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        self.strategy = strategies.make_strategy(config.strategy, config.tpu)
+        self.policy = strategies.resolve_precision(config.precision, self.strategy)
+        self.config = dataclasses.replace(
+            config,
+            # What "auto" came to: another machine must not change it silently.
+            precision=self.policy.replace("mixed_", ""),
+            model_dir=config.model_dir or setup.default_model_dir(self.MODE, config),
+            steps_per_call=config.steps_per_call or (20 if strategies.on_accelerator(self.strategy) else 1),
+        )
+        self.run_dir = RunDir(self.config.model_dir)
+        self.splits = self.learner = self.schedule = None
+
+    def run(self):
+        """Goes from the newest checkpoint, or the beginning, to the end; returns what result.json holds.
+
+        Raises:
+            InputError: the data or a setting does not fit; before anything long starts.
+            TrainingError: loss or weights are no longer finite, or disk, memory or data fail for good.
+            Stopped: SIGINT or SIGTERM came; the step it was at is saved.
+        """
+        config, started = self.config, time.monotonic()
+        with stopping.listening() as stop:
+            self.run_dir.check(self.MODE, config)
+            result = self.run_dir.finished(config)
+            if result is not None:
+                self.say(
+                    f"{config.model_dir} is finished; more --epochs go on, another --model_dir starts anew"
+                )
+                self.say_result(result)
+                return result
+            setup.check_batch(config, self.strategy)
+            splits = setup.load_data(config)
+            setup.check_batch_fits(config, splits.train)
+            try:
+                self.run_dir.open_for(self.MODE, config)
+                result = self._recovering(splits, stop)
+            finally:
+                self.run_dir.close()
+        self.say_result(result)
+        unreadable = self.splits.unreadable
+        if unreadable:
+            named = ", ".join(f"{name} ({why})" for name, why in unreadable[:5])
+            more = ", ..." if len(unreadable) > 5 else ""
+            self.say(f"left out {len(unreadable)} images that cannot be read: {named}{more}")
+        self.say(
+            f"done in {setup.duration(time.monotonic() - started)}: {self.run_dir.file('result.json')}, curves.png, "
+            "metrics.csv"
+        )
+        return result
+
+    def _recovering(self, splits, stop):
+        recovery = Recovery(self.say)
+        while True:
+            try:
+                return self._go(splits, stop)
+            except tf.errors.OpError as error:
+                stop.nothing_to_save = True
+                recovery.after(error, max(steps_in(self.run_dir.checkpoints), default=0))
+            splits = setup.load_data(self.config)
+
+    def _go(self, splits, stop):
+        config, run_dir = self.config, self.run_dir
+        self.splits = bind_data(run_dir, splits, bool(steps_in(run_dir.checkpoints)), self.say)
+        # Not before the data: preparing it may draw from Python's generator, which initializers take their seeds from.
+        keras.utils.set_random_seed(config.seed)
+        self.learner, self.schedule = self.make_learner()
+        setup.check_space(run_dir, self.learner.state(), config.keep_checkpoints)
+        checkpoints = Checkpoints(run_dir.checkpoints, self.learner.state(), config.keep_checkpoints)
+        first_step = checkpoints.restore(self.say)
+        history = History(run_dir, self.COLUMNS, first_step)
+        for line in self.introduction():
+            self.say(line)
+        self.say(f"run      {config.model_dir}" + (f", continued at step {first_step}" if first_step else ""))
+        sys.stdout.flush()
+        evaluate = self.begin(first_step)
+        loop.train(
+            self.learner,
+            self.strategy,
+            self.make_batches(),
+            config=config,
+            num_examples=self.splits.train.num_examples,
+            checkpoints=checkpoints,
+            history=history,
+            schedule=self.schedule,
+            first_step=first_step,
+            evaluate=evaluate,
+            stop=stop,
+            say=self.say,
+        )
+        history.close()
+        result = self.end(history)
+        run_dir.write_result(result)
+        return result
+
+    def make_learner(self):
+        """Returns the compiled Learner, made under the strategy, and its learning rate by step."""
+        raise NotImplementedError
+
+    def make_batches(self):
+        """Returns the function of (first step, steps, input context) to batches that `loop.train` wants."""
+        raise NotImplementedError
+
+    def introduction(self):
+        """Returns the lines that say what is about to be trained."""
+        raise NotImplementedError
+
+    def begin(self, first_step):
+        """Draws and measures what belongs before training; returns the function of the epoch to a dict of figures."""
+        raise NotImplementedError
+
+    def end(self, history):
+        """Draws and measures what belongs after training; returns the result, as result.json holds it."""
+        raise NotImplementedError
+
+    def say_result(self, result):
+        """Prints how good the result is."""
+        raise NotImplementedError
