@@ -6,9 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras.data.host_part import HostPart, captured
+from simclr_keras.data.known_shuffle import PARTS, KnownShuffle
 from simclr_keras.data.source import RowIds, describe, only_labels_of, row_numbers
 
-_OPEN_SHARDS = 16  # read side by side, so that neighbours in a file are not neighbours in a batch
+_LANES = (
+    16  # places of an epoch read side by side, so that neighbours in a file are not neighbours in a batch
+)
 _MANY = 10_000  # records from which a pass over all of them shows a progress bar
 
 
@@ -91,23 +95,23 @@ class StreamSource:
             tf.data.Dataset of {"image": string of encoded bytes, "label": int32 (-1 for none), "id": int32, the
             row in this source}.
         """
-        by_record = len(self._shards.paths) < num_hosts
-        epoch, skip = self._epoch_of(first_record, seed, host, num_hosts, shuffle, by_record, repeat)
+        part = HostPart(self._shards, self._rows, host, num_hosts)
+        if not part.counts.any():
+            raise ValueError(f"{self.name} has no records for host {host} of {num_hosts}")
+        block = PARTS * -(-buffer_size // (PARTS * PARTS // 2))
+        resumed, first_place = part.epoch_of(first_record, seed, shuffle, repeat)
 
-        def records(number):
-            order = self._shard_order(seed, number, shuffle)
-            order = order if by_record else order[host::num_hosts]
-            records = self._records(order, _OPEN_SHARDS if shuffle else 1)
-            if by_record:
-                records = records.filter(lambda _, row: row % num_hosts == host)
-            if shuffle:
-                # Of this tf.data function's graph alone: else the order would follow the program's global seed.
-                tf.random.set_seed(1)
-                shuffle_seed = _integer_seed(seed, number)
-                records = records.shuffle(buffer_size, shuffle_seed, reshuffle_each_iteration=False)
-            return records.skip(tf.where(number == epoch, skip, tf.zeros_like(skip)))
+        def records(epoch):
+            place = tf.where(epoch == resumed, first_place, tf.zeros_like(first_place))
+            order = part.shard_order(seed, epoch, shuffle)
+            size = tf.reduce_sum(tf.gather(captured(part.counts), order))
+            if not shuffle:
+                return part.read(order, size, lanes=1, first=place)
+            order_of_epoch = KnownShuffle(size, block, seed, epoch)
+            first_read = order_of_epoch.first_read(order_of_epoch.group_at(place))
+            return order_of_epoch.apply(part.read(order, size, _LANES, first_read), place)
 
-        epochs = tf.data.Dataset.range(epoch, np.iinfo(np.int64).max if repeat else 1)
+        epochs = tf.data.Dataset.range(resumed, np.iinfo(np.int64).max if repeat else 1)
         return epochs.flat_map(records).map(
             self._example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
@@ -163,70 +167,12 @@ class StreamSource:
     def __repr__(self):
         return describe(self, f"streamed from {len(self._shards.paths)} files")
 
-    def _records(self, order, open_shards):
-        """Dataset of (serialized record, its row in the shards) of the shards in `order`, int64 [k]."""
-        paths, offsets = _captured(self._shards.paths), _captured(self._shards.offsets)
-
-        def read(shard):
-            records = tf.data.TFRecordDataset(paths[shard])
-            return records.enumerate(offsets[shard]).map(lambda row, record: (record, row))
-
-        if self._rows is not None:
-            # Files without a wanted record are not opened: a small choice of rows then reads little.
-            order = tf.boolean_mask(order, tf.gather(_captured(self._counts(self._wanted()) > 0), order))
-        shards = tf.data.Dataset.from_tensor_slices(order)
-        records = shards.interleave(
-            read,
-            cycle_length=open_shards,
-            block_length=1,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        if self._rows is None:
-            return records
-        wanted = _captured(self._wanted())
-        return records.filter(lambda _, row: wanted[row])
-
-    def _wanted(self):
-        wanted = np.zeros(self._shards.num_records, bool)
-        wanted[self._rows] = True
-        return wanted
-
-    def _counts(self, wanted):
-        """How many of the wanted records (bool, one per record) each shard holds, int64 [s]."""
-        # reduceat over the non-empty shards: it gives an element, not zero, for an empty stretch.
-        counts, full = np.zeros(len(self._shards.counts), np.int64), np.array(self._shards.counts) > 0
-        counts[full] = np.add.reduceat(wanted, self._shards.offsets[full], dtype=np.int64)
-        return counts
-
     def _example(self, record, row):
         parsed = self._shards.parse(record)
         if self._rows is not None:
-            row = tf.searchsorted(_captured(self._rows), row[None])[0]
-        label = parsed["label"] if self.labels is None else _captured(self.labels)[row]
+            row = tf.searchsorted(captured(self._rows), row[None])[0]
+        label = parsed["label"] if self.labels is None else captured(self.labels)[row]
         return {"image": parsed["image"], "label": tf.cast(label, tf.int32), "id": tf.cast(row, tf.int32)}
-
-    def _shard_order(self, seed, epoch, shuffle):
-        shards = tf.range(len(self._shards.paths), dtype=tf.int64)
-        if not shuffle:
-            return shards
-        return tf.random.experimental.stateless_shuffle(shards, _pair(seed, epoch))
-
-    def _epoch_of(self, first_record, seed, host, num_hosts, shuffle, by_record, repeat):
-        """The epoch that first_record falls in, and how many of this host's records come before it there."""
-        wanted = np.ones(self._shards.num_records, bool) if self._rows is None else self._wanted()
-        if by_record:
-            wanted &= np.arange(len(wanted)) % num_hosts == host
-        counts = self._counts(wanted)
-        if not counts.any():
-            raise ValueError(f"{self.name} has no records for host {host} of {num_hosts}")
-        epoch, skip = 0, first_record
-        while True:
-            order = self._shard_order(seed, epoch, shuffle).numpy()
-            size = counts.sum() if by_record else counts[order[host::num_hosts]].sum()
-            if skip < size or not repeat:
-                return epoch, tf.constant(skip, tf.int64)
-            epoch, skip = epoch + 1, skip - size
 
 
 def _with_progress(batches, records):
@@ -236,18 +182,3 @@ def _with_progress(batches, records):
     from tqdm import tqdm
 
     return tqdm(batches, "reading labels", -(-records // 1024), unit_scale=1024, unit="image", disable=None)
-
-
-def _captured(values):
-    """A tensor made outside the tf.data function being traced: a million rows are no part of its graph."""
-    with tf.init_scope(), tf.device("CPU:0"):
-        return tf.constant(values)
-
-
-def _pair(seed, epoch):
-    return tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
-
-
-def _integer_seed(seed, epoch):
-    bits = tf.random.stateless_uniform([], _pair(seed, epoch), None, None, tf.int32)
-    return tf.cast(bits, tf.int64) & 0x7FFFFFFF

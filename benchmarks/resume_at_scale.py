@@ -1,0 +1,150 @@
+"""How long a resumed run waits for its first batch: a million small streamed records at step 200,000, and arrays.
+
+    python benchmarks/resume_at_scale.py                                     # ImageNet's count, records of 1 kB
+    python benchmarks/resume_at_scale.py --records=20000 --record_kb=110 --shards=32 --step=200004
+
+Writes synthetic TFRecord files into a temporary folder, then takes turns in one process between a start at step 0
+and a resume. The files are in the page cache, so what a disk would add must be reckoned from the bytes read.
+`--steady` also times batches after the first.
+"""
+
+import argparse
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from simclr_keras.backend import start_tensorflow_quietly
+
+start_tensorflow_quietly()
+
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.data.pipeline import train_batches
+from simclr_keras.data.source import ArrayStore, RowIds, Source
+from simclr_keras.data.stream import Shards, StreamSource
+
+IMAGE_SIZE = 16  # small, so that decoding is not what is measured
+
+
+def write_shards(folder, records, shards, record_bytes):
+    """Paths and counts of record files. Their contents repeat; an id is a record's number, not its content."""
+    rng, examples = np.random.default_rng(0), []
+    for label in range(10):
+        image = tf.io.encode_jpeg(rng.integers(0, 256, (20, 20, 3), np.uint8), quality=90).numpy()
+        features = {
+            "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+            "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+            "padding": tf.train.Feature(
+                bytes_list=tf.train.BytesList(value=[rng.bytes(max(0, record_bytes - len(image)))])
+            ),
+        }
+        examples.append(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    counts = [records // shards + (shard < records % shards) for shard in range(shards)]
+    paths, written = [], {}
+    for shard, count in enumerate(counts):
+        paths.append(os.path.join(folder, f"train-{shard:05d}.tfrecord"))
+        if count in written:
+            shutil.copyfile(written[count], paths[-1])
+            continue
+        with tf.io.TFRecordWriter(paths[-1]) as writer:
+            for number in range(count):
+                writer.write(examples[number % 10])
+        written[count] = paths[-1]
+    return tuple(paths), tuple(counts)
+
+
+def parse(record):
+    example = tf.io.parse_single_example(
+        record, {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+    )
+    return {"image": example["image"], "label": tf.cast(example["label"], tf.int32)}
+
+
+def seconds_to_first_batch(source, batch_size, first_step, more_steps=0):
+    """Seconds until the first batch is there, and for each of `more_steps` after it."""
+    start = time.perf_counter()
+    batches = iter(
+        train_batches(
+            source,
+            image_size=IMAGE_SIZE,
+            batch_size=batch_size,
+            seed=0,
+            first_step=first_step,
+            num_steps=more_steps + 1,
+        )
+    )
+    next(batches)["id"].numpy()
+    first = time.perf_counter()
+    for _ in range(more_steps):
+        next(batches)["id"].numpy()
+    return first - start, (time.perf_counter() - first) / max(1, more_steps)
+
+
+def compare(name, source, arguments):
+    steps = {0: [], arguments.step: []}
+    steady = []
+    for _ in range(arguments.rounds):
+        for step, seconds in steps.items():
+            first, later = seconds_to_first_batch(source, arguments.batch_size, step, arguments.steady)
+            seconds.append(first)
+            steady.append(later)
+    extra = sorted(b - a for a, b in zip(steps[0], steps[arguments.step]))
+    position = arguments.step * arguments.batch_size % source.num_examples / source.num_examples
+    print(
+        f"{name}: first batch from step 0 after {statistics.median(steps[0]):.2f} s, "
+        f"from step {arguments.step:,} ({position:.0%} into an epoch) after "
+        f"{statistics.median(steps[arguments.step]):.2f} s: "
+        f"{statistics.median(extra):+.2f} s ({extra[0]:+.2f} to {extra[-1]:+.2f})",
+        flush=True,
+    )
+    if arguments.steady:
+        rate = arguments.batch_size / statistics.median(steady)
+        print(f"{name}: later batches at {rate:,.0f} images/s", flush=True)
+
+
+def hardware():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor()
+    return f"{len(os.sched_getaffinity(0))} cores of {model}, TensorFlow {tf.__version__}"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=int, default=1_281_167)
+    parser.add_argument("--record_kb", type=float, default=1.0)
+    parser.add_argument("--shards", type=int, default=256)
+    parser.add_argument("--batch_size", type=int, default=4096)
+    parser.add_argument("--step", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steady", type=int, default=0, help="batches after the first to time as well")
+    arguments = parser.parse_args()
+    print(hardware())
+    print(f"{arguments.records:,} records of {arguments.record_kb:g} kB, batch {arguments.batch_size}")
+    images = np.zeros((arguments.records, 8, 8, 3), np.uint8)
+    arrays = Source("arrays", ArrayStore(images), RowIds("train", len(images)))
+    with tempfile.TemporaryDirectory() as folder:
+        paths, counts = write_shards(
+            folder, arguments.records, arguments.shards, int(1000 * arguments.record_kb)
+        )
+        shards = StreamSource("records", Shards(paths, counts, parse, "train"), has_labels=True)
+        seconds_to_first_batch(shards, arguments.batch_size, 0)  # the first use of everything is slower
+        compare(f"streamed from {arguments.shards} files", shards, arguments)
+    seconds_to_first_batch(arrays, arguments.batch_size, 0)
+    compare("arrays in memory", arrays, arguments)
+
+
+if __name__ == "__main__":
+    main()
