@@ -175,15 +175,17 @@ def test_state_names_every_variable_once_and_alike_in_every_run():
 
     (learner, first), (_, second) = state(), state()
     assert list(first) == list(second)
-    # Weights; one momentum each and a counter for both optimizers; sum and weight of five figures.
+    # Weights; one momentum each and a counter for both optimizers; sum and weight of five figures; batches skipped.
     weights, trained = len(learner.model.variables), len(learner.model.trainable_variables)
-    assert len(first) == weights + trained + 2 + 5 * 2
+    assert len(first) == weights + trained + 2 + 5 * 2 + 2
     assert len({id(variable) for variable in first.values()}) == len(first)
     assert {
         "model/encoder/stem/conv1/kernel",
         "optimizer/iteration",
         "probe_optimizer/iteration",
         "metrics/probe_loss/total",
+        "skipped/total",
+        "skipped/in_a_row",
     } < first.keys()
 
 

@@ -46,6 +46,9 @@ def make_learner(
     dtype="float32",
     image_size=SIZE,
     rate=0.1,
+    skip_nonfinite=False,
+    learner_class=ContrastiveLearner,
+    optimizer=None,
     **compile_options,
 ):
     """A compiled learner of the named network, or of the tiny one; the same weights each time."""
@@ -56,16 +59,17 @@ def make_learner(
         model.build((None, image_size, image_size, 3))
     else:
         model = create_model(name, image_size=image_size, **options)
-    learner = ContrastiveLearner(
+    learner = learner_class(
         model,
         augment=augment,
         temperature=0.5,
         weight_decay=1e-2,
         decayed_in_loss=lambda path: path.endswith("classifier/kernel"),
+        skip_nonfinite=skip_nonfinite,
     )
     schedule = WarmupCosine(rate, 0, 20, dtype="float64" if dtype == "float64" else "float32")
     probe_optimizer = keras.optimizers.SGD(0.5, momentum=0.9)
-    learner.compile(LARS(schedule, weight_decay=1e-2), probe_optimizer, **compile_options)
+    learner.compile(optimizer or LARS(schedule, weight_decay=1e-2), probe_optimizer, **compile_options)
     return learner
 
 
@@ -83,20 +87,30 @@ def as_dataset(batches, replicas=1):
     return tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH // replicas, drop_remainder=True)
 
 
-def train(learner, batches, strategy=None):
-    """Takes a step with every batch; returns the running figures after each."""
+def make_step(learner, strategy=None, **options):
+    """A function that takes a step with a batch, traced once and with these options of tf.function."""
     strategy = strategy or tf.distribute.get_strategy()
-    step = tf.function(lambda batch: strategy.run(learner.train_step, args=(batch,)))
-    figures = []
-    for batch in batches:
+    traced = tf.function(lambda batch: strategy.run(learner.train_step, args=(batch,)), **options)
+
+    def step(batch):
         parts = {name: np.split(array, strategy.num_replicas_in_sync) for name, array in batch.items()}
-        step(
+        traced(
             strategy.experimental_distribute_values_from_function(
-                lambda context, parts=parts: {
+                lambda context: {
                     name: tf.constant(part[context.replica_id_in_sync_group]) for name, part in parts.items()
                 }
             )
         )
+
+    return step
+
+
+def train(learner, batches, strategy=None):
+    """Takes a step with every batch; returns the running figures after each."""
+    step = make_step(learner, strategy)
+    figures = []
+    for batch in batches:
+        step(batch)
         figures.append({name: float(value) for name, value in learner.get_metrics_result().items()})
     return figures
 

@@ -1,0 +1,328 @@
+"""skip_nonfinite: a bad batch leaves no trace but the iterations and the counts; a good one what it always did."""
+
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.objectives.contrastive import ContrastiveLearner
+from simclr_keras.objectives.guard import Guard, all_finite
+from simclr_keras.training.checkpoints import Checkpoints
+from tests import tpu_tracing
+from tests.objectives.tiny_learner import (
+    as_dataset,
+    assert_equal,
+    make_batches,
+    make_learner,
+    make_step,
+)
+
+NAN, INF = float("nan"), float("inf")
+
+
+class Spoilt(ContrastiveLearner):
+    """Its batches have a "factor" on the loss of each image, and a "probe" that the probe's loss gets added."""
+
+    def objective(self, batch):
+        loss, figures = super().objective(batch)
+        loss *= tf.reduce_mean(batch["factor"])
+        probe = tf.reduce_mean(batch["probe"]) * tf.reduce_sum(
+            tf.convert_to_tensor(self.model.classifier.kernel)
+        )
+        return loss + probe, figures
+
+
+def good_batches(count):
+    ones = np.ones(8, np.float32)
+    return [
+        {**batch, "views": (batch["views"] / 255).astype(np.float32), "factor": ones, "probe": 0 * ones}
+        for batch in make_batches(count)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trouble:
+    """What is wrong with the last image, which is the last replica's, and whether loss and gradients show it."""
+
+    name: str
+    place: tuple
+    value: float
+    loss: bool = True
+    gradients: bool = True
+
+    def batch(self):
+        batch = {name: array.copy() for name, array in good_batches(4)[-1].items()}
+        key, *index = self.place
+        batch[key][(7, *index)] = self.value
+        return batch
+
+
+TROUBLES = [
+    Trouble("NaN in one pixel", ("views", 0, 3, 3, 0), NAN),
+    Trouble("infinite pixel", ("views", 1, 3, 3, 0), INF),
+    Trouble("loss of NaN", ("factor",), NAN),
+    Trouble("infinite loss", ("factor",), INF),
+    Trouble("NaN in the probe alone", ("probe",), NAN),
+    Trouble("gradients overflow", ("factor",), 2e38, loss=False),
+    # The variance is infinite, so that every feature is normalized to 0.
+    Trouble("statistics overflow", ("views",), 1e25, loss=False, gradients=False),
+]
+by_name = pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
+
+
+@functools.cache  # one, because two strategies would give their collectives the same numbers
+def strategy_of(replicas):
+    if replicas == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
+
+
+class Trainer:
+    """A tiny learner on some replicas, that can be set back to its start."""
+
+    def __init__(self, replicas, **options):
+        self.strategy = strategy_of(replicas)
+        with self.strategy.scope():
+            self.learner = make_learner(learner_class=Spoilt, **options)
+        self.step = make_step(self.learner, self.strategy)
+        self.start = self.state()
+
+    def state(self):
+        """All copies of every variable: dict of name to [replicas, ...]."""
+        return {
+            name: np.stack(
+                [copy.numpy() for copy in self.strategy.experimental_local_results(variable.value)]
+            )
+            for name, variable in self.learner.state().items()
+        }
+
+    def reset(self):
+        for name, variable in self.learner.state().items():
+            variable.assign(self.start[name][0])
+        return self
+
+    def train(self, batches):
+        for batch in batches:
+            self.step(batch)
+
+    def move_on(self):
+        """The next batch shall be the one after the next."""
+        for optimizer in (self.learner.optimizer, self.learner.probe_optimizer):
+            optimizer.iterations.assign(optimizer.iterations + 1)
+
+
+@functools.cache
+def trainer(replicas, **options):
+    return Trainer(replicas, **options)
+
+
+def without_counters(state):
+    return {name: value for name, value in state.items() if not name.startswith("skipped/")}
+
+
+@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)], ids=["one device", "two replicas"])
+def replicas(request):
+    return request.param
+
+
+def test_good_batches_do_to_the_last_bit_what_they_do_without_the_guard(replicas):
+    guarded, plain = trainer(replicas, skip_nonfinite=True).reset(), trainer(replicas).reset()
+    guarded.train(good_batches(3))
+    plain.train(good_batches(3))
+    assert_equal(guarded.state(), plain.state())
+    assert guarded.learner.skipped == plain.learner.skipped == (0, 0)
+    assert not np.array_equal(
+        plain.state()["model/encoder/conv/kernel"], plain.start["model/encoder/conv/kernel"]
+    )
+
+
+@by_name
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_a_bad_batch_is_as_if_it_had_never_been(trouble, dtype, replicas):
+    guarded = trainer(replicas, dtype=dtype, skip_nonfinite=True).reset()
+    twin = trainer(replicas, dtype=dtype).reset()
+    first, second = good_batches(2)
+    guarded.train([first, trouble.batch()])
+    twin.train([first])
+    twin.move_on()
+    assert guarded.learner.skipped == (1, 1)
+    assert_equal(without_counters(guarded.state()), without_counters(twin.state()))
+    guarded.train([second])
+    twin.train([second])
+    assert guarded.learner.skipped == (1, 0)
+    assert_equal(without_counters(guarded.state()), without_counters(twin.state()))
+
+
+@by_name
+def test_the_troubles_show_where_they_say_and_would_spoil_the_state(trouble):
+    plain = trainer(1).reset()
+    batch = {name: tf.constant(array) for name, array in trouble.batch().items()}
+    loss, *gradients = plain.learner._step(batch)
+    assert bool(all_finite([loss])) != trouble.loss
+    assert bool(all_finite(gradients)) != trouble.gradients
+    assert not all_finite(plain.learner.state().values())
+    assert plain.learner.skipped == (0, 0)
+
+
+def test_skipped_counts_in_total_and_in_a_row(replicas):
+    guarded = trainer(replicas, skip_nonfinite=True).reset()
+    good, bad = good_batches(1)[0], TROUBLES[0].batch()
+    seen = []
+    for batch in (bad, good, bad, bad, bad, good):
+        guarded.train([batch])
+        seen.append(guarded.learner.skipped)
+    assert seen == [(1, 1), (1, 0), (2, 1), (3, 2), (4, 3), (4, 0)]
+    assert all(type(count) is int for count in seen[0])
+    assert_equal(
+        {name: len(np.unique(guarded.state()[name])) for name in ("skipped/total", "skipped/in_a_row")},
+        {"skipped/total": 1, "skipped/in_a_row": 1},
+    )
+
+
+OPTIMIZERS = {
+    "decoupled decay": lambda: keras.optimizers.AdamW(1e-3, weight_decay=0.1),
+    "moving average": lambda: keras.optimizers.Adam(1e-3, use_ema=True, ema_overwrite_frequency=2),
+}
+
+
+@pytest.mark.parametrize("make_optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_whatever_the_optimizer_keeps_is_kept(make_optimizer):
+    guarded = Trainer(1, optimizer=make_optimizer(), skip_nonfinite=True)
+    guarded.train(good_batches(1))
+    before = guarded.state()
+    guarded.train([Trouble("", ("factor",), INF).batch()])
+    after = guarded.state()
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed == {
+        "optimizer/iteration",
+        "probe_optimizer/iteration",
+        "skipped/total",
+        "skipped/in_a_row",
+    }
+
+
+@pytest.mark.parametrize("way", ["eagerly", pytest.param("compiled by XLA", marks=pytest.mark.slow)])
+def test_a_bad_batch_is_skipped_in_every_way_to_run_a_step(way):
+    learner = make_learner(learner_class=Spoilt, skip_nonfinite=True)
+    step = learner.train_step
+    if way == "compiled by XLA":
+        step = tf.function(step, jit_compile=True)
+    for batch in (*good_batches(1), TROUBLES[0].batch()):
+        before = {name: variable.numpy() for name, variable in learner.state().items()}
+        step({name: tf.constant(array) for name, array in batch.items()})
+    after = {name: variable.numpy() for name, variable in learner.state().items()}
+    names = [name for name in before if not name.startswith("skipped/") and not name.endswith("/iteration")]
+    assert_equal({name: after[name] for name in names}, {name: before[name] for name in names})
+    assert learner.skipped == (1, 1)
+    assert after["optimizer/iteration"] == 2
+
+
+def test_bad_batches_are_skipped_within_a_call_of_several_steps(replicas):
+    guarded, twin = trainer(replicas, skip_nonfinite=True).reset(), trainer(replicas).reset()
+    first, second, third = good_batches(3)
+    batches = [first, TROUBLES[0].batch(), second, TROUBLES[1].batch(), third]
+    iterator = iter(
+        guarded.strategy.distribute_datasets_from_function(lambda context: as_dataset(batches, replicas))
+    )
+
+    @tf.function
+    def take_five(iterator):
+        for _ in tf.range(5):
+            guarded.strategy.run(guarded.learner.train_step, args=(next(iterator),))
+
+    take_five(iterator)
+    for batch in (first, second, third):
+        twin.train([batch])
+        twin.move_on()
+    names = [name for name in twin.state() if name.startswith(("model/", "metrics/")) or "velocity" in name]
+    ours, theirs = guarded.state(), twin.state()
+    assert_equal({name: ours[name] for name in names}, {name: theirs[name] for name in names})
+    assert guarded.learner.skipped == (2, 0)
+    assert (ours["optimizer/iteration"] == 5).all()
+
+
+def test_a_checkpoint_carries_the_counts_whether_or_not_batches_are_skipped(replicas, tmp_path):
+    guarded, plain = trainer(replicas, skip_nonfinite=True).reset(), trainer(replicas).reset()
+    guarded.train([*good_batches(1), TROUBLES[0].batch(), TROUBLES[0].batch()])
+    Checkpoints(str(tmp_path), guarded.learner.state(), keep=1).save(3)
+    assert Checkpoints(str(tmp_path), plain.learner.state(), keep=1).restore() == 3
+    assert plain.learner.skipped == (2, 2)
+    assert_equal(plain.state(), guarded.state())
+    plain.train(good_batches(1))
+    assert plain.learner.skipped == (2, 2)
+
+
+def test_without_skipping_nothing_looks_for_what_is_not_finite():
+    def operations(**options):
+        learner = make_learner(**options)
+        batch = {name: tf.constant(array) for name, array in make_batches(1)[0].items()}
+        return [
+            op.type
+            for op in tf.function(learner.train_step).get_concrete_function(batch).graph.get_operations()
+        ]
+
+    assert "IsFinite" in operations(skip_nonfinite=True)
+    assert "IsFinite" not in operations()
+
+
+@pytest.mark.parametrize("bad", [True, False])
+def test_one_replica_decides_for_all(mirrored, bad):
+    last = mirrored.num_replicas_in_sync - 1
+    with mirrored.scope():
+        own = keras.Variable(
+            1.0, synchronization="on_read", aggregation="only_first_replica", trainable=False
+        )
+        guard = Guard()
+
+    def step():
+        own.assign_add(1.0)
+        here = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return [tf.where((here == last) & bad, NAN, 0.0)]
+
+    tf.function(lambda: mirrored.run(lambda: guard.run(step, [own])))()
+    for variable, expected in ((own, 1 if bad else 2), (guard.total, bad), (guard.in_a_row, bad)):
+        copies = mirrored.experimental_local_results(variable.value)
+        assert [int(copy.numpy()) for copy in copies] == [expected] * (last + 1)
+
+
+def test_only_floating_point_numbers_can_be_bad():
+    assert all_finite([tf.constant(3), tf.constant(True), tf.constant(1.0)])
+    for value in (NAN, INF, -INF):
+        for dtype in ("bfloat16", "float32", "float64"):
+            assert not all_finite([tf.ones(2), tf.constant([[0.0, value]], dtype)])
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_what_is_given_back_was_read_before_the_step(traced):
+    variable, guard = keras.Variable([1.0, 2.0]), Guard()
+
+    def step():
+        variable.assign(variable * 2)
+        variable.assign(variable / 0)
+        return [tf.constant(0.0), None]
+
+    def run():
+        guard.run(step, [variable])
+
+    (tf.function(run) if traced else run)()
+    np.testing.assert_array_equal(variable, [1.0, 2.0])
+
+
+@pytest.mark.slow
+def test_the_guarded_step_traces_for_tpus():
+    strategy = tpu_tracing.fake_tpu_strategy()
+    with strategy.scope():
+        learner = make_learner("r18_0.125x_sk0", skip_nonfinite=True)
+
+    def step(views, label, number):
+        return learner.train_step({"views": views, "label": label, "id": number})
+
+    rows = tf.TensorSpec([4], tf.int32)
+    graph = tpu_tracing.trace(strategy, step, tf.TensorSpec([4, 2, 8, 8, 3], tf.uint8), rows, rows)
+    found = tpu_tracing.findings(graph)
+    assert any(node.op == "IsFinite" for node in tpu_tracing.replicated_nodes(graph))
+    assert not found.without_kernel
+    assert not found.without_shape
