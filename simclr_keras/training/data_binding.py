@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import zlib
 
 import numpy as np
 
@@ -68,7 +69,9 @@ def _find_again(run_dir, old, splits, say):
         return None
     try:
         labels, ids = _read_images_list(data)
-    except (OSError, EOFError, ValueError):  # damaged: then there is no telling
+    except (OSError, EOFError, ValueError, zlib.error):  # damaged: then there is no telling
+        return None
+    if len(ids) != old.get("training_images"):
         return None
     train, held_out = splits.train, old.get("held_out") or []
     everything = train.union(splits.evaluation) if splits.held_out else train

@@ -2,7 +2,7 @@
 
 import time
 
-from simclr_keras.errors import TrainingError, reason
+from simclr_keras.errors import InputError, TrainingError, reason
 
 WAITS = (1, 5, 25)  # seconds before a further attempt: a network drive may come back
 
@@ -21,12 +21,16 @@ class Recovery:
         self._step = None
         self._failures = 0
 
-    def after(self, error, step):
-        """Waits, so that the run may go on from its checkpoint of `step`.
+    def load_again(self, error, step, load):
+        """Waits and loads the data again, so that the run may go on from its checkpoint of `step`.
 
         Args:
             error: a tf.errors.OpError.
             step: of the newest checkpoint. Failing again and again at the same one is no progress.
+            load: function that loads the data; an InputError of its is one more failure.
+
+        Returns:
+            what load() returns.
 
         Raises:
             TrainingError: it has failed there too often.
@@ -35,15 +39,22 @@ class Recovery:
         why = data_failure(error)
         if why is None:
             raise error
-        self._failures = self._failures + 1 if step == self._step else 1
-        self._step = step
-        if self._failures > len(WAITS):
-            raise TrainingError(
-                f"a batch could not be made, {self._failures} times after step {step} ({why}); the checkpoint of that "
-                "step is kept: mend the data, then repeat the command."
-            ) from error
-        self._say(f"a batch could not be made ({why}): looking at the data again, to go on from step {step}")
-        self._wait(WAITS[self._failures - 1])
+        while True:
+            self._failures = self._failures + 1 if step == self._step else 1
+            self._step = step
+            if self._failures > len(WAITS):
+                raise TrainingError(
+                    f"a batch could not be made, {self._failures} times after step {step} ({why}); the checkpoint of "
+                    "that step is kept: mend the data, then repeat the command."
+                ) from error
+            self._say(
+                f"a batch could not be made ({why}): looking at the data again, to go on from step {step}"
+            )
+            self._wait(WAITS[self._failures - 1])
+            try:
+                return load()
+            except InputError as lost:
+                why = str(lost)
 
 
 def data_failure(error):

@@ -92,8 +92,8 @@ class Stage:
                 return self._go(splits, stop)
             except tf.errors.OpError as error:
                 stop.nothing_to_save = True
-                recovery.after(error, max(steps_in(self.run_dir.checkpoints), default=0))
-            splits = setup.load_data(self.config)
+                step = max(steps_in(self.run_dir.checkpoints), default=0)
+                splits = recovery.load_again(error, step, lambda: setup.load_data(self.config))
 
     def _go(self, splits, stop):
         config, run_dir = self.config, self.run_dir

@@ -12,18 +12,17 @@ from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.evaluation.knn import knn_accuracy
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.training import pretrain
+from simclr_keras.training.compare import curves, weights
 from simclr_keras.training.restore import load_run
 from tests.training.tiny import (
     TEST,
     TRAIN,
     checkpointed_steps,
     create_tiny_model,
-    curves,
     make_config,
     metrics,
     result,
     silent,
-    weights,
     write_npz,
 )
 

@@ -6,9 +6,10 @@ import re
 import pytest
 
 from simclr_keras.training import progress
+from simclr_keras.training.compare import curves
 from simclr_keras.training.progress import Bar, History, epoch_line
 from simclr_keras.training.run_dir import RunDir
-from tests.training.tiny import curves, make_config
+from tests.training.tiny import make_config
 
 FIGURES = {"contrastive_loss": 3.14159, "contrastive_accuracy": 0.256}
 COLUMNS = ("epoch", "step", "learning_rate", "contrastive_loss", "knn_top1")

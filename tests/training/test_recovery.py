@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from simclr_keras.errors import TrainingError
+from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.training.recovery import WAITS, Recovery, data_failure
 
 
@@ -37,7 +37,7 @@ def test_errors_of_the_network_are_no_failures_of_data():
     error = tf.errors.InvalidArgumentError(None, None, "Incompatible shapes: [2] vs. [3] [Op:AddV2]")
     assert data_failure(error) is None
     with pytest.raises(tf.errors.InvalidArgumentError):
-        Recovery(wait=None).after(error, 6)
+        Recovery(wait=None).load_again(error, 6, dict)
 
 
 class TestAttempts:
@@ -59,19 +59,39 @@ class TestAttempts:
 
     def test_every_attempt_waits_longer_and_is_told(self, recovery, error, waited, said):
         for _ in WAITS:
-            recovery.after(error, 6)
+            recovery.load_again(error, 6, dict)
         assert waited == list(WAITS) == sorted(WAITS)
         assert len(said) == len(WAITS)
         assert "No such file or directory): looking at the data again, to go on from step 6" in said[0]
 
     def test_too_many_without_progress_stop(self, recovery, error):
         for _ in WAITS:
-            recovery.after(error, 6)
+            recovery.load_again(error, 6, dict)
         with pytest.raises(TrainingError, match=r"4 times after step 6 \(.*a.jpg.*\).*mend the data") as stop:
-            recovery.after(error, 6)
+            recovery.load_again(error, 6, dict)
         assert "\n" not in str(stop.value)
 
     def test_progress_begins_the_count_anew(self, recovery, error, waited):
         for step in (6, 6, 6, 11, 11, 11, 16):
-            recovery.after(error, step)
+            recovery.load_again(error, step, dict)
         assert waited == [*WAITS, *WAITS, WAITS[0]]
+
+    def test_data_that_cannot_be_loaded_is_a_failure_too(self, recovery, error, waited, said):
+        answers = iter([InputError("there is no folder"), InputError("there is no folder"), "the data"])
+
+        def load():
+            answer = next(answers)
+            if isinstance(answer, InputError):
+                raise answer
+            return answer
+
+        assert recovery.load_again(error, 6, load) == "the data"
+        assert waited == list(WAITS)
+        assert "there is no folder" in said[-1]
+
+    def test_data_that_stays_away_stops_with_what_is_wrong_with_it(self, recovery, error):
+        def load():
+            raise InputError("there is no folder")
+
+        with pytest.raises(TrainingError, match=r"4 times after step 6 \(there is no folder\)"):
+            recovery.load_again(error, 6, load)

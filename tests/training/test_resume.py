@@ -8,17 +8,20 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
-from simclr_keras.training import evaluate, loop, pretrain
+from simclr_keras.data import folder as folder_module
+from simclr_keras.errors import Stopped, TrainingError
+from simclr_keras.training import evaluate, loop, pretrain, recovery, setup
 from simclr_keras.training.checkpoints import Checkpoints
+from simclr_keras.training.compare import curves, differing
 from simclr_keras.training.progress import History
 from simclr_keras.training.run_dir import RunDir
 from tests.training.tiny import (
-    assert_same_runs,
     checkpointed_steps,
     create_tiny_model,
-    curves,
     make_config,
     metrics,
     result,
@@ -99,7 +102,7 @@ def test_a_run_killed_and_repeated_ends_as_one_never_killed(tiny, never_killed, 
     lines = []
     pretrain.run(config, say=lines.append)
     assert any("continued at step" in line for line in lines)
-    assert_same_runs(tmp_path / "run", whole)
+    assert not differing(tmp_path / "run", whole)
 
 
 @pytest.mark.slow
@@ -113,19 +116,19 @@ def test_a_run_killed_again_and_again_ends_as_one_never_killed(tiny, never_kille
                 pretrain.run(config, say=silent)
     assert checkpointed_steps(tmp_path / "run")[-1] < 11
     pretrain.run(config, say=silent)
-    assert_same_runs(tmp_path / "run", whole)
+    assert not differing(tmp_path / "run", whole)
 
 
 def test_the_same_settings_give_the_same_weights_however_often_they_are_saved(tiny, never_killed, tmp_path):
     whole, data = never_killed
     pretrain.run(make_config(data, tmp_path / "run", baselines=True, keep_checkpoints=1), say=silent)
-    assert_same_runs(tmp_path / "run", whole)
+    assert not differing(tmp_path / "run", whole)
 
 
 def test_several_steps_a_call_are_the_same_steps(tiny, never_killed, tmp_path):
     whole, data = never_killed
     pretrain.run(make_config(data, tmp_path / "run", baselines=True, steps_per_call=4), say=silent)
-    assert_same_runs(tmp_path / "run", whole)
+    assert not differing(tmp_path / "run", whole)
 
 
 def test_another_seed_is_another_run(tiny, never_killed, tmp_path):
@@ -170,8 +173,155 @@ def test_a_finished_run_returns_at_once_with_the_same_result(tiny, data, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.*")} == written
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_run_stopped_by_a_signal_saves_its_step_and_ends_as_one_never_stopped(
+    tiny, never_killed, tmp_path, monkeypatch, number
+):
+    whole, data = never_killed
+    config = make_config(data, tmp_path / "run", baselines=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Bar, "advance", lambda bar, steps: os.kill(os.getpid(), number))
+        with pytest.raises(Stopped, match=f"stopped by {number.name}: step [12] is saved") as stopped:
+            pretrain.run(config, say=silent)
+    assert stopped.value.code == 128 + number
+    (step,) = checkpointed_steps(tmp_path / "run")
+    lines = []
+    pretrain.run(config, say=lines.append)
+    assert any(f"continued at step {step}" in line for line in lines)
+    assert not differing(tmp_path / "run", whole)
+
+
+def test_a_run_whose_newest_checkpoint_is_damaged_ends_as_one_never_killed(
+    tiny, never_killed, tmp_path, monkeypatch
+):
+    whole, data = never_killed
+    config = make_config(data, tmp_path / "run", checkpoint_steps=2, baselines=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(History, "add", raise_at(2, History.add))
+        with pytest.raises(Killed):
+            pretrain.run(config, say=silent)
+    steps = checkpointed_steps(tmp_path / "run")
+    assert steps == [8, 10, 11]
+    for step in steps[1:]:
+        (tmp_path / "run" / "checkpoints" / f"step-{step}.data-00000-of-00001").write_bytes(b"")
+    lines = []
+    pretrain.run(config, say=lines.append)
+    assert sum("is damaged" in line for line in lines) == 2
+    assert any("continued at step 8" in line for line in lines)
+    assert not differing(tmp_path / "run", whole)
+
+
 @pytest.mark.slow
-def test_a_process_killed_by_the_system_continues_to_the_same_end(tmp_path):
+@pytest.mark.parametrize("call", ["write", "GFile"])
+def test_a_disk_that_fills_up_stops_the_run_with_its_last_checkpoint_good(
+    tiny, never_killed, tmp_path, monkeypatch, call
+):
+    whole, data = never_killed
+    config = make_config(data, tmp_path / "run", checkpoint_steps=2, baselines=True)
+    owner, what, words = {
+        "write": (tf.train.Checkpoint, "step-4", "cannot save the checkpoint of step 4"),
+        "GFile": (tf.io.gfile, "metrics.csv", "cannot write .*metrics.csv"),
+    }[call]
+    real = getattr(owner, call)
+
+    def full(*args, **kwargs):
+        if any(what in str(value) for value in args):
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, call, full)
+        with pytest.raises(TrainingError, match=rf"{words}.*No space left.*free space"):
+            pretrain.run(config, say=silent)
+    pretrain.run(config, say=silent)
+    assert not differing(tmp_path / "run", whole)
+
+
+@pytest.mark.slow
+class TestFilesThatGo:
+    """A folder whose files are read as they are needed, while somebody works on it."""
+
+    @pytest.fixture
+    def folder(self, tiny, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setattr(folder_module, "_fits", lambda paths, limit: False)
+        monkeypatch.setattr(recovery, "WAITS", (0, 0, 0))
+        arrays = np.load(write_npz(tmp_path / "stripes.npz"))
+        for i, (image, label) in enumerate(zip(arrays["x_train"], arrays["y_train"])):
+            path = tmp_path / "photos" / f"class{label}" / f"{i:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(tf.io.encode_png(image).numpy())
+        return tmp_path / "photos"
+
+    def run(self, folder, run, monkeypatch, harm=None):
+        """Runs with harm() done once epoch 1 is over; returns what was said."""
+        lines = []
+        config = make_config(f"folder:{folder}", run, epochs=4)
+        with monkeypatch.context() as patch:
+            if harm is not None:
+                real = History.add
+
+                def add(history, row):
+                    real(history, row)
+                    if row["epoch"] == 1:
+                        harm()
+
+                patch.setattr(History, "add", add)
+            pretrain.run(config, say=lines.append)
+        return lines
+
+    def test_a_file_that_is_deleted_has_a_stand_in_and_the_run_goes_on(self, folder, tmp_path, monkeypatch):
+        gone = []
+
+        def harm():
+            held = json.loads((tmp_path / "run" / "split.json").read_text())["held_out"]
+            name = next(p for p in sorted(folder.rglob("*.png")) if str(p.relative_to(folder)) not in held)
+            name.unlink()
+            gone.append(str(name.relative_to(folder)))
+
+        lines = self.run(folder, tmp_path / "run", monkeypatch, harm)
+        assert any("a batch could not be made" in line and "No such file" in line for line in lines)
+        assert any(f"1 images the run began with are gone: {gone[0]}" in line for line in lines)
+        assert [row["epoch"] for row in metrics(tmp_path / "run")] == ["1", "2", "3", "4"]
+        # The same command again, after a kill say, finds its way too.
+        (tmp_path / "run" / "result.json").unlink()
+        self.run(folder, tmp_path / "run", monkeypatch)
+
+    def test_a_file_that_is_overwritten_by_nonsense_is_named_at_the_end(self, folder, tmp_path, monkeypatch):
+        def harm():
+            for path in sorted(folder.rglob("*.png"))[:1]:
+                path.write_bytes(b"nonsense")
+
+        lines = self.run(folder, tmp_path / "run", monkeypatch, harm)
+        assert any(
+            line.startswith("left out 1 images that cannot be read: class0/00.png (") for line in lines
+        )
+        assert result(tmp_path / "run")["unreadable_images"] == 1
+
+    def test_a_drive_that_comes_back_leaves_no_trace_in_the_run(self, folder, tmp_path, monkeypatch):
+        self.run(folder, tmp_path / "whole", monkeypatch)
+        hidden = folder.with_name("hidden")
+        real_load = setup.load_data
+
+        def load(config):
+            if hidden.exists():
+                hidden.rename(folder)
+            return real_load(config)
+
+        monkeypatch.setattr(setup, "load_data", load)
+        lines = self.run(folder, tmp_path / "run", monkeypatch, lambda: folder.rename(hidden))
+        assert any("a batch could not be made" in line for line in lines)
+        assert not differing(tmp_path / "run", tmp_path / "whole")
+
+    def test_a_drive_that_does_not_come_back_stops_the_run_in_one_line(self, folder, tmp_path, monkeypatch):
+        with pytest.raises(TrainingError, match=r"could not be made, 4 times after step 5 \(.*no folder"):
+            self.run(folder, tmp_path / "run", monkeypatch, lambda: folder.rename(folder.with_name("gone")))
+        assert checkpointed_steps(tmp_path / "run") == [5]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the real program on a small run of a real network, in a directory of this name."""
     data = "npz:" + write_npz(tmp_path / "stripes.npz")
 
     def start(name):
@@ -184,21 +334,34 @@ def test_a_process_killed_by_the_system_continues_to_the_same_end(tmp_path):
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
+    return start
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 600
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_process_killed_by_the_system_and_one_told_to_end_continue_to_the_same_end(start, tmp_path):
     whole = start("whole")
     assert whole.communicate(timeout=600)[0].splitlines()[-1].startswith("done in")
     assert whole.returncode == 0
-
-    killed = start("killed")
-    rows = tmp_path / "killed" / "metrics.csv"
-    deadline = time.monotonic() + 600
-    while not rows.exists() and killed.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    assert not (tmp_path / "killed" / "result.json").exists()
-
-    again = start("killed")
-    said = again.communicate(timeout=600)[0]
-    assert again.returncode == 0
-    assert "continued at step" in said
-    assert_same_runs(tmp_path / "killed", tmp_path / "whole")
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        name = number.name
+        process = start(name)
+        wait_for(tmp_path / name / "metrics.csv", process)
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=600)
+        assert not (tmp_path / name / "result.json").exists()
+        if number == signal.SIGTERM:
+            assert process.returncode == 143
+            last = said.splitlines()[-1]
+            assert last.startswith("train.py: stopped by SIGTERM: ")
+            assert last.endswith("; the same command continues.")
+        again = start(name)
+        said, _ = again.communicate(timeout=600)
+        assert again.returncode == 0
+        assert "continued at step" in said
+        assert not differing(tmp_path / name, tmp_path / "whole")

@@ -6,9 +6,9 @@ import json
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
 from simclr_keras.models.simclr import SimCLRModel
+from simclr_keras.training.compare import TIMED
 from simclr_keras.training.pretrain_config import PretrainConfig
 from tests.objectives.tiny_learner import TinyEncoder
 
@@ -68,28 +68,10 @@ def create_tiny_model(name, *, image_size, dtype, se_ratio=0.0, **heads):
     return model
 
 
-def weights(model_dir):
-    """Every array of the newest checkpoint of a run, by name."""
-    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(f"{model_dir}/checkpoints"))
-    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    return {name: reader.get_tensor(name) for name in names if "save_counter" not in name}
-
-
-def curves(model_dir):
-    """TensorBoard's curves of a run, read by TensorBoard itself: dict of tag to list of (step, value)."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(f"{model_dir}/tensorboard", size_guidance={"tensors": 0}).Reload()
-    return {
-        tag: [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
-        for tag in events.Tags()["tensors"]
-    }
-
-
-def metrics(model_dir, without=("images_per_second",)):
+def metrics(model_dir):
     """metrics.csv as rows of strings, less what no two runs share."""
     rows = csv.DictReader(io.StringIO((pathlib.Path(model_dir) / "metrics.csv").read_text()))
-    return [{name: value for name, value in row.items() if name not in without} for row in rows]
+    return [{name: value for name, value in row.items() if name not in TIMED} for row in rows]
 
 
 def result(model_dir):
@@ -99,20 +81,6 @@ def result(model_dir):
 def checkpointed_steps(model_dir):
     paths = (pathlib.Path(model_dir) / "checkpoints").glob("*.index")
     return sorted(int(path.stem.removeprefix("step-")) for path in paths)
-
-
-def assert_same_runs(model_dir, other):
-    """Bit for bit the same end: weights, slots, averages, metrics.csv, curves and result."""
-    found, expected = weights(model_dir), weights(other)
-    assert found.keys() == expected.keys()
-    different = [name for name in found if found[name].tobytes() != expected[name].tobytes()]
-    assert not different
-    assert metrics(model_dir) == metrics(other)
-    for read in (curves, result):
-        found, expected = read(model_dir), read(other)
-        for speeds in (found, expected):
-            speeds.pop("images_per_second", None)
-        assert found == expected
 
 
 def silent(line):

@@ -1,0 +1,150 @@
+"""Kills training processes at arbitrary instants, repeats their commands, and counts the runs that end bitwise as one
+never killed: weights, optimizer state, result.json, metrics.csv and TensorBoard's curves.
+
+    python benchmarks/kill_and_resume.py --trials=50
+
+A kill strikes at a random time, or, as those instants are the rarest and the most delicate, just after something new
+has shown up in the run directory: a checkpoint being written, a row of metrics, a picture.
+"""
+
+import argparse
+import contextlib
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from simclr_keras.backend import start_tensorflow_quietly
+
+start_tensorflow_quietly()
+
+from simclr_keras.training.compare import differing
+
+# The smallest run of every stage that still has epochs, evaluations and many checkpoints.
+STAGES = {
+    "pretrain": [
+        "--dataset=digits",
+        "--model=r18_0.25x_sk0",
+        "--image_size=8",
+        "--batch_size=64",
+        "--epochs=4",
+        "--warmup_epochs=1",
+        "--optimizer=momentum",
+        "--learning_rate=0.1",
+        "--eval_every=1",
+        "--checkpoint_steps=3",
+        "--keep_checkpoints=2",
+        "--baselines",
+    ],
+}
+# What a kill waits for, and how often at most it lets it pass.
+CHECKPOINTS = "checkpoints/*.partial*"
+WATCHED = {
+    "*": 1,
+    CHECKPOINTS: 25,
+    "checkpoints/*.index": 25,
+    "*.tmp": 12,
+    "metrics.csv": 4,
+    "result.json": 1,
+}
+MOST_KILLS = 3  # of one run
+
+
+def start(stage, folder):
+    command = [sys.executable, "train.py", f"--mode={stage}", f"--model_dir={folder}", *STAGES[stage]]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process, what):
+    """Waits for a process that nobody kills; ends the program where it fails."""
+    said, _ = process.communicate()
+    if process.returncode:
+        sys.exit(f"{what} failed with code {process.returncode}:\n{said}")
+    return said
+
+
+def seen(folder, pattern):
+    """The files of a pattern, each with the time it was written."""
+    found = set()
+    for path in folder.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):  # it may go between the listing and the look
+            found.add((path, path.stat().st_mtime_ns))
+    return found
+
+
+def kill(process, folder, whole_seconds, draw):
+    """Kills a process at an instant drawn at random; returns whether it lived until then, and was at a checkpoint."""
+    kind = draw.random()
+    if kind < 0.3:
+        end = time.monotonic() + draw.uniform(0, whole_seconds)
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(0.005)
+    else:
+        watched = CHECKPOINTS if kind < 0.6 else draw.choice(list(WATCHED))
+        changes, before = draw.randint(1, WATCHED[watched]), seen(folder, watched)
+        while process.poll() is None and changes:
+            now = seen(folder, watched)
+            changes -= now > before
+            before = now
+        time.sleep(draw.uniform(0, 0.01))
+    alive = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return alive, alive and any(folder.glob(CHECKPOINTS))
+
+
+def trial(stage, folder, whole, whole_seconds, draw):
+    """Runs a stage, killed once or more; returns (kills, kills in a checkpoint, differences)."""
+    kills = in_checkpoint = 0
+    for _ in range(draw.randint(1, MOST_KILLS)):
+        alive, writing = kill(start(stage, folder), folder, whole_seconds, draw)
+        kills, in_checkpoint = kills + alive, in_checkpoint + writing
+    if not kills:  # it was faster than the instant drawn
+        shutil.rmtree(folder)
+        return trial(stage, folder, whole, whole_seconds, draw)
+    finish(start(stage, folder), f"{stage}, after {kills} kills,")
+    left = [path.name for path in folder.rglob("*") if ".partial" in path.name or path.name.endswith(".tmp")]
+    return kills, in_checkpoint, [*differing(folder, whole), *(f"left behind: {name}" for name in left)]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=50, help="killed runs of every stage [50]")
+    parser.add_argument("--stages", nargs="*", default=list(STAGES), choices=list(STAGES))
+    parser.add_argument("--seed", type=int, default=0, help="of the instants [0]")
+    options = parser.parse_args()
+    failed = 0
+    for stage in options.stages:
+        draw = random.Random(options.seed)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            began = time.monotonic()
+            finish(start(stage, folder / "whole"), stage)
+            whole_seconds = time.monotonic() - began
+            print(f"{stage}: never killed, it takes {whole_seconds:.0f} s", flush=True)
+            same = kills = in_checkpoint = 0
+            for number in range(1, options.trials + 1):
+                run = folder / str(number)
+                killed, writing, differences = trial(stage, run, folder / "whole", whole_seconds, draw)
+                same, kills, in_checkpoint = same + (not differences), kills + killed, in_checkpoint + writing
+                verdict = "the same" if not differences else f"DIFFERENT: {differences[:3]}"
+                print(f"  run {number}/{options.trials}: killed {killed} times, {verdict}", flush=True)
+            print(
+                f"{stage}: {same} of {options.trials} runs, killed {kills} times ({in_checkpoint} of them while a "
+                "checkpoint was written), ended bitwise as the one never killed"
+            )
+            failed += same < options.trials
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
