@@ -39,7 +39,7 @@ class Case:
         right: words of the message that say what would be right.
         flags: beside and instead of GOOD; None leaves a flag out, {tmp} is the test's folder.
         words: put behind the flags as they are.
-        make: makes files in that folder.
+        make: makes files in that folder; what it returns is kept until the command is over.
     """
 
     name: str
@@ -91,13 +91,16 @@ def npz(**arrays):
 
 def earlier_run(**settings):
     """Makes a run directory of the good command with some settings changed."""
+    return lambda folder: running(folder, **settings).close()
 
-    def make(folder):
-        flags = {name: value for name, value in GOOD.items() if name != "mode"}
-        flags |= {"warmup_epochs": 0.0, "model_dir": str(folder / RUN), "steps_per_call": 1, **settings}
-        RunDir(folder / RUN).open_for("pretrain", PretrainConfig(**flags))
 
-    return make
+def running(folder, **settings):
+    """As `earlier_run`, of a run that is still going until what is returned is dropped."""
+    flags = {name: value for name, value in GOOD.items() if name != "mode"}
+    flags |= {"warmup_epochs": 0.0, "model_dir": str(folder / RUN), "steps_per_call": 1, **settings}
+    run_dir = RunDir(folder / RUN)
+    run_dir.open_for("pretrain", PretrainConfig(**flags))
+    return run_dir
 
 
 def file_in_place_of(*parts):
@@ -129,6 +132,20 @@ COMMAND = [
     Case("unknown choice", ("--optimizer=sgd",), ("lars", "momentum", "adamw"), {"optimizer": "sgd"}),
 ]
 SETTINGS = [
+    Case("unknown remedy for NaN", ("--on_nan=skip ",), ("skip_batch, stop",), {"on_nan": "skip"}),
+    Case(
+        "unknown remedy for bad images",
+        ("--on_bad_image=ignore ",),
+        ("skip", "error"),
+        {"on_bad_image": "ignore"},
+    ),
+    Case(
+        "negative minutes",
+        ("--checkpoint_minutes=-1.0 ",),
+        ("at least 0",),
+        {"checkpoint_minutes": -1},
+    ),
+    Case("no checkpoints kept", ("--keep_checkpoints=0 ",), ("at least 1",), {"keep_checkpoints": 0}),
     Case("unknown model", ("'r51_1x_sk0'",), ("Did you mean r50_1x_sk0?",), {"model": "r51_1x_sk0"}),
     Case("no dataset", ("--dataset is missing",), ("digits", "folder:PATH", "npz:PATH"), {"dataset": None}),
     Case("batch of one", ("--batch_size=1 ",), ("at least 2",), {"batch_size": 1}),
@@ -310,6 +327,18 @@ DATASETS = [
     Case("unknown kind of dataset", ("'fodler'",), ("folder:photos",), {"dataset": "fodler:photos"}),
 ]
 RUN_DIRECTORIES = [
+    Case(
+        "run directory in use",
+        ("is in use by process",),
+        ("wait for it, stop it", "another directory"),
+        make=running,
+    ),
+    Case(
+        "run directory that reads as a pattern",
+        ("run[1]", "takes for a pattern"),
+        ("a path without them",),
+        {"model_dir": "{tmp}/run[1]"},
+    ),
     Case("run directory is a file", ("is a file",), ("give a directory",), make=file_in_place_of(RUN)),
     Case(
         "run directory below a file",
@@ -321,7 +350,7 @@ RUN_DIRECTORIES = [
     Case(
         "run with other settings",
         ("--temperature was 0.7, now 0.1", "--seed was 3, now 0"),
-        ("repeat its settings", "another --model_dir"),
+        ("repeat its settings", "another --model_dir", "What may change: --epochs upward", "--eval_every"),
         make=earlier_run(temperature=0.7, seed=3),
     ),
     Case(
@@ -365,7 +394,7 @@ def cache(tmp_path_factory, monkeypatch):
 
 
 def assert_refused(case, folder, capfd):
-    case.make(folder)
+    held = case.make(folder)
     before = contents(folder)
     capfd.readouterr()
 
@@ -380,6 +409,7 @@ def assert_refused(case, folder, capfd):
         assert words in lines[0]
     assert out == ""
     assert contents(folder) == before
+    del held
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
