@@ -6,6 +6,7 @@ import tensorflow as tf
 from simclr_keras.data.augment import ColorBlur
 from simclr_keras.training.checkpoints import Checkpoints
 from simclr_keras.training.loop import make_step_function
+from simclr_keras.training.stopping import Stop
 from tests import tpu_tracing
 from tests.objectives.tiny_learner import (
     SOME_LABELLED,
@@ -69,7 +70,7 @@ def test_several_steps_in_one_call_equal_single_ones(replicas):
     for counts in ([1, 1, 1, 1, 1], [3, 2]):
         with strategy.scope():
             learner = make_learner(dtype="float64", augment=ColorBlur(image_size=40, seed=3))
-        take_steps, iterator = make_step_function(learner, strategy), iterate(strategy, batches)
+        take_steps, iterator = make_step_function(learner, strategy, Stop()), iterate(strategy, batches)
         for count in counts:
             take_steps(iterator, count)
         results.append(values(learner))
