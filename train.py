@@ -20,7 +20,10 @@ Trains SimCLRv2 networks. The same command continues a run where it stopped.
       --batch_size=64 --epochs=100 --warmup_epochs=5 --optimizer=momentum --learning_rate=0.12 \\
       --learning_rate_scaling=linear --temperature=0.2
 
-A recipe fills in the values; any flag given beside it wins. Defaults stand in [brackets]."""
+A recipe fills in the values; any flag given beside it wins. Defaults stand in [brackets].
+
+Exit codes: 0 done, 1 training could not go on, 2 something in the command or the data is wrong, 130 stopped by Ctrl-C
+(SIGINT), 143 stopped by SIGTERM. After all of them the same command continues from what is saved."""
 
 
 def help_text():
@@ -64,4 +67,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main, sys.argv, "train.py"))
+    command_line.leave(command_line.run(main, sys.argv, "train.py"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from absl import flags
 
 import train
 from simclr_keras import command_line
-from simclr_keras.errors import InputError, TrainingError
+from simclr_keras.errors import InputError, Stopped, TrainingError
 from simclr_keras.training.config import MODES
 from simclr_keras.training.options import field_type, option
 
@@ -167,6 +168,11 @@ class TestRun:
         assert code == 130
         assert error.count("\n") == 1
         assert "interrupted" in error
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_a_stop_that_saved_its_step_is_no_error(self, capsys, number, code):
+        stop = Stopped("step 7 is saved", number)
+        assert self.code_and_error(capsys, stop) == (code, "program: step 7 is saved\n")
 
     def test_a_fault_of_ours_keeps_its_traceback(self, capsys):
         with pytest.raises(ValueError, match="a bug"):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import TrainingError
 
-# So many batches in a row without a finite loss are no accident of the data.
+# So many bad batches in a row are no accident of the data.
 MOST_SKIPPED_IN_A_ROW = 20
 ADVICE = "Try a lower --learning_rate, a longer --warmup_epochs or --precision=float32"
 
@@ -26,9 +26,7 @@ def read_figures(learner, step):
             )
     skipped, in_a_row = learner.skipped
     if in_a_row >= MOST_SKIPPED_IN_A_ROW:
-        raise _diverged(
-            f"the last {in_a_row} batches gave no finite loss ({skipped} skipped in all)", step, "."
-        )
+        raise _diverged(f"the last {in_a_row} batches were not finite ({skipped} skipped in all)", step, ".")
     return figures
 
 
