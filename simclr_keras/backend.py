@@ -50,7 +50,7 @@ def start_tensorflow_quietly():
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     with tempfile.TemporaryFile() as held:
         try:
-            with _standard_error_into(held):
+            with standard_error_into(held):
                 import tensorflow as tf
 
                 tf.config.list_logical_devices()
@@ -61,7 +61,7 @@ def start_tensorflow_quietly():
 
 
 @contextlib.contextmanager
-def _standard_error_into(file):
+def standard_error_into(file):
     """Sends file descriptor 2 to `file`: TensorFlow's C++ writes there, past sys.stderr."""
     sys.stderr.flush()
     saved = os.dup(2)

@@ -1,27 +1,19 @@
-"""The dataset "folder:PATH": JPEG and PNG files, in class sub-folders, in train/ and val/, or flat."""
+"""The dataset "folder:PATH": image files, in class sub-folders, in train/ and val/, or flat."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data.failures import one_line
 from simclr_keras.data.labels_csv import read_labels
+from simclr_keras.data.listing import list_images
 from simclr_keras.data.readable import find_unreadable
 from simclr_keras.data.source import BytesStore, FileStore, Source, Splits
 from simclr_keras.errors import InputError
 
 EVALUATION_FOLDERS = ("val", "validation", "test", "eval")
-EXTENSIONS = (".jpg", ".jpeg", ".png")
-
-
-@dataclasses.dataclass
-class _Listing:
-    """Image paths relative to the root, sorted, and what else was met on the way."""
-
-    images: list[str] = dataclasses.field(default_factory=list)
-    without_images: list[str] = dataclasses.field(default_factory=list)
-    passed_over: int = 0
 
 
 @dataclasses.dataclass
@@ -32,7 +24,7 @@ class _Part:
     classes: list[str] | None
 
 
-def load_folder(path, labels, memory_limit):
+def load_folder(path, labels, memory_limit, on_bad_image="skip"):
     """Splits of a folder of images.
 
     Args:
@@ -41,14 +33,22 @@ def load_folder(path, labels, memory_limit):
         labels: Path of a CSV file of filename (relative to the folder) and label, or None. With it the
             sub-folders mean nothing.
         memory_limit: Bytes of encoded files up to which a split is read into memory.
+        on_bad_image: "skip" leaves out files that cannot be decoded, "error" raises.
 
     Raises:
         InputError: If there is no such folder, it has no readable image, or the labels do not fit it.
     """
-    listing = _list_images(path)
+    listing = list_images(path)
+    others = ", ".join(f"{count} {ending}" for ending, count in sorted(listing.other_pictures.items()))
+    others = others and f"{others} files, which are not read: convert them to JPEG or PNG"
     if not listing.images:
-        raise InputError(f"{path} holds no .jpg, .jpeg or .png files ({listing.passed_over} other files)")
+        raise InputError(
+            f"{path} holds no .jpg, .jpeg or .png files, nor .gif or .bmp "
+            f"({others or f'{listing.passed_over} other files'})"
+        )
     notes = []
+    if others:
+        notes.append(f"{path} also holds {others}")
     if listing.passed_over:
         notes.append(f"{listing.passed_over} hidden or non-image files in {path} passed over")
 
@@ -65,44 +65,13 @@ def load_folder(path, labels, memory_limit):
         class_names = _class_names(path, parts)
         numbers = {name: _numbers(part, class_names) for name, part in parts.items()}
 
+    problems = _problems(path, parts, on_bad_image, notes)
     sources = {}
     for name, part in parts.items():
-        sources[name] = _source(path, part.images, numbers[name], class_names, memory_limit, notes)
-    return Splits(sources["train"], sources.get("evaluation"), class_names, notes=tuple(notes))
-
-
-def _list_images(root):
-    if not root:
-        raise InputError("folder: needs a path, as in folder:photos")
-    try:
-        if not tf.io.gfile.exists(root):
-            raise InputError(f"There is no folder {root}: give the path of one that holds images")
-        if not tf.io.gfile.isdir(root):
-            raise InputError(f"{root} is a file: give the folder that holds the images")
-        listing = _Listing()
-        _walk(root, "", listing)
-    except (tf.errors.OpError, OSError) as error:
-        raise InputError(f"Cannot read the folder {root}: {one_line(error)}; give one you may read") from None
-    listing.images.sort()
-    return listing
-
-
-def _walk(root, folder, listing):
-    found = len(listing.images)
-    for name in sorted(tf.io.gfile.listdir(tf.io.gfile.join(root, folder) if folder else root)):
-        name = name.rstrip("/")  # object stores mark folders so
-        relative = f"{folder}/{name}" if folder else name
-        if name.startswith((".", "__MACOSX")):
-            listing.passed_over += 1
-        elif name.lower().endswith(EXTENSIONS):
-            # Not asked whether it is a folder: on a remote system every question costs a round trip.
-            listing.images.append(relative)
-        elif tf.io.gfile.isdir(tf.io.gfile.join(root, relative)):
-            _walk(root, relative, listing)
-        else:
-            listing.passed_over += 1
-    if folder and len(listing.images) == found:
-        listing.without_images.append(folder)
+        sources[name] = _source(path, part.images, numbers[name], class_names, memory_limit, problems)
+    unreadable = tuple((one_line(image), problem) for image, problem in problems.items())
+    evaluation = sources.get("evaluation")
+    return Splits(sources["train"], evaluation, class_names, notes=tuple(notes), unreadable=unreadable)
 
 
 def _parts(path, images, notes):
@@ -162,19 +131,44 @@ def _numbers(part, class_names):
     return np.array([number[name] for name in part.classes], np.int32)
 
 
-def _source(root, images, labels, class_names, memory_limit, notes):
+def _problems(root, parts, on_bad_image, notes):
+    """Dict of image to reason, of all parts, with a note of them."""
+    images = sorted(image for part in parts.values() for image in part.images)
     paths = [tf.io.gfile.join(root, image) for image in images]
-    unreadable, manifest = find_unreadable(root, images, paths)
-    if len(unreadable) == len(images):
-        raise InputError(f"None of the {len(images)} image files in {root} can be decoded as JPEG or PNG")
-    if len(unreadable):
-        names = _some([images[row] for row in unreadable])
-        listed = f" (all listed in {manifest})" if manifest else ""
-        notes.append(f"{len(unreadable)} unreadable images passed over: {names}{listed}")
-        kept = np.setdiff1d(np.arange(len(images)), unreadable)
-        images, paths = [images[row] for row in kept], [paths[row] for row in kept]
-        labels = None if labels is None else labels[kept]
-    store = BytesStore(_read_all(paths)) if _fits(paths, memory_limit) else FileStore(paths)
+    problems, listed = find_unreadable(root, images, paths)
+    if not problems:
+        return {}
+    problems = {images[row]: problem for row, problem in problems.items()}
+    some = ", ".join(
+        f"{one_line(image)} {problem}" for image, problem in itertools.islice(problems.items(), 3)
+    )
+    some += ", ..." if len(problems) > 3 else ""
+    listed = f" (all listed in {listed})" if listed else ""
+    for part in parts.values():
+        if all(image in problems for image in part.images):
+            raise InputError(
+                f"None of the {len(part.images)} image files in {root} can be decoded: {some}{listed}"
+            )
+    if on_bad_image == "error":
+        raise InputError(
+            f"{len(problems)} of the {len(images)} image files in {root} cannot be used: {some}{listed}. "
+            "Repair or remove them; --on_bad_image=skip leaves them out"
+        )
+    notes.append(f"{len(problems)} unreadable images passed over: {some}{listed}")
+    return problems
+
+
+def _source(root, images, labels, class_names, memory_limit, problems):
+    kept = np.array([image not in problems for image in images])
+    images = [image for image in images if image not in problems]
+    labels = None if labels is None else labels[kept]
+    paths = [tf.io.gfile.join(root, image) for image in images]
+    try:
+        store = BytesStore(_read_all(paths)) if _fits(paths, memory_limit) else FileStore(paths)
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"An image in {root} changed while it was being read: {one_line(error)}; give the command again"
+        ) from None
     return Source(f"folder:{root}", store, tuple(images), labels, class_names)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data.failures import one_line
+from simclr_keras.data.image_file import EXTENSIONS
 from simclr_keras.errors import InputError
 
 
@@ -62,7 +63,7 @@ def _rows(path):
                 f"Received: {len(row)} column{'s' * (len(row) != 1)}"
             )
         name, label = (cell.strip() for cell in row)
-        header, first = first and not name.lower().endswith((".jpg", ".jpeg", ".png")), False
+        header, first = first and not name.lower().endswith(EXTENSIONS), False
         if not header:
             yield reader.line_num, (posixpath.normpath(name.replace("\\", "/")), label)
 

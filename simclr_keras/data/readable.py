@@ -1,20 +1,34 @@
-"""Which image files cannot be decoded: found once by decoding them all, then remembered in a manifest."""
+"""The search for image files that cannot be used: every file decoded once, in parallel, and remembered."""
 
-import hashlib
-import json
+import contextlib
+import itertools
 import os
+import sys
+import time
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
-_MANY = 10_000  # files from which the search shows a progress bar
+from simclr_keras.backend import standard_error_into
+from simclr_keras.data.image_file import problem_of
+from simclr_keras.data.manifest import Manifest
+
+# Some of them wait for the disk.
+_WORKERS = 4 + 2 * (os.cpu_count() or 1)
+_SECONDS_BEFORE_THE_BAR = 2.0
+_SECONDS_BETWEEN_WRITINGS = 30.0
+# Of so many remote files size and time are asked for; of more it would take as long as a new search.
+_MOST_REMOTE_STAMPS = 10_000
 
 
 def find_unreadable(folder, images, paths):
-    """Rows of the files that are not JPEG or PNG images that decode to their end.
+    """The files that cannot be used, with reasons.
 
-    The manifest lies in the user's cache folder and is used again while the folder lists the same files. The
-    files it names are tried again, so a repaired one comes back.
+    Files found good are remembered with their size and time of change, in the user's cache folder, and are not
+    decoded again until one of these changes. Bad files are tried at every call, so a repaired one comes back.
+    An interrupted search keeps what it has found.
 
     Args:
         folder: The folder, local or remote.
@@ -22,83 +36,96 @@ def find_unreadable(folder, images, paths):
         paths: List of the n paths to open.
 
     Returns:
-        Sorted rows, int64 [m], and the path of the manifest, or None where it could not be written.
+        Dict of row to reason ("is empty"), in order of the rows, and the path of a CSV file that lists them, or
+        None where there are none or it could not be written.
     """
-    manifest = _manifest_path(folder, images, paths)
-    remembered = _read(manifest)
-    if remembered is None:
-        rows = _undecodable(paths, np.arange(len(paths)))
-    else:
-        row_of = {image: row for row, image in enumerate(images)}
-        named = [row_of[name] for name in remembered if name in row_of]
-        rows = _undecodable(paths, np.array(named, np.int64))
-    written = _write(manifest, folder, images, rows)
-    return rows, manifest if written else None
+    manifest = Manifest(folder)
+    stamps = _stamps(paths)
+    before = manifest.known_good(images, stamps)
+    good, problems = before.copy(), {}
+    unknown = np.flatnonzero(~before)
+    written = time.monotonic()
+    try:
+        with contextlib.closing(_search(paths, unknown)) as results:
+            for row, problem in results:
+                good[row] = not problem
+                if problem:
+                    problems[row] = problem
+                if time.monotonic() - written > _SECONDS_BETWEEN_WRITINGS:
+                    manifest.write(images, stamps, good)
+                    written = time.monotonic()
+    finally:
+        if manifest.needs_writing(good, before):
+            manifest.write(images, stamps, good)
+    problems = dict(sorted(problems.items()))
+    listed = manifest.write_list([(images[row], problem) for row, problem in problems.items()])
+    return problems, manifest.list_path if listed else None
 
 
-def _undecodable(paths, rows):
+def _search(paths, rows):
+    """Yields (row, reason or "") of these rows, in any order."""
     if not len(rows):
-        return rows
-    files = tf.data.Dataset.from_tensor_slices((rows, [paths[row] for row in rows]))
-    files = files.map(lambda row, path: (row, tf.io.read_file(path)), tf.data.AUTOTUNE)
-    # decode_jpeg takes GIF and BMP too, of which no windows can be decoded.
-    files = files.filter(lambda _, file: tf.io.is_jpeg(file) | _is_png(file))
-    sizes = files.map(lambda row, file: (row, _decoded_size(file)), tf.data.AUTOTUNE).ignore_errors()
-    return np.setdiff1d(rows, [row for row, _ in _with_progress(sizes.as_numpy_iterator(), len(rows))])
+        return
+    rows = rows.tolist()
+    remote = "://" in paths[rows[0]]
+    chunks = [rows[i : i + 16] for i in range(0, len(rows), 16)]
+
+    def check(chunk):
+        return [(row, problem_of(paths[row])) for row in chunk]
+
+    with _quiet() as terminal, ThreadPool(64 if remote else _WORKERS) as pool:
+        bar = tqdm(
+            total=len(rows),
+            desc="checking images",
+            unit="file",
+            file=terminal or sys.stderr,
+            disable=terminal is None,
+            delay=_SECONDS_BEFORE_THE_BAR,
+        )
+        with bar:
+            for results in pool.imap_unordered(check, chunks):
+                bar.update(len(results))
+                yield from results
 
 
-def _is_png(file):
-    return tf.strings.substr(file, 0, 4) == b"\x89PNG"
+@contextlib.contextmanager
+def _quiet():
+    """Keeps what libjpeg and libpng say of damaged files off the screen; gives the terminal, or None."""
+    with contextlib.ExitStack() as stack:
+        terminal = None
+        if sys.stderr is not None and sys.stderr.isatty():
+            terminal = stack.enter_context(os.fdopen(os.dup(sys.stderr.fileno()), "w"))
+        nowhere = stack.enter_context(open(os.devnull, "wb"))
+        stack.enter_context(standard_error_into(nowhere))
+        yield terminal
 
 
-def _decoded_size(file):
-    return tf.cond(
-        _is_png(file),
-        lambda: tf.size(tf.io.decode_png(file, channels=3)),
-        # An eighth of the size needs no full transform, but still every byte.
-        lambda: tf.size(tf.io.decode_jpeg(file, channels=3, ratio=8)),
-    )
+def _stamps(paths):
+    """Size and time of change of each file, int64 [n, 2]; -1 where they are not known."""
+    remote = bool(paths) and "://" in paths[0]
+    if remote and len(paths) > _MOST_REMOTE_STAMPS:
+        return np.full([len(paths), 2], -1, np.int64)
+    stamp = _remote_stamp if remote else _local_stamp
+    if len(paths) < 1000 and not remote:
+        return np.array([stamp(path) for path in paths], np.int64).reshape(-1, 2)
+    size = 20 if remote else 1000
+    chunks = [paths[i : i + size] for i in range(0, len(paths), size)]
+    with ThreadPool(32 if remote else 16) as pool:
+        stamps = pool.map(lambda chunk: [stamp(path) for path in chunk], chunks, chunksize=1)
+    return np.array(list(itertools.chain.from_iterable(stamps)), np.int64)
 
 
-def _with_progress(items, total):
-    if total < _MANY:
-        return items
-    from tqdm import tqdm
-
-    return tqdm(items, "checking images", total, unit="file", disable=None)
-
-
-def _manifest_path(folder, images, paths):
-    """Where the manifest of just these files is: another place, size or time of one of them is another manifest."""
-    place = str(folder) if "://" in str(folder) else os.path.abspath(folder)
-    digest = hashlib.sha256(os.fsencode(place))
-    for image, path in zip(images, paths):
-        stamp = ""
-        # A file that is gone (a broken link) is for the search to find; remotely every question costs a round trip.
-        if "://" not in str(path) and os.path.exists(path):
-            found = os.stat(path)
-            stamp = f"{found.st_size} {found.st_mtime_ns}"
-        digest.update(os.fsencode(f"\n{image}\0{stamp}"))
-    digest = digest.hexdigest()[:24]
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(cache, "simclr_keras", f"unreadable-{digest}.json")
-
-
-def _read(manifest):
+def _local_stamp(path):
     try:
-        with open(manifest, encoding="utf-8") as file:
-            return [str(name) for name in json.load(file)["unreadable"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        found = os.stat(path)
+    except OSError:  # a file that is gone is for the search to find
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
-def _write(manifest, folder, images, rows):
-    content = {"folder": str(folder), "files": len(images), "unreadable": [images[row] for row in rows]}
+def _remote_stamp(path):
     try:
-        os.makedirs(os.path.dirname(manifest), exist_ok=True)
-        with open(f"{manifest}.{os.getpid()}", "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-        os.replace(f"{manifest}.{os.getpid()}", manifest)
-    except OSError:  # a home that cannot be written to costs only the memory of the search
-        return False
-    return True
+        found = tf.io.gfile.stat(path)
+    except tf.errors.OpError:
+        return -1, -1
+    return found.length, found.mtime_nsec

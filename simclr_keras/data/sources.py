@@ -28,6 +28,7 @@ def load(
     label_fraction=None,
     labels_per_class=None,
     memory_limit=DEFAULT_MEMORY_LIMIT,
+    on_bad_image="skip",
 ):
     """Opens a dataset: its training source, its evaluation source, and what a user should know of them.
 
@@ -45,6 +46,8 @@ def load(
         label_fraction: Share of the labels of every class to keep, in (0, 1], or None for all.
         labels_per_class: Number of labels of every class to keep, or None for all.
         memory_limit: Bytes up to which the images of a folder or TFDS split are held in memory.
+        on_bad_image: "skip" leaves the files of a folder that cannot be decoded out and names them in
+            `Splits.unreadable`; "error" refuses the folder.
 
     Returns:
         Splits.
@@ -53,7 +56,9 @@ def load(
         InputError: If there is no such dataset, it cannot be used, or an argument does not fit it.
     """
     _check(spec, data_dir, labels, eval_fraction, seed, label_fraction, labels_per_class)
-    splits = _open(spec, data_dir, labels, memory_limit)
+    if on_bad_image not in ("skip", "error"):
+        raise InputError(f"on_bad_image must be skip or error. Received: on_bad_image={on_bad_image!r}")
+    splits = _open(spec, data_dir, labels, memory_limit, on_bad_image)
     if splits.train.num_examples < 2:
         raise InputError(f"{spec} holds one training image only; at least 2 are needed")
     if splits.evaluation is None:
@@ -66,14 +71,14 @@ def load(
     return splits
 
 
-def _open(spec, data_dir, labels, memory_limit):
+def _open(spec, data_dir, labels, memory_limit, on_bad_image):
     if spec == "digits":
         return load_digits()
     kind, _, path = spec.partition(":")
     if kind == "npz":
         return load_npz(path)
     if kind == "folder":
-        return load_folder(path, labels, memory_limit)
+        return load_folder(path, labels, memory_limit, on_bad_image)
     return load_tfds(spec, data_dir, memory_limit)
 
 
