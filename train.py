@@ -22,8 +22,8 @@ Trains SimCLRv2 networks. The same command continues a run where it stopped.
 
 A recipe fills in the values; any flag given beside it wins. Defaults stand in [brackets].
 
-Exit codes: 0 done, 1 training could not go on, 2 something in the command or the data is wrong, 130 stopped by Ctrl-C
-(SIGINT), 143 stopped by SIGTERM. After all of them the same command continues from what is saved."""
+Exit codes: 0 done; 1 training could not go on; 2 something in the command or the data is wrong;
+130 stopped by Ctrl-C (SIGINT); 143 stopped by SIGTERM. The same command continues what was saved."""
 
 
 def help_text():
