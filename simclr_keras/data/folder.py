@@ -147,7 +147,8 @@ def _problems(root, parts, on_bad_image, notes):
     for part in parts.values():
         if all(image in problems for image in part.images):
             raise InputError(
-                f"None of the {len(part.images)} image files in {root} can be decoded: {some}{listed}; give JPEG or PNG images"
+                f"None of the {len(part.images)} image files in {root} can be decoded: {some}{listed}; "
+                "give JPEG or PNG images"
             )
     if on_bad_image == "error":
         raise InputError(

@@ -1,7 +1,6 @@
 """Labels from a CSV file of two columns, filename and label, with a header or without."""
 
 import csv
-import io
 import posixpath
 
 import numpy as np
@@ -10,6 +9,10 @@ import tensorflow as tf
 from simclr_keras.data.failures import one_line
 from simclr_keras.data.image_file import EXTENSIONS
 from simclr_keras.errors import InputError
+
+# ImageNet's would be 50 MB; a file of this size is something else.
+LARGEST_FILE = 1 << 30
+LONGEST_LABEL = 500
 
 
 def read_labels(path, images, folder):
@@ -34,26 +37,27 @@ def read_labels(path, images, folder):
     for line, (name, label) in _rows(path):
         if name not in known:
             raise InputError(
-                f"{path} line {line}: there is no image {name} in {folder}; give paths relative to it"
+                f"{path} line {line}: there is no image {one_line(name, 100)} in {folder}; give paths relative to it"
             )
         if name in labels:
-            raise InputError(f"{path} line {line}: {name} has a row already; give each image one at most")
+            raise InputError(
+                f"{path} line {line}: {one_line(name, 100)} has a row already; give each image one at most"
+            )
         labels[name] = label
     return _numbered(path, [labels.get(image, "") for image in images])
 
 
 def _rows(path):
     """Yields (line number, (file name, label)), the header left out."""
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            text = file.read().decode("utf-8-sig")
-    except tf.errors.NotFoundError:
-        raise InputError(f"There is no labels file {path}: give a CSV file of filename,label") from None
-    except (tf.errors.OpError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the labels file {path}: {one_line(error)}") from None
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(f"{line}\n" for line in _text(path).split("\n"))
     first = True
-    for row in reader:
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(f"{path} line {reader.line_num} cannot be read: {one_line(error)}") from None
         if not any(cell.strip() for cell in row):
             continue
         if len(row) != 2:
@@ -63,9 +67,43 @@ def _rows(path):
                 f"Received: {len(row)} column{'s' * (len(row) != 1)}"
             )
         name, label = (cell.strip() for cell in row)
+        if len(label) > LONGEST_LABEL or "\n" in label:
+            raise InputError(
+                f"{path} line {reader.line_num}: a label is one line of up to {LONGEST_LABEL} characters; is a "
+                f"quotation mark missing? Received: {one_line(label, 60)}"
+            )
         header, first = first and not name.lower().endswith(EXTENSIONS), False
         if not header:
             yield reader.line_num, (posixpath.normpath(name.replace("\\", "/")), label)
+
+
+def _text(path):
+    try:
+        size = tf.io.gfile.stat(path).length
+        if size > LARGEST_FILE:
+            raise InputError(
+                f"The labels file {path} is too large, {size:,} bytes: give a CSV file of filename,label, "
+                f"up to {LARGEST_FILE:,} bytes"
+            )
+        with tf.io.gfile.GFile(path, "rb") as file:
+            content = file.read()
+    except tf.errors.NotFoundError:
+        raise InputError(f"There is no labels file {path}: give a CSV file of filename,label") from None
+    except tf.errors.OpError as error:
+        raise InputError(f"Cannot read the labels file {path}: {one_line(error)}") from None
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:4]:
+        raise InputError(f"Cannot read the labels file {path}: it is UTF-16; save it as CSV in UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"Cannot read the labels file {path}: line {line} is no UTF-8 text; save it as CSV in UTF-8"
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InputError(f"{path} line {line} holds a zero byte: save it anew as CSV in UTF-8")
+    return text
 
 
 def _numbered(path, labels):

@@ -1,6 +1,9 @@
 """The dataset "npz:PATH": arrays x_train, y_train, x_test, y_test and class_names in one NumPy archive."""
 
+import math
+import os
 import zipfile
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +13,8 @@ from simclr_keras.data.source import ArrayStore, RowIds, Source, Splits
 from simclr_keras.errors import InputError
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test", "class_names")
+# The most that deflate packs into a byte is 1032; a claim beyond that is no archive of ours.
+_MOST_DEFLATED = 1100
 
 
 def load_npz(path):
@@ -59,20 +64,62 @@ def _read(path):
                 return {key: _array(path, archive, key) for key in _KEYS if key in archive.files}
     except tf.errors.NotFoundError:
         raise InputError(f"There is no file {path}: give the path of an .npz archive") from None
-    except (tf.errors.OpError, OSError, EOFError, zipfile.BadZipFile) as error:
+    # RuntimeError and NotImplementedError: a member with a password, or packed in an unknown way.
+    except (tf.errors.OpError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"Cannot read {path}: {one_line(error)}; make it anew with numpy.savez") from None
 
 
 def _array(path, archive, key):
     try:
+        _check_size(path, archive, key)
         return archive[key]
-    except ValueError as error:
-        if "pickle" not in str(error).lower():
+    except MemoryError:
+        raise InputError(f"{key} of {path} does not fit into memory: give fewer or smaller images") from None
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        if "object arrays" not in str(error).lower():
             raise InputError(f"Cannot read {key} of {path}: {one_line(error)}") from None
         raise InputError(
             f"{key} of {path} is an array of Python objects, which is not opened because unpickling can run "
             "code: save a plain uint8, integer or string array"
         ) from None
+
+
+def _check_size(path, archive, key):
+    """Refuses, before any memory is taken, what the archive cannot hold and what memory cannot hold."""
+    # savez writes x.npy; np.load opens a member named x too.
+    member = archive.zip.getinfo(f"{key}.npy" if f"{key}.npy" in archive.zip.namelist() else key)
+    with archive.zip.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        held = member.file_size - file.tell()
+    needed = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or (needed > held and not dtype.hasobject):
+        raise InputError(
+            f"{key} of {path} claims the shape {one_line(list(shape), 80)}, {needed:,} bytes, but the archive holds "
+            f"{max(held, 0):,}: make it anew with numpy.savez"
+        )
+    memory = _memory_of_machine()
+    if needed > memory:
+        raise InputError(
+            f"{key} of {path} needs {needed / 2**30:.0f} GiB, more than the {memory / 2**30:.0f} GiB of this "
+            "machine: give fewer or smaller images, or a folder of image files"
+        )
+    if member.file_size > _MOST_DEFLATED * max(member.compress_size, 1):
+        raise InputError(
+            f"{key} of {path} is damaged: no archive of its size unpacks to {member.file_size:,} bytes"
+        )
+
+
+def _memory_of_machine():
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # not every system can say
+        return math.inf
 
 
 def _images(path, key, array):

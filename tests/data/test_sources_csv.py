@@ -3,6 +3,7 @@
 import pytest
 import tensorflow as tf
 
+from simclr_keras.data import labels_csv
 from simclr_keras.data.sources import load
 from simclr_keras.errors import InputError
 
@@ -77,6 +78,13 @@ def test_images_without_a_row_are_unlabelled_and_counted(tmp_path):
         ("0.png,0\n1.png,-1\n2.png,1\n", "from 0.*label -1"),
         ("0.png,0\n1.png,1\n2.png,70000\n", "class numbers.*label 70000"),
         ("", "gives no image a label"),
+        ("0.png,a\n1.png,b\0\n", "line 2 holds a zero byte"),
+        ('0.png,"a\n1.png,b\n2.png,c\n', "label is one line.*quotation mark.*a 1.png,b 2.png,c"),
+        ("0.png," + "x" * 501, "label is one line of up to 500"),
+        ("0.png," + "9" * 5000, "label is one line of up to 500"),
+        ("0.png," + "x" * 200_000, "line 1 cannot be read: field larger"),
+        ("x" * 9000 + ".png,a\n", r"there is no image x{97}\.\.\. in"),
+        ('"new\nline.png",a\n', r"there is no image new line\.png"),
     ],
 )
 def test_csv_rows_must_be_of_images_and_of_each_once(tmp_path, text, message):
@@ -85,11 +93,26 @@ def test_csv_rows_must_be_of_images_and_of_each_once(tmp_path, text, message):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "no labels file"), (b"\xff\xfe\x00", "Cannot read")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no labels file"),
+        (b"\xff\xfe\x00", "UTF-16; save it as CSV in UTF-8"),
+        ("0.png,a\n".encode("utf-16-le"), "UTF-16; save it as CSV in UTF-8"),
+        ("0.png,cat\n1.png,\u00e9l\u00e9phant\n".encode("latin-1"), "line 2 is no UTF-8 text; save it"),
+    ],
+)
 def test_a_csv_that_cannot_be_read(tmp_path, content, message):
     _flat(tmp_path, 2)
     path = tmp_path / "labels.csv"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as raised:
         load(f"folder:{tmp_path}", labels=str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_csv_too_large_to_be_labels_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(labels_csv, "LARGEST_FILE", 10)
+    with pytest.raises(InputError, match=r"too large, 16 bytes.*up to 10 bytes"):
+        load(**_csv(tmp_path, "0.png,a\n1.png,b\n"))

@@ -1,8 +1,12 @@
 """npz:PATH: the arrays become sources, and archives that are not of that kind are refused in one line."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
+from simclr_keras.data import npz
 from simclr_keras.data.sources import load
 from simclr_keras.errors import InputError
 
@@ -117,6 +121,46 @@ def _corrupt(path):
     path.write_bytes(whole)
 
 
+def _member(shape, content, kind="|u1", name="x_train.npy"):
+    """An archive of one array whose header claims this shape."""
+
+    def make(path):
+        array = io.BytesIO()
+        header = {"descr": kind, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(array, header)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, array.getvalue() + content)
+
+    return make
+
+
+def _changed(place, value):
+    """A sound archive with one byte of the headers of its member changed, here and in the directory."""
+
+    def make(path):
+        _member((4, 4, 4, 3), bytes(192))(path)
+        content = bytearray(path.read_bytes())
+        directory = content.rindex(b"PK\x01\x02")
+        content[place] = content[directory + place + 2] = value
+        path.write_bytes(content)
+
+    return make
+
+
+def _claims_to_unpack_to_100_gb(path):
+    _member((1000, 1000, 1000, 100), bytes(192))(path)
+    content = bytearray(path.read_bytes())
+    directory = content.rindex(b"PK\x01\x02")
+    # of 4 GB, the most a field of 4 bytes can say
+    content[directory + 24 : directory + 28] = b"\xfe\xff\xff\xff"
+    path.write_bytes(content)
+
+
+def _huge_header(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x_train.npy", b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535)
+
+
 def _folder(path):
     path.mkdir()
 
@@ -128,6 +172,14 @@ def _folder(path):
         (_text, "is not an .npz archive"),
         (_cut_short, "Cannot read"),
         (_corrupt, "Cannot read"),
+        (_member((10**9, 1000, 1000, 3), b""), r"claims the shape.*1000, 1000, 3.*holds 0: make it anew"),
+        (_member((2**62, 2**62), b"x"), "claims the shape"),
+        (_member((-5, 4, 4, 3), bytes(99)), "claims the shape"),
+        (_member((4, 4, 4, 3), bytes(191)), "192 bytes, but the archive holds 191"),
+        (_claims_to_unpack_to_100_gb, "claims the shape.*100,000,000,000 bytes"),
+        (_huge_header, "Cannot read x_train"),
+        (_changed(6, 1), "Cannot read.*password"),
+        (_changed(8, 77), "Cannot read.*compression"),
         (_folder, "Cannot read|is a folder"),
     ],
 )
@@ -136,6 +188,26 @@ def test_files_that_are_no_archives_are_refused_in_one_line(tmp_path, make, mess
     with pytest.raises(InputError, match=message) as raised:
         load(f"npz:{tmp_path / 'a.npz'}")
     assert "\n" not in str(raised.value)
+
+
+def test_what_would_not_fit_into_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x_train=np.zeros((300, 100, 100, 3), np.uint8))
+    monkeypatch.setattr(npz, "_memory_of_machine", lambda: 8_000_000)
+    with pytest.raises(InputError, match=r"x_train.*needs 0 GiB, more than the 0 GiB of this machine"):
+        load(f"npz:{path}")
+    monkeypatch.setattr(npz, "_memory_of_machine", lambda: 10_000_000)
+    assert load(f"npz:{path}").train.num_examples == 300
+
+
+def test_a_lack_of_memory_is_one_line(tmp_path, monkeypatch):
+    def lacking(*arguments, **settings):
+        raise MemoryError
+
+    spec = _save(tmp_path / "a.npz", _good())
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lacking)
+    with pytest.raises(InputError, match=r"x_train.*does not fit into memory: give fewer or smaller"):
+        load(spec)
 
 
 def test_a_single_array_file_is_no_archive(tmp_path):
