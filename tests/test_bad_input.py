@@ -193,7 +193,7 @@ SETTINGS = [
 FOLDERS = [
     Case("missing folder", ("no folder", "/images"), ("one that holds images",), FOLDER),
     Case("empty folder", ("/images holds no",), (".jpg, .jpeg or .png",), FOLDER, make=only_text),
-    Case("folder of broken images", ("None of the 2",), ("JPEG or PNG",), FOLDER, make=only_broken),
+    Case("folder of broken images", ("None of the 2",), ("JPEG, PNG, GIF or BMP",), FOLDER, make=only_broken),
     Case(
         "file for a folder",
         ("/images is a file",),

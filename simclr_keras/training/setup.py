@@ -27,7 +27,7 @@ def load_data(config):
         seed=config.seed,
         label_fraction=config.label_fraction,
         labels_per_class=config.labels_per_class,
-        **({} if config.on_bad_image == "skip" else {"on_bad_image": "error"}),
+        on_bad_image=config.on_bad_image,
     )
 
 

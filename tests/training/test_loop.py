@@ -420,7 +420,5 @@ def test_batches_that_were_skipped_are_counted_and_too_many_in_a_row_stop():
     learner.skipped = (3, 1)
     assert [row["skipped_batches"] for row in train(learner=learner).rows] == [3, 3]
     learner.skipped = (25, 20)
-    with pytest.raises(
-        TrainingError, match=r"the last 20 batches were not finite \(25 skipped in all\)"
-    ):
+    with pytest.raises(TrainingError, match=r"the last 20 batches were not finite \(25 skipped in all\)"):
         train(learner=learner)

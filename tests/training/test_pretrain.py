@@ -1,6 +1,7 @@
 """Pretraining from end to end: what a run directory holds afterwards, with labels, few labels and none."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -65,6 +66,7 @@ def test_the_directory_holds_nothing_but_what_it_promises(done):
         "curves.png",
         "metrics.csv",
         "result.json",
+        "run.lock",
         "split.json",
         "tensorboard",
         "views.png",
@@ -163,6 +165,16 @@ def test_what_is_no_run_gives_no_model(tmp_path):
         load_run(tmp_path)
 
 
+def test_a_run_whose_newest_checkpoint_is_damaged_gives_the_one_before(done, tmp_path):
+    folder, *_ = done
+    shutil.copytree(folder, tmp_path / "run")
+    for part in (tmp_path / "run" / "checkpoints").glob("step-11.*"):
+        (part.parent / part.name.replace("11", "12")).write_bytes(part.read_bytes()[:50])
+    whole, found = (load_run(path).get_weights() for path in (folder, tmp_path / "run"))
+    for expected, values in zip(whole, found):
+        np.testing.assert_array_equal(values, expected)
+
+
 def test_only_the_newest_checkpoints_are_kept(done):
     folder, *_ = done
     assert checkpointed_steps(folder) == [11]
@@ -209,7 +221,12 @@ def test_unlabelled_images_train_without_figures_of_labels(tiny, tmp_path, monke
     row = metrics(folder)[-1]
     assert row["contrastive_loss"]
     assert {row[name] for name in (*pretrain.SCORES, "probe_loss", "probe_accuracy")} == {""}
-    assert set(curves(folder)) == {"learning_rate", *pretrain.FIGURES[:3], "images_per_second"}
+    assert set(curves(folder)) == {
+        "learning_rate",
+        *pretrain.FIGURES[:3],
+        "skipped_batches",
+        "images_per_second",
+    }
     assert any("no labels: no kNN and no probe" in line for line in lines)
     split = json.loads((folder / "split.json").read_text())
     assert split["class_names"] is None
@@ -284,6 +301,26 @@ def test_a_run_that_diverges_ends_with_one_line_and_code_1_and_keeps_its_checkpo
     # The same command begins after the good checkpoint, and meets the same end.
     with pytest.raises(TrainingError, match="by step 11"):
         pretrain.run(make_config(data, tmp_path / "run"), say=silent)
+
+
+@pytest.mark.slow
+def test_a_run_that_met_nan_goes_on_when_told_to_skip_such_batches(tiny, data, tmp_path, monkeypatch):
+    real = pretrain.ContrastiveLearner.objective
+
+    def spoilt(self, batch):
+        loss, figures = real(self, batch)
+        return loss * tf.where(self.optimizer.iterations == 8, np.nan, 1.0), figures
+
+    monkeypatch.setattr(pretrain.ContrastiveLearner, "objective", spoilt)
+    with pytest.raises(TrainingError, match="--on_nan=skip_batch leaves single bad batches out"):
+        pretrain.run(make_config(data, tmp_path / "run"), say=silent)
+    lines = []
+    found = pretrain.run(make_config(data, tmp_path / "run", on_nan="skip_batch"), say=lines.append)
+    assert any("continued at step 6" in line for line in lines)
+    assert [row["skipped_batches"] for row in metrics(tmp_path / "run")] == ["0", "1"]
+    assert any(line.startswith("epoch 2/2") and line.endswith("skipped batches 1") for line in lines)
+    assert found["skipped_batches"] == 1
+    assert all(np.isfinite(value).all() for value in weights(tmp_path / "run").values())
 
 
 @pytest.mark.slow
