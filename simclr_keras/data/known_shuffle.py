@@ -38,20 +38,25 @@ class KnownShuffle:
     def num_groups(self):
         return tf.maximum(self.size // self.block, 1)
 
-    def start(self, group):
-        """Place in the shuffled order of the first record of a group, int64; of one past the last, `size`."""
-        ramp = tf.minimum(group, PARTS)  # the first groups get parts of few blocks
-        place = self.block // PARTS * (ramp * (ramp + 1) // 2) + self.block * tf.maximum(group - PARTS, 0)
-        return tf.where(group < self.num_groups, place, self.size)
+    def start(self, group, first_block=0):
+        """Place in the shuffled order of the first record of a group, int64; of one past the last, `size`.
+
+        With `first_block` the same where reading begins at that block: the groups from there on are short of the
+        parts of the blocks before.
+        """
+        blocks = group - first_block
+        ramp = tf.minimum(blocks, PARTS)
+        place = self.block // PARTS * (ramp * (ramp + 1) // 2) + self.block * tf.maximum(blocks - PARTS, 0)
+        return tf.where(group < self.num_groups, place, self.size - self.block * first_block)
 
     def group_at(self, place):
         """The group that goes out at this place of the shuffled order, int64 scalar."""
         starts = self.start(tf.range(self.num_groups))
         return tf.searchsorted(starts, place[None], side="right", out_type=tf.int64)[0] - 1
 
-    def first_read(self, group):
-        """Place in the sequence of the earliest record that this group or a later one may hold, int64 scalar."""
-        return tf.maximum(group - PARTS + 1, 0) * self.block
+    def first_block(self, place):
+        """The earliest block with records that have this place of the shuffled order or a later one."""
+        return tf.maximum(self.group_at(place) - PARTS + 1, 0)
 
     def groups_of(self, block):
         """The group that each record of a block before the last goes to, int64 [block]."""
@@ -69,31 +74,31 @@ class KnownShuffle:
         """The shuffled records from a place of their order on.
 
         Args:
-            records: Dataset of tuples, the sequence from `first_read(group_at(place))` on.
+            records: Dataset of the sequence from the beginning of `first_block(place)` on.
             place: int64 scalar tensor.
-
-        Returns:
-            Dataset of the same tuples.
         """
-        first_group, last_group = self.group_at(place), self.num_groups - 1
-        blocks = tf.data.Dataset.range(self.first_read(first_group) // self.block, last_group)
-        groups = blocks.flat_map(lambda block: tf.data.Dataset.from_tensor_slices(self.groups_of(block)))
+        first_block, last_group = self.first_block(place), self.num_groups - 1
+        dealt = tf.data.Dataset.range(first_block, last_group)
+        dealt = dealt.flat_map(lambda block: tf.data.Dataset.from_tensor_slices(self.groups_of(block)))
         rest = tf.data.Dataset.from_tensors(last_group).repeat(self.size - last_group * self.block)
-        groups = groups.concatenate(rest)
-        needed = tf.data.Dataset.zip(groups, records).filter(lambda group, _: group >= first_group)
-        shuffled = needed.group_by_window(
-            key_func=lambda group, _: group,
-            reduce_func=self._in_random_order,
-            window_size_func=lambda group: self.start(group + 1) - self.start(group),
-        )
-        return shuffled.skip(place - self.start(first_group))
 
-    def _in_random_order(self, group, records):
+        def size(group):
+            return self.start(group + 1, first_block) - self.start(group, first_block)
+
+        shuffled = tf.data.Dataset.zip(dealt.concatenate(rest), records).group_by_window(
+            key_func=lambda group, _: group,
+            reduce_func=lambda group, records: self._in_random_order(group, records, size(group)),
+            window_size_func=size,
+        )
+        # What comes before is incomplete groups, and records of the first complete one.
+        group = self.group_at(place)
+        return shuffled.skip(self.start(group, first_block) + place - self.start(group))
+
+    def _in_random_order(self, group, records, size):
         # Of this tf.data function's graph alone: else the order would follow the program's global seed.
         tf.random.set_seed(1)
         key = tf.stack([tf.constant(draws.key_of(self.seed, "order in a group"), tf.int64), self.epoch])
         key = tf.random.experimental.stateless_fold_in(key, group)
         seed = tf.random.stateless_uniform([], key, maxval=2**31 - 1, dtype=tf.int32)
-        size = self.start(group + 1) - self.start(group)
         records = records.map(lambda _, record: record)
         return records.shuffle(tf.maximum(size, 1), tf.cast(seed, tf.int64))

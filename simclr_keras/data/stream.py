@@ -108,7 +108,7 @@ class StreamSource:
             if not shuffle:
                 return part.read(order, size, lanes=1, first=place)
             order_of_epoch = KnownShuffle(size, block, seed, epoch)
-            first_read = order_of_epoch.first_read(order_of_epoch.group_at(place))
+            first_read = block * order_of_epoch.first_block(place)
             return order_of_epoch.apply(part.read(order, size, _LANES, first_read), place)
 
         epochs = tf.data.Dataset.range(resumed, np.iinfo(np.int64).max if repeat else 1)
