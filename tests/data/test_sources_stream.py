@@ -20,14 +20,26 @@ def _parse(record):
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory):
     """Record number i holds the text "i" in place of an image, and has the label i % 3."""
-    root = tmp_path_factory.mktemp("records")
+    return _made(tmp_path_factory.mktemp("records"), COUNTS)
+
+
+def _made(root, counts):
     paths, number = [], itertools.count()
-    for shard, count in enumerate(COUNTS):
+    for shard, count in enumerate(counts):
         paths.append(str(root / f"{shard}.tfrecord"))
         with tf.io.TFRecordWriter(paths[-1]) as writer:
             for _ in range(count):
                 writer.write(str(next(number)).encode())
-    return StreamSource("made", Shards(tuple(paths), COUNTS, _parse, "train"), True, ("a", "b", "c"))
+    return StreamSource("made", Shards(tuple(paths), counts, _parse, "train"), True, ("a", "b", "c"))
+
+
+LARGE_COUNTS = (301, 0, 160, 7, 222, 305, 290, 33, 180, 2)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """1500 records of that kind: blocks of 16 for a buffer of 128, so 93 groups in an epoch."""
+    return _made(tmp_path_factory.mktemp("large"), LARGE_COUNTS)
 
 
 def _records(source, count, **arguments):
@@ -145,3 +157,65 @@ def test_a_sample_comes_from_few_files_and_reads_only_those(stream):
 def test_a_sample_leaves_out_hidden_labels(stream):
     hidden = stream.with_labels_of(range(5))
     assert list(hidden.sample(20, seed=3).ids) == [f"train/{row}" for row in range(5)]
+
+
+def _reading_order(counts, order, lanes=16):
+    """NumPy twin: rows of an epoch as they are read, the shards in `order` cut in equal lanes, one record of each."""
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    rows = np.concatenate([np.arange(offsets[shard], offsets[shard + 1]) for shard in order])
+    parts = np.array_split(rows, lanes)
+    return [part[i] for i in range(len(parts[0])) for part in parts if i < len(part)]
+
+
+def _shard_order(seed, epoch, shards):
+    key = tf.constant([seed, epoch], tf.int64)
+    return tf.random.experimental.stateless_shuffle(tf.range(shards, dtype=tf.int64), key).numpy()
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_an_epoch_is_dealt_from_blocks_of_lanes_read_in_turn(large, epoch):
+    many, block = sum(LARGE_COUNTS), 16
+    arguments = {"seed": 5, "buffer_size": 128, "first_record": epoch * many}
+    ids = [int(record["id"]) for record in large.stream(**arguments).take(many).as_numpy_iterator()]
+    reading = _reading_order(LARGE_COUNTS, _shard_order(5, epoch, len(LARGE_COUNTS)))
+    place = dict(zip(reading, range(many)))
+    blocks = np.array([min(place[row] // block, many // block - 1) for row in ids])
+    start, last = 0, many // block - 1
+    for group in range(last):
+        # One record of each of the last 16 blocks, in random order.
+        expected = list(range(max(0, group - 15), group + 1))
+        assert sorted(blocks[start : start + len(expected)]) == expected
+        start += len(expected)
+    assert collections.Counter(blocks[start:]) == {
+        **{number: number - last + 16 for number in range(last - 15, last)},
+        last: many - last * block,
+    }
+    full = blocks[136 : 136 + 70 * 16].reshape(70, 16)
+    assert len(np.unique(full - full.min(axis=1, keepdims=True), axis=0)) == 70, "random order in every group"
+
+
+@pytest.mark.parametrize("first", [1, 15, 135, 136, 137, 700, 1373, 1374, 1499, 1500, 1501, 3800])
+def test_a_large_stream_resumes_anywhere(large, whole_of_large, first):
+    resumed = large.stream(seed=5, buffer_size=128, first_record=first).take(40)
+    assert [int(record["id"]) for record in resumed.as_numpy_iterator()] == whole_of_large[first : first + 40]
+
+
+@pytest.fixture(scope="module")
+def whole_of_large(large):
+    stream = large.stream(seed=5, buffer_size=128).take(4000)
+    return [int(record["id"]) for record in stream.as_numpy_iterator()]
+
+
+def test_a_resumed_stream_opens_only_files_that_it_still_reads(tmp_path):
+    """40 files of 40 records in 16 lanes: late in an epoch every lane has finished its first file or two."""
+    source = _made(tmp_path, (40,) * 40)
+    arguments = {"seed": 5, "buffer_size": 128, "first_record": 1500}
+    whole = [int(record["id"]) for record in source.stream(**arguments).take(100).as_numpy_iterator()]
+    reading = _reading_order((40,) * 40, _shard_order(5, 0, 40))
+    # Place 1500 is in the last group, number 99, to which blocks 84 and later are dealt.
+    needed = {row // 40 for row in reading[84 * 16 :]}
+    assert len(needed) <= 20
+    for shard in set(range(40)) - needed:
+        (tmp_path / f"{shard}.tfrecord").unlink()
+    again = [int(record["id"]) for record in source.stream(**arguments).take(100).as_numpy_iterator()]
+    assert again == whole
