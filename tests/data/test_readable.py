@@ -14,6 +14,7 @@ from simclr_keras.data.image_file import problem_of
 from simclr_keras.data.manifest import Manifest
 from simclr_keras.data.sources import load
 from simclr_keras.errors import InputError
+from simclr_keras.preprocess import decode
 
 
 @pytest.fixture(autouse=True)
@@ -177,8 +178,12 @@ def test_a_killed_search_keeps_what_it_wrote_on_the_way(tmp_path, monkeypatch):
 
 def test_libjpeg_stays_silent_and_what_others_print_is_not_lost(tmp_path, capfd):
     _flat(tmp_path, 2)
-    _unreadable_files(tmp_path)
-    load(f"folder:{tmp_path}")
+    _jpeg(tmp_path / "odd.jpg")
+    whole = (tmp_path / "odd.jpg").read_bytes()
+    (tmp_path / "odd.jpg").write_bytes(whole[:-40] + bytes(100) + whole[-2:])
+    decode((tmp_path / "odd.jpg").read_bytes())
+    assert "extraneous bytes" in capfd.readouterr().err
+    assert load(f"folder:{tmp_path}").train.num_examples == 3
     assert capfd.readouterr().err == ""
     os.write(2, b"heard")
     assert capfd.readouterr().err == "heard"
