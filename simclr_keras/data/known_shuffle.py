@@ -92,7 +92,7 @@ class KnownShuffle:
         )
         # What comes before is incomplete groups, and records of the first complete one.
         group = self.group_at(place)
-        return shuffled.skip(self.start(group, first_block) + place - self.start(group))
+        return shuffled.skip(self.start(group, first_block) + place - self.start(group)).prefetch(self.block)
 
     def _in_random_order(self, group, records, size):
         # Of this tf.data function's graph alone: else the order would follow the program's global seed.

@@ -11,9 +11,8 @@ from simclr_keras.data.host_part import HostPart, captured
 from simclr_keras.data.known_shuffle import PARTS, KnownShuffle
 from simclr_keras.data.source import RowIds, describe, only_labels_of, row_numbers
 
-_LANES = (
-    16  # places of an epoch read side by side, so that neighbours in a file are not neighbours in a batch
-)
+# Places of an epoch that are read side by side, so that neighbours in a file are not neighbours in a batch.
+_LANES = PARTS  # so that a block is a whole number of rounds
 _MANY = 10_000  # records from which a pass over all of them shows a progress bar
 
 
