@@ -4,8 +4,8 @@
     python benchmarks/resume_at_scale.py --records=20000 --record_kb=110 --shards=32 --step=200004
 
 Writes synthetic TFRecord files into a temporary folder, then takes turns in one process between a start at step 0
-and a resume. The files are in the page cache, so what a disk would add must be reckoned from the bytes read.
-`--steady` also times batches after the first.
+and a resume. The files are in the page cache: what a disk would add follows from the megabytes read. `--steady=10` also
+times ten later batches.
 """
 
 import argparse
@@ -69,8 +69,8 @@ def parse(record):
 
 
 def seconds_to_first_batch(source, batch_size, first_step, more_steps=0):
-    """Seconds until the first batch is there, and for each of `more_steps` after it."""
-    start = time.perf_counter()
+    """Seconds until the first batch is there, megabytes read for it, seconds for each of `more_steps` after it."""
+    start, read_before = time.perf_counter(), megabytes_read()
     batches = iter(
         train_batches(
             source,
@@ -82,18 +82,28 @@ def seconds_to_first_batch(source, batch_size, first_step, more_steps=0):
         )
     )
     next(batches)["id"].numpy()
-    first = time.perf_counter()
+    first, read = time.perf_counter(), megabytes_read() - read_before
     for _ in range(more_steps):
         next(batches)["id"].numpy()
-    return first - start, (time.perf_counter() - first) / max(1, more_steps)
+    return first - start, read, (time.perf_counter() - first) / max(1, more_steps)
+
+
+def megabytes_read():
+    """By this process from files, cached or not; 0 where the system does not tell."""
+    try:
+        counts = dict(line.split(": ") for line in pathlib.Path("/proc/self/io").read_text().splitlines())
+    except OSError:
+        return 0.0
+    return int(counts["rchar"]) / 1e6
 
 
 def compare(name, source, arguments):
-    steps = {0: [], arguments.step: []}
-    steady = []
+    steps, megabytes, steady = {0: [], arguments.step: []}, {}, []
     for _ in range(arguments.rounds):
         for step, seconds in steps.items():
-            first, later = seconds_to_first_batch(source, arguments.batch_size, step, arguments.steady)
+            first, megabytes[step], later = seconds_to_first_batch(
+                source, arguments.batch_size, step, arguments.steady
+            )
             seconds.append(first)
             steady.append(later)
     extra = sorted(b - a for a, b in zip(steps[0], steps[arguments.step]))
@@ -102,7 +112,8 @@ def compare(name, source, arguments):
         f"{name}: first batch from step 0 after {statistics.median(steps[0]):.2f} s, "
         f"from step {arguments.step:,} ({position:.0%} into an epoch) after "
         f"{statistics.median(steps[arguments.step]):.2f} s: "
-        f"{statistics.median(extra):+.2f} s ({extra[0]:+.2f} to {extra[-1]:+.2f})",
+        f"{statistics.median(extra):+.2f} s ({extra[0]:+.2f} to {extra[-1]:+.2f}); "
+        f"MB read {megabytes[0]:,.0f} and {megabytes[arguments.step]:,.0f}",
         flush=True,
     )
     if arguments.steady:
