@@ -4,6 +4,8 @@ Numbers of orientations are EXIF's: 1 is upright, 2-4 mirrored or upside down, 5
 Cameras and phones store what the sensor saw and say in EXIF how it was held.
 """
 
+import functools
+
 import tensorflow as tf
 
 # A profile of 16 MB has 255 segments; what has more of them than this is not looked through.
@@ -13,6 +15,10 @@ MOST_SEGMENTS = 1000
 _PLAIN_START = [0xFF, 0xD8, 0xFF, 0xE0, 0, 16, *[0] * 14, 0xFF, 0xC0]
 _PLAIN_MASK = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, *[0] * 14, 0xFF, 0xE0]
 _EXIF = list(b"Exif\0\0")
+
+# Keeps a function one node of the graph: inlined into a tf.cond, its nodes would cost every image that does not need
+# them, up to a tenth of its decoding.
+apart = functools.partial(tf.function, autograph=False, experimental_attributes={"_noinline": True})
 
 
 def exif_orientation(encoded):
@@ -64,6 +70,7 @@ def stored_window(window, orientation, shape):
     return tf.cond(orientation == 1, lambda: tf.identity(window), turned)
 
 
+@apart
 def _turned(image, orientation):
     axes = tf.boolean_mask([0, 1], _reversed_axes(orientation))
     turned = tf.transpose(tf.reverse(image, axes), tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2]))
@@ -85,6 +92,7 @@ def _bytes(encoded, start, count):
     return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int32)
 
 
+@apart
 def _orientation_in_segments(encoded):
     def length(segment):
         return segment[2] * 256 + segment[3]

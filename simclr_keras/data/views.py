@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from simclr_keras.data import draws
 from simclr_keras.errors import InputError
-from simclr_keras.orientation import exif_orientation, stored_window, upright, upright_shape
+from simclr_keras.orientation import apart, exif_orientation, stored_window, upright, upright_shape
 from simclr_keras.preprocess import LARGEST_SIZE_WITHOUT_CROP, center_window, decode, resize_bicubic
 
 # tf's default; after that many rejected windows the whole image is taken.
@@ -145,11 +145,8 @@ def make_views(image, crops, size, config, *, encoded=False, quantize=True):
         uint8 or float32 tensor [w, size, size, 3].
     """
     if encoded:
-        return tf.cond(
-            tf.io.is_jpeg(image),
-            lambda: _views_of_jpeg(image, crops, size, config, quantize),
-            lambda: make_views(decode(image), crops, size, config, quantize=quantize),
-        )
+        image, windows = _decode_windows(image, crops, size, config)
+        return _cut(image, windows, crops.flip, size, config, quantize)
     image = tf.convert_to_tensor(image)
     shape = tf.shape(image)
     windows = _windows(crops, shape[0], shape[1], size, config)
@@ -214,20 +211,35 @@ def bicubic_matrix(start, length, extent, size, reverse=None):
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
-def _views_of_jpeg(encoded, crops, size, config, quantize):
-    # One decoding of the smallest rectangle that holds all windows: a third cheaper than one per window,
-    # since every decoding has to read the entropy code from the top of the image down.
+@apart
+def _decode_whole(encoded):
+    return decode(encoded)
+
+
+def _decode_windows(encoded, crops, size, config):
+    """The smallest rectangle of an encoded image that holds all its windows, and the windows within it.
+
+    One decoding is a third cheaper than one per window, since every decoding of a JPEG has to read the entropy
+    code from the top of the image down. What lies inside of a tf.cond costs more than outside, taken or not:
+    hence small conditions instead of one around everything.
+    """
+    is_jpeg = tf.io.is_jpeg(encoded)
+    whole = tf.cond(is_jpeg, lambda: tf.zeros([1, 1, 3], tf.uint8), lambda: _decode_whole(encoded))
+    stored = tf.cond(is_jpeg, lambda: tf.io.extract_jpeg_shape(encoded)[:2], lambda: tf.shape(whole)[:2])
     # Windows are drawn in the upright image, so that a turned photo gives the views of an upright one.
-    stored = tf.io.extract_jpeg_shape(encoded)[:2]
     orientation = exif_orientation(encoded)
     shape = upright_shape(stored, orientation)
     windows = _windows(crops, shape[0], shape[1], size, config)
     start = tf.reduce_min(windows[:, :2], axis=0)
     end = tf.reduce_max(windows[:, :2] + windows[:, 2:], axis=0)
     rectangle = stored_window(tf.concat([start, end - start], axis=0), orientation, stored)
-    image = upright(tf.image.decode_and_crop_jpeg(encoded, rectangle, channels=3), orientation)
-    windows -= tf.concat([start, [0, 0]], axis=0)
-    return _cut(image, windows, crops.flip, size, config, quantize)
+    part = tf.cond(
+        is_jpeg,
+        lambda: tf.image.decode_and_crop_jpeg(encoded, rectangle, channels=3),
+        lambda: tf.slice(whole, [*tf.unstack(rectangle[:2]), 0], [*tf.unstack(rectangle[2:]), 3]),
+    )
+    part.set_shape([None, None, 3])
+    return upright(part, orientation), windows - tf.concat([start, [0, 0]], axis=0)
 
 
 def _windows(crops, height, width, size, config):
