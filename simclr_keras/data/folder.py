@@ -140,7 +140,7 @@ def _problems(root, parts, on_bad_image, notes):
         return {}
     problems = {images[row]: problem for row, problem in problems.items()}
     some = ", ".join(
-        f"{one_line(image)} {problem}" for image, problem in itertools.islice(problems.items(), 3)
+        f"{one_line(image)} ({problem})" for image, problem in itertools.islice(problems.items(), 3)
     )
     some += ", ..." if len(problems) > 3 else ""
     listed = f" (all listed in {listed})" if listed else ""

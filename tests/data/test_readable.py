@@ -61,7 +61,7 @@ def test_unreadable_images_are_left_out_named_and_remembered(tmp_path, cache):
     assert list(splits.train.ids) == ["0.png", "1.png", "2.png"]
     note = next(note for note in splits.notes if "unreadable" in note)
     assert note.startswith("5 unreadable images")
-    assert "empty.png is empty, folder.jpg is a folder, gif.jpg is a damaged GIF, ..." in note
+    assert "empty.png (is empty), folder.jpg (is a folder), gif.jpg (is a damaged GIF), ..." in note
     (listed,) = cache.glob("*.csv")
     assert str(listed) in note
     expected = [
@@ -228,7 +228,7 @@ def test_bad_images_can_be_refused_in_one_line(tmp_path, cache):
     with pytest.raises(InputError, match=r"5 of the 8 image files.*cannot be used") as raised:
         load(f"folder:{tmp_path}", on_bad_image="error")
     message = str(raised.value)
-    assert "empty.png is empty, folder.jpg is a folder, gif.jpg is a damaged GIF, ..." in message
+    assert "empty.png (is empty), folder.jpg (is a folder), gif.jpg (is a damaged GIF), ..." in message
     assert str(next(cache.glob("*.csv"))) in message
     assert "--on_bad_image=skip leaves them out" in message
     assert "\n" not in message
