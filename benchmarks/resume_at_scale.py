@@ -1,7 +1,7 @@
 """How long a resumed run waits for its first batch: a million small streamed records at step 200,000, and arrays.
 
-    python benchmarks/resume_at_scale.py                                     # ImageNet's count, records of 1 kB
-    python benchmarks/resume_at_scale.py --records=20000 --record_kb=110 --shards=32 --step=200004
+    python benchmarks/resume_at_scale.py                  # ImageNet's count, records of 1 kB; 1.4 GB of files
+    python benchmarks/resume_at_scale.py --records=100000 --record_kb=110 --shards=80 --batch_size=1024 --step=200088
 
 Writes synthetic TFRecord files into a temporary folder, then takes turns in one process between a start at step 0
 and a resume. The files are in the page cache: what a disk would add follows from the megabytes read. `--steady=10` also

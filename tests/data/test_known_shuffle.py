@@ -43,7 +43,8 @@ def test_it_reads_no_more_than_sixteen_blocks_back():
 
 def test_it_follows_seed_and_epoch_and_not_the_global_seed():
     orders = [_shuffled(500, 16, seed=seed, epoch=epoch) for seed, epoch in ((0, 0), (1, 0), (0, 1))]
-    assert all(np.any(orders[i] != orders[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    in_one_group = [set(order[200:216]) for order in orders]  # dealt to it, in whatever order
+    assert all(in_one_group[i] != in_one_group[j] for i, j in ((0, 1), (0, 2), (1, 2)))
     try:
         tf.random.set_seed(3)
         np.testing.assert_array_equal(_shuffled(500, 16), orders[0])
