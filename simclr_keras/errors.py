@@ -1,4 +1,4 @@
-"""Leaf: the exceptions a user sees as one line, and the line that other libraries' errors give them."""
+"""Leaf: the exceptions a user sees as one line, and the one line made of other libraries' errors."""
 
 import re
 
@@ -34,17 +34,24 @@ class Stopped(KeyboardInterrupt):
         self.code = 128 + signal_number
 
 
-def reason(error, width=200):
-    """The line of another library's exception that says what happened, for a message of ours.
+def one_line(error, width=300):
+    """Another library's exception, or anything else with a text, on one line for a message of ours.
 
-    TensorFlow's other lines name its own graph, functions and stack.
+    Of TensorFlow's many lines it is the one that says what happened; the others name its graph, functions and stack.
+
+    Args:
+        error: exception, file name or the like; characters that are no UTF-8 are written as escapes.
+        width: most characters.
     """
-    text = getattr(error, "message", None) or str(error)
-    text = re.sub(r"\{\{function_node.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", text)
-    text = re.sub(r"Error in user-defined function .*?Iterator::\S+: ", "", text)
-    lines = [line.strip() for line in text.splitlines()]
-    told = [line for line in lines if line and not line.startswith(_FRAMES)]
-    return told[0][:width] if told else type(error).__name__
+    text = str(error)
+    if hasattr(error, "message"):
+        text = re.sub(r"\{\{function_node.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", str(error.message))
+        text = re.sub(r"Error in user-defined function .*?Iterator::\S+: ", "", text)
+        lines = [line.strip() for line in text.splitlines()]
+        text = next((line for line in lines if line and not line.startswith(_FRAMES)), "")
+    text = " ".join(text.split()) or type(error).__name__
+    text = text.encode(errors="backslashreplace").decode()
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 _FRAMES = ("Graph execution error", "Detected at node", "<stack traces", 'File "', "Traceback (")

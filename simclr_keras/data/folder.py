@@ -6,12 +6,11 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.data.failures import one_line
 from simclr_keras.data.labels_csv import read_labels
 from simclr_keras.data.listing import list_images
 from simclr_keras.data.readable import find_unreadable
 from simclr_keras.data.source import BytesStore, FileStore, Source, Splits
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, one_line
 
 EVALUATION_FOLDERS = ("val", "validation", "test", "eval")
 

@@ -6,9 +6,8 @@ import posixpath
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.data.failures import one_line
 from simclr_keras.data.image_file import EXTENSIONS
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, one_line
 
 # ImageNet's would be 50 MB; a file of this size is something else.
 LARGEST_FILE = 1 << 30

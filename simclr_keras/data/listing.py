@@ -6,9 +6,8 @@ import os
 
 import tensorflow as tf
 
-from simclr_keras.data.failures import one_line
 from simclr_keras.data.image_file import EXTENSIONS, is_utf8
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, one_line
 
 # Pictures that TensorFlow does not decode, or not in all its versions.
 _OTHER_PICTURES = {".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".jp2", ".jxl", ".svg", ".psd"}

@@ -8,9 +8,8 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.data.failures import one_line
 from simclr_keras.data.source import ArrayStore, RowIds, Source, Splits
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, one_line
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test", "class_names")
 # The most that deflate packs into a byte is 1032; a claim beyond that is no archive of ours.

@@ -58,7 +58,7 @@ class ArrayStore:
 
 
 class BytesStore:
-    """Encoded JPEG or PNG files, held in memory. files: string tensor [n]."""
+    """Encoded JPEG, PNG, GIF or BMP files, held in memory. files: string tensor [n]."""
 
     encoded = True
     images = None
@@ -71,7 +71,7 @@ class BytesStore:
 
 
 class FileStore:
-    """Encoded JPEG or PNG files, read when they are fetched. paths: n paths, local or remote."""
+    """Encoded JPEG, PNG, GIF or BMP files, read when they are fetched. paths: n paths, local or remote."""
 
     encoded = True
     images = None
@@ -141,7 +141,7 @@ class Source:
             index: int64 scalar tensor, a row of this source.
 
         Returns:
-            uint8 [h, w, 3], or a scalar string of JPEG or PNG bytes when `encoded`.
+            uint8 [h, w, 3], or a scalar string of JPEG, PNG, GIF or BMP bytes when `encoded`.
         """
         return self._store.fetch(index if self._rows is None else self._row_tensor[index])
 

@@ -5,10 +5,9 @@ import difflib
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.data.failures import one_line
 from simclr_keras.data.source import ArrayStore, BytesStore, RowIds, Source, Splits
 from simclr_keras.data.stream import Shards, StreamSource
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, one_line
 
 _EVALUATION_SPLITS = ("test", "validation")
 

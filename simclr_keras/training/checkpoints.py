@@ -4,7 +4,7 @@ import re
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError, TrainingError, reason
+from simclr_keras.errors import InputError, TrainingError, one_line
 
 # What is being written bears this until it is whole; a run that was killed meanwhile leaves it behind.
 PARTIAL = ".partial"
@@ -52,7 +52,7 @@ class Checkpoints:
                 self._checkpoint.read(path).assert_consumed()
             except (AssertionError, ValueError, tf.errors.OpError) as error:
                 raise InputError(
-                    f"the checkpoint {path} does not fit this run ({reason(error)}); give another --model_dir."
+                    f"the checkpoint {path} does not fit this run ({one_line(error)}); give another --model_dir."
                 ) from error
             for bad, why in damage.items():
                 say(f"the checkpoint of step {bad} is damaged ({why}): going on from that of step {step}")
@@ -78,8 +78,8 @@ class Checkpoints:
         except (tf.errors.OpError, OSError) as error:
             self._remove_partial()
             raise TrainingError(
-                f"cannot save the checkpoint of step {step} ({reason(error)}); free space, then repeat the command: it "
-                "continues from the checkpoint before."
+                f"cannot save the checkpoint of step {step} ({one_line(error)}); free space, then repeat the command: "
+                "it continues from the checkpoint before."
             ) from error
 
     def _write(self, step):
@@ -144,7 +144,7 @@ def damage_of(path):
     except (
         Exception
     ) as error:  # TensorFlow's reader raises IndexError, RuntimeError and others beside its own
-        return reason(error)
+        return one_line(error)
     return None
 
 

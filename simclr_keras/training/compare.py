@@ -46,7 +46,10 @@ def weights(path):
         raise InputError(f"{path} has no checkpoint yet.")
     reader = tf.compat.v1.train.NewCheckpointReader(newest)
     names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    return {"step": np.array(int(newest.rpartition("-")[2])), **{name: reader.get_tensor(name) for name in names}}
+    return {
+        "step": np.array(int(newest.rpartition("-")[2])),
+        **{name: reader.get_tensor(name) for name in names},
+    }
 
 
 def metrics(path):

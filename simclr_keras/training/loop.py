@@ -5,7 +5,7 @@ import time
 
 import tensorflow as tf
 
-from simclr_keras.errors import TrainingError, reason
+from simclr_keras.errors import TrainingError, one_line
 from simclr_keras.optim.step_arithmetic import total_steps
 from simclr_keras.training.finite import check_weights, read_figures
 from simclr_keras.training.progress import Bar, epoch_line
@@ -165,8 +165,8 @@ def _take(take_steps, iterator, count, batch_size):
         return take_steps(iterator, count)
     except tf.errors.ResourceExhaustedError as error:
         raise TrainingError(
-            f"out of memory with --batch_size={batch_size} ({reason(error)}); give a smaller one, or a smaller --model "
-            "or --image_size."
+            f"out of memory with --batch_size={batch_size} ({one_line(error)}); give a smaller one, or a smaller "
+            "--model or --image_size."
         ) from error
 
 

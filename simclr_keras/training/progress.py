@@ -7,7 +7,7 @@ import time
 import tensorflow as tf
 import tqdm
 
-from simclr_keras.errors import TrainingError, reason
+from simclr_keras.errors import TrainingError, one_line
 
 SHOWN_SECONDS, UNSEEN_SECONDS = 1.0, 10.0  # between two readings of the figures, on a terminal and elsewhere
 
@@ -133,8 +133,8 @@ class History:
             yield
         except tf.errors.OpError as error:
             raise TrainingError(
-                f"cannot write {self._run_dir.tensorboard} ({reason(error)}); free space, then repeat the command: it "
-                "continues from the last checkpoint."
+                f"cannot write {self._run_dir.tensorboard} ({one_line(error)}); free space, then repeat the command: "
+                "it continues from the last checkpoint."
             ) from error
 
     def has(self, epoch):

@@ -2,7 +2,7 @@
 
 import time
 
-from simclr_keras.errors import InputError, TrainingError, reason
+from simclr_keras.errors import InputError, TrainingError, one_line
 
 WAITS = (1, 5, 25)  # seconds before a further attempt: a network drive may come back
 
@@ -62,4 +62,4 @@ def data_failure(error):
     message = error.message or ""
     if "IteratorGetNext" not in message and "Iterator::" not in message:
         return None
-    return reason(error)
+    return one_line(error)

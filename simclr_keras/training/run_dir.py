@@ -10,7 +10,7 @@ import tempfile
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError, TrainingError, reason
+from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.evaluation import plots
 from simclr_keras.training.options import differences, may_change
 from simclr_keras.training.run_lock import RunLock
@@ -64,8 +64,8 @@ class RunDir:
             with contextlib.suppress(tf.errors.OpError):  # half a file would only take up space
                 tf.io.gfile.remove(temporary)
             raise TrainingError(
-                f"cannot write {target} ({reason(error)}); free space, then repeat the command: it continues from the "
-                "last checkpoint."
+                f"cannot write {target} ({one_line(error)}); free space, then repeat the command: it continues from "
+                "the last checkpoint."
             ) from error
 
     def read_text(self, name):
@@ -125,7 +125,7 @@ class RunDir:
             self._lock.acquire()
         except (tf.errors.OpError, OSError) as error:
             raise InputError(
-                f"--model_dir={self.path} cannot be made ({reason(error)}); give a directory you may write to."
+                f"--model_dir={self.path} cannot be made ({one_line(error)}); give a directory you may write to."
             ) from error
         # Again: it may have become another's meanwhile.
         self.check(mode, config)
@@ -214,8 +214,8 @@ class RunDir:
             ]
         except (csv.Error, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"{self.file(METRICS)} is damaged ({reason(error)}); bring it back, or delete it: the run then goes on "
-                "without its rows up to the last checkpoint."
+                f"{self.file(METRICS)} is damaged ({one_line(error)}); bring it back, or delete it: the run then goes "
+                "on without its rows up to the last checkpoint."
             ) from error
 
     def write_result(self, result):

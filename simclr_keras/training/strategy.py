@@ -4,7 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError, reason
+from simclr_keras.errors import InputError, one_line
 
 
 def make_strategy(kind="auto", tpu=None):
@@ -37,7 +37,7 @@ def _tpu_strategy(tpu):
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
         raise InputError(
-            f"no TPU answers to --tpu={tpu} ({reason(error)}); check its name, or drop --strategy=tpu."
+            f"no TPU answers to --tpu={tpu} ({one_line(error)}); check its name, or drop --strategy=tpu."
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 
