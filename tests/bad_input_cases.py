@@ -485,7 +485,7 @@ RUN_DIRECTORIES = [
     ),
     Case(
         "settings of something else",
-        ("config.json is not the settings of a run",),
+        ("config.json is damaged",),
         ("another --model_dir",),
         make=file_in_place_of(RUN, "config.json"),
     ),

@@ -34,9 +34,9 @@ class Baselines:
         The latter can be measured before the first step alone; a resumed run reads what was written down then, and
         goes without where nothing was.
         """
-        kept = self._run_dir.read_text(FILE)
-        if first_step and kept is not None:
-            return json.loads(kept)
+        kept = self._run_dir.read_json(FILE) if first_step else None
+        if kept is not None:
+            return kept
         bank, held = self._features()
         pixels = self._pixels(self._bank), self._pixels(self._evaluation)
         found = {"raw_pixels_knn_top1": self._knn_top1(pixels[0], bank["label"], pixels[1], held["label"])}

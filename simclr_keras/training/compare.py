@@ -1,7 +1,5 @@
 """Whether two run directories hold the same run, bit for bit but for what a clock wrote."""
 
-import json
-
 import numpy as np
 import tensorflow as tf
 
@@ -60,7 +58,7 @@ def metrics(path):
 
 def result(path):
     """Returns what result.json holds; empty where there is none."""
-    return json.loads(RunDir(path).read_text(RESULT) or "{}")
+    return RunDir(path).read_json(RESULT) or {}
 
 
 def curves(path):

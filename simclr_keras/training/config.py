@@ -7,7 +7,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.training.options import field_type, nearest
 from simclr_keras.training.pretrain_config import PretrainConfig
 
-__all__ = ["MODES", "PretrainConfig", "config_class", "field_type", "make_config", "nearest"]
+__all__ = ["MODES", "PretrainConfig", "config_class", "config_of_run", "field_type", "make_config", "nearest"]
 
 MODES = {"pretrain": PretrainConfig}
 
@@ -36,4 +36,23 @@ def make_config(mode, recipe_values, flag_values):
             raise InputError(f"--{name} does not belong to --mode={mode}: {nearest(name, known)}")
     config = cls(**{**recipe_values, **flag_values})
     config.validate()
+    return config
+
+
+def config_of_run(held, path):
+    """Returns the checked config that a run directory's config.json holds.
+
+    Args:
+        held: dict read from the file. path: of the file, for the message.
+
+    Raises:
+        InputError: one line naming the setting that is not what a run would have written.
+    """
+    try:
+        cls = config_class(held.get("mode"))
+        names = {field.name for field in dataclasses.fields(cls)}
+        config = cls(**{name: value for name, value in held.items() if name in names})
+        config.validate()
+    except InputError as error:
+        raise InputError(f"{path} is not the settings of a run: {error}") from error
     return config

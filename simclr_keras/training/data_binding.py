@@ -43,7 +43,7 @@ def bind_data(run_dir, splits, resumed, say=print):
         "fingerprint": _fingerprint(train),
         "held_out": list(splits.held_out),
     }
-    old = _read_split(run_dir)
+    old = run_dir.read_json(SPLIT)
     if not resumed or old is None:
         if _has_file_ids(train):
             run_dir.write_bytes(IMAGES, _images_list(train))
@@ -111,18 +111,6 @@ def _with_stand_ins(rows, labels):
             return None
         rows[place] = rows[others[0]]
     return rows
-
-
-def _read_split(run_dir):
-    text = run_dir.read_text(SPLIT)
-    if text is None:
-        return None
-    try:
-        return dict(json.loads(text))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{run_dir.file(SPLIT)} is damaged ({error}); bring it back, or give another --model_dir."
-        ) from error
 
 
 def _has_file_ids(source):

@@ -1,13 +1,11 @@
 """From a run directory back to its model, for whoever builds on it: in float32, outside any strategy."""
 
-import json
-import types
-
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.zoo import create_model
 from simclr_keras.training.checkpoints import newest_readable
+from simclr_keras.training.config import config_of_run
 from simclr_keras.training.data_binding import SPLIT
 from simclr_keras.training.run_dir import CONFIG, RunDir
 from simclr_keras.training.setup import model_arguments
@@ -23,26 +21,28 @@ def load_run(path):
         path: run directory, local or any that tf.io.gfile knows.
 
     Raises:
-        InputError: there is no run, or it has no checkpoint yet, or none that can be read.
+        InputError: there is no run, its settings are damaged, or it has no checkpoint that can be read.
     """
     run_dir = RunDir(path)
-    config, split = (run_dir.read_text(name) for name in (CONFIG, SPLIT))
-    if config is None or split is None:
+    held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
+    if held is None or split is None:
         raise InputError(f"{path} is not a run directory: give the --model_dir of a training run.")
     newest = newest_readable(run_dir.checkpoints)
     if newest is None:
         raise InputError(f"{path} has no checkpoint yet: let the run finish an epoch.")
-    config, split = json.loads(config), json.loads(split)
-    reader = tf.train.load_checkpoint(newest)
-    stored = {_name(key): key for key in reader.get_variable_to_shape_map() if key.startswith("state/model")}
-    has_probe = any(name.startswith("classifier/") for name in stored)
-    classes = len(split["class_names"]) if has_probe else None
-    model = create_model(num_classes=classes, **model_arguments(types.SimpleNamespace(**config)))
+    config = config_of_run(held, run_dir.file(CONFIG))
+    reader = tf.compat.v1.train.NewCheckpointReader(newest)
+    shapes = reader.get_variable_to_shape_map()
+    stored = {_name(key): key for key in shapes if key.startswith("state/model")}
+    bias = stored.get("classifier/bias")
+    model = create_model(num_classes=shapes[bias][0] if bias else None, **model_arguments(config))
     variables = {variable.path.partition("/")[2]: variable for variable in model.variables}
-    if variables.keys() != stored.keys():
-        differing = ", ".join(sorted(variables.keys() ^ stored.keys())[:3])
+    wanted = {name: list(variable.shape) for name, variable in variables.items()}
+    found = {name: shapes[key] for name, key in stored.items()}
+    if wanted != found:
+        differing = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
         raise InputError(
-            f"the checkpoint {newest} is not of the model in config.json. Differing: {differing}"
+            f"the checkpoint {newest} is not of the model in config.json. Differing: {', '.join(differing[:3])}"
         )
     for name, variable in variables.items():
         variable.assign(reader.get_tensor(stored[name]))

@@ -69,18 +69,48 @@ class RunDir:
             ) from error
 
     def read_text(self, name):
-        """Returns a file's text, or None where there is none."""
-        if not tf.io.gfile.exists(self.file(name)):
-            return None
-        with tf.io.gfile.GFile(self.file(name), "r") as file:
-            return file.read()
+        """Returns a file's text, or None where there is none.
+
+        Raises:
+            InputError: it cannot be read as text.
+        """
+        data = self.read_bytes(name)
+        try:
+            return None if data is None else data.decode()
+        except UnicodeDecodeError as error:
+            raise self._damaged(name, error) from error
 
     def read_bytes(self, name):
         """As `read_text`, for bytes."""
-        if not tf.io.gfile.exists(self.file(name)):
+        try:
+            if not tf.io.gfile.exists(self.file(name)):
+                return None
+            with tf.io.gfile.GFile(self.file(name), "rb") as file:
+                return file.read()
+        except tf.errors.OpError as error:
+            raise self._damaged(name, error) from error
+
+    def read_json(self, name):
+        """Returns the dict that a file holds, or None where there is no file.
+
+        Raises:
+            InputError: it holds something else.
+        """
+        text = self.read_text(name)
+        if text is None:
             return None
-        with tf.io.gfile.GFile(self.file(name), "rb") as file:
-            return file.read()
+        try:
+            held = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(name, error) from error
+        if not isinstance(held, dict):
+            raise self._damaged(name, f"it holds a {type(held).__name__}")
+        return held
+
+    def _damaged(self, name, why):
+        return InputError(
+            f"{self.file(name)} is damaged ({one_line(why)}); bring it back, or give another --model_dir."
+        )
 
     def check(self, mode, config):
         """Says whether a stage may run here, without leaving a trace: costs nothing, so it can come first.
@@ -96,7 +126,7 @@ class RunDir:
             )
         if tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path):
             raise InputError(f"--model_dir={self.path} is a file; give a directory.")
-        old = self._config()
+        old = self.read_json(CONFIG)
         if old is not None:
             self._lock.check()
             self._check_same(old, mode, config)
@@ -129,7 +159,7 @@ class RunDir:
             ) from error
         # Again: it may have become another's meanwhile.
         self.check(mode, config)
-        old = self._config() or {}
+        old = self.read_json(CONFIG) or {}
         extended_from = old.get("extended_from", [])
         if old.get("epochs", config.epochs) != config.epochs:
             extended_from = [*extended_from, old["epochs"]]
@@ -146,8 +176,8 @@ class RunDir:
         A damaged result is none: the end of the run writes it anew.
         """
         try:
-            result = dict(json.loads(self.read_text(RESULT) or "{}"))
-        except (TypeError, ValueError):
+            result = self.read_json(RESULT) or {}
+        except InputError:
             return None
         return result if result.get("finished") is True and result.get("epochs") == config.epochs else None
 
@@ -163,17 +193,6 @@ class RunDir:
         except OSError as error:
             raise InputError(
                 f"--model_dir={self.path} cannot be written to ({error.strerror}); give a directory you may write to."
-            ) from error
-
-    def _config(self):
-        text = self.read_text(CONFIG)
-        if text is None:
-            return None
-        try:
-            return dict(json.loads(text))
-        except (TypeError, ValueError, tf.errors.OpError) as error:
-            raise InputError(
-                f"{self.file(CONFIG)} is not the settings of a run ({error}); give another --model_dir."
             ) from error
 
     def _check_same(self, old, mode, config):

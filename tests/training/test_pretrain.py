@@ -165,6 +165,29 @@ def test_what_is_no_run_gives_no_model(tmp_path):
         load_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"proj_layers": "3"}, "--proj_layers='3': give a whole number"),
+        ({"image_size": None}, "--image_size must have a value"),
+        ({"se_ratio": "x"}, "--se_ratio='x': give a number"),
+        ({"mode": "pretend"}, "unknown --mode=pretend"),
+        ({"mode": None}, "--mode is missing"),
+        ({"model": "r51_1x_sk0"}, "r51_1x_sk0"),
+        ({"proj_dim": 9}, "is not of the model in config.json. Differing: .*projection_head"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_run_whose_settings_were_tampered_with_gives_no_model(done, tmp_path, change, words):
+    folder, *_ = done
+    shutil.copytree(folder, tmp_path / "run")
+    held = json.loads((folder / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps({**held, **change}))
+    with pytest.raises(InputError, match=words) as refusal:
+        load_run(tmp_path / "run")
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_run_whose_newest_checkpoint_is_damaged_gives_the_one_before(done, tmp_path):
     folder, *_ = done
     shutil.copytree(folder, tmp_path / "run")

@@ -273,3 +273,18 @@ def test_a_figure_becomes_a_png(path):
         image = tf.io.decode_png(file.read()).numpy()
     assert image.shape[:2] == (50, 100)
     assert np.all(image == 255)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[1]", b"7", b"null", b"\xff\xfe{}", b"[" * 100_000],
+    ids=["empty", "cut", "list", "number", "null", "UTF-16", "deep"],
+)
+def test_damaged_settings_are_refused_in_one_line(path, data):
+    tf.io.gfile.makedirs(path)
+    RunDir(path).write_bytes("config.json", data)
+    with pytest.raises(
+        InputError, match=r"config.json is damaged \(.*bring it back, or give another"
+    ) as refusal:
+        RunDir(path).check("pretrain", config())
+    assert "\n" not in str(refusal.value)
