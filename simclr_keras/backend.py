@@ -54,7 +54,7 @@ def start_tensorflow_quietly():
                 import tensorflow as tf
 
                 tf.config.list_logical_devices()
-        except BaseException:
+        except Exception:
             held.seek(0)
             sys.stderr.write(held.read().decode(errors="replace"))
             raise

@@ -46,9 +46,11 @@ def one_line(error, width=300):
     text = str(error)
     if hasattr(error, "message"):
         text = re.sub(r"\{\{function_node.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", str(error.message))
+        text = re.sub(r"\d+ root error\(s\) found\.", "", text)
         text = re.sub(r"Error in user-defined function .*?Iterator::\S+: ", "", text)
         lines = [line.strip() for line in text.splitlines()]
         text = next((line for line in lines if line and not line.startswith(_FRAMES)), "")
+        text = re.sub(r"^\(\d+\) [A-Z_]+: ", "", text)  # where several replicas failed
     text = " ".join(text.split()) or type(error).__name__
     text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -145,6 +145,10 @@ def running(folder, **settings):
     flags |= {"warmup_epochs": 0.0, "model_dir": str(folder / RUN), "steps_per_call": 1, **settings}
     run_dir = RunDir(folder / RUN)
     run_dir.open_for("pretrain", PretrainConfig(**flags))
+    run_dir.bind("pretrain", PretrainConfig(**flags))
+    # Without a checkpoint there would be nothing to lose.
+    tf.io.gfile.makedirs(run_dir.checkpoints)
+    run_dir.write_text("checkpoints/step-1.index", "")
     return run_dir
 
 

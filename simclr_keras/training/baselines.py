@@ -35,7 +35,7 @@ class Baselines:
         goes without where nothing was.
         """
         kept = self._run_dir.read_json(FILE) if first_step else None
-        if kept is not None:
+        if kept and isinstance(kept.get("raw_pixels_knn_top1"), float):
             return kept
         bank, held = self._features()
         pixels = self._pixels(self._bank), self._pixels(self._evaluation)

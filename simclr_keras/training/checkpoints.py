@@ -1,10 +1,12 @@
 """Exact save and resume: every variable by name, the newest few kept, none in use that is half written or damaged."""
 
+import contextlib
 import re
 
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, TrainingError, one_line
+from simclr_keras.training.durable import to_disk
 
 # What is being written bears this until it is whole; a run that was killed meanwhile leaves it behind.
 PARTIAL = ".partial"
@@ -37,30 +39,23 @@ class Checkpoints:
             say: prints a line, where a damaged one had to be passed over.
 
         Raises:
-            InputError: the checkpoint is of another network.
-            TrainingError: there are checkpoints, but none of them can be read.
+            InputError: the checkpoint is of another network, or none of those there can be read.
         """
         self._remove_partial()
-        damage = {}
-        for step in reversed(steps_in(self._directory)):
-            path = path_of(self._directory, step)
-            why = damage_of(path)
-            if why:
-                damage[step] = why
-                continue
-            try:
-                self._checkpoint.read(path).assert_consumed()
-            except (AssertionError, ValueError, tf.errors.OpError) as error:
-                raise InputError(
-                    f"the checkpoint {path} does not fit this run ({one_line(error)}); give another --model_dir."
-                ) from error
-            for bad, why in damage.items():
-                say(f"the checkpoint of step {bad} is damaged ({why}): going on from that of step {step}")
-            self._damaged |= damage.keys()
-            return step
-        if damage:
-            raise TrainingError(_none_readable(self._directory, damage))
-        return 0
+        step, damage = newest_readable(self._directory)
+        if step is None:
+            return 0
+        path = path_of(self._directory, step)
+        try:
+            self._checkpoint.read(path).assert_consumed()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            raise InputError(
+                f"the checkpoint {path} does not fit this run ({one_line(error)}); give another --model_dir."
+            ) from error
+        for bad, why in damage.items():
+            say(f"the checkpoint of step {bad} is damaged ({why}): going on from that of step {step}")
+        self._damaged |= damage.keys()
+        return step
 
     def save(self, step):
         """Writes a checkpoint of this step, then forgets the oldest beyond those kept.
@@ -89,14 +84,16 @@ class Checkpoints:
             self._checkpoint.write(path)
             return
         self._checkpoint.write(path + PARTIAL)
+        parts = [name for name in _names_in(self._directory) if name.startswith(f"step-{step}{PARTIAL}.")]
+        for name in parts:
+            to_disk(f"{self._directory}/{name}")
         index = path + ".index"
         if tf.io.gfile.exists(index):  # first, or it would speak for data that is no longer its own
             tf.io.gfile.remove(index)
-        for name in _names_in(self._directory):
-            if name.startswith(f"step-{step}{PARTIAL}.data-"):
-                whole = name.replace(PARTIAL, "")
-                tf.io.gfile.rename(f"{self._directory}/{name}", f"{self._directory}/{whole}", overwrite=True)
-        tf.io.gfile.rename(path + PARTIAL + ".index", index, overwrite=True)
+        for name in sorted(parts):  # the index last
+            whole = name.replace(PARTIAL, "")
+            tf.io.gfile.rename(f"{self._directory}/{name}", f"{self._directory}/{whole}", overwrite=True)
+        to_disk(self._directory)
 
     def _delete(self, step):
         tf.io.gfile.remove(
@@ -121,7 +118,8 @@ class Checkpoints:
                 continue
             path = f"{self._directory}/{name}"
             remove = tf.io.gfile.rmtree if tf.io.gfile.isdir(path) else tf.io.gfile.remove
-            remove(path)
+            with contextlib.suppress(tf.errors.OpError):  # it only takes up space
+                remove(path)
 
 
 def steps_in(directory):
@@ -149,27 +147,28 @@ def damage_of(path):
 
 
 def newest_readable(directory):
-    """Returns the path of the newest checkpoint that can be read; None where there is none at all.
+    """Finds the newest checkpoint that can be read.
+
+    Returns:
+        its step, None where there is no checkpoint at all; and a dict of the newer ones' steps to what is wrong with
+        them.
 
     Raises:
         InputError: there are checkpoints, but none of them can be read.
     """
     damage = {}
     for step in reversed(steps_in(directory)):
-        damage[step] = damage_of(path_of(directory, step))
-        if not damage[step]:
-            return path_of(directory, step)
+        why = damage_of(path_of(directory, step))
+        if not why:
+            return step, damage
+        damage[step] = why
     if damage:
-        raise InputError(_none_readable(directory, damage))
-    return None
-
-
-def _none_readable(directory, damage):
-    newest, why = next(iter(damage.items()))
-    return (
-        f"none of the {len(damage)} checkpoints in {directory} can be read (step {newest}: {why}); bring one back, or "
-        "start anew with another --model_dir."
-    )
+        newest, why = next(iter(damage.items()))
+        raise InputError(
+            f"none of the {len(damage)} checkpoints in {directory} can be read (step {newest}: {why}); bring one back, "
+            "or start anew with another --model_dir."
+        )
+    return None, damage
 
 
 def _names_in(directory):

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.training.checkpoints import newest_readable
+from simclr_keras.training.checkpoints import newest_readable, path_of
 from simclr_keras.training.run_dir import RESULT, RunDir
 
 TIMED = ("images_per_second",)
@@ -39,15 +39,13 @@ def differing(path, other):
 
 def weights(path):
     """Returns every array of a run's newest checkpoint, a dict by name, its step among them."""
-    newest = newest_readable(RunDir(path).checkpoints)
-    if newest is None:
+    directory = RunDir(path).checkpoints
+    step, _ = newest_readable(directory)
+    if step is None:
         raise InputError(f"{path} has no checkpoint yet.")
-    reader = tf.compat.v1.train.NewCheckpointReader(newest)
+    reader = tf.compat.v1.train.NewCheckpointReader(path_of(directory, step))
     names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    return {
-        "step": np.array(int(newest.rpartition("-")[2])),
-        **{name: reader.get_tensor(name) for name in names},
-    }
+    return {"step": np.array(step), **{name: reader.get_tensor(name) for name in names}}
 
 
 def metrics(path):

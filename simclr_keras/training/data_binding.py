@@ -36,29 +36,40 @@ def bind_data(run_dir, splits, resumed, say=print):
     Raises:
         InputError: a resumed run finds other data than it began with.
     """
-    train = splits.train
+    train, old = splits.train, run_dir.read_json(SPLIT)
     split = {
         "class_names": None if splits.class_names is None else list(splits.class_names),
         "training_images": train.num_examples,
         "fingerprint": _fingerprint(train),
         "held_out": list(splits.held_out),
+        "evaluation_images": 0 if splits.evaluation is None else splits.evaluation.num_examples,
+        "evaluation_fingerprint": None if splits.evaluation is None else _fingerprint(splits.evaluation),
     }
-    old = run_dir.read_json(SPLIT)
-    if not resumed or old is None:
+    if not resumed:
         if _has_file_ids(train):
             run_dir.write_bytes(IMAGES, _images_list(train))
         run_dir.write_text(SPLIT, json.dumps(split, indent=1) + "\n")
         return splits
-    if old.get("fingerprint") == split["fingerprint"] and old.get("held_out") == split["held_out"]:
+    if old is None:
+        raise InputError(
+            f"{run_dir.path} has checkpoints but no {SPLIT}, so that there is no telling which images it held out; "
+            "bring it back, or give another --model_dir."
+        )
+    if all(old.get(name) == value for name, value in split.items()):
         return splits
     found = _find_again(run_dir, old, splits, say) if _has_file_ids(train) else None
     if found is None:
         raise InputError(
-            f"{train.name} is not the data that --model_dir={run_dir.path} began with: images or labels differ "
-            f"({old.get('training_images')} training images then, {train.num_examples} now); bring back the data, or "
-            "give another --model_dir."
+            f"{train.name} is not the data that --model_dir={run_dir.path} began with: images, labels or classes "
+            f"differ ({_counts(old)} then, {_counts(split)} now); bring back the data, or give another --model_dir."
         )
     return found
+
+
+def _counts(split):
+    return (
+        f"{split.get('training_images')} training images and {split.get('evaluation_images')} for evaluation"
+    )
 
 
 def _find_again(run_dir, old, splits, say):
@@ -80,6 +91,12 @@ def _find_again(run_dir, old, splits, say):
     if len(missing) > MOST_MISSING * (len(ids) + len(held_out)):
         return None
     rows = np.array([row_of.get(name, -1) for name in ids], np.int64)
+    if train.labels is not None:
+        there = rows >= 0
+        now, then = everything.labels[rows[there]], labels[there]
+        # Which labels may be seen (-1: not) is the run's; what they are is the data's.
+        if np.any((now != then) & (now >= 0) & (then >= 0)):
+            return None
     rows = _with_stand_ins(rows, labels)
     if rows is None:
         return None
@@ -91,6 +108,14 @@ def _find_again(run_dir, old, splits, say):
     if new:
         say(f"data     {new} images were added since the run began; they are not used")
     evaluation = splits.evaluation
+    if (
+        not splits.held_out
+        and evaluation is not None
+        and evaluation.num_examples != old.get("evaluation_images")
+    ):
+        say(
+            f"data     {evaluation.num_examples} images to evaluate on, {old.get('evaluation_images')} when it began"
+        )
     if splits.held_out:
         evaluation = everything.subset([row_of[name] for name in held_out if name in row_of])
     return dataclasses.replace(

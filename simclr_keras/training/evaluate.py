@@ -61,8 +61,8 @@ class Extractor:
         for name, value in found.items():
             if not np.all(np.isfinite(value)):
                 raise TrainingError(
-                    f"the network's {name} is no longer finite: training has diverged; checkpoints up to here are "
-                    "kept. Try a lower --learning_rate or a longer --warmup_epochs."
+                    f"the network's {name} is no longer finite: training has diverged; what was saved before stays. "
+                    "Try a lower --learning_rate or a longer --warmup_epochs in another --model_dir."
                 )
         return found
 

@@ -8,7 +8,7 @@ from simclr_keras.errors import TrainingError
 
 # So many bad batches in a row are no accident of the data.
 MOST_SKIPPED_IN_A_ROW = 20
-ADVICE = "Try a lower --learning_rate, a longer --warmup_epochs or --precision=float32"
+ADVICE = "Try a lower --learning_rate, a longer --warmup_epochs or --precision=float32 in another --model_dir"
 
 
 def read_figures(learner, step):
@@ -43,4 +43,4 @@ def check_weights(learner, step):
 
 
 def _diverged(what, step, more):
-    return TrainingError(f"{what} by step {step}; checkpoints up to here are kept. {ADVICE}{more}")
+    return TrainingError(f"{what} by step {step}; what was saved before stays. {ADVICE}{more}")

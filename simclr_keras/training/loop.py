@@ -5,7 +5,6 @@ import time
 
 import tensorflow as tf
 
-from simclr_keras.errors import TrainingError, one_line
 from simclr_keras.optim.step_arithmetic import total_steps
 from simclr_keras.training.finite import check_weights, read_figures
 from simclr_keras.training.progress import Bar, epoch_line
@@ -16,7 +15,8 @@ def make_step_function(learner, strategy, stop):
 
     The loop over steps stays in the graph, so an accelerator is not kept waiting for Python; batches are drawn inside
     it with their static shapes (Keras' own steps_per_execution loses them under replicas). When `stop` is requested
-    meanwhile, the call ends with the step it is at. The function returns how many steps were taken.
+    meanwhile, the call ends with the step it is at. The function returns how many steps were taken; from its first on
+    there is something for `stop` to save.
     """
     with tf.device("CPU:0"):
         stopped = tf.Variable(False, trainable=False)
@@ -40,14 +40,21 @@ def make_step_function(learner, strategy, stop):
     def take_one(iterator):
         one_step(iterator)
 
+    traced = set()
+
     def run(iterator, count):
         # A loop of one would still pay for the loop.
-        if count == 1:
-            take_one(iterator)
-            return 1
-        (done,) = take_steps(iterator, tf.constant(count))
+        function, arguments = (
+            (take_one, (iterator,)) if count == 1 else (take_steps, (iterator, tf.constant(count)))
+        )
+        if function not in traced:
+            # Apart, because it takes long and changes nothing that a stop could lose.
+            function.get_concrete_function(*arguments)
+            traced.add(function)
+        stop.nothing_to_save = False
+        done = function(*arguments)
         # Asked for only where it may be less: the answer waits for the device.
-        return int(done) if stop.requested else count
+        return int(done[0]) if stop.requested and count > 1 else count
 
     return run
 
@@ -94,8 +101,7 @@ def train(
         say: prints a line.
 
     Raises:
-        TrainingError: loss or weights are no longer finite; nothing after the last good checkpoint is kept. Or the
-            devices have too little memory.
+        TrainingError: loss or weights are no longer finite; nothing after the last good checkpoint is kept.
         Stopped: the program was asked to stop; the step it was at is saved.
         tf.errors.OpError: a batch could not be made. Steps since the last checkpoint may have been taken by halves on
             some replica: go on from there.
@@ -103,20 +109,24 @@ def train(
     ends = [epoch_end(epoch, num_examples, config.batch_size) for epoch in range(config.epochs + 1)]
     if first_step >= ends[-1] and history.has(config.epochs):
         return
+    missing = [
+        epoch for epoch, end in enumerate(ends) if epoch and end < first_step and not history.has(epoch)
+    ]
+    if missing:
+        say(
+            f"metrics.csv has no rows of epochs {missing[0]} to {missing[-1]}, which are over: it goes on without them"
+        )
     take_steps = make_step_function(learner, strategy, stop)
     iterator = iter(
         strategy.distribute_datasets_from_function(
             lambda context: batches(first_step, ends[-1] - first_step, context)
         )
     )
-    step, clock, saves = (
-        first_step,
-        Clock(config.batch_size),
-        _Saves(learner, checkpoints, config, first_step),
-    )
+    step, clock = first_step, Clock(config.batch_size)
+    saves = _Saves(learner, checkpoints, config, first_step)
     for epoch in range(1, config.epochs + 1):
         start, end = ends[epoch - 1], ends[epoch]
-        if end < step or history.has(epoch):
+        if end < first_step or history.has(epoch):
             continue
         if step == start:
             learner.reset_metrics()
@@ -124,18 +134,14 @@ def train(
         figures = read_figures(learner, step) if step == end else None  # of a run killed before this row
         while step < end:
             count = min(config.steps_per_call, end - step, saves.steps_until_due(step))
-            # While the first step is traced, which takes long, there is nothing a stop could lose.
-            stop.nothing_to_save = step == first_step
             clock.start()
-            taken = _take(take_steps, iterator, count, config.batch_size)
+            taken = take_steps(iterator, count)
             step += taken
-            stop.nothing_to_save = False
             due = step < end and saves.due(step)
             shown = bar.due()
             if shown or due or step == end or stop.requested:
-                figures = read_figures(
-                    learner, step
-                )  # waits for the device, so it belongs to the time of the steps
+                # Waits for the device, so it belongs to the time of the steps.
+                figures = read_figures(learner, step)
             clock.stop(taken)
             bar.advance(taken)
             if shown:
@@ -148,7 +154,7 @@ def train(
         bar.close()
         # Before the evaluation, which may take long: a run killed in it comes back to it.
         saves.save(step)
-        stop.nothing_to_save = True
+        stop.all_saved(f"step {step} is saved")
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
         row |= {
             "skipped_batches": learner.skipped[0],
@@ -158,16 +164,6 @@ def train(
         history.add(row)
         say(epoch_line(row, config.epochs))
         sys.stdout.flush()
-
-
-def _take(take_steps, iterator, count, batch_size):
-    try:
-        return take_steps(iterator, count)
-    except tf.errors.ResourceExhaustedError as error:
-        raise TrainingError(
-            f"out of memory with --batch_size={batch_size} ({one_line(error)}); give a smaller one, or a smaller "
-            "--model or --image_size."
-        ) from error
 
 
 class _Saves:

@@ -191,7 +191,7 @@ def say_result(result, say):
     if "random_encoder_knn_top1" in result:
         for line in baselines.table(result, result.get("probe_top1")):
             say(line)
-    elif "knn_top1" in result:
+    elif {"knn_top1", "probe_top1"} <= result.keys():
         say(f"top-1    kNN {result['knn_top1']:.1%}, online linear probe {result['probe_top1']:.1%}")
 
 

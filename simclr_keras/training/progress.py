@@ -105,8 +105,8 @@ class History:
             {name: row.get(name) for name in columns} for row in run_dir.read_metrics() if row["step"] <= step
         ]
         with self._written():
-            if tf.io.gfile.exists(run_dir.tensorboard):
-                tf.io.gfile.rmtree(run_dir.tensorboard)
+            for old in tf.io.gfile.glob(f"{run_dir.tensorboard}/events.out.tfevents.*"):
+                tf.io.gfile.remove(old)
             self._writer = tf.summary.create_file_writer(run_dir.tensorboard)
             for row in self.rows:
                 self._summarize(row)

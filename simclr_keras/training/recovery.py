@@ -44,8 +44,8 @@ class Recovery:
             self._step = step
             if self._failures > len(WAITS):
                 raise TrainingError(
-                    f"a batch could not be made, {self._failures} times after step {step} ({why}); the checkpoint of "
-                    "that step is kept: mend the data, then repeat the command."
+                    f"a batch could not be made, {self._failures} times after step {step} ({why}); what was saved "
+                    "until then stays: mend the data, then repeat the command."
                 ) from error
             self._say(
                 f"a batch could not be made ({why}): looking at the data again, to go on from step {step}"

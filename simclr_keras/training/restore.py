@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.zoo import create_model
-from simclr_keras.training.checkpoints import newest_readable
+from simclr_keras.training.checkpoints import newest_readable, path_of
 from simclr_keras.training.config import config_of_run
 from simclr_keras.training.data_binding import SPLIT
 from simclr_keras.training.run_dir import CONFIG, RunDir
@@ -27,9 +27,10 @@ def load_run(path):
     held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
     if held is None or split is None:
         raise InputError(f"{path} is not a run directory: give the --model_dir of a training run.")
-    newest = newest_readable(run_dir.checkpoints)
-    if newest is None:
+    step, _ = newest_readable(run_dir.checkpoints)
+    if step is None:
         raise InputError(f"{path} has no checkpoint yet: let the run finish an epoch.")
+    newest = path_of(run_dir.checkpoints, step)
     config = config_of_run(held, run_dir.file(CONFIG))
     reader = tf.compat.v1.train.NewCheckpointReader(newest)
     shapes = reader.get_variable_to_shape_map()

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
 import tempfile
@@ -12,6 +13,9 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.evaluation import plots
+from simclr_keras.training.checkpoints import steps_in
+from simclr_keras.training.config import config_of_run
+from simclr_keras.training.durable import to_disk
 from simclr_keras.training.options import differences, may_change
 from simclr_keras.training.run_lock import RunLock
 
@@ -59,8 +63,10 @@ class RunDir:
         try:
             with tf.io.gfile.GFile(temporary, "wb") as file:
                 file.write(data)
+            to_disk(temporary)
             tf.io.gfile.rename(temporary, target, overwrite=True)
-        except tf.errors.OpError as error:
+            to_disk(self.path)
+        except (tf.errors.OpError, OSError) as error:
             with contextlib.suppress(tf.errors.OpError):  # half a file would only take up space
                 tf.io.gfile.remove(temporary)
             raise TrainingError(
@@ -115,6 +121,8 @@ class RunDir:
     def check(self, mode, config):
         """Says whether a stage may run here, without leaving a trace: costs nothing, so it can come first.
 
+        Where there is no checkpoint yet, nothing would be lost: there any settings may follow the ones written down.
+
         Raises:
             InputError: the path is a file or cannot be written to; the directory is in use by another process, holds
                 other things than a run, or a run with other settings (names the fields that differ).
@@ -124,13 +132,17 @@ class RunDir:
                 f"--model_dir={self.path} holds one of * ? [ ] \\, which TensorFlow takes for a pattern when it reads "
                 "checkpoints; give a path without them."
             )
-        if tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path):
+        try:
+            is_file = tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path)
+        except tf.errors.OpError as error:
+            raise InputError(
+                f"--model_dir={self.path} cannot be looked at ({one_line(error)}); give one that TensorFlow knows."
+            ) from error
+        if is_file:
             raise InputError(f"--model_dir={self.path} is a file; give a directory.")
+        self._lock.check()
         old = self.read_json(CONFIG)
-        if old is not None:
-            self._lock.check()
-            self._check_same(old, mode, config)
-        else:
+        if old is None:
             # Not ours, yet named as ours: a run would overwrite it.
             for name in (CHECKPOINTS, TENSORBOARD, METRICS, RESULT):
                 if tf.io.gfile.exists(self.file(name)):
@@ -138,31 +150,36 @@ class RunDir:
                         f"--model_dir={self.path} holds {name} but no {CONFIG}, so it is no run of ours; "
                         "give another directory."
                     )
+        elif steps_in(self.checkpoints) or tf.io.gfile.exists(self.file(RESULT)):
+            self._check_same(old, mode, config)
         self._check_writable()
 
     def open_for(self, mode, config):
-        """Makes the directory, keeps other processes out of it until `close`, and binds it to a stage's config: writes
-        config.json, or checks the one there.
-
-        A run that goes on to more epochs than it was started for writes down from how many, under "extended_from":
-        up to there it followed the learning rates of the shorter run.
+        """Makes the directory and keeps other processes out of it until `close`.
 
         Raises:
             InputError: see `check`; or the directory cannot be made or written.
         """
         try:
             tf.io.gfile.makedirs(self.path)
-            self._lock.acquire()
-        except (tf.errors.OpError, OSError) as error:
+        except tf.errors.OpError as error:
             raise InputError(
                 f"--model_dir={self.path} cannot be made ({one_line(error)}); give a directory you may write to."
             ) from error
+        self._lock.acquire()
         # Again: it may have become another's meanwhile.
         self.check(mode, config)
-        old = self.read_json(CONFIG) or {}
-        extended_from = old.get("extended_from", [])
-        if old.get("epochs", config.epochs) != config.epochs:
-            extended_from = [*extended_from, old["epochs"]]
+
+    def bind(self, mode, config):
+        """Binds the directory to a stage's config: writes config.json.
+
+        A run that goes on to more epochs than it was started for writes down from how many, under "extended_from":
+        up to there it followed the learning rates of the shorter run.
+        """
+        old = self.read_json(CONFIG) if steps_in(self.checkpoints) else None
+        extended_from = list((old or {}).get("extended_from") or [])
+        if old and old["epochs"] != config.epochs:
+            extended_from.append(old["epochs"])
         values = {"mode": mode, **dataclasses.asdict(config), "extended_from": extended_from}
         self.write_text(CONFIG, json.dumps(values, indent=2) + "\n")
 
@@ -200,6 +217,7 @@ class RunDir:
             raise InputError(
                 f"--model_dir={self.path} holds a run of --mode={old.get('mode')}; give another directory."
             )
+        config_of_run(old, self.file(CONFIG))  # or comparing might meet values of any kind
         changed = differences(old, config)
         if changed:
             listed = ", ".join(f"--{name} was {was}, now {now}" for name, was, now, _ in changed)
@@ -226,11 +244,17 @@ class RunDir:
         if text is None:
             return []
         try:
-            rows = csv.DictReader(io.StringIO(text), strict=True, restval="?")
-            return [
-                {name: _number(value) for name, value in row.items()} | {"step": int(row["step"])}
-                for row in rows
+            reader = csv.DictReader(io.StringIO(text), strict=True, restval="?")
+            if not {"epoch", "step"} <= {*(reader.fieldnames or ())}:
+                raise ValueError("it has no columns epoch and step")
+            rows = [
+                {name: _number(value) for name, value in row.items()}
+                | {name: int(row[name]) for name in ("epoch", "step")}
+                for row in reader
             ]
+            if any(row["epoch"] != before["epoch"] + 1 for before, row in itertools.pairwise(rows)):
+                raise ValueError("its epochs do not follow each other")
+            return rows
         except (csv.Error, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{self.file(METRICS)} is damaged ({one_line(error)}); bring it back, or delete it: the run then goes "

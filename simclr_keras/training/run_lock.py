@@ -3,14 +3,18 @@
 import fcntl
 import os
 import socket
+import time
 
 from simclr_keras.errors import InputError
 
 NAME = "run.lock"
+LOOKS = 3  # before a lock counts as held
 
 
 class RunLock:
-    """The lock of a local run directory; a remote one (gs://...) has none, as object stores cannot lock.
+    """The lock of a local run directory.
+
+    A remote one (gs://...) has none, as object stores cannot lock; neither can some network file systems.
 
     Args:
         directory: the run directory.
@@ -23,18 +27,17 @@ class RunLock:
 
     def check(self):
         """Raises InputError if another process holds the lock. Writes nothing."""
-        if self._path is None or self._file is not None or not os.path.exists(self._path):
-            return
-        with open(self._path, encoding="utf-8") as file:
-            self._lock(file)
+        if self._path is not None and self._file is None and os.path.exists(self._path):
+            with self._opened("r") as file:
+                self._lock(file, fcntl.LOCK_SH)  # two lookers are no conflict
 
     def acquire(self):
         """Takes the lock and writes down who has it. Raises InputError if another process holds it."""
         if self._path is None or self._file is not None:
             return
-        file = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 - closing it would drop the lock
+        file = self._opened("a+")
         try:
-            self._lock(file)
+            self._lock(file, fcntl.LOCK_EX)
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
@@ -48,13 +51,27 @@ class RunLock:
             self._file.close()
             self._file = None
 
-    def _lock(self, file):
+    def _opened(self, mode):
         try:
-            # Shared while only looking: two lookers are no conflict.
-            fcntl.flock(file, (fcntl.LOCK_EX if file.writable() else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
+            return open(self._path, mode, encoding="utf-8", errors="replace")
+        except OSError as error:
             raise InputError(
-                f"--model_dir={self._directory} is in use by {holder}; wait for it, stop it, or give another directory."
-            ) from None
+                f"{self._path} cannot be opened ({error.strerror}); remove it, or give another --model_dir."
+            ) from error
+
+    def _lock(self, file, kind):
+        for attempt in range(LOOKS):
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                # Perhaps only by one that looks, for an instant.
+                if attempt + 1 < LOOKS:
+                    time.sleep(0.05)
+            except OSError:  # a file system that cannot lock, as some of clusters
+                return
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        raise InputError(
+            f"--model_dir={self._directory} is in use by {holder}; wait for it, stop it, or give another directory."
+        )

@@ -59,23 +59,24 @@ def check_batch_fits(config, train):
         )
 
 
-def check_space(run_dir, state, keep):
+def check_space(run_dir, state, config):
     """Raises InputError where the disk of a local run directory cannot hold the checkpoints it will keep.
 
     Args:
         run_dir: RunDir.
         state: dict of name to variable, as the checkpoints hold it.
-        keep: how many are kept; while one is written there is one more.
+        config: has keep_checkpoints and epochs, of which there may be fewer.
     """
     if "://" in run_dir.path or not os.path.isdir(run_dir.path):
         return
     size = sum(np.prod(v.shape, dtype=np.int64) * np.dtype(v.dtype).itemsize for v in state.values())
-    needed = size * (keep + 1 - len(steps_in(run_dir.checkpoints)))
+    kept = min(config.keep_checkpoints, config.epochs) + 1  # while one is written there is one more
+    needed = size * (kept - len(steps_in(run_dir.checkpoints)))
     free = shutil.disk_usage(run_dir.path).free
     if needed > free:
         raise InputError(
-            f"--model_dir={run_dir.path} has {free / 1e6:.0f} MB free, but its checkpoints of {size / 1e6:.0f} MB need "
-            f"{needed / 1e6:.0f} MB more; free space, or keep fewer than --keep_checkpoints={keep}."
+            f"--model_dir={run_dir.path} has {free / 1e6:.1f} MB free, but its checkpoints of {size / 1e6:.1f} MB need "
+            f"{needed / 1e6:.1f} MB more; free space, or keep fewer than --keep_checkpoints={config.keep_checkpoints}."
         )
 
 

@@ -1,5 +1,6 @@
 """What every stage shares, from the first check to the result; subclasses say what is trained, and judge it."""
 
+import copy
 import dataclasses
 import sys
 import time
@@ -7,6 +8,7 @@ import time
 import keras
 import tensorflow as tf
 
+from simclr_keras.errors import TrainingError, one_line
 from simclr_keras.training import loop, setup, stopping
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.checkpoints import Checkpoints, steps_in
@@ -70,11 +72,10 @@ class Stage:
             setup.check_batch_fits(config, splits.train)
             try:
                 self.run_dir.open_for(self.MODE, config)
-                result = self._recovering(splits, stop)
+                result, unreadable = self._recovering(splits, stop)
             finally:
                 self.run_dir.close()
         self.say_result(result)
-        unreadable = self.splits.unreadable
         if unreadable:
             named = ", ".join(f"{name} ({why})" for name, why in unreadable[:5])
             more = ", ..." if len(unreadable) > 5 else ""
@@ -89,21 +90,31 @@ class Stage:
         recovery = Recovery(self.say)
         while True:
             try:
-                return self._go(splits, stop)
+                # A copy, so that all an attempt has made is dropped before the next: there may be no room for both.
+                return copy.copy(self)._go(splits, stop)
+            except tf.errors.ResourceExhaustedError as error:
+                raise TrainingError(
+                    f"out of memory with --batch_size={self.config.batch_size} ({one_line(error)}); give a smaller "
+                    "one, or a smaller --model or --image_size, in another --model_dir."
+                ) from error
             except tf.errors.OpError as error:
-                stop.nothing_to_save = True
+                stop.all_saved("its last checkpoint is good")
                 step = max(steps_in(self.run_dir.checkpoints), default=0)
                 splits = recovery.load_again(error, step, lambda: setup.load_data(self.config))
 
     def _go(self, splits, stop):
         config, run_dir = self.config, self.run_dir
+        stop.all_saved()
         self.splits = bind_data(run_dir, splits, bool(steps_in(run_dir.checkpoints)), self.say)
         # Not before the data: preparing it may draw from Python's generator, which initializers take their seeds from.
         keras.utils.set_random_seed(config.seed)
         self.learner, self.schedule = self.make_learner()
-        setup.check_space(run_dir, self.learner.state(), config.keep_checkpoints)
+        setup.check_space(run_dir, self.learner.state(), config)
         checkpoints = Checkpoints(run_dir.checkpoints, self.learner.state(), config.keep_checkpoints)
         first_step = checkpoints.restore(self.say)
+        run_dir.bind(
+            self.MODE, config
+        )  # not before all refusals: it may be another stage or length than was there
         history = History(run_dir, self.COLUMNS, first_step)
         for line in self.introduction():
             self.say(line)
@@ -127,7 +138,7 @@ class Stage:
         history.close()
         result = self.end(history)
         run_dir.write_result(result)
-        return result
+        return result, self.splits.unreadable
 
     def make_learner(self):
         """Returns the compiled Learner, made under the strategy, and its learning rate by step."""

@@ -41,7 +41,7 @@ class StageConfig:
     )
     tpu: str | None = option(None, "TPU name or address; 'local' on a TPU VM.", group="Run", resume="free")
     deterministic: bool = option(
-        False, "Ask TensorFlow for bitwise repeatable kernels (slower on GPUs).", group="Run", resume="free"
+        False, "Ask TensorFlow for bitwise repeatable kernels (slower on GPUs).", group="Run"
     )
     steps_per_call: int = option(
         0,

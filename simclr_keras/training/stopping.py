@@ -16,18 +16,29 @@ class Stop:
 
     Attributes:
         nothing_to_save: True lets the first signal end the program wherever Python is. False only notes it: whoever
-            set it looks at `requested` when a step is done, saves, and calls `leave`.
+            set it looks at `requested` when a step is done, saves, and calls `leave` or `all_saved`.
         requested: number of the signal, or None.
     """
 
     def __init__(self):
         self.nothing_to_save = True
         self.requested = None
-        self._listeners = []
+        self._listener = None
 
     def on_request(self, listener):
-        """Calls listener() as soon as a signal comes, from another thread, whatever the main thread waits for."""
-        self._listeners.append(listener)
+        """Calls listener() as soon as a signal comes, from another thread, whatever the main thread waits for.
+
+        There is one listener, the last; a signal that came before calls it at once.
+        """
+        self._listener = listener
+        if self.requested:
+            listener()
+
+    def all_saved(self, saved="nothing was left to save"):
+        """From here on a signal may end the program wherever Python is; one that came before ends it now."""
+        self.nothing_to_save = True
+        if self.requested:
+            self.leave(saved)
 
     def leave(self, saved):
         """Raises Stopped. saved: what is safe, for the message."""
@@ -38,7 +49,7 @@ class Stop:
         # Python calls this in the main thread, between two of its own instructions.
         self.requested = self.requested or number
         if self.nothing_to_save:
-            self.leave("nothing was left to save")
+            self.all_saved()
 
     def _listen(self, pipe):
         heard = set()
@@ -52,8 +63,8 @@ class Stop:
                 os._exit(128 + number)
             heard.add(number)
             self.requested = self.requested or number
-            for listener in self._listeners:
-                listener()
+            if self._listener:
+                self._listener()
 
 
 @contextlib.contextmanager

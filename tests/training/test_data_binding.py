@@ -32,6 +32,26 @@ def test_a_run_goes_on_with_the_data_it_began_with(run_dir, tmp_path):
     assert all(name in written for name in splits.held_out)
 
 
+@pytest.mark.parametrize("change", ["evaluation labels", "class names"])
+def test_a_run_does_not_go_on_with_another_evaluation(run_dir, tmp_path, change):
+    arrays = dict(np.load(write_npz(tmp_path / "a.npz")))
+    bind_data(run_dir, sources.load(f"npz:{tmp_path}/a.npz"), resumed=False)
+    if change == "class names":
+        arrays["class_names"] = arrays["class_names"][::-1]
+    else:
+        arrays["y_test"] = (arrays["y_test"] + 1) % 3
+    np.savez(tmp_path / "b.npz", **arrays)
+    with pytest.raises(InputError, match="images, labels or classes differ"):
+        bind_data(run_dir, sources.load(f"npz:{tmp_path}/b.npz"), resumed=True)
+
+
+def test_a_split_that_is_lost_is_not_guessed(run_dir, tmp_path):
+    splits = sources.load(npz(tmp_path / "a.npz"))
+    with pytest.raises(InputError, match=r"has checkpoints but no split.json.*bring it back"):
+        bind_data(run_dir, splits, resumed=True)
+    assert run_dir.read_text("split.json") is None
+
+
 @pytest.mark.parametrize("change", ["an image more", "another label", "another seed of the split"])
 def test_a_run_does_not_go_on_with_other_data(run_dir, tmp_path, change):
     bind_data(run_dir, sources.load(npz(tmp_path / "a.npz")), resumed=False)
@@ -45,7 +65,7 @@ def test_a_run_does_not_go_on_with_other_data(run_dir, tmp_path, change):
     else:
         seed = 1
     other = sources.load(npz(tmp_path / "b.npz", **arrays), seed=seed)
-    with pytest.raises(InputError, match=r"37 training images then, 37 now.*bring back the data, or give"):
+    with pytest.raises(InputError, match=r"37 training images and 3 .* then, 37 .* now\).*bring back"):
         bind_data(run_dir, other, resumed=True)
     assert run_dir.read_text("split.json") == written
 
@@ -142,8 +162,31 @@ class TestFolder:
         began = self.bound(run_dir, load(), resumed=False)
         for name in began.train.ids[:5]:
             (folder / name).unlink()
-        with pytest.raises(InputError, match=r"27 training images then, 22 now\); bring back the data"):
+        with pytest.raises(InputError, match=r"27 training images .* then, 22 .* now\); bring back"):
             self.bound(run_dir, load())
+
+    def test_labels_that_changed_are_other_data(self, run_dir, folder):
+        names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+        csv = folder.parent / "labels.csv"
+
+        def load(swapped):
+            csv.write_text("".join(f"{name},{int(('cat' in name) != swapped)}\n" for name in names))
+            return sources.load(f"folder:{folder}", labels=str(csv))
+
+        self.bound(run_dir, load(False), resumed=False)
+        self.bound(run_dir, load(False))
+        with pytest.raises(InputError, match="images, labels or classes differ"):
+            self.bound(run_dir, load(True))
+
+    def test_an_evaluation_folder_may_lose_an_image_which_is_said(self, run_dir, folder, tmp_path):
+        photos(tmp_path / "both" / "train", {"cat": 4, "dog": 4})
+        photos(tmp_path / "both" / "val", {"cat": 4, "dog": 4})
+        spec = f"folder:{tmp_path / 'both'}"
+        self.bound(run_dir, sources.load(spec), resumed=False)
+        (tmp_path / "both" / "val" / "cat" / "00.png").unlink()
+        said = []
+        assert self.bound(run_dir, sources.load(spec), said).evaluation.num_examples == 7
+        assert said == ["data     7 images to evaluate on, 8 when it began"]
 
     def test_another_class_is_other_data(self, run_dir, folder, load):
         self.bound(run_dir, load(), resumed=False)

@@ -1,6 +1,7 @@
 """A run directory: bound to one set of settings, written whole, on any file system TensorFlow knows."""
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 
 from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.training import run_dir as run_dir_module
+from simclr_keras.training import run_lock
 from simclr_keras.training.run_dir import RunDir
 from tests.training.tiny import make_config
 
@@ -33,14 +35,29 @@ def config(**settings):
     return make_config("digits", "run", **settings)
 
 
+def begin(path, mode="pretrain", **settings):
+    """A run that was opened and bound to its settings, and has not saved anything; it is closed when dropped."""
+    run_dir = RunDir(path)
+    run_dir.open_for(mode, config(**settings))
+    run_dir.bind(mode, config(**settings))
+    return run_dir
+
+
+def begin_and_save(path, mode="pretrain", **settings):
+    """As `begin`, with a checkpoint, which other settings would lose."""
+    run_dir = begin(path, mode, **settings)
+    tf.io.gfile.makedirs(run_dir.checkpoints)
+    run_dir.write_text("checkpoints/step-1.index", "")
+    return run_dir
+
+
 def test_nothing_is_written_before_it_is_opened(path):
     RunDir(path).check("pretrain", config())
     assert files(path) is None
 
 
 def test_config_json_holds_mode_and_settings(path):
-    run_dir = RunDir(path)
-    run_dir.open_for("pretrain", config(seed=5))
+    run_dir = begin(path, seed=5)
     held = json.loads(run_dir.read_text("config.json"))
     assert held == {"mode": "pretrain", **dataclasses.asdict(config(seed=5)), "extended_from": []}
     assert files(path) == ["config.json"]
@@ -48,18 +65,18 @@ def test_config_json_holds_mode_and_settings(path):
 
 def test_the_same_settings_open_it_again(path):
     for _ in range(2):
-        RunDir(path).open_for("pretrain", config())
+        begin_and_save(path)
 
 
 def test_a_slash_at_the_end_means_nothing(path):
-    RunDir(path).open_for("pretrain", config())
+    begin(path)
     RunDir(path + "/").write_text("a.txt", "a")
     assert files(path) == ["a.txt", "config.json"]
 
 
 @pytest.mark.parametrize("method", ["check", "open_for"])
 def test_other_settings_are_refused_by_name_with_those_that_may_change(path, method):
-    RunDir(path).open_for("pretrain", config())
+    begin_and_save(path)
     before = RunDir(path).read_text("config.json")
     with pytest.raises(InputError, match=r"\(--seed was 0, now 1, --hue was 0.2, now 0.3\)"):
         getattr(RunDir(path), method)("pretrain", config(seed=1, hue=0.3))
@@ -70,20 +87,51 @@ def test_other_settings_are_refused_by_name_with_those_that_may_change(path, met
 
 
 def test_free_settings_are_written_down_anew(path):
-    RunDir(path).open_for("pretrain", config())
-    RunDir(path).open_for("pretrain", config(keep_checkpoints=9))
+    begin_and_save(path)
+    begin(path, keep_checkpoints=9)
     assert json.loads(RunDir(path).read_text("config.json"))["keep_checkpoints"] == 9
 
 
+def test_where_nothing_was_saved_other_settings_are_free(path):
+    begin(path)
+    begin(path, seed=5, proj_dim=4)
+    held = json.loads(RunDir(path).read_text("config.json"))
+    assert (held["seed"], held["proj_dim"], held["extended_from"]) == (5, 4, [])
+    begin(path, "finetune")
+
+
+def test_a_result_without_checkpoints_keeps_its_settings_too(path):
+    begin(path).write_result({"finished": True, "epochs": 2})
+    with pytest.raises(InputError, match="--seed was 0, now 5"):
+        RunDir(path).check("pretrain", config(seed=5))
+
+
+def test_a_refusal_after_opening_changes_no_settings(path):
+    begin_and_save(path)
+    RunDir(path).open_for("pretrain", config(epochs=5))
+    assert json.loads(RunDir(path).read_text("config.json"))["epochs"] == 2
+    RunDir(path).check("pretrain", config())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [({"epochs": "2"}, "--epochs='2': give a whole number"), ({"model": "r51"}, "r51")]
+)
+def test_settings_of_another_kind_are_refused_by_name(path, change, words):
+    held = json.loads(begin_and_save(path).read_text("config.json"))
+    RunDir(path).write_text("config.json", json.dumps({**held, **change}))
+    with pytest.raises(InputError, match=words):
+        RunDir(path).check("pretrain", config())
+
+
 def test_a_run_of_another_mode_is_refused(path):
-    RunDir(path).open_for("finetune", config())
+    begin_and_save(path, "finetune")
     with pytest.raises(InputError, match="holds a run of --mode=finetune"):
         RunDir(path).open_for("pretrain", config())
 
 
 def test_more_epochs_are_written_down_with_the_length_they_extend(path):
     for epochs in (2, 2, 5, 5, 7):
-        RunDir(path).open_for("pretrain", config(epochs=epochs))
+        begin_and_save(path, epochs=epochs)
     held = json.loads(RunDir(path).read_text("config.json"))
     assert held["epochs"] == 7
     assert held["extended_from"] == [2, 5]
@@ -101,7 +149,7 @@ def test_what_is_not_ours_is_not_overwritten(path, name):
 def test_other_files_may_lie_there(path):
     tf.io.gfile.makedirs(path)
     RunDir(path).write_text("log.txt", "theirs")
-    RunDir(path).open_for("pretrain", config())
+    begin(path)
     assert files(path) == ["config.json", "log.txt"]
 
 
@@ -112,8 +160,7 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
 
 
 def test_a_result_counts_as_finished_for_the_epochs_it_was_made_with(path):
-    run_dir = RunDir(path)
-    run_dir.open_for("pretrain", config(epochs=2))
+    run_dir = begin(path, epochs=2)
     assert run_dir.finished(config(epochs=2)) is None
     run_dir.write_result({"finished": True, "epochs": 2, "step": 11})
     assert run_dir.finished(config(epochs=2)) == {"finished": True, "epochs": 2, "step": 11}
@@ -121,45 +168,50 @@ def test_a_result_counts_as_finished_for_the_epochs_it_was_made_with(path):
 
 
 def test_metrics_come_back_with_gaps_where_nothing_was_measured(path):
-    run_dir = RunDir(path)
-    run_dir.open_for("pretrain", config())
+    run_dir = begin(path)
     assert run_dir.read_metrics() == []
-    rows = [{"step": 6, "loss": 1 / 3, "top1": None}, {"step": 11, "loss": 1e-9, "top1": 0.5}]
-    run_dir.write_metrics(rows, ("step", "loss", "top1"))
-    assert run_dir.read_text("metrics.csv") == "step,loss,top1\n6,0.3333333333333333,\n11,1e-09,0.5\n"
+    rows = [
+        {"epoch": 1, "step": 6, "loss": 1 / 3, "top1": None},
+        {"epoch": 2, "step": 11, "loss": 1e-9, "top1": 0.5},
+    ]
+    run_dir.write_metrics(rows, ("epoch", "step", "loss", "top1"))
+    assert (
+        run_dir.read_text("metrics.csv") == "epoch,step,loss,top1\n1,6,0.3333333333333333,\n2,11,1e-09,0.5\n"
+    )
     assert run_dir.read_metrics() == rows
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "step,loss\n6,1.0\n11,one\n",
-        "step,loss\n6.5,1\n",
-        "step,loss\n6,1\n1",
-        "step,loss\n6,1,2\n",
-        "loss\n6\n",
-        'step,loss\n6,"1',
+        "",
+        "\0" * 50,
+        "epoch,step,loss\n1,6,1.0\n2,11,one\n",
+        "epoch,step,loss\n1,6.5,1\n",
+        "epoch,step,loss\n1,6,1\n2",
+        "epoch,step,loss\n1,6,1,2\n",
+        "step,loss\n6,1\n",
+        'epoch,step,loss\n1,6,"1',
+        "epoch,step,loss\n1,6,1\n3,16,1\n",
+        "epoch,step,loss\n1,6,1\n1,6,1\n",
     ],
 )
 def test_damaged_metrics_are_refused_in_one_line(path, text):
-    run_dir = RunDir(path)
-    run_dir.open_for("pretrain", config())
+    run_dir = begin(path)
     run_dir.write_text("metrics.csv", text)
     with pytest.raises(InputError, match=r"metrics.csv is damaged \(.*bring it back, or delete it"):
         run_dir.read_metrics()
 
 
 def test_a_damaged_result_is_no_end(path):
-    run_dir = RunDir(path)
-    run_dir.open_for("pretrain", config())
+    run_dir = begin(path)
     for text in ("", "{", "[]", "17", '{"finished": "yes"}', '{"epochs": 2}'):
         run_dir.write_text("result.json", text)
         assert run_dir.finished(config()) is None
 
 
 def test_a_file_is_replaced_as_a_whole(path, monkeypatch):
-    run_dir = RunDir(path)
-    run_dir.open_for("pretrain", config())
+    run_dir = begin(path)
     run_dir.write_text("a.txt", "old")
 
     def killed(*args, **kwargs):
@@ -175,8 +227,7 @@ def test_a_file_is_replaced_as_a_whole(path, monkeypatch):
 
 
 def test_a_full_disk_is_one_clear_line(path, monkeypatch):
-    run_dir = RunDir(path)
-    run_dir.open_for("pretrain", config())
+    run_dir = begin(path)
 
     def full(*args, **kwargs):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
@@ -214,6 +265,11 @@ def test_a_directory_that_may_not_be_written_to_is_refused_before_anything_long(
         RunDir(tmp_path / "run").check("pretrain", config())
 
 
+def test_a_kind_of_path_that_tensorflow_does_not_know_is_refused():
+    with pytest.raises(InputError, match=r"cannot be looked at \(.*'foo'.*\); give one that TensorFlow"):
+        RunDir("foo://bar").check("pretrain", config())
+
+
 class TestInUse:
     @pytest.fixture
     def directory(self, tmp_path):
@@ -245,6 +301,19 @@ class TestInUse:
             looker.check("pretrain", config())
         RunDir(directory).open_for("pretrain", config())
 
+    def test_a_file_system_that_cannot_lock_is_no_obstacle(self, directory, monkeypatch):
+        def flock(file, kind):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(run_lock.fcntl, "flock", flock)
+        begin(directory)
+        RunDir(directory).check("pretrain", config())
+
+    def test_a_lock_that_is_no_file_is_refused_in_one_line(self, directory):
+        os.makedirs(os.path.join(directory, "run.lock"))
+        with pytest.raises(InputError, match=r"run.lock cannot be opened \(Is a directory\); remove it"):
+            RunDir(directory).open_for("pretrain", config())
+
     def test_a_process_that_was_killed_leaves_it_free(self, directory):
         code = (
             "import fcntl, os, signal\n"
@@ -264,8 +333,7 @@ class TestInUse:
 
 
 def test_a_figure_becomes_a_png(path):
-    run_dir = RunDir(path)
-    run_dir.open_for("pretrain", config())
+    run_dir = begin(path)
     figure = Figure(figsize=(2, 1), dpi=50)
     FigureCanvasAgg(figure)
     run_dir.save_figure("a.png", figure)
