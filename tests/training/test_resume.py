@@ -211,6 +211,67 @@ def test_a_run_whose_newest_checkpoint_is_damaged_ends_as_one_never_killed(
     assert not differing(tmp_path / "run", whole)
 
 
+@pytest.mark.parametrize(("owner", "name"), [(loop, "make_step_function"), (evaluate.Extractor, "__call__")])
+def test_too_little_memory_is_one_clear_line(tiny, data, tmp_path, monkeypatch, owner, name):
+    def fail(*args):
+        lines = (
+            "Graph execution error:",
+            "",
+            "Detected at node MatMul",
+            "OOM when allocating tensor",
+            "\t [[{{n}}]]",
+        )
+        raise tf.errors.ResourceExhaustedError(None, None, "\n".join(lines))
+
+    monkeypatch.setattr(owner, name, fail)
+    words = r"out of memory with --batch_size=8 \(OOM when allocating tensor\); give a smaller one"
+    with pytest.raises(TrainingError, match=words) as error:
+        pretrain.run(make_config(data, tmp_path / "run"), say=silent)
+    assert "\n" not in str(error.value)
+
+
+def test_a_stop_is_heard_though_the_data_fails_meanwhile(tiny, data, tmp_path, monkeypatch):
+    def fail(iterator, count):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise tf.errors.NotFoundError(None, None, "IteratorGetNext: photo.jpg; No such file")
+
+    def make_step_function(learner, strategy, stop):
+        stop.nothing_to_save = False
+        return fail
+
+    monkeypatch.setattr(loop, "make_step_function", make_step_function)
+    monkeypatch.setattr(recovery.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    with pytest.raises(Stopped, match="SIGTERM"):
+        pretrain.run(make_config(data, tmp_path / "run"), say=silent)
+
+
+@pytest.mark.slow
+def test_a_run_on_replicas_that_is_stopped_and_damaged_ends_as_one_that_was_not(
+    tiny, data, tmp_path, monkeypatch
+):
+    settings = {"strategy": "mirrored", "checkpoint_steps": 2, "on_nan": "skip_batch"}
+    pretrain.run(make_config(data, tmp_path / "whole", **settings), say=silent)
+    config = make_config(data, tmp_path / "run", **settings)
+    for call in (2, 3):
+        real = loop.Bar.advance
+
+        def advance(bar, taken, calls=iter(range(1, 100)), call=call, real=real):
+            real(bar, taken)
+            if next(calls) == call:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.Bar, "advance", advance)
+            with pytest.raises(Stopped, match="is saved"):
+                pretrain.run(config, say=silent)
+    newest = checkpointed_steps(tmp_path / "run")[-1]
+    (tmp_path / "run" / "checkpoints" / f"step-{newest}.index").write_bytes(b"")
+    lines = []
+    pretrain.run(config, say=lines.append)
+    assert any("is damaged" in line for line in lines)
+    assert not differing(tmp_path / "run", tmp_path / "whole")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("call", ["write", "GFile"])
 def test_a_disk_that_fills_up_stops_the_run_with_its_last_checkpoint_good(
