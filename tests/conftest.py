@@ -27,10 +27,17 @@ def golden():
     return lambda name: np.load(GOLDEN / name, allow_pickle=False)
 
 
+def count_collectives_anew():
+    """Before another run on replicas in the same process: TensorFlow numbers collective groups from 1 in each strategy,
+    so that those of two runs would collide.
+    """
+    tf.distribute.MirroredStrategy._collective_key_base += 100_000
+
+
 @pytest.fixture(autouse=True)
 def own_collectives():
-    # TensorFlow numbers collective groups from 1 in each strategy, so that two sizes in a process would collide.
-    tf.distribute.MirroredStrategy._collective_key_base += 100_000
+    count_collectives_anew()
+    return count_collectives_anew
 
 
 @pytest.fixture(params=[2, 4])
