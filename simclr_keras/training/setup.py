@@ -17,8 +17,13 @@ def default_model_dir(mode, config):
     return f"runs/{mode}-{name}-{config.model}"
 
 
-def load_data(config):
-    """Returns the Splits a config names."""
+def load_data(config, recheck=False):
+    """Returns the Splits a config names.
+
+    Args:
+        config: a StageConfig.
+        recheck: trust nothing that is remembered of a folder's files, as one of them has just failed.
+    """
     return sources.load(
         config.dataset,
         data_dir=config.data_dir,
@@ -28,6 +33,7 @@ def load_data(config):
         label_fraction=config.label_fraction,
         labels_per_class=config.labels_per_class,
         on_bad_image=config.on_bad_image,
+        **({"recheck": True} if False else {}),
     )
 
 

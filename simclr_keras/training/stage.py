@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import gc
 import sys
 import time
 
@@ -100,7 +101,8 @@ class Stage:
             except tf.errors.OpError as error:
                 stop.all_saved("its last checkpoint is good")
                 step = max(steps_in(self.run_dir.checkpoints), default=0)
-                splits = recovery.load_again(error, step, lambda: setup.load_data(self.config))
+                splits = recovery.load_again(error, step, lambda: setup.load_data(self.config, recheck=True))
+            gc.collect()  # a Keras model holds itself
 
     def _go(self, splits, stop):
         config, run_dir = self.config, self.run_dir

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -365,16 +366,25 @@ class TestFilesThatGo:
     def test_a_drive_that_comes_back_leaves_no_trace_in_the_run(self, folder, tmp_path, monkeypatch):
         self.run(folder, tmp_path / "whole", monkeypatch)
         hidden = folder.with_name("hidden")
-        real_load = setup.load_data
+        real_load, real_make, learners = setup.load_data, pretrain.make_learner, []
 
-        def load(config):
+        def load(config, **settings):
             if hidden.exists():
                 hidden.rename(folder)
-            return real_load(config)
+            return real_load(config, **settings)
+
+        def make_learner(*arguments):
+            # There may be no room for two.
+            assert all(learner() is None for learner in learners)
+            learner, schedule = real_make(*arguments)
+            learners.append(weakref.ref(learner))
+            return learner, schedule
 
         monkeypatch.setattr(setup, "load_data", load)
+        monkeypatch.setattr(pretrain, "make_learner", make_learner)
         lines = self.run(folder, tmp_path / "run", monkeypatch, lambda: folder.rename(hidden))
         assert any("a batch could not be made" in line for line in lines)
+        assert len(learners) == 2
         assert not differing(tmp_path / "run", tmp_path / "whole")
 
     def test_a_drive_that_does_not_come_back_stops_the_run_in_one_line(self, folder, tmp_path, monkeypatch):
