@@ -54,7 +54,8 @@ def resize_bicubic(images, size):
     Returns:
         float32 tensor [height, width, c] or [n, height, width, c].
     """
-    return tf.image.resize(images, size, method=tf.image.ResizeMethod.BICUBIC, antialias=False)
+    resized = tf.image.resize(images, size, method=tf.image.ResizeMethod.BICUBIC, antialias=False)
+    return tf.cast(resized, tf.float32)  # images that have the size already come back in their own type
 
 
 def center_window(height, width, size, proportion=CROP_PROPORTION):
@@ -99,9 +100,14 @@ def evaluation_view(images, size, proportion=CROP_PROPORTION):
         float32 tensor in [0, 1], [size, size, 3] or [n, size, size, 3].
     """
     size = (size, size) if isinstance(size, int) else tuple(size)
-    images = to_float(images)
+    images = tf.convert_to_tensor(images)
     if max(size) > LARGEST_SIZE_WITHOUT_CROP:
         shape = tf.shape(images)
         top, left, height, width = tf.unstack(center_window(shape[-3], shape[-2], size, proportion))
         images = images[..., top : top + height, left : left + width, :]
-    return tf.clip_by_value(resize_bicubic(images, size), 0.0, 1.0)
+    # Resized as they are: of a large photo the floats alone would fill gigabytes.
+    if images.dtype == tf.uint8:
+        resized = resize_bicubic(images, size) / 255.0
+    else:
+        resized = resize_bicubic(to_float(images), size)
+    return tf.clip_by_value(resized, 0.0, 1.0)

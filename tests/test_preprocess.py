@@ -89,3 +89,22 @@ def test_views_stay_between_zero_and_one():
     assert raw.max() > 1
     assert view.min() == 0
     assert view.max() == 1
+
+
+@pytest.mark.parametrize("size", [24, 32, 48, 224])
+@pytest.mark.parametrize("shape", [(60, 80), (24, 24), (32, 32), (7, 300), (300, 301)])
+def test_bytes_and_the_floats_they_stand_for_are_evaluated_alike(shape, size):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    view = preprocess.evaluation_view(image, size)
+    assert view.dtype == tf.float32
+    np.testing.assert_allclose(view, preprocess.evaluation_view(image / np.float32(255), size), atol=5e-7)
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_no_floats_are_made_of_a_large_image(size):
+    view = tf.function(lambda image: preprocess.evaluation_view(image, size))
+    graph = view.get_concrete_function(tf.TensorSpec([None, None, 3], tf.uint8)).graph
+    floats = [
+        x for op in graph.get_operations() for x in op.outputs if x.dtype == tf.float32 and x.shape.rank
+    ]
+    assert all(x.shape.is_fully_defined() for x in floats), floats
