@@ -100,13 +100,18 @@ def _orientation_in_segments(encoded):
     def is_exif(segment):
         return (segment[1] == 0xE1) & tf.reduce_all(segment[4:] == _EXIF)
 
+    def is_fill(segment):
+        # any number of 0xFF may stand before a marker
+        return segment[1] == 0xFF
+
     def goes_on(_, segment):
         # APP0 .. APP15, or a comment
-        known = (segment[0] == 0xFF) & ((segment[1] // 16 == 0xE) | (segment[1] == 0xFE))
-        return known & (length(segment) >= 2) & ~is_exif(segment)
+        known = (segment[1] // 16 == 0xE) | (segment[1] == 0xFE)
+        passed_over = known & (length(segment) >= 2) & ~is_exif(segment)
+        return (segment[0] == 0xFF) & (is_fill(segment) | passed_over)
 
     def following(at, segment):
-        at += 2 + length(segment)
+        at += tf.where(is_fill(segment), 1, 2 + length(segment))
         return at, _bytes(encoded, at, 10)
 
     at, segment = tf.while_loop(
@@ -141,7 +146,13 @@ def _orientation_in_tiff(tiff):
     count = tf.minimum(words(values[place : place + 2])[0], (size - place - 2) // 12)
     count = tf.where(sound, count, 0)
     entries = words(tf.reshape(values[place + 2 : place + 2 + 12 * count], [count, 12]))
-    # tag, type SHORT, one value (its two halves in either order), value
-    matches = (entries[:, 0] == 0x0112) & (entries[:, 1] == 3) & (entries[:, 2] + entries[:, 3] == 1)
-    value = tf.reduce_max(tf.concat([[1], tf.where(matches, entries[:, 4], 1)], axis=0))
+    # tag, type SHORT or LONG, one value (its two halves in either order), value
+    matches = (entries[:, 0] == 0x0112) & (entries[:, 2] + entries[:, 3] == 1)
+    lower, upper = (
+        tf.where(little, entries[:, 4], entries[:, 5]),
+        tf.where(little, entries[:, 5], entries[:, 4]),
+    )
+    as_long = tf.where((entries[:, 1] == 4) & (upper == 0), lower, 1)
+    value = tf.where(entries[:, 1] == 3, entries[:, 4], as_long)
+    value = tf.reduce_max(tf.concat([[1], tf.where(matches, value, 1)], axis=0))
     return tf.where(value <= 8, value, 1)

@@ -36,7 +36,8 @@ def exif(value, order="little", kind=3, place=8, others=1, count=1):
         return x.to_bytes(size, order)
 
     entries = [number(0x010F, 2) + number(2, 2) + number(4, 4) + b"abc\0"] * others
-    entries.append(number(0x0112, 2) + number(kind, 2) + number(count, 4) + number(value, 2) + b"\0\0")
+    value = number(value, 4) if kind == 4 else number(value, 2) + b"\0\0"
+    entries.append(number(0x0112, 2) + number(kind, 2) + number(count, 4) + value)
     tiff = (b"II" if order == "little" else b"MM") + number(42, 2) + number(place, 4) + bytes(place - 8)
     return segment(0xE1, b"Exif\0\0" + tiff + number(len(entries), 2) + b"".join(entries) + number(0, 4))
 
@@ -76,6 +77,19 @@ def test_the_segment_is_found_wherever_it_stands_among_the_first(before, after_j
     assert READ(with_segments(jpeg(), *before, exif(6), after_jfif=after_jfif)).numpy() == 6
 
 
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("value", ORIENTATIONS)
+def test_the_orientation_may_be_a_long_number(value, order):
+    assert READ(with_segments(jpeg(), exif(value, order, kind=4))).numpy() == value
+
+
+@pytest.mark.parametrize("after_jfif", [False, True])
+def test_fill_bytes_may_stand_before_a_marker(after_jfif):
+    file = with_segments(jpeg(), b"\xff" * 3, XMP, b"\xff" * 40, exif(6), after_jfif=after_jfif)
+    assert READ(file).numpy() == 6
+    assert np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file)))).shape == (40, 24, 3)
+
+
 def test_the_directory_may_lie_anywhere_in_the_segment():
     assert READ(with_segments(jpeg(), exif(3, place=900, others=40))).numpy() == 3
 
@@ -85,6 +99,9 @@ def _damaged():
     yield "value 0", with_segments(jpeg(), exif(0))
     yield "value 9", with_segments(jpeg(), exif(9))
     yield "value 65535", with_segments(jpeg(), exif(65535, "big"))
+    for order in ("little", "big"):
+        for value in (6 * 65536 + 6, 6 * 65536, 2**32 - 1):
+            yield f"long {value} {order}", with_segments(jpeg(), exif(value, order, kind=4))
     yield "two values", with_segments(jpeg(), exif(6, count=2))
     yield "rational", with_segments(jpeg(), exif(6, kind=5))
     yield "no byte order", with_segments(jpeg(), whole.replace(b"II*\0", b"IX*\0"))

@@ -10,21 +10,21 @@ class HostPart:
     Args:
         shards: Shards.
         rows: Wanted rows, ascending int64 [n], or None for all.
-        host, num_hosts: int. With fewer shards than hosts every host reads all shards and keeps each num_hosts-th
-            record; else it reads each num_hosts-th shard of an epoch's order.
+        host, num_hosts: int. With fewer shards that hold wanted records than hosts every host reads all shards and
+            keeps each num_hosts-th wanted record; else it reads each num_hosts-th shard of an epoch's order.
     """
 
     def __init__(self, shards, rows, host, num_hosts):
-        by_record = len(shards.paths) < num_hosts
-        if by_record:
-            rows = np.arange(shards.num_records) if rows is None else rows
-            rows = rows[rows % num_hosts == host]
-        self._shards, self._rows = shards, rows
-        self._host, self._num_hosts = (0, 1) if by_record else (host, num_hosts)
         bounds = np.append(shards.offsets, shards.num_records)
         # Numbers of the wanted records, counted through all shards, where each shard begins.
-        self._begins = bounds if rows is None else np.searchsorted(rows, bounds)
-        self.counts = np.diff(self._begins)
+        begins = bounds if rows is None else np.searchsorted(rows, bounds)
+        by_record = np.count_nonzero(np.diff(begins)) < num_hosts
+        if by_record:
+            rows = (np.arange(shards.num_records) if rows is None else rows)[host::num_hosts]
+            begins = np.searchsorted(rows, bounds)
+        self._shards, self._rows, self._begins = shards, rows, begins
+        self._host, self._num_hosts = (0, 1) if by_record else (host, num_hosts)
+        self.counts = np.diff(begins)
 
     def shard_order(self, seed, epoch, shuffle):
         """This host's shards of an epoch, int64 [k], without those that hold nothing wanted: they are not opened."""

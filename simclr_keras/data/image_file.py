@@ -1,5 +1,6 @@
 """What one image file is and whether it can be decoded; if not, why, in words for its owner."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -11,10 +12,14 @@ import tensorflow as tf
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 # Pillow's own limit: what claims to be larger is more likely an attack on memory than a picture.
 MOST_PIXELS = 178_956_970
+# Four bytes a pixel: no picture of that many pixels that is compressed at all takes more.
+MOST_BYTES = 4 * MOST_PIXELS
 
-# The decoded pixels of several such files at once would fill a small machine.
+# The bytes or the decoded pixels of several such files at once would fill a small machine.
 _LARGE = 64_000_000
-_one_large_file_at_a_time = threading.Lock()
+_one_large_file_at_a_time = threading.RLock()
+# Enough to tell every format here.
+_START = 32
 
 _OTHER_FORMATS = (
     (0, b"II*\0", "TIFF"),
@@ -33,7 +38,8 @@ _OTHER_FORMATS = (
 def problem_of(path):
     """Why a file cannot be used, or "" if it can: the words that follow its name in a message.
 
-    Every byte is decoded, unless the header tells of more than MOST_PIXELS pixels.
+    Every byte is decoded, unless the file is larger than MOST_BYTES or the header tells of more than MOST_PIXELS
+    pixels. Of what does not begin as an image no more than the beginning is read.
 
     Args:
         path: Local or remote path.
@@ -44,7 +50,17 @@ def problem_of(path):
         found = None if "://" in path else os.stat(path)
         if found is not None and not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for ever
             return "is a folder" if stat.S_ISDIR(found.st_mode) else "is no regular file"
-        return problem_of_bytes(_read(path))
+        with tf.io.gfile.GFile(path, "rb") if "://" in path else open(path, "rb") as file:
+            start = file.read(_START)
+            if problem := _problem_of_start(start):
+                return problem
+            size = file.size() if found is None else found.st_size
+            if size > MOST_BYTES:
+                return f"{size:,} bytes are more than {MOST_BYTES:,}"
+            with _one_large_file_at_a_time if size > _LARGE else contextlib.nullcontext():
+                return problem_of_bytes(start + file.read())
+    except MemoryError:
+        return "does not fit into memory"
     except FileNotFoundError:
         return "is a link to nothing" if os.path.islink(path) else "is not there"
     except PermissionError:
@@ -59,26 +75,23 @@ def problem_of(path):
 
 def problem_of_bytes(file):
     """Why the bytes of a file cannot be decoded to the right pixels, or ""."""
-    if not file:
-        return "is empty"
+    if problem := _problem_of_start(file):
+        return problem
     kind = _kind(file)
-    if kind is None:
-        for start, signature, name in _OTHER_FORMATS:
-            if file[start : start + len(signature)] == signature:
-                return f"is a {name} image: convert it to JPEG or PNG"
-        return "is no JPEG, PNG, GIF or BMP image"
     if kind == "GIF":
         frames = _gif_frames(file)
     else:
         frames = [_size(kind, file)]
     if None in frames or not frames:
         return (_jpeg_problem(file) if kind == "JPEG" else "") or _damage(kind, file)
-    pixels = sum(width * height for width, height in frames)
+    first, *others = (width * height for width, height in frames)
+    # The decoder holds the further frames of a GIF too, at a byte a pixel where the image used has three.
+    pixels = first + sum(others) // 3
     if pixels > MOST_PIXELS:
         many = f"{len(frames)} frames up to " if len(frames) > 1 else ""
         width, height = max(frames)
         return f"{many}{width} x {height} pixels are more than {MOST_PIXELS:,}"
-    problem = {"BMP": _bmp_problem, "JPEG": _jpeg_problem}.get(kind, lambda file: "")(file)
+    problem = {"BMP": _bmp_problem, "GIF": _gif_problem, "JPEG": _jpeg_problem}.get(kind, lambda _: "")(file)
     if problem:
         return problem
     try:
@@ -103,12 +116,16 @@ def is_utf8(name):
     return True
 
 
-def _read(path):
-    if "://" not in path:
-        with open(path, "rb") as file:
-            return file.read()
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read()
+def _problem_of_start(start):
+    """Why a file that begins so is none of our images, or ""."""
+    if not start:
+        return "is empty"
+    if _kind(start) is not None:
+        return ""
+    for at, signature, name in _OTHER_FORMATS:
+        if start[at : at + len(signature)] == signature:
+            return f"is a {name} image: convert it to JPEG or PNG"
+    return "is no JPEG, PNG, GIF or BMP image"
 
 
 def _decode(file):
@@ -133,6 +150,8 @@ def _size(kind, file):
     if kind == "PNG":
         sound = len(file) >= 24 and file[12:16] == b"IHDR"
         return (int.from_bytes(file[16:20], "big"), int.from_bytes(file[20:24], "big")) if sound else None
+    if kind == "BMP" and file[14] == 12:  # OS/2
+        return tuple(int.from_bytes(file[at : at + 2], "little") for at in (18, 20))
     if kind == "BMP":
         return tuple(abs(int.from_bytes(file[at : at + 4], "little", signed=True)) for at in (18, 22))
     try:
@@ -144,14 +163,19 @@ def _size(kind, file):
 
 
 def _gif_frames(file):
-    """(width, height) of every frame: the decoder holds them all at once, though the first is all that is used."""
+    """(width, height) of every frame."""
+    return [place[2:] for place in _gif_places(file)]
+
+
+def _gif_places(file):
+    """(left, top, width, height) of every frame."""
     frames = []
     at = 13 + _color_table(file[10:11])
     while file[at : at + 1] in (b"!", b","):
         if file[at] == ord(","):
             if len(file) < at + 10:
                 break
-            frames.append(tuple(int.from_bytes(file[at + i : at + i + 2], "little") for i in (5, 7)))
+            frames.append(tuple(int.from_bytes(file[at + i : at + i + 2], "little") for i in (1, 3, 5, 7)))
             at += 11 + _color_table(file[at + 9 : at + 10])
         else:
             at += 2
@@ -159,6 +183,15 @@ def _gif_frames(file):
             at += 1 + file[at]
         at += 1
     return frames
+
+
+def _gif_problem(file):
+    """TensorFlow paints around such a first frame what no other program does, and takes the largest for the screen."""
+    screen = tuple(int.from_bytes(file[at : at + 2], "little") for at in (6, 8))
+    places = _gif_places(file)
+    if places[0] != (0, 0, *screen) or any(w > screen[0] or h > screen[1] for _, _, w, h in places):
+        return "is a GIF whose first frame does not fill it: convert it to PNG"
+    return ""
 
 
 def _color_table(flags):
@@ -187,6 +220,9 @@ def _jpeg_segments(file):
     """(marker, place) of the segments before the pixels; the last is 0xDA, where the pixels begin."""
     at = 2
     while at + 9 < len(file) and file[at] == 0xFF:
+        if file[at + 1] == 0xFF:  # any number of these may stand before a marker
+            at += 1
+            continue
         yield file[at + 1], at
         if file[at + 1] == 0xDA:
             return

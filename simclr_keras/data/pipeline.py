@@ -29,7 +29,8 @@ def train_batches(
 
     Row r of step t is position p = t * batch_size + r of an endless sequence in which every epoch is a new
     permutation of the source. So batch t is the same whether a run started at step 0 or was resumed at t,
-    and on however many replicas and hosts.
+    and on however many replicas and hosts. Of a StreamSource every host reads its own records in its own order,
+    so that there the batches of two hosts are others than those of one.
 
     Args:
         source: Source or StreamSource (data/sources.py).

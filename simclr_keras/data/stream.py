@@ -10,6 +10,7 @@ import tensorflow as tf
 from simclr_keras.data.host_part import HostPart, captured
 from simclr_keras.data.known_shuffle import PARTS, KnownShuffle
 from simclr_keras.data.source import RowIds, describe, only_labels_of, row_numbers
+from simclr_keras.errors import InputError
 
 # Places of an epoch that are read side by side, so that neighbours in a file are not neighbours in a batch.
 _LANES = PARTS  # so that a block is a whole number of rounds
@@ -79,8 +80,8 @@ class StreamSource:
     ):
         """This host's records, a function of (seed, host, num_hosts) alone.
 
-        Every epoch the hosts share out the shards anew. With fewer shards than hosts, every host reads all of
-        them and keeps each num_hosts-th record.
+        Every epoch the hosts share out the shards anew. With fewer shards that hold something than hosts, every
+        host reads all of them and keeps each num_hosts-th record.
 
         Args:
             seed: int.
@@ -96,10 +97,15 @@ class StreamSource:
         Returns:
             tf.data.Dataset of {"image": string of encoded bytes, "label": int32 (-1 for none), "id": int32, the
             row in this source}.
+
+        Raises:
+            InputError: If there are fewer records than hosts.
         """
         part = HostPart(self._shards, self._rows, host, num_hosts)
         if not part.counts.any():
-            raise ValueError(f"{self.name} has no records for host {host} of {num_hosts}")
+            raise InputError(
+                f"{self.name} has {len(self)} images for {num_hosts} hosts: take more images or fewer hosts"
+            )
         block = PARTS * math.ceil(buffer_size / (PARTS * PARTS / 2))  # half of PARTS blocks wait on average
         resumed, first_place = part.epoch_of(first_record, seed, shuffle, repeat)
 

@@ -1,7 +1,11 @@
 """Every kind of image file: used, with the right pixels on every way to the network, or refused with the reason."""
 
 import io
+import os
+import time
+import tracemalloc
 import zlib
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pytest
@@ -78,6 +82,33 @@ def ycck():
     return bytes(file)
 
 
+def bmp(bits=32, compression=3, masks=(0xFF0000, 0xFF00, 0xFF)):
+    """The picture as a BMP with masks behind its header."""
+    numbers = b"".join(n.to_bytes(4, "little") for n in masks)
+    pixels = np.concatenate([PICTURE[::-1, :, ::-1], np.zeros((60, 90, 1), np.uint8)], axis=-1).tobytes()
+    parts = [40, 90, 60, 1 | bits << 16, compression, len(pixels), 0, 0, 0, 0]
+    header = b"".join(n.to_bytes(4, "little") for n in parts)
+    size = 14 + len(header) + len(numbers) + len(pixels)
+    start = b"BM" + size.to_bytes(4, "little") + bytes(4) + (26 + len(header)).to_bytes(4, "little")
+    return start + header + numbers + pixels
+
+
+def os2_bmp():
+    sizes = b"".join(n.to_bytes(2, "little") for n in (90, 60, 1, 24))
+    pixels = PICTURE[::-1, :, ::-1].reshape(60, 270)
+    pixels = np.pad(pixels, [(0, 0), (0, 2)]).tobytes()
+    size = (26 + len(pixels)).to_bytes(4, "little")
+    return b"BM" + size + bytes(4) + (26).to_bytes(4, "little") + (12).to_bytes(4, "little") + sizes + pixels
+
+
+def gif_on_a_screen(screen=(90, 60), left=0):
+    """The GIF on a screen of this size, so far from its left border."""
+    place = 13 + 3 * 2 ** ((GIF[10] & 7) + 1)
+    assert GIF[place] == ord(",")
+    sizes = b"".join(n.to_bytes(2, "little") for n in screen)
+    return GIF[:6] + sizes + GIF[10 : place + 1] + left.to_bytes(2, "little") + GIF[place + 3 :]
+
+
 DEEP = PICTURE.astype(np.uint16) * 256 + np.arange(90, dtype=np.uint16)[:, None]
 GREY = PICTURE[..., :1].repeat(3, axis=-1)
 JPEG, PNG, GIF, BMP = (saved(form) for form in ("JPEG", "PNG", "GIF", "BMP"))
@@ -119,10 +150,13 @@ USED = {
     "BMP": (BMP, PICTURE, 0),
     "BMP with alpha": (saved("BMP", "RGBA"), PICTURE, 0),
     "grey BMP": (saved("BMP", "L"), rgb(saved("BMP", "L")), 0),
+    "BMP with the usual masks": (bmp(), PICTURE, 0),
+    "JPEG with fill bytes": (JPEG[:2] + b"\xff" * 5 + JPEG[2:], rgb(JPEG), 4),
 }
 
 HUGE = "60000 x 60000 pixels are more than 178,956,970"
 RARE = "is a JPEG of a rare kind (lossless, hierarchical or arithmetic): convert it to PNG"
+UNFILLED = "is a GIF whose first frame does not fill it: convert it to PNG"
 UNKNOWN = "is no JPEG, PNG, GIF or BMP image"
 
 
@@ -132,7 +166,8 @@ def gif_of(*sizes):
     blocks = [
         b",\0\0\0\0" + b"".join(n.to_bytes(2, "little") for n in size) + b"\0" + frame for size in sizes
     ]
-    return b"GIF89a\x01\0\x01\0\x80\0\0" + bytes(6) + b"".join(blocks) + b";"
+    screen = b"".join(n.to_bytes(2, "little") for n in (sizes or [(1, 1)])[0])
+    return b"GIF89a" + screen + b"\x80\0\0" + bytes(6) + b"".join(blocks) + b";"
 
 
 def changed(file, at, byte):
@@ -172,9 +207,19 @@ REFUSED = {
     "GIF without a frame": (gif_of(), "is a damaged GIF"),
     "GIF bomb": (gif_of((60000, 60000)), HUGE),
     "GIF of too many large frames": (
-        gif_of(*[(5000, 5000)] * 8),
-        "8 frames up to 5000 x 5000 pixels are more than 178,956,970",
+        gif_of(*[(5000, 5000)] * 20),
+        "20 frames up to 5000 x 5000 pixels are more than 178,956,970",
     ),
+    "GIF smaller than its screen": (gif_on_a_screen((91, 60)), UNFILLED),
+    "GIF beside its place": (gif_on_a_screen(left=1), UNFILLED),
+    "GIF with a frame larger than its screen": (gif_of((5, 5), (6, 5)), UNFILLED),
+    "lossless JPEG behind fill bytes": (b"\xff\xd8\xff\xff" + with_frame_header(JPEG, marker=0xC3)[2:], RARE),
+    "BMP with other masks": (
+        bmp(masks=(0xFF, 0xFF00, 0xFF0000)),
+        "is a BMP of a rare kind, 32 bits a pixel: convert it to PNG",
+    ),
+    "OS/2 BMP": (os2_bmp(), "is a BMP of a rare kind: convert it to JPEG or PNG"),
+    "RLE BMP": (bmp(8, compression=1), "is a BMP of a rare kind: convert it to JPEG or PNG"),
     "palette BMP": (saved("BMP", "P"), "is a BMP with a palette: convert it to PNG"),
     "1-bit BMP": (saved("BMP", "1"), "is a BMP of a rare kind, 1 bits a pixel: convert it to PNG"),
     "BMP cut in its pixels": (BMP[:5000], "ends early"),
@@ -253,3 +298,57 @@ def test_damage_anywhere_is_a_reason_and_never_an_error(name, capfd):
             assert make(damaged).shape == (2, 16, 16, 3)
     assert refused > 5
     capfd.readouterr()
+
+
+@pytest.mark.parametrize("sizes", [[(800, 600)] * 400, [(9000, 9000)] + [(9, 9)] * 500])
+def test_only_the_first_frame_of_an_animation_counts_in_full(sizes, monkeypatch):
+    monkeypatch.setattr(image_file, "_decode", lambda file: None)
+    assert problem_of_bytes(gif_of(*sizes)) == ""
+
+
+def test_gifs_that_fill_their_screen_are_used():
+    assert gif_on_a_screen() == GIF
+
+
+def test_of_a_huge_file_only_the_beginning_is_read(tmp_path):
+    path = tmp_path / "zeros.jpg"
+    for start, problem in ((b"", UNKNOWN), (JPEG, f"{2**38:,} bytes are more than 715,827,880")):
+        path.write_bytes(start)
+        os.truncate(path, 2**38)
+        assert problem_of(str(path)) == problem
+
+
+def test_what_is_no_image_is_not_read_whole(tmp_path):
+    path = tmp_path / "zeros.jpg"
+    path.touch()
+    os.truncate(path, 2**26)
+    tracemalloc.start()
+    assert problem_of(str(path)) == UNKNOWN
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_a_file_that_does_not_fit_into_memory_is_named(tmp_path, monkeypatch):
+    def full(file):
+        raise MemoryError
+
+    (tmp_path / "image.png").write_bytes(PNG)
+    monkeypatch.setattr(image_file, "problem_of_bytes", full)
+    assert problem_of(str(tmp_path / "image.png")) == "does not fit into memory"
+
+
+@pytest.mark.parametrize("large", [60 * 90, 60 * 90 + 1])
+def test_large_images_are_decoded_one_at_a_time_and_small_ones_together(large, monkeypatch):
+    running, most = [], []
+
+    def decode_slowly(file):
+        running.append(file)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+
+    monkeypatch.setattr(image_file, "_LARGE", large)
+    monkeypatch.setattr(image_file, "_decode", decode_slowly)
+    with ThreadPool(4) as pool:
+        assert pool.map(problem_of_bytes, [PNG] * 8, chunksize=1) == [""] * 8
+    assert (max(most) == 1) == (large == 60 * 90)

@@ -258,7 +258,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", path)
 
     _flat(tmp_path, 1)
-    monkeypatch.setattr(image_file, "_read", denied)
+    monkeypatch.setattr(image_file, "open", lambda path, mode: denied(path), raising=False)
     assert image_file.problem_of(str(tmp_path / "0.png")) == "may not be read"
 
 

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data.stream import Shards, StreamSource
+from simclr_keras.errors import InputError
 
 COUNTS = (9, 0, 11, 7, 16)
 MANY = sum(COUNTS)
@@ -127,8 +128,22 @@ def test_a_part_of_a_stream_has_its_own_row_numbers_and_resumes_too(stream, num_
     assert [part.subset([1, 4]).ids[i] for i in (0, 1)] == ["train/3", "train/21"]
 
 
-def test_a_host_without_records_is_refused(stream):
-    with pytest.raises(ValueError, match="no records for host 6 of 7"):
+@pytest.mark.parametrize("rows", [range(0, MANY, 7), range(9), range(20, 27)])
+@pytest.mark.parametrize("num_hosts", [2, 7])
+def test_a_part_is_shared_out_over_all_hosts(stream, rows, num_hosts):
+    part = stream.subset(list(rows))
+    shares = [
+        _ids(part, -1, host=host, num_hosts=num_hosts, shuffle=False, repeat=False)
+        for host in range(num_hosts)
+    ]
+    assert sorted(itertools.chain(*shares)) == list(range(len(rows)))
+    assert all(shares)
+    sizes = [len(share) for share in shares]
+    assert num_hosts == 2 or max(sizes) - min(sizes) <= 1
+
+
+def test_fewer_records_than_hosts_are_refused(stream):
+    with pytest.raises(InputError, match="made has 1 images for 7 hosts"):
         stream.subset([0]).stream(host=6, num_hosts=7)
 
 
