@@ -56,13 +56,20 @@ def start_tensorflow_quietly():
                 tf.config.list_logical_devices()
         except Exception:
             held.seek(0)
-            sys.stderr.write(held.read().decode(errors="replace"))
+            if sys.stderr is not None:
+                sys.stderr.write(held.read().decode(errors="replace"))
             raise
 
 
 @contextlib.contextmanager
 def standard_error_into(file):
-    """Sends file descriptor 2 to `file`: TensorFlow's C++ writes there, past sys.stderr."""
+    """Sends file descriptor 2 to `file`: TensorFlow's C++ writes there, past sys.stderr.
+
+    A process without a standard error is left alone: its descriptor 2 is closed, or that of any other file.
+    """
+    if sys.stderr is None:
+        yield
+        return
     sys.stderr.flush()
     saved = os.dup(2)
     try:

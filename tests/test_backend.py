@@ -120,3 +120,29 @@ def test_a_failed_start_shows_what_was_held_back(tmp_path):
 def test_errors_after_the_start_are_shown_again(tmp_path):
     done = start(tmp_path, CHATTER + "import atexit\natexit.register(lambda: os.write(2, b'later'))\n")
     assert done.stderr == "later"
+
+
+def test_without_a_standard_error_nothing_is_sent_anywhere(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "stderr", None)
+    with open(tmp_path / "file", "wb") as file, backend.standard_error_into(file):
+        os.write(2, b"to whatever has this number")
+    assert capfd.readouterr().err == "to whatever has this number"
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_a_failed_start_without_a_standard_error_fails_as_it_would(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.setattr("builtins.__import__", _no_tensorflow(__import__))
+    with pytest.raises(ImportError, match="no such library"):
+        backend.start_tensorflow_quietly()
+
+
+def _no_tensorflow(real):
+    def imported(name, *arguments, **keywords):
+        if name == "tensorflow":
+            raise ImportError("no such library")
+        return real(name, *arguments, **keywords)
+
+    return imported

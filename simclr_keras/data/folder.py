@@ -17,13 +17,18 @@ EVALUATION_FOLDERS = ("val", "validation", "test", "eval")
 
 @dataclasses.dataclass
 class _Part:
-    """One split: image paths relative to the root, and their class names (None where there are none)."""
+    """One split: image paths relative to the root, their class names (None where there are none), and the folder."""
 
     images: list[str]
     classes: list[str] | None
+    place: str
 
 
-def load_folder(path, labels, memory_limit, on_bad_image="skip"):
+class _ReadError(InputError):
+    """A file that was found good could not be read afterwards."""
+
+
+def load_folder(path, labels, memory_limit, on_bad_image="skip", recheck=False):
     """Splits of a folder of images.
 
     Args:
@@ -32,12 +37,30 @@ def load_folder(path, labels, memory_limit, on_bad_image="skip"):
         labels: Path of a CSV file of filename (relative to the folder) and label, or None. With it the
             sub-folders mean nothing.
         memory_limit: Bytes of encoded files up to which a split is read into memory.
-        on_bad_image: "skip" leaves out files that cannot be decoded, "error" raises.
+        on_bad_image: "skip" leaves out files that cannot be decoded and sub-folders that cannot be read, "error"
+            raises.
+        recheck: Whether to decode every file, also those remembered as good.
 
     Raises:
         InputError: If there is no such folder, it has no readable image, or the labels do not fit it.
     """
+    try:
+        return _load(path, labels, memory_limit, on_bad_image, recheck)
+    except _ReadError:
+        if recheck:
+            raise
+        return _load(path, labels, memory_limit, on_bad_image, recheck=True)
+
+
+def _load(path, labels, memory_limit, on_bad_image, recheck):
     listing = list_images(path)
+    folders = [(f"{one_line(folder)}/", problem) for folder, problem in listing.unreadable]
+    closed = _some([f"{folder} ({problem})" for folder, problem in folders])
+    if folders and (on_bad_image == "error" or not listing.images):
+        raise InputError(
+            f"{len(folders)} sub-folders of {path} cannot be read: {closed}. Give yourself the right to read them, or "
+            "remove them" + ("; --on_bad_image=skip leaves them out" if listing.images else "")
+        )
     others = ", ".join(f"{count} {ending}" for ending, count in sorted(listing.other_pictures.items()))
     others = others and f"{others} files, which are not read: convert them to JPEG or PNG"
     if not listing.images:
@@ -48,6 +71,8 @@ def load_folder(path, labels, memory_limit, on_bad_image="skip"):
     notes = []
     if others:
         notes.append(f"{path} also holds {others}")
+    if folders:
+        notes.append(f"{len(folders)} sub-folders that cannot be read passed over: {closed}")
     if listing.passed_over:
         notes.append(f"{listing.passed_over} hidden or non-image files in {path} passed over")
 
@@ -55,7 +80,7 @@ def load_folder(path, labels, memory_limit, on_bad_image="skip"):
         values, class_names = read_labels(labels, listing.images, path)
         if np.any(values < 0):
             notes.append(f"{int(np.sum(values >= 0))} of {len(values)} images are labelled by {labels}")
-        parts = {"train": _Part(listing.images, None)}
+        parts = {"train": _Part(listing.images, None, path)}
         numbers = {"train": values}
     else:
         if listing.without_images:
@@ -64,11 +89,11 @@ def load_folder(path, labels, memory_limit, on_bad_image="skip"):
         class_names = _class_names(path, parts)
         numbers = {name: _numbers(part, class_names) for name, part in parts.items()}
 
-    problems = _problems(path, parts, on_bad_image, notes)
+    problems = _problems(path, parts, listing.images, on_bad_image, recheck, notes)
     sources = {}
     for name, part in parts.items():
         sources[name] = _source(path, part.images, numbers[name], class_names, memory_limit, problems)
-    unreadable = tuple((one_line(image), problem) for image, problem in problems.items())
+    unreadable = (*folders, *((one_line(image), problem) for image, problem in problems.items()))
     evaluation = sources.get("evaluation")
     return Splits(sources["train"], evaluation, class_names, notes=tuple(notes), unreadable=unreadable)
 
@@ -89,6 +114,7 @@ def _parts(path, images, notes):
 
 
 def _part(path, images, prefix, notes):
+    place = f"{path}/{prefix}".rstrip("/")
     images = [image for image in images if image.startswith(prefix)]
     inside = [image[len(prefix) :] for image in images]
     names = {name.split("/")[0] for name in inside if "/" in name}
@@ -98,11 +124,11 @@ def _part(path, images, prefix, notes):
             notes.append(
                 f"{path}/{prefix} has one sub-folder, {names.pop()}: its images are taken as unlabelled"
             )
-        return _Part(images, None)
+        return _Part(images, None, place)
     if loose:
         notes.append(f"{loose} images beside the class folders of {path}/{prefix} passed over")
     kept = [(image, name.split("/")[0]) for image, name in zip(images, inside) if "/" in name]
-    return _Part([image for image, _ in kept], [name for _, name in kept])
+    return _Part([image for image, _ in kept], [name for _, name in kept], place)
 
 
 def _class_names(path, parts):
@@ -130,11 +156,11 @@ def _numbers(part, class_names):
     return np.array([number[name] for name in part.classes], np.int32)
 
 
-def _problems(root, parts, on_bad_image, notes):
+def _problems(root, parts, listed, on_bad_image, recheck, notes):
     """Dict of image to reason, of all parts, with a note of them."""
     images = sorted(image for part in parts.values() for image in part.images)
     paths = [tf.io.gfile.join(root, image) for image in images]
-    problems, listed = find_unreadable(root, images, paths)
+    problems, listed = find_unreadable(root, images, paths, listed, recheck)
     if not problems:
         return {}
     problems = {images[row]: problem for row, problem in problems.items()}
@@ -146,7 +172,7 @@ def _problems(root, parts, on_bad_image, notes):
     for part in parts.values():
         if all(image in problems for image in part.images):
             raise InputError(
-                f"None of the {len(part.images)} image files in {root} can be decoded: {some}{listed}; "
+                f"None of the {len(part.images)} image files in {part.place} can be decoded: {some}{listed}; "
                 "give JPEG or PNG images"
             )
     if on_bad_image == "error":
@@ -166,8 +192,9 @@ def _source(root, images, labels, class_names, memory_limit, problems):
     try:
         store = BytesStore(_read_all(paths)) if _fits(paths, memory_limit) else FileStore(paths)
     except tf.errors.OpError as error:
-        raise InputError(
-            f"An image in {root} changed while it was being read: {one_line(error)}; give the command again"
+        raise _ReadError(
+            f"An image in {root} could not be read although it was found good: {one_line(error)}; remove it, or give "
+            "the command again"
         ) from None
     return Source(f"folder:{root}", store, tuple(images), labels, class_names)
 

@@ -2,6 +2,7 @@
 
 import csv
 import posixpath
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -109,24 +110,17 @@ def _numbered(path, labels):
     values = sorted({label for label in labels if label})
     if not values:
         raise InputError(f"{path} gives no image a label")
-    if all(_is_integer(value) for value in values):
-        numbers = np.array([int(label) if label else -1 for label in labels], np.int64)
-        lowest = min(int(value) for value in values)
+    # int() takes "1_000", "+1" and the digits of every script.
+    if all(re.fullmatch("-?[0-9]+", value) for value in values):
+        lowest, highest = min(map(int, values)), max(map(int, values))
         if lowest < 0:
             raise InputError(f"{path} must count classes from 0. Received: label {lowest}")
-        if numbers.max() >= max(1000, len(labels)):
+        if highest >= max(1000, len(labels)):
             raise InputError(
                 f"{path}: integer labels are class numbers from 0, fewer than there are images. "
-                f"Received: label {numbers.max()}"
+                f"Received: label {highest}"
             )
-        return numbers.astype(np.int32), tuple(str(i) for i in range(int(numbers.max()) + 1))
+        numbers = [int(label) if label else -1 for label in labels]
+        return np.array(numbers, np.int32), tuple(str(i) for i in range(highest + 1))
     number = {value: i for i, value in enumerate(values)}
     return np.array([number.get(label, -1) for label in labels], np.int32), tuple(values)
-
-
-def _is_integer(text):
-    try:
-        int(text)
-    except ValueError:
-        return False
-    return True

@@ -29,6 +29,7 @@ def load(
     labels_per_class=None,
     memory_limit=DEFAULT_MEMORY_LIMIT,
     on_bad_image="skip",
+    recheck=False,
 ):
     """Opens a dataset: its training source, its evaluation source, and what a user should know of them.
 
@@ -48,6 +49,8 @@ def load(
         memory_limit: Bytes up to which the images of a folder or TFDS split are held in memory.
         on_bad_image: "skip" leaves the files of a folder that cannot be decoded out and names them in
             `Splits.unreadable`; "error" refuses the folder.
+        recheck: Whether to decode every file of a folder, also those remembered as good: for the case that one of
+            them could not be read after all.
 
     Returns:
         Splits.
@@ -58,7 +61,7 @@ def load(
     _check(spec, data_dir, labels, eval_fraction, seed, label_fraction, labels_per_class)
     if on_bad_image not in ("skip", "error"):
         raise InputError(f"on_bad_image must be skip or error. Received: on_bad_image={on_bad_image!r}")
-    splits = _open(spec, data_dir, labels, memory_limit, on_bad_image)
+    splits = _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck)
     if splits.train.num_examples < 2:
         raise InputError(f"{spec} holds one training image only; at least 2 are needed")
     if splits.evaluation is None:
@@ -71,14 +74,14 @@ def load(
     return splits
 
 
-def _open(spec, data_dir, labels, memory_limit, on_bad_image):
+def _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck):
     if spec == "digits":
         return load_digits()
     kind, _, path = spec.partition(":")
     if kind == "npz":
         return load_npz(path)
     if kind == "folder":
-        return load_folder(path, labels, memory_limit, on_bad_image)
+        return load_folder(path, labels, memory_limit, on_bad_image, recheck)
     return load_tfds(spec, data_dir, memory_limit)
 
 

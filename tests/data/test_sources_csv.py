@@ -1,31 +1,15 @@
 """folder:PATH with labels.csv: names or numbers, and rows that must fit the images one to one."""
 
 import pytest
-import tensorflow as tf
 
 from simclr_keras.data import labels_csv
 from simclr_keras.data.sources import load
 from simclr_keras.errors import InputError
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    """A cache folder of the test's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
-def _png(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(tf.io.encode_png(tf.zeros([4, 4, 3], tf.uint8)).numpy())
-
-
-def _flat(root, count):
-    for i in range(count):
-        _png(root / f"{i}.png")
+from tests.data.pictures import flat, png
 
 
 def _csv(root, text, count=3):
-    _flat(root, count)
+    flat(root, count)
     path = root / "labels.csv"
     path.write_text(text)
     return {"spec": f"folder:{root}", "labels": str(path)}
@@ -51,9 +35,9 @@ def test_csv_integers_without_a_header_and_empty_labels(tmp_path):
 
 
 def test_csv_reaches_into_sub_folders(tmp_path):
-    _png(tmp_path / "x" / "0.png")
-    _png(tmp_path / "y" / "0.png")
-    _png(tmp_path / "y" / "1.png")
+    png(tmp_path / "x" / "0.png")
+    png(tmp_path / "y" / "0.png")
+    png(tmp_path / "y" / "1.png")
     (tmp_path / "labels.csv").write_text("x/0.png,b\ny/0.png,a\ny\\1.png,a\n")
     splits = load(f"folder:{tmp_path}", labels=str(tmp_path / "labels.csv"))
     assert splits.class_names == ("a", "b")
@@ -103,7 +87,7 @@ def test_csv_rows_must_be_of_images_and_of_each_once(tmp_path, text, message):
     ],
 )
 def test_a_csv_that_cannot_be_read(tmp_path, content, message):
-    _flat(tmp_path, 2)
+    flat(tmp_path, 2)
     path = tmp_path / "labels.csv"
     if content is not None:
         path.write_bytes(content)
@@ -116,3 +100,14 @@ def test_a_csv_too_large_to_be_labels_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(labels_csv, "LARGEST_FILE", 10)
     with pytest.raises(InputError, match=r"too large, 16 bytes.*up to 10 bytes"):
         load(**_csv(tmp_path, "0.png,a\n1.png,b\n"))
+
+
+@pytest.mark.parametrize("odd", ["1_0", "+1", "\u0663", "1.0", "--1"])
+def test_only_plain_digits_are_class_numbers(tmp_path, odd):
+    splits = load(**_csv(tmp_path, f"0.png,1\n1.png,{odd}\n2.png,{odd}\n"))
+    assert splits.class_names == tuple(sorted(["1", odd]))
+
+
+def test_a_class_number_of_any_length_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="fewer than there are images"):
+        load(**_csv(tmp_path, f"0.png,1\n1.png,{'9' * 40}\n"))

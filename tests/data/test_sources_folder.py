@@ -1,46 +1,15 @@
 """folder:PATH: layouts, what is passed over, and what is refused in one line."""
 
 import os
+import sys
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
+from simclr_keras.data.listing import list_images
 from simclr_keras.data.sources import load
 from simclr_keras.errors import InputError
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    """A cache folder of the test's own."""
-    path = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
-    return path / "simclr_keras"
-
-
-def _pixels(seed, channels=3, size=(6, 5)):
-    return np.random.default_rng(seed).integers(0, 256, (*size, channels), np.uint8)
-
-
-def _png(path, seed=0, channels=3, size=(6, 5)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(tf.io.encode_png(_pixels(seed, channels, size)).numpy())
-
-
-def _jpeg(path, seed=0, channels=3):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(tf.io.encode_jpeg(_pixels(seed, channels, (32, 40))).numpy())
-
-
-def _classes(root, counts):
-    for name, count in counts.items():
-        for i in range(count):
-            _png(root / name / f"{i}.png", i)
-
-
-def _flat(root, count):
-    for i in range(count):
-        _png(root / f"{i}.png", i)
+from tests.data.pictures import classes, flat, jpeg, png, unreadable_files
 
 
 def _fetch_all(source):
@@ -48,8 +17,8 @@ def _fetch_all(source):
 
 
 def test_class_folders_give_sorted_ids_names_and_numbers(tmp_path):
-    _classes(tmp_path, {"dog": 3, "cat": 3})
-    _png(tmp_path / "cat" / "deep" / "er" / "x.PNG")
+    classes(tmp_path, {"dog": 3, "cat": 3})
+    png(tmp_path / "cat" / "deep" / "er" / "x.PNG")
     splits = load(f"folder:{tmp_path}", eval_fraction=0.5)
     assert splits.class_names == ("cat", "dog")
     label_of = {}
@@ -64,7 +33,7 @@ def test_class_folders_give_sorted_ids_names_and_numbers(tmp_path):
 
 @pytest.mark.parametrize("memory_limit", [0, 2**31])
 def test_the_very_bytes_of_the_files_are_fetched_from_memory_or_disk(tmp_path, memory_limit):
-    _classes(tmp_path, {"a": 3, "b": 4})
+    classes(tmp_path, {"a": 3, "b": 4})
     splits = load(f"folder:{tmp_path}", memory_limit=memory_limit)
     in_memory = type(splits.train._store).__name__ == "BytesStore"
     assert in_memory == (memory_limit > 0)
@@ -75,12 +44,12 @@ def test_the_very_bytes_of_the_files_are_fetched_from_memory_or_disk(tmp_path, m
 
 
 def test_grey_alpha_jpeg_and_mixed_sizes_are_all_kept(tmp_path):
-    _png(tmp_path / "alpha.png", channels=4, size=(3, 9))
-    _png(tmp_path / "grey.png", channels=1, size=(9, 3))
-    _png(tmp_path / "grey_alpha.png", channels=2)
-    _jpeg(tmp_path / "grey.jpg", channels=1)
-    _jpeg(tmp_path / "color.JPEG")
-    _png(tmp_path / "png_named.jpg")
+    png(tmp_path / "alpha.png", channels=4, size=(3, 9))
+    png(tmp_path / "grey.png", channels=1, size=(9, 3))
+    png(tmp_path / "grey_alpha.png", channels=2)
+    jpeg(tmp_path / "grey.jpg", channels=1)
+    jpeg(tmp_path / "color.JPEG")
+    png(tmp_path / "png_named.jpg")
     splits = load(f"folder:{tmp_path}")
     assert splits.train.num_examples == 6
     assert splits.train.labels is None
@@ -92,8 +61,8 @@ def test_grey_alpha_jpeg_and_mixed_sizes_are_all_kept(tmp_path):
 
 @pytest.mark.parametrize("name", ["val", "validation", "test", "eval"])
 def test_train_and_evaluation_folders_are_the_splits(tmp_path, name):
-    _classes(tmp_path / "train", {"cat": 2, "dog": 3, "owl": 2})
-    _classes(tmp_path / name, {"owl": 1, "dog": 2})
+    classes(tmp_path / "train", {"cat": 2, "dog": 3, "owl": 2})
+    classes(tmp_path / name, {"owl": 1, "dog": 2})
     splits = load(f"folder:{tmp_path}")
     assert splits.class_names == ("cat", "dog", "owl")
     assert splits.train.labels.tolist() == [0, 0, 1, 1, 1, 2, 2]
@@ -103,8 +72,8 @@ def test_train_and_evaluation_folders_are_the_splits(tmp_path, name):
 
 
 def test_unlabelled_training_beside_labelled_evaluation(tmp_path):
-    _flat(tmp_path / "train", 4)
-    _classes(tmp_path / "val", {"a": 1, "b": 1})
+    flat(tmp_path / "train", 4)
+    classes(tmp_path / "val", {"a": 1, "b": 1})
     splits = load(f"folder:{tmp_path}")
     assert splits.train.labels is None
     assert splits.evaluation.labels.tolist() == [0, 1]
@@ -113,19 +82,19 @@ def test_unlabelled_training_beside_labelled_evaluation(tmp_path):
 
 def test_of_several_evaluation_folders_the_unused_are_named(tmp_path):
     for name in ("train", "val", "test"):
-        _classes(tmp_path / name, {"a": 2, "b": 2})
+        classes(tmp_path / name, {"a": 2, "b": 2})
     splits = load(f"folder:{tmp_path}")
     assert splits.evaluation.ids[0].startswith("val/")
     assert any("val/" in note and "test" in note for note in splits.notes)
 
 
 def test_train_alone_is_gone_into(tmp_path):
-    _classes(tmp_path / "train", {"a": 4, "b": 4})
+    classes(tmp_path / "train", {"a": 4, "b": 4})
     assert load(f"folder:{tmp_path}").class_names == ("a", "b")
 
 
 def test_one_sub_folder_is_no_class_but_a_place(tmp_path):
-    _flat(tmp_path / "images", 3)
+    flat(tmp_path / "images", 3)
     splits = load(f"folder:{tmp_path}")
     assert splits.train.num_examples == 3
     assert splits.train.labels is None
@@ -133,10 +102,10 @@ def test_one_sub_folder_is_no_class_but_a_place(tmp_path):
 
 
 def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path):
-    _classes(tmp_path, {"a": 3, "b": 3})
-    _png(tmp_path / "loose.png")
-    _png(tmp_path / ".hidden" / "x.png")
-    _png(tmp_path / "a" / "._x.png")
+    classes(tmp_path, {"a": 3, "b": 3})
+    png(tmp_path / "loose.png")
+    png(tmp_path / ".hidden" / "x.png")
+    png(tmp_path / "a" / "._x.png")
     (tmp_path / "a" / "notes.txt").write_text("no image")
     (tmp_path / "empty").mkdir()
     splits = load(f"folder:{tmp_path}")
@@ -148,18 +117,8 @@ def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path):
     assert "1 images beside the class folders" in notes
 
 
-def _unreadable_files(root):
-    _jpeg(root / "short.jpg")
-    whole = (root / "short.jpg").read_bytes()
-    (root / "short.jpg").write_bytes(whole[: len(whole) // 2])
-    (root / "empty.png").write_bytes(b"")
-    (root / "text.jpg").write_text("not an image at all")
-    (root / "gif.jpg").write_bytes(b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff;")
-    (root / "folder.jpg").mkdir()
-
-
 def test_other_picture_formats_are_counted_and_said_how_to_use(tmp_path):
-    _flat(tmp_path, 2)
+    flat(tmp_path, 2)
     for name in ("a.webp", "b.WEBP", "c.heic", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
     notes = "\n".join(load(f"folder:{tmp_path}").notes)
@@ -168,8 +127,8 @@ def test_other_picture_formats_are_counted_and_said_how_to_use(tmp_path):
 
 
 def test_strange_file_names_do_no_harm(tmp_path):
-    _flat(tmp_path, 2)
-    _png(tmp_path / "new\nline.png")
+    flat(tmp_path, 2)
+    png(tmp_path / "new\nline.png")
     (tmp_path / "new\nline.jpg").write_bytes(b"")
     name = os.fsencode(tmp_path) + b"/caf\xe9.png"
     try:
@@ -189,8 +148,8 @@ def test_strange_file_names_do_no_harm(tmp_path):
 
 
 def test_labels_stay_with_their_images_when_others_are_unreadable(tmp_path):
-    _classes(tmp_path / "train", {"a": 2, "b": 2})
-    _classes(tmp_path / "test", {"a": 1, "b": 1})
+    classes(tmp_path / "train", {"a": 2, "b": 2})
+    classes(tmp_path / "test", {"a": 1, "b": 1})
     (tmp_path / "train" / "a" / "0.png").write_bytes(b"broken")
     train = load(f"folder:{tmp_path}").train
     assert list(zip(train.ids, train.labels.tolist())) == [
@@ -215,7 +174,7 @@ def _no_image(root):
 
 def _only_broken(root):
     root.mkdir()
-    _unreadable_files(root)
+    unreadable_files(root)
 
 
 def _file(root):
@@ -223,17 +182,17 @@ def _file(root):
 
 
 def _one_image(root):
-    _flat(root, 1)
+    flat(root, 1)
 
 
 def _evaluation_without_classes(root):
-    _classes(root / "train", {"a": 2, "b": 2})
-    _flat(root / "val", 2)
+    classes(root / "train", {"a": 2, "b": 2})
+    flat(root / "val", 2)
 
 
 def _strange_evaluation_class(root):
-    _classes(root / "train", {"a": 2, "b": 2})
-    _classes(root / "val", {"a": 2, "c": 2})
+    classes(root / "train", {"a": 2, "b": 2})
+    classes(root / "val", {"a": 2, "c": 2})
 
 
 @pytest.mark.parametrize(
@@ -267,4 +226,64 @@ def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tf.io.gfile, "listdir", denied)
     with pytest.raises(InputError, match=r"Cannot read the folder.*Permission denied"):
+        load(f"folder:{tmp_path}")
+
+
+def _closed(monkeypatch, *names):
+    """Folders of these names may not be read. Not chmod: root may read everything, and the suite may run as root."""
+    listdir = tf.io.gfile.listdir
+
+    def denied(path):
+        if os.path.basename(path) in names:
+            raise tf.errors.PermissionDeniedError(None, None, f"{path}; Permission denied")
+        return listdir(path)
+
+    monkeypatch.setattr(tf.io.gfile, "listdir", denied)
+
+
+def test_a_sub_folder_that_may_not_be_read_is_left_out_and_named(tmp_path, monkeypatch):
+    classes(tmp_path, {"a": 2, "b": 2, "c": 2})
+    (tmp_path / "a" / "0.png").write_bytes(b"")
+    _closed(monkeypatch, "b")
+    splits = load(f"folder:{tmp_path}")
+    assert splits.class_names == ("a", "c")
+    assert splits.unreadable == (("b/", "may not be read"), ("a/0.png", "is empty"))
+    assert "1 sub-folders that cannot be read passed over: b/ (may not be read)" in splits.notes
+    with pytest.raises(InputError, match=r"1 sub-folders.*b/ \(may not be read\).*leaves them out"):
+        load(f"folder:{tmp_path}", on_bad_image="error")
+
+
+def test_a_folder_of_sub_folders_that_may_not_be_read(tmp_path, monkeypatch):
+    classes(tmp_path, {"a": 2, "b": 2})
+    _closed(monkeypatch, "a", "b")
+    with pytest.raises(InputError, match=r"2 sub-folders.*cannot be read.*or remove them$"):
+        load(f"folder:{tmp_path}")
+
+
+def test_folders_may_be_nested_deeper_than_calls(tmp_path, monkeypatch):
+    deepest = tmp_path / "/".join("d" * (sys.getrecursionlimit() + 100))
+    folder = tmp_path
+    while folder != deepest:
+        folder = folder / "d"
+        folder.mkdir()
+    png(deepest / "x.png")
+    flat(tmp_path, 1)
+    listing = list_images(str(tmp_path))
+    assert len(listing.images) == 2
+    assert listing.without_images == []
+
+
+def test_folders_without_images_are_those_without_any_at_any_depth(tmp_path):
+    png(tmp_path / "a" / "b" / "x.png")
+    for name in ("a/c/d", "e"):
+        (tmp_path / name).mkdir(parents=True)
+    assert list_images(str(tmp_path)).without_images == ["a/c", "a/c/d", "e"]
+
+
+def test_the_part_that_has_no_readable_image_is_named(tmp_path):
+    classes(tmp_path / "train", {"a": 2, "b": 2})
+    classes(tmp_path / "val", {"a": 1, "b": 1})
+    for name in "ab":
+        (tmp_path / "val" / name / "0.png").write_bytes(b"")
+    with pytest.raises(InputError, match=rf"None of the 2 image files in {tmp_path}/val can be decoded"):
         load(f"folder:{tmp_path}")

@@ -1,0 +1,29 @@
+"""A cache folder for each test of the data side, so that none sees what another remembered."""
+
+import os
+
+import pytest
+
+from simclr_keras.data import readable
+from simclr_keras.data.image_file import problem_of
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A cache folder of the test's own."""
+    path = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
+    return path / "simclr_keras"
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """Names of the files that are decoded from now on."""
+    names = []
+
+    def count(path):
+        names.append(os.path.basename(path))
+        return problem_of(path)
+
+    monkeypatch.setattr(readable, "problem_of", count)
+    return names

@@ -1,0 +1,39 @@
+"""Folders of small image files for tests, good ones and unreadable ones."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def pixels(seed, channels=3, size=(6, 5)):
+    return np.random.default_rng(seed).integers(0, 256, (*size, channels), np.uint8)
+
+
+def png(path, seed=0, channels=3, size=(6, 5)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_png(pixels(seed, channels, size)).numpy())
+
+
+def jpeg(path, seed=0, channels=3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_jpeg(pixels(seed, channels, (32, 40))).numpy())
+
+
+def flat(root, count):
+    for i in range(count):
+        png(root / f"{i}.png", i)
+
+
+def classes(root, counts):
+    for name, count in counts.items():
+        flat(root / name, count)
+
+
+def unreadable_files(root):
+    """Five of them, one of each kind."""
+    jpeg(root / "short.jpg")
+    whole = (root / "short.jpg").read_bytes()
+    (root / "short.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "empty.png").write_bytes(b"")
+    (root / "text.jpg").write_text("not an image at all")
+    (root / "gif.jpg").write_bytes(b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff;")
+    (root / "folder.jpg").mkdir()
