@@ -268,7 +268,11 @@ def test_folders_may_be_nested_deeper_than_calls(tmp_path, monkeypatch):
         folder.mkdir()
     png(deepest / "x.png")
     flat(tmp_path, 1)
-    listing = list_images(str(tmp_path))
+    try:
+        listing = list_images(str(tmp_path))
+    finally:  # pytest itself could not
+        (deepest / "x.png").unlink()
+        os.removedirs(deepest)
     assert len(listing.images) == 2
     assert listing.without_images == []
 
