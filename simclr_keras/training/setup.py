@@ -33,7 +33,7 @@ def load_data(config, recheck=False):
         label_fraction=config.label_fraction,
         labels_per_class=config.labels_per_class,
         on_bad_image=config.on_bad_image,
-        **({"recheck": True} if False else {}),
+        recheck=recheck,
     )
 
 
