@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data import folder as folder_module
+from simclr_keras.data import manifest
 from simclr_keras.errors import Stopped, TrainingError
 from simclr_keras.training import evaluate, loop, pretrain, recovery, setup
 from simclr_keras.training.checkpoints import Checkpoints
@@ -361,6 +362,20 @@ class TestFilesThatGo:
         assert any(
             line.startswith("left out 1 images that cannot be read: class0/00.png (") for line in lines
         )
+        assert result(tmp_path / "run")["unreadable_images"] == 1
+
+    def test_a_file_that_rots_is_found_though_its_size_and_time_say_nothing(
+        self, folder, tmp_path, monkeypatch
+    ):
+        def harm():
+            path = min(folder.rglob("*.png"))
+            before = path.stat()
+            path.write_bytes(bytes(before.st_size))
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        # As a disk does it, which changes no time at all.
+        monkeypatch.setattr(manifest, "_local_stamp", lambda path: (7, 7, 7))
+        self.run(folder, tmp_path / "run", monkeypatch, harm)
         assert result(tmp_path / "run")["unreadable_images"] == 1
 
     def test_a_drive_that_comes_back_leaves_no_trace_in_the_run(self, folder, tmp_path, monkeypatch):
