@@ -97,6 +97,8 @@ def os2_bmp():
     sizes = b"".join(n.to_bytes(2, "little") for n in (90, 60, 1, 24))
     pixels = PICTURE[::-1, :, ::-1].reshape(60, 270)
     pixels = np.pad(pixels, [(0, 0), (0, 2)]).tobytes()
+    # To a reader that expects a longer header these say 24 bits, without compression.
+    pixels = b"\0\0" + (24).to_bytes(2, "little") + bytes(4) + pixels[8:]
     size = (26 + len(pixels)).to_bytes(4, "little")
     return b"BM" + size + bytes(4) + (26).to_bytes(4, "little") + (12).to_bytes(4, "little") + sizes + pixels
 
