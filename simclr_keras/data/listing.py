@@ -62,6 +62,8 @@ def _walk(root):
                 raise
             listing.unreadable.append((folder, _reason(error)))
             continue
+        if inside is None:
+            continue
         folders.append(folder)
         for name in inside:
             relative = f"{folder}/{name}" if folder else name
@@ -84,12 +86,12 @@ def _walk(root):
 
 
 def _names_in(root, folder, above):
-    """What lies in a folder, and `above` with it added; nothing where it is a link to one that it lies in."""
+    """What lies in a folder, and `above` with it added; None where it is a link to one that it lies in."""
     place = tf.io.gfile.join(root, folder) if folder else root
     if "://" not in root:
         here = os.stat(place)
         if (here.st_dev, here.st_ino) in above:
-            return [], above
+            return None, above
         above = (*above, (here.st_dev, here.st_ino))
     return _names(place), above
 

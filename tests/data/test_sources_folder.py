@@ -281,6 +281,7 @@ def test_folders_without_images_are_those_without_any_at_any_depth(tmp_path):
     png(tmp_path / "a" / "b" / "x.png")
     for name in ("a/c/d", "e"):
         (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a" / "circle").symlink_to(tmp_path)
     assert list_images(str(tmp_path)).without_images == ["a/c", "a/c/d", "e"]
 
 
