@@ -223,7 +223,8 @@ class Splits:
         class_names: Tuple of names, one per label value, or None.
         held_out: Ids taken out of the training data for evaluation; empty if the data had its own split.
         notes: One-line remarks for the user, such as files that were passed over.
-        unreadable: (id, reason) of every image file that was left out.
+        unreadable: (id, reason) of every image file that was left out, and of every sub-folder ("name/") that could not
+            be read.
     """
 
     train: Source

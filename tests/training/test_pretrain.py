@@ -19,8 +19,8 @@ from tests.training.tiny import (
     TEST,
     TRAIN,
     checkpointed_steps,
-    create_tiny_model,
     make_config,
+    make_tiny,
     metrics,
     result,
     silent,
@@ -32,13 +32,7 @@ STEPS = [6, 11]  # ends of the two epochs of 40 images in batches of 8
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Puts a network of two layers in place of the ResNet."""
-    monkeypatch.setattr(pretrain, "create_model", create_tiny_model)
-
-
-@pytest.fixture
-def data(tmp_path):
-    return "npz:" + write_npz(tmp_path / "stripes.npz")
+    make_tiny(monkeypatch, draw=True)
 
 
 def picture(folder, name):

@@ -1,54 +1,22 @@
 """A run directory: bound to one set of settings, written whole, on any file system TensorFlow knows."""
 
 import dataclasses
-import errno
 import json
 import os
-import subprocess
-import sys
 
-import numpy as np
 import pytest
 import tensorflow as tf
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.training import run_dir as run_dir_module
-from simclr_keras.training import run_lock
 from simclr_keras.training.run_dir import RunDir
-from tests.training.tiny import make_config
+from tests.training.begun import begin, begin_and_save, config, files
 
 
 @pytest.fixture(params=["local", "remote"])
 def path(request, tmp_path):
     """A path on the disk, and one of a file system that Python's open knows nothing of."""
     return str(tmp_path / "deep" / "run") if request.param == "local" else f"ram://{tmp_path.name}/run"
-
-
-def files(path):
-    """What a directory holds beside its lock; None where there is none."""
-    return sorted({*tf.io.gfile.listdir(path)} - {"run.lock"}) if tf.io.gfile.exists(path) else None
-
-
-def config(**settings):
-    return make_config("digits", "run", **settings)
-
-
-def begin(path, mode="pretrain", **settings):
-    """A run that was opened and bound to its settings, and has not saved anything; it is closed when dropped."""
-    run_dir = RunDir(path)
-    run_dir.open_for(mode, config(**settings))
-    run_dir.bind(mode, config(**settings))
-    return run_dir
-
-
-def begin_and_save(path, mode="pretrain", **settings):
-    """As `begin`, with a checkpoint, which other settings would lose."""
-    run_dir = begin(path, mode, **settings)
-    tf.io.gfile.makedirs(run_dir.checkpoints)
-    run_dir.write_text("checkpoints/step-1.index", "")
-    return run_dir
 
 
 def test_nothing_is_written_before_it_is_opened(path):
@@ -268,79 +236,6 @@ def test_a_directory_that_may_not_be_written_to_is_refused_before_anything_long(
 def test_a_kind_of_path_that_tensorflow_does_not_know_is_refused():
     with pytest.raises(InputError, match=r"cannot be looked at \(.*'foo'.*\); give one that TensorFlow"):
         RunDir("foo://bar").check("pretrain", config())
-
-
-class TestInUse:
-    @pytest.fixture
-    def directory(self, tmp_path):
-        return str(tmp_path / "run")
-
-    def test_a_directory_in_use_is_refused_with_its_user(self, directory):
-        first = RunDir(directory)
-        first.open_for("pretrain", config())
-        before = files(directory)
-        for method in ("check", "open_for"):
-            with pytest.raises(InputError, match=rf"is in use by process {os.getpid()} on .*wait for it"):
-                getattr(RunDir(directory), method)("pretrain", config())
-        assert files(directory) == before
-
-    def test_it_is_free_again_when_closed(self, directory):
-        first = RunDir(directory)
-        first.open_for("pretrain", config())
-        first.close()
-        RunDir(directory).check("pretrain", config())
-        second = RunDir(directory)
-        second.open_for("pretrain", config())
-        with pytest.raises(InputError, match="in use"):
-            first.open_for("pretrain", config())
-
-    def test_looking_does_not_keep_others_out(self, directory):
-        RunDir(directory).open_for("pretrain", config())
-        lookers = [RunDir(directory) for _ in range(2)]
-        for looker in lookers:
-            looker.check("pretrain", config())
-        RunDir(directory).open_for("pretrain", config())
-
-    def test_a_file_system_that_cannot_lock_is_no_obstacle(self, directory, monkeypatch):
-        def flock(file, kind):
-            raise OSError(errno.ENOLCK, "No locks available")
-
-        monkeypatch.setattr(run_lock.fcntl, "flock", flock)
-        begin(directory)
-        RunDir(directory).check("pretrain", config())
-
-    def test_a_lock_that_is_no_file_is_refused_in_one_line(self, directory):
-        os.makedirs(os.path.join(directory, "run.lock"))
-        with pytest.raises(InputError, match=r"run.lock cannot be opened \(Is a directory\); remove it"):
-            RunDir(directory).open_for("pretrain", config())
-
-    def test_a_process_that_was_killed_leaves_it_free(self, directory):
-        code = (
-            "import fcntl, os, signal\n"
-            f"file = open({os.path.join(directory, 'run.lock')!r}, 'a+')\n"
-            "fcntl.flock(file, fcntl.LOCK_EX)\n"
-            "print('locked', flush=True)\n"
-            "signal.pause()\n"
-        )
-        os.makedirs(directory)
-        holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        assert holder.stdout.readline() == "locked\n"
-        with pytest.raises(InputError, match="in use by another process"):
-            RunDir(directory).open_for("pretrain", config())
-        holder.kill()
-        holder.communicate()
-        RunDir(directory).open_for("pretrain", config())
-
-
-def test_a_figure_becomes_a_png(path):
-    run_dir = begin(path)
-    figure = Figure(figsize=(2, 1), dpi=50)
-    FigureCanvasAgg(figure)
-    run_dir.save_figure("a.png", figure)
-    with tf.io.gfile.GFile(run_dir.file("a.png"), "rb") as file:
-        image = tf.io.decode_png(file.read()).numpy()
-    assert image.shape[:2] == (50, 100)
-    assert np.all(image == 255)
 
 
 @pytest.mark.parametrize(

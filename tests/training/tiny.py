@@ -8,8 +8,10 @@ import pathlib
 import numpy as np
 
 from simclr_keras.models.simclr import SimCLRModel
+from simclr_keras.training import pretrain
 from simclr_keras.training.compare import TIMED
 from simclr_keras.training.pretrain_config import PretrainConfig
+from simclr_keras.training.run_dir import RunDir
 from tests.objectives.tiny_learner import TinyEncoder
 
 TRAIN, TEST, CLASSES = 40, 12, 3
@@ -76,6 +78,15 @@ def metrics(model_dir, without=TIMED):
 
 def result(model_dir):
     return json.loads((pathlib.Path(model_dir) / "result.json").read_text())
+
+
+def make_tiny(patch, draw=False):
+    """Puts a network of two layers in place of the ResNet; pictures are not rendered unless `draw`."""
+    patch.setattr(pretrain, "create_model", create_tiny_model)
+    if not draw:
+        patch.setattr(
+            RunDir, "save_figure", lambda run_dir, name, figure: run_dir.write_bytes(name, b"drawn")
+        )
 
 
 def checkpointed_steps(model_dir):
