@@ -18,6 +18,10 @@ class TrainingError(RuntimeError):
     """
 
 
+class DivergedError(TrainingError):
+    """Loss, weights or outputs are no longer finite."""
+
+
 class Stopped(KeyboardInterrupt):
     """The user (SIGINT) or the system (SIGTERM) asked the program to stop; what could be saved has been.
 

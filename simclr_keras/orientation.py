@@ -73,7 +73,10 @@ def stored_window(window, orientation, shape):
 @apart
 def _turned(image, orientation):
     axes = tf.boolean_mask([0, 1], _reversed_axes(orientation))
-    turned = tf.transpose(tf.reverse(image, axes), tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2]))
+    # Not as uint8, of which a transpose makes oneDNN print an error on CPUs.
+    bits = tf.bitcast(image, tf.int8) if image.dtype == tf.uint8 else image
+    turned = tf.transpose(tf.reverse(bits, axes), tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2]))
+    turned = tf.bitcast(turned, tf.uint8) if image.dtype == tf.uint8 else turned
     turned.set_shape([None, None, image.shape[-1]])
     return turned
 

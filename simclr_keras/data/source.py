@@ -225,6 +225,7 @@ class Splits:
         notes: One-line remarks for the user, such as files that were passed over.
         unreadable: (id, reason) of every image file that was left out, and of every sub-folder ("name/") that could not
             be read.
+        missing: Ids of the images that a resumed run began with and that are gone, or can no longer be read.
     """
 
     train: Source
@@ -233,3 +234,4 @@ class Splits:
     held_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] = ()

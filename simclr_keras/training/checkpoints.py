@@ -73,9 +73,18 @@ class Checkpoints:
         except (tf.errors.OpError, OSError) as error:
             self._remove_partial()
             raise TrainingError(
-                f"cannot save the checkpoint of step {step} ({one_line(error)}); free space, then repeat the command: "
-                "it continues from the checkpoint before."
+                f"cannot save the checkpoint of step {step} ({one_line(error)}); free space or mend its rights, "
+                "then repeat the command: it continues from the checkpoint before."
             ) from error
+
+    def forget(self, step):
+        """Removes a checkpoint that turned out to be bad."""
+        self._delete(step)
+        left = steps_in(self._directory)
+        if left:
+            self._name_newest(left)
+        else:
+            tf.io.gfile.remove(f"{self._directory}/checkpoint")
 
     def _write(self, step):
         path = path_of(self._directory, step)

@@ -42,6 +42,7 @@ def bind_data(run_dir, splits, resumed, say=print):
         "training_images": train.num_examples,
         "fingerprint": _fingerprint(train),
         "held_out": list(splits.held_out),
+        "held_out_labels": _labels_of(splits.evaluation) if splits.held_out else None,
         "evaluation_images": 0 if splits.evaluation is None else splits.evaluation.num_examples,
         "evaluation_fingerprint": None if splits.evaluation is None else _fingerprint(splits.evaluation),
     }
@@ -102,7 +103,8 @@ def _find_again(run_dir, old, splits, say):
         return None
     if missing:
         say(
-            f"data     {len(missing)} images the run began with are gone: {_some(missing)}; others stand in for them"
+            f"data     {len(missing)} images the run began with cannot be had: {_some(missing)}; "
+            "others stand in for those to train on"
         )
     new = len(row_of) - (len(ids) + len(held_out) - len(missing))
     if new:
@@ -117,12 +119,19 @@ def _find_again(run_dir, old, splits, say):
             f"data     {evaluation.num_examples} images to evaluate on, {old.get('evaluation_images')} when it began"
         )
     if splits.held_out:
-        evaluation = everything.subset([row_of[name] for name in held_out if name in row_of])
+        there = np.array([name in row_of for name in held_out])
+        # Their labels too: those of an image that today would be trained on may be hidden.
+        known = None if old.get("held_out_labels") is None else np.array(old["held_out_labels"])[there]
+        names = [name for name in held_out if name in row_of]
+        evaluation = everything.arranged([row_of[name] for name in names], names, known)
+    found = everything.arranged(rows, ids, labels if train.labels is not None else None)
+    tampered = _fingerprint(found) != old.get("fingerprint")
+    if splits.held_out and len(evaluation) == len(held_out):
+        tampered |= _fingerprint(evaluation) != old.get("evaluation_fingerprint")
+    if tampered:
+        return None
     return dataclasses.replace(
-        splits,
-        train=everything.arranged(rows, ids, labels if train.labels is not None else None),
-        evaluation=evaluation,
-        held_out=tuple(held_out),
+        splits, train=found, evaluation=evaluation, held_out=tuple(held_out), missing=tuple(missing)
     )
 
 
@@ -136,6 +145,10 @@ def _with_stand_ins(rows, labels):
             return None
         rows[place] = rows[others[0]]
     return rows
+
+
+def _labels_of(source):
+    return None if source.labels is None else source.labels.tolist()
 
 
 def _has_file_ids(source):

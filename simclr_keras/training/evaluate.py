@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data import pipeline
-from simclr_keras.errors import TrainingError
+from simclr_keras.errors import DivergedError
 from simclr_keras.evaluation.knn import cap_bank, knn_predict
 from simclr_keras.evaluation.metrics import top_k_accuracy
 
@@ -47,7 +47,7 @@ class Extractor:
             source's order. A stream knows its labels only from here.
 
         Raises:
-            TrainingError: an endpoint is not finite.
+            DivergedError: an endpoint is not finite.
         """
         dataset = pipeline.eval_batches(
             source, image_size=self._image_size, batch_size=self._batch_size, pad=True
@@ -60,7 +60,7 @@ class Extractor:
         found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         for name, value in found.items():
             if not np.all(np.isfinite(value)):
-                raise TrainingError(
+                raise DivergedError(
                     f"the network's {name} is no longer finite: training has diverged; what was saved before stays. "
                     "Try a lower --learning_rate or a longer --warmup_epochs in another --model_dir."
                 )

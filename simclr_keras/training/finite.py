@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from simclr_keras.errors import TrainingError
+from simclr_keras.errors import DivergedError
 
 # So many bad batches in a row are no accident of the data.
 MOST_SKIPPED_IN_A_ROW = 20
@@ -15,7 +15,7 @@ def read_figures(learner, step):
     """Returns the learner's figures, a dict of name to float; waits for the device.
 
     Raises:
-        TrainingError: one of them is not finite, or nothing but bad batches came lately.
+        DivergedError: one of them is not finite, or nothing but bad batches came lately.
     """
     figures = {name: float(value) for name, value in learner.get_metrics_result().items()}
     # The losses first: they say most.
@@ -34,7 +34,7 @@ def check_weights(learner, step):
     """Weights too, because the loss may hide it: TensorFlow's fused normalization and ReLU turns NaN into 0.
 
     Raises:
-        TrainingError: a variable is not finite.
+        DivergedError: a variable is not finite.
     """
     for name, variable in learner.state().items():
         value = tf.convert_to_tensor(variable)
@@ -43,4 +43,4 @@ def check_weights(learner, step):
 
 
 def _diverged(what, step, more):
-    return TrainingError(f"{what} by step {step}; what was saved before stays. {ADVICE}{more}")
+    return DivergedError(f"{what} by step {step}; what was saved before stays. {ADVICE}{more}")

@@ -5,6 +5,7 @@ import time
 
 import tensorflow as tf
 
+from simclr_keras.errors import DivergedError
 from simclr_keras.optim.step_arithmetic import total_steps
 from simclr_keras.training.finite import check_weights, read_figures
 from simclr_keras.training.progress import Bar, epoch_line
@@ -156,11 +157,12 @@ def train(
         saves.save(step)
         stop.all_saved(f"step {step} is saved")
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
-        row |= {
-            "skipped_batches": learner.skipped[0],
-            "images_per_second": clock.take_rate(),
-            **evaluate(epoch),
-        }
+        row |= {"skipped_batches": learner.skipped[0], "images_per_second": clock.take_rate()}
+        try:
+            row |= evaluate(epoch)
+        except DivergedError:
+            checkpoints.forget(step)  # finite weights of a network whose outputs are not
+            raise
         history.add(row)
         say(epoch_line(row, config.epochs))
         sys.stdout.flush()

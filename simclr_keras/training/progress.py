@@ -133,8 +133,8 @@ class History:
             yield
         except tf.errors.OpError as error:
             raise TrainingError(
-                f"cannot write {self._run_dir.tensorboard} ({one_line(error)}); free space, then repeat the command: "
-                "it continues from the last checkpoint."
+                f"cannot write {self._run_dir.tensorboard} ({one_line(error)}); free space or mend its rights, "
+                "then repeat the command: it continues from the last checkpoint."
             ) from error
 
     def has(self, epoch):

@@ -1,5 +1,7 @@
 """From a run directory back to its model, for whoever builds on it: in float32, outside any strategy."""
 
+import warnings
+
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
@@ -27,9 +29,13 @@ def load_run(path):
     held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
     if held is None or split is None:
         raise InputError(f"{path} is not a run directory: give the --model_dir of a training run.")
-    step, _ = newest_readable(run_dir.checkpoints)
+    step, damage = newest_readable(run_dir.checkpoints)
     if step is None:
         raise InputError(f"{path} has no checkpoint yet: let the run finish an epoch.")
+    for bad, why in damage.items():
+        warnings.warn(
+            f"the checkpoint of step {bad} is damaged ({why}): taking that of step {step}", stacklevel=2
+        )
     newest = path_of(run_dir.checkpoints, step)
     config = config_of_run(held, run_dir.file(CONFIG))
     reader = tf.compat.v1.train.NewCheckpointReader(newest)

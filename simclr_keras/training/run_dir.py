@@ -70,8 +70,8 @@ class RunDir:
             with contextlib.suppress(tf.errors.OpError):  # half a file would only take up space
                 tf.io.gfile.remove(temporary)
             raise TrainingError(
-                f"cannot write {target} ({one_line(error)}); free space, then repeat the command: it continues from "
-                "the last checkpoint."
+                f"cannot write {target} ({one_line(error)}); free space or mend its rights, then "
+                "repeat the command: it continues from the last checkpoint."
             ) from error
 
     def read_text(self, name):
@@ -177,11 +177,15 @@ class RunDir:
         up to there it followed the learning rates of the shorter run.
         """
         old = self.read_json(CONFIG) if steps_in(self.checkpoints) else None
-        extended_from = list((old or {}).get("extended_from") or [])
+        extended_from = self.extended_from() if old else []
         if old and old["epochs"] != config.epochs:
             extended_from.append(old["epochs"])
         values = {"mode": mode, **dataclasses.asdict(config), "extended_from": extended_from}
         self.write_text(CONFIG, json.dumps(values, indent=2) + "\n")
+
+    def extended_from(self):
+        """Returns the numbers of epochs that the run was first meant for, if it went on from them."""
+        return list((self.read_json(CONFIG) or {}).get("extended_from") or [])
 
     def close(self):
         """Lets other processes in."""
@@ -250,7 +254,7 @@ class RunDir:
             rows = [
                 {name: _number(value) for name, value in row.items()}
                 | {name: int(row[name]) for name in ("epoch", "step")}
-                for row in reader
+                for row in _whole(reader)
             ]
             if any(row["epoch"] != before["epoch"] + 1 for before, row in itertools.pairwise(rows)):
                 raise ValueError("its epochs do not follow each other")
@@ -269,6 +273,13 @@ class RunDir:
         data = io.BytesIO()
         plots.save_figure(figure, data)
         self.write_bytes(name, data.getvalue())
+
+
+def _whole(reader):
+    for number, row in enumerate(reader, 1):
+        if "?" in row.values():
+            raise ValueError(f"row {number} is cut")
+        yield row
 
 
 def _number(text):

@@ -17,6 +17,13 @@ def default_model_dir(mode, config):
     return f"runs/{mode}-{name}-{config.model}"
 
 
+def spelled(dataset):
+    """The same local folder or archive in one spelling: without "./", "..", or a slash at its end."""
+    kind, _, path = dataset.partition(":")
+    local = kind in ("folder", "npz") and path and "://" not in path
+    return f"{kind}:{os.path.normpath(path)}" if local else dataset
+
+
 def load_data(config, recheck=False):
     """Returns the Splits a config names.
 

@@ -44,6 +44,7 @@ class Stage:
             config,
             # What "auto" came to: another machine must not change it silently.
             precision=self.policy.replace("mixed_", ""),
+            dataset=setup.spelled(config.dataset),
             model_dir=config.model_dir or setup.default_model_dir(self.MODE, config),
             steps_per_call=config.steps_per_call or (20 if strategies.on_accelerator(self.strategy) else 1),
         )
@@ -99,8 +100,8 @@ class Stage:
                     "one, or a smaller --model or --image_size, in another --model_dir."
                 ) from error
             except tf.errors.OpError as error:
-                stop.all_saved("its last checkpoint is good")
                 step = max(steps_in(self.run_dir.checkpoints), default=0)
+                stop.all_saved(f"step {step} is saved" if step else None)
                 splits = recovery.load_again(error, step, lambda: setup.load_data(self.config, recheck=True))
             gc.collect()  # a Keras model holds itself
 
@@ -117,6 +118,7 @@ class Stage:
         run_dir.bind(
             self.MODE, config
         )  # not before all refusals: it may be another stage or length than was there
+        stop.all_saved(f"step {first_step} is saved" if first_step else None)
         history = History(run_dir, self.COLUMNS, first_step)
         for line in self.introduction():
             self.say(line)
@@ -139,6 +141,7 @@ class Stage:
         )
         history.close()
         result = self.end(history)
+        result |= {"missing_images": len(self.splits.missing), "extended_from": run_dir.extended_from()}
         run_dir.write_result(result)
         return result, self.splits.unreadable
 

@@ -24,6 +24,7 @@ class Stop:
         self.nothing_to_save = True
         self.requested = None
         self._listener = None
+        self._saved = "no step was taken yet"
 
     def on_request(self, listener):
         """Calls listener() as soon as a signal comes, from another thread, whatever the main thread waits for.
@@ -34,11 +35,16 @@ class Stop:
         if self.requested:
             listener()
 
-    def all_saved(self, saved="nothing was left to save"):
-        """From here on a signal may end the program wherever Python is; one that came before ends it now."""
+    def all_saved(self, saved=None):
+        """From here on a signal may end the program wherever Python is; one that came before ends it now.
+
+        Args:
+            saved: what is safe, for the message; None for what was said last.
+        """
+        self._saved = saved or self._saved
         self.nothing_to_save = True
         if self.requested:
-            self.leave(saved)
+            self.leave(self._saved)
 
     def leave(self, saved):
         """Raises Stopped. saved: what is safe, for the message."""

@@ -35,7 +35,7 @@ def _tpu_strategy(tpu):
         if tpu != "local":
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, tf.errors.OpError) as error:
+    except Exception as error:  # the network's, Google's client's, TensorFlow's: each part raises its own
         raise InputError(
             f"no TPU answers to --tpu={tpu} ({one_line(error)}); check its name, or drop --strategy=tpu."
         ) from error

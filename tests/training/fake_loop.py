@@ -48,6 +48,9 @@ class Recorder:
     def has(self, epoch):
         return any(row["epoch"] == epoch for row in self.rows)
 
+    def forget(self, step):
+        self.events.append(("forget", step))
+
     def save(self, step):
         self.events.append(("save", step))
 

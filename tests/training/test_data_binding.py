@@ -1,5 +1,7 @@
 """A run and its data: refused where it is other data, found again where single files went or came."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -120,11 +122,13 @@ class TestFolder:
         assert images[gone] == before[gone + 1]
         assert began.train.labels[gone + 1] == began.train.labels[gone]
         assert said == [
-            f"data     1 images the run began with are gone: {began.train.ids[gone]}; others stand in for them"
+            f"data     1 images the run began with cannot be had: {began.train.ids[gone]}; "
+            "others stand in for those to train on"
         ]
         # The same images are held out as when the run began, though the seed would now choose others.
         assert list(found.evaluation.ids) == list(began.evaluation.ids)
         assert found.held_out == began.held_out
+        assert found.missing == (began.train.ids[gone],)
 
     def test_an_image_that_is_gone_from_the_evaluation_is_left_out_there(self, run_dir, folder, load):
         began = self.bound(run_dir, load(), resumed=False)
@@ -140,7 +144,7 @@ class TestFolder:
         said = []
         found = self.bound(run_dir, load(), said)
         assert list(found.train.ids) == list(began.train.ids)
-        assert "1 images the run began with are gone: cat/" in said[0]
+        assert "1 images the run began with cannot be had: cat/" in said[0]
 
     def test_images_that_were_added_are_not_used(self, run_dir, folder, load):
         began = self.bound(run_dir, load(), resumed=False)
@@ -177,6 +181,14 @@ class TestFolder:
         self.bound(run_dir, load(False))
         with pytest.raises(InputError, match="images, labels or classes differ"):
             self.bound(run_dir, load(True))
+
+    def test_a_split_that_was_tampered_with_is_refused(self, run_dir, load):
+        began = self.bound(run_dir, load(), resumed=False)
+        held = run_dir.read_json("split.json")
+        held["held_out"][0] = began.train.ids[0]
+        run_dir.write_text("split.json", json.dumps(held))
+        with pytest.raises(InputError, match="images, labels or classes differ"):
+            self.bound(run_dir, load())
 
     def test_an_evaluation_folder_may_lose_an_image_which_is_said(self, run_dir, folder, tmp_path):
         photos(tmp_path / "both" / "train", {"cat": 4, "dog": 4})

@@ -67,7 +67,7 @@ class TestFilesThatGo:
 
         lines = self.run(folder, tmp_path / "run", monkeypatch, harm)
         assert any("a batch could not be made" in line and "No such file" in line for line in lines)
-        assert any(f"1 images the run began with are gone: {gone[0]}" in line for line in lines)
+        assert any(f"1 images the run began with cannot be had: {gone[0]}" in line for line in lines)
         assert [row["epoch"] for row in metrics(tmp_path / "run")] == ["1", "2", "3", "4"]
         # The same command again, after a kill say, finds its way too.
         (tmp_path / "run" / "result.json").unlink()

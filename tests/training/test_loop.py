@@ -9,7 +9,7 @@ import types
 import pytest
 import tensorflow as tf
 
-from simclr_keras.errors import TrainingError
+from simclr_keras.errors import DivergedError, TrainingError
 from simclr_keras.optim.step_arithmetic import total_steps
 from simclr_keras.training import loop
 from simclr_keras.training.stopping import Stop
@@ -214,3 +214,24 @@ def test_batches_that_were_skipped_are_counted_and_too_many_in_a_row_stop():
     learner.skipped = (25, 20)
     with pytest.raises(TrainingError, match=r"the last 20 batches were not finite \(25 skipped in all\)"):
         train(learner=learner)
+
+
+def test_a_checkpoint_whose_network_gives_no_numbers_is_forgotten():
+    def evaluate(epoch):
+        if epoch == 2:
+            raise DivergedError("the network's logits are no longer finite")
+        return {}
+
+    recorder = Recorder()
+    with pytest.raises(DivergedError):
+        train(recorder=recorder, evaluate=evaluate)
+    assert recorder.events == [("save", 6), ("row", 6), ("say", "epoch 1/2"), ("save", 11), ("forget", 11)]
+
+
+def test_rows_that_are_missing_are_said():
+    recorder = Recorder()
+    train(first_step=8, recorder=recorder)
+    assert recorder.events[0] == (
+        "say",
+        "metrics.csv has no rows of epochs 1 to 1, which are over: it goes on without them",
+    )

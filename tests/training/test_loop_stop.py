@@ -85,7 +85,7 @@ class TestStop:
                 time.sleep(5)
 
         recorder = Recorder()
-        with pytest.raises(Stopped, match="nothing was left to save"), listening() as stop:
+        with pytest.raises(Stopped, match="no step was taken yet"), listening() as stop:
             train(learner=Learner(), recorder=recorder, stop=stop)
         assert recorder.events == []
 
@@ -104,6 +104,6 @@ class TestStop:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(5)
 
-        with pytest.raises(Stopped, match="nothing was left to save"), listening() as stop:
+        with pytest.raises(Stopped, match="step 6 is saved"), listening() as stop:
             train(recorder=recorder, stop=stop, evaluate=evaluate)
         assert recorder.events == [("save", 6)]

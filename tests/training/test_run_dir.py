@@ -4,8 +4,11 @@ import dataclasses
 import json
 import os
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.training import run_dir as run_dir_module
@@ -251,3 +254,14 @@ def test_damaged_settings_are_refused_in_one_line(path, data):
     ) as refusal:
         RunDir(path).check("pretrain", config())
     assert "\n" not in str(refusal.value)
+
+
+def test_a_figure_becomes_a_png(path):
+    run_dir = begin(path)
+    figure = Figure(figsize=(2, 1), dpi=50)
+    FigureCanvasAgg(figure)
+    run_dir.save_figure("a.png", figure)
+    with tf.io.gfile.GFile(run_dir.file("a.png"), "rb") as file:
+        image = tf.io.decode_png(file.read()).numpy()
+    assert image.shape[:2] == (50, 100)
+    assert np.all(image == 255)

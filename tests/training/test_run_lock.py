@@ -5,11 +5,7 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import tensorflow as tf
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from simclr_keras.errors import InputError
 from simclr_keras.training import run_lock
@@ -77,14 +73,3 @@ class TestInUse:
         holder.kill()
         holder.communicate()
         RunDir(directory).open_for("pretrain", config())
-
-
-def test_a_figure_becomes_a_png(path):
-    run_dir = begin(path)
-    figure = Figure(figsize=(2, 1), dpi=50)
-    FigureCanvasAgg(figure)
-    run_dir.save_figure("a.png", figure)
-    with tf.io.gfile.GFile(run_dir.file("a.png"), "rb") as file:
-        image = tf.io.decode_png(file.read()).numpy()
-    assert image.shape[:2] == (50, 100)
-    assert np.all(image == 255)

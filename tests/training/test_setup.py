@@ -40,3 +40,11 @@ def test_a_directory_name_is_made_of_mode_data_and_model():
 
 def test_figures_for_people():
     assert [setup.duration(seconds) for seconds in (48, 59.6, 123)] == ["48 s", "1 min 0 s", "2 min 3 s"]
+
+
+def test_a_folder_has_one_spelling():
+    for spelling in ("folder:a/b", "folder:a/b/", "folder:./a//b", "folder:a/c/../b"):
+        assert setup.spelled(spelling) == "folder:a/b"
+    assert setup.spelled("npz:./x.npz") == "npz:x.npz"
+    for other in ("digits", "cifar10", "folder:gs://bucket/a/", "cifar10:3.0.2"):
+        assert setup.spelled(other) == other

@@ -25,7 +25,7 @@ def test_where_nothing_is_to_be_saved_the_first_signal_ends_the_work(number):
         time.sleep(5)
         pytest.fail("the signal was not heard")
 
-    words = rf"stopped by {number.name}: nothing was left to save; the same command"
+    words = rf"stopped by {number.name}: no step was taken yet; the same command"
     with pytest.raises(Stopped, match=words), stopping.listening():
         work()
 
