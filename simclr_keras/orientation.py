@@ -72,11 +72,18 @@ def stored_window(window, orientation, shape):
 
 @apart
 def _turned(image, orientation):
-    axes = tf.boolean_mask([0, 1], _reversed_axes(orientation))
-    # Not as uint8, of which a transpose makes oneDNN print an error on CPUs.
-    bits = tf.bitcast(image, tf.int8) if image.dtype == tf.uint8 else image
-    turned = tf.transpose(tf.reverse(bits, axes), tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2]))
-    turned = tf.bitcast(turned, tf.uint8) if image.dtype == tf.uint8 else turned
+    # By a gather, not a transpose: that of bytes makes oneDNN print an error on CPUs.
+    height, width, channels = tf.unstack(tf.shape(image))
+    rows_backwards, columns_backwards = tf.unstack(_reversed_axes(orientation))
+    rows, columns = tf.range(height), tf.range(width)
+    rows = tf.where(rows_backwards, height - 1 - rows, rows) * width
+    columns = tf.where(columns_backwards, width - 1 - columns, columns)
+    pixels = tf.cond(
+        orientation >= 5,
+        lambda: columns[:, None] + rows[None, :],
+        lambda: rows[:, None] + columns[None, :],
+    )
+    turned = tf.gather(tf.reshape(image, [height * width, channels]), pixels)
     turned.set_shape([None, None, image.shape[-1]])
     return turned
 

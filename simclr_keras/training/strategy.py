@@ -37,7 +37,7 @@ def _tpu_strategy(tpu):
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except Exception as error:  # the network's, Google's client's, TensorFlow's: each part raises its own
         raise InputError(
-            f"no TPU answers to --tpu={tpu} ({one_line(error)}); check its name, or drop --strategy=tpu."
+            f"no TPU answers to --tpu={tpu} ({one_line(error)}); check its name, or drop --tpu and --strategy=tpu."
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 
