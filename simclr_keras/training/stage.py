@@ -115,9 +115,8 @@ class Stage:
         setup.check_space(run_dir, self.learner.state(), config)
         checkpoints = Checkpoints(run_dir.checkpoints, self.learner.state(), config.keep_checkpoints)
         first_step = checkpoints.restore(self.say)
-        run_dir.bind(
-            self.MODE, config
-        )  # not before all refusals: it may be another stage or length than was there
+        # Not before the refusals: it may be another stage, or longer, than what is written down there.
+        run_dir.bind(self.MODE, config)
         stop.all_saved(f"step {first_step} is saved" if first_step else None)
         history = History(run_dir, self.COLUMNS, first_step)
         for line in self.introduction():
