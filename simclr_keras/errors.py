@@ -1,4 +1,4 @@
-"""Leaf: the exceptions a user sees as one line, and the one line made of other libraries' errors."""
+"""Leaf: the exceptions a user sees as one line, and what such lines are made of."""
 
 import re
 
@@ -58,6 +58,11 @@ def one_line(error, width=300):
     text = " ".join(text.split()) or type(error).__name__
     text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def some(names, most=5):
+    """The first few of a list of names, for a message of ours; dots tell of more."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 _FRAMES = ("Graph execution error", "Detected at node", "<stack traces", 'File "', "Traceback (")

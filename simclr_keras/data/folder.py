@@ -1,7 +1,6 @@
 """The dataset "folder:PATH": image files, in class sub-folders, in train/ and val/, or flat."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +9,7 @@ from simclr_keras.data.labels_csv import read_labels
 from simclr_keras.data.listing import list_images
 from simclr_keras.data.readable import find_unreadable
 from simclr_keras.data.source import BytesStore, FileStore, Source, Splits
-from simclr_keras.errors import InputError, one_line
+from simclr_keras.errors import InputError, one_line, some
 
 EVALUATION_FOLDERS = ("val", "validation", "test", "eval")
 
@@ -55,7 +54,7 @@ def load_folder(path, labels, memory_limit, on_bad_image="skip", recheck=False):
 def _load(path, labels, memory_limit, on_bad_image, recheck):
     listing = list_images(path)
     folders = [(f"{one_line(folder)}/", problem) for folder, problem in listing.unreadable]
-    closed = _some([f"{folder} ({problem})" for folder, problem in folders])
+    closed = some([f"{folder} ({problem})" for folder, problem in folders])
     if folders and (on_bad_image == "error" or not listing.images):
         raise InputError(
             f"{len(folders)} sub-folders of {path} cannot be read: {closed}. Give yourself the right to read them, or "
@@ -84,7 +83,7 @@ def _load(path, labels, memory_limit, on_bad_image, recheck):
         numbers = {"train": values}
     else:
         if listing.without_images:
-            notes.append(f"Sub-folders without images passed over: {_some(listing.without_images)}")
+            notes.append(f"Sub-folders without images passed over: {some(listing.without_images)}")
         parts = _parts(path, listing.images, notes)
         class_names = _class_names(path, parts)
         numbers = {name: _numbers(part, class_names) for name, part in parts.items()}
@@ -105,7 +104,7 @@ def _parts(path, images, notes):
         chosen = evaluation[0]
         unused = [name for name in tops if name not in ("train", chosen)]
         if unused:
-            notes.append(f"Evaluating on {chosen}/; other folders of {path} are not used: {_some(unused)}")
+            notes.append(f"Evaluating on {chosen}/; other folders of {path} are not used: {some(unused)}")
         return {
             "train": _part(path, images, "train/", notes),
             "evaluation": _part(path, images, f"{chosen}/", notes),
@@ -145,7 +144,7 @@ def _class_names(path, parts):
             raise InputError(f"{path}: train/ has class sub-folders but the evaluation folder has none")
         unknown = sorted(set(evaluation.classes) - set(class_names))
         if unknown:
-            raise InputError(f"{path}: classes to evaluate on that are not in train/: {_some(unknown)}")
+            raise InputError(f"{path}: classes to evaluate on that are not in train/: {some(unknown)}")
     return class_names
 
 
@@ -164,23 +163,20 @@ def _problems(root, parts, listed, on_bad_image, recheck, notes):
     if not problems:
         return {}
     problems = {images[row]: problem for row, problem in problems.items()}
-    some = ", ".join(
-        f"{one_line(image)} ({problem})" for image, problem in itertools.islice(problems.items(), 3)
-    )
-    some += ", ..." if len(problems) > 3 else ""
+    named = some([f"{one_line(image)} ({problem})" for image, problem in problems.items()], 3)
     listed = f" (all listed in {listed})" if listed else ""
     for part in parts.values():
         if all(image in problems for image in part.images):
             raise InputError(
-                f"None of the {len(part.images)} image files in {part.place} can be decoded: {some}{listed}; "
+                f"None of the {len(part.images)} image files in {part.place} can be decoded: {named}{listed}; "
                 "give JPEG or PNG images"
             )
     if on_bad_image == "error":
         raise InputError(
-            f"{len(problems)} of the {len(images)} image files in {root} cannot be used: {some}{listed}. "
+            f"{len(problems)} of the {len(images)} image files in {root} cannot be used: {named}{listed}. "
             "Repair or remove them; --on_bad_image=skip leaves them out"
         )
-    notes.append(f"{len(problems)} unreadable images passed over: {some}{listed}")
+    notes.append(f"{len(problems)} unreadable images passed over: {named}{listed}")
     return problems
 
 
@@ -212,7 +208,3 @@ def _read_all(paths):
     with tf.device("CPU:0"):
         files = tf.data.Dataset.from_tensor_slices(paths).map(tf.io.read_file, num_parallel_calls=16)
         return files.batch(len(paths)).get_single_element()
-
-
-def _some(names):
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

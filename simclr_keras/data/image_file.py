@@ -8,6 +8,8 @@ import threading
 
 import tensorflow as tf
 
+from simclr_keras.errors import one_line
+
 # Names of files taken as images, whatever of these formats their bytes then turn out to be.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 # Pillow's own limit: what claims to be larger is more likely an attack on memory than a picture.
@@ -70,7 +72,7 @@ def problem_of(path):
     except tf.errors.NotFoundError:
         return "is not there"
     except tf.errors.OpError as error:
-        return f"cannot be read: {error.message.splitlines()[0][:100]}"
+        return f"cannot be read: {one_line(error, 100)}"
 
 
 def problem_of_bytes(file):

@@ -115,15 +115,6 @@ class Manifest:
         return _replace(self.list_path, write)
 
 
-def _join(names):
-    # No file name holds a zero byte.
-    return np.frombuffer("\0".join(names).encode("utf-8", "surrogateescape"), np.uint8)
-
-
-def _split(content):
-    return content.decode("utf-8", "surrogateescape").split("\0") if content else []
-
-
 def stamps_of(paths):
     """Size, time of change and time of change of the inode of each file, int64 [n, 3].
 

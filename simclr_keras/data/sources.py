@@ -12,7 +12,7 @@ from simclr_keras.data.folder import load_folder
 from simclr_keras.data.npz import load_npz
 from simclr_keras.data.source import Splits
 from simclr_keras.data.tfds import load_tfds
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, some
 
 DEFAULT_EVAL_FRACTION = 0.1
 DEFAULT_MEMORY_LIMIT = 2 * 1024**3  # bytes
@@ -118,9 +118,8 @@ def _hold_out(splits, eval_fraction, seed):
     rows, single = selection.held_out_rows(labels, fraction, seed)
     notes = list(splits.notes)
     if single:
-        names = ", ".join(train.class_names[label] for label in single[:5])
-        more = ", ..." if len(single) > 5 else ""
-        notes.append(f"{len(single)} classes of one image stay in training alone: {names}{more}")
+        names = some([train.class_names[label] for label in single])
+        notes.append(f"{len(single)} classes of one image stay in training alone: {names}")
     if not len(rows):
         return dataclasses.replace(splits, notes=tuple(notes))
     kept = np.ones(train.num_examples, bool)

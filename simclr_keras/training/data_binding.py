@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 
 from simclr_keras.data.source import RowIds
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, some
 
 SPLIT = "split.json"
 IMAGES = "training_images.tsv.gz"  # of a folder: label number and id, in the order of the run
@@ -103,7 +103,7 @@ def _find_again(run_dir, old, splits, say):
         return None
     if missing:
         say(
-            f"data     {len(missing)} images the run began with cannot be had: {_some(missing)}; "
+            f"data     {len(missing)} images the run began with cannot be had: {some(missing, 3)}; "
             "others stand in for those to train on"
         )
     new = len(row_of) - (len(ids) + len(held_out) - len(missing))
@@ -179,7 +179,3 @@ def _fingerprint(source):
     if source.labels is not None:
         digest.update(np.ascontiguousarray(source.labels, np.int32).tobytes())
     return digest.hexdigest()
-
-
-def _some(names):
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -9,7 +9,7 @@ import time
 import keras
 import tensorflow as tf
 
-from simclr_keras.errors import TrainingError, one_line
+from simclr_keras.errors import TrainingError, one_line, some
 from simclr_keras.training import loop, setup, stopping
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.checkpoints import Checkpoints, steps_in
@@ -79,9 +79,8 @@ class Stage:
                 self.run_dir.close()
         self.say_result(result)
         if unreadable:
-            named = ", ".join(f"{name} ({why})" for name, why in unreadable[:5])
-            more = ", ..." if len(unreadable) > 5 else ""
-            self.say(f"left out {len(unreadable)} images that cannot be read: {named}{more}")
+            named = some([f"{name} ({why})" for name, why in unreadable])
+            self.say(f"left out {len(unreadable)} images that cannot be read: {named}")
         self.say(
             f"done in {setup.duration(time.monotonic() - started)}: {self.run_dir.file('result.json')}, curves.png, "
             "metrics.csv"
