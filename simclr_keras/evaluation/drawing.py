@@ -1,0 +1,65 @@
+"""What every picture here is made of: colors, a canvas counted in pixels, text that fits, PNG. Without pyplot."""
+
+import io
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+DPI = 100  # pixels per inch of every figure, so that the layouts below can count in pixels
+HAIR = 1e-6  # pixels
+INK, MUTED, GRID, CARD = "#1f2933", "#616e7c", "#e4e7eb", "#eef1f4"
+BLUE, ORANGE, GREEN, PURPLE = "#2266aa", "#d9651d", "#2b8a5b", "#7a4fa3"
+
+
+def new_figure(width, height, **kwargs):
+    """An empty white matplotlib Figure of so many pixels, on a canvas of its own."""
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white", **kwargs)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure, file):
+    """Writes `figure` as PNG to a path or to an open binary file (a tf.io.gfile.GFile will do)."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    if hasattr(file, "write"):
+        file.write(png.getvalue())
+    else:
+        with open(file, "wb") as opened:
+            opened.write(png.getvalue())
+
+
+class PixelBoxes:
+    """Places things on a figure in pixels from its upper left corner."""
+
+    def __init__(self, figure, width, height):
+        self.figure, self.width, self.height = figure, width, height
+
+    def bounds(self, x, y, width, height):
+        """What `Figure.add_axes` wants of a box whose upper left corner is (x, y)."""
+        return (
+            x / self.width,
+            1 - (y + height) / self.height,
+            width / self.width,
+            height / self.height,
+        )
+
+    def rectangle(self, x, y, width, height, color):
+        x, y, width, height = self.bounds(x, y, width, height)
+        # zorder: behind the axes.
+        place = {"transform": self.figure.transFigure, "zorder": -1}
+        return Rectangle((x, y), width, height, color=color, linewidth=0, **place)
+
+    def text(self, x, y, text, size=10, color=INK, **kwargs):
+        x, y = x / self.width, 1 - y / self.height
+        return self.figure.text(x, y, text, fontsize=size, color=color, **kwargs)
+
+
+def shorten(text, room):
+    """Cuts a Text artist to at most `room` pixels."""
+    whole = text.get_text()
+    for length in range(len(whole) - 1, 0, -1):
+        if text.get_window_extent().width <= room:
+            return
+        text.set_text(whole[:length].rstrip() + "…")
