@@ -61,7 +61,7 @@ class KnownShuffle:
     def groups_of(self, block):
         """The group that each record of a block before the last goes to, int64 [block]."""
         key = tf.stack([tf.constant(draws.key_of(self.seed, "deal"), tf.int64), self.epoch, block])
-        # 8 rounds: see shuffled_indices in pipeline.py.
+        # 8 rounds: see shuffled_indices in plan.py.
         dealt = tf.raw_ops.RandomIndexShuffle(
             index=tf.range(self.block, dtype=tf.int64),
             seed=key,

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from simclr_keras.data import draws
-from simclr_keras.data.views import CropConfig, CropDraws, draw_crops, make_views, make_views_of_batch
+from simclr_keras.data.plan import Plan, shuffled_indices
+from simclr_keras.data.views import CropConfig, make_views, make_views_of_batch
 from simclr_keras.errors import InputError
 from simclr_keras.preprocess import decode, evaluation_view
 
@@ -24,6 +24,7 @@ def train_batches(
     input_context=None,
     crop=None,
     windows=2,
+    repeat=False,
 ):
     """Batches of cropped, resized and flipped uint8 views, for `num_steps` steps from `first_step` on.
 
@@ -35,13 +36,16 @@ def train_batches(
     Args:
         source: Source or StreamSource (data/sources.py).
         image_size: int, side of a view in pixels, at least 8.
-        batch_size: int, examples of the global batch, 2 .. number of examples, divisible by the replicas.
+        batch_size: int, examples of the global batch, at least 2, divisible by the replicas; without `repeat` at
+            most the number of examples.
         seed: int. first_step: int >= 0. num_steps: int >= 0.
         input_context: tf.distribute.InputContext of this host, from distribute_datasets_from_function. With
             it the batches are those of this host's replicas, one after the other in replica order; without
             it they are whole global batches.
         crop: CropConfig, or None for the default one.
         windows: views per image.
+        repeat: bool, whether a batch may be larger than the data: it then goes on with the next epochs, so that an
+            image is in it several times, with other views each time.
 
     Returns:
         tf.data.Dataset of dicts, b = rows per batch: views uint8 [b, windows, image_size, image_size, 3],
@@ -51,13 +55,13 @@ def train_batches(
         InputError: sizes that cannot work.
     """
     replicas = input_context.num_replicas_in_sync if input_context else 1
-    _check_sizes(image_size, batch_size, source.num_examples, replicas)
+    _check_sizes(image_size, batch_size, source, replicas, repeat)
     if first_step < 0 or num_steps < 0:
         raise InputError(
             "first_step and num_steps must not be negative. "
             f"Received: first_step={first_step}, num_steps={num_steps}"
         )
-    plan = _Plan(image_size, batch_size, int(seed), windows, crop or CropConfig(), input_context)
+    plan = Plan(image_size, batch_size, int(seed), windows, crop or CropConfig(), input_context)
     steps = (int(first_step), int(num_steps))
     if not source.indexed:
         dataset = _stream_batches(source, plan, steps)
@@ -65,11 +69,34 @@ def train_batches(
         dataset = _array_batches(source, plan, steps)
     else:
         dataset = _record_batches(source, plan, steps)
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def joined(batches, labelled_batches):
+    """Two streams of training batches side by side, for a loss with a term for each.
+
+    Args:
+        batches: tf.data.Dataset that `train_batches` gives.
+        labelled_batches: one of labelled images, of the same steps and input_context; with another seed, for else both
+            have the same random windows row by row.
+
+    Returns:
+        tf.data.Dataset of the dicts of `batches`, with the views and labels of the others as labelled_views uint8
+        [m, windows, image_size, image_size, 3] and labelled_label int32 [m].
+    """
+
+    def join(batch, others):
+        return {**batch, "labelled_views": others["views"], "labelled_label": others["label"]}
+
+    return tf.data.Dataset.zip((batches, labelled_batches)).map(join).with_options(_options())
+
+
+def _options():
     options = tf.data.Options()
     options.deterministic = True
     # The rows of each host and replica are chosen here; tf.distribute must not shard them again.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return options
 
 
 def eval_batches(source, *, image_size, batch_size, pad=False):
@@ -122,56 +149,6 @@ def _made_whole(source, image_size, batch_size, windows):
     height, width = source.images.shape[1:3]
     pixels = height * width + windows * image_size * (width + image_size)
     return batch_size * pixels * 3 * 4 <= LARGEST_WHOLE_BATCH
-
-
-class _Plan:
-    """What every batch of a run has in common, and which of its rows belong to this host."""
-
-    def __init__(self, image_size, batch_size, seed, windows, crop, input_context):
-        self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
-        self.windows, self.crop = windows, crop
-        replicas = input_context.num_replicas_in_sync if input_context else 1
-        self.hosts = input_context.num_input_pipelines if input_context else 1
-        self.host = input_context.input_pipeline_id if input_context else 0
-        self.rows = batch_size // replicas
-        self.replicas_of_host = replicas // self.hosts
-
-    def rows_of_host(self):
-        return self.rows * self.replicas_of_host
-
-    def first_row(self, replica):
-        """First row of the global batch that the host's replica number `replica` takes."""
-        return self.rows_of_host() * self.host + self.rows * replica
-
-    def positions(self, step, first_row, count):
-        """Places [count] of the endless sequence that rows first_row .. of this step hold."""
-        return step * self.batch_size + tf.cast(first_row, tf.int64) + tf.range(count, dtype=tf.int64)
-
-    def crops(self, step, first_row, count):
-        """CropDraws of rows first_row .. first_row + count - 1, cut out of the global batch's."""
-        crops = draw_crops(self.seed, step, self.batch_size, self.windows)
-        return CropDraws(*(_rows(u, first_row, count) for u in crops))
-
-
-def shuffled_indices(positions, num_examples, seed):
-    """The examples at these positions of an endless sequence of permutations, one per epoch.
-
-    Args:
-        positions: int64 [n]. num_examples: int. seed: int.
-
-    Returns:
-        int64 [n], found without making or storing a permutation.
-    """
-    epochs, places = positions // num_examples, positions % num_examples
-    key = tf.fill(tf.shape(epochs), tf.constant(draws.key_of(seed, "order"), tf.int64))
-    # The public tf.random.experimental.index_shuffle fails for a seed per element and fixes 4 rounds, with
-    # which the permutations of successive epochs resemble each other (tried: correlation 0.72 at n = 50,000).
-    return tf.raw_ops.RandomIndexShuffle(
-        index=places,
-        seed=tf.stack([key, epochs, tf.zeros_like(epochs)], axis=-1),
-        max_index=tf.constant(num_examples - 1, tf.int64),
-        rounds=8,
-    )
 
 
 def _array_batches(source, plan, steps):
@@ -268,22 +245,18 @@ def _fill_up(batch, rows):
     }
 
 
-def _rows(values, first, count):
-    rest = values.shape[1:]
-    start = tf.concat([[tf.cast(first, tf.int32)], tf.zeros([len(rest)], tf.int32)], axis=0)
-    return tf.slice(values, start, [count, *rest])
-
-
-def _check_sizes(image_size, batch_size, num_examples, replicas):
+def _check_sizes(image_size, batch_size, source, replicas, repeat):
     if image_size < SMALLEST_IMAGE_SIZE:
         raise InputError(_too_small(image_size))
     if batch_size < SMALLEST_BATCH_SIZE:
         raise InputError(
             f"A training batch needs at least {SMALLEST_BATCH_SIZE} images. Received: batch_size={batch_size}"
         )
-    if batch_size > num_examples:
+    if not source.num_examples:
+        raise InputError(f"{source.name} has no images to train on: an empty selection of them was given")
+    if batch_size > source.num_examples and not repeat:
         raise InputError(
-            f"A batch cannot be larger than the data, {num_examples} training images. "
+            f"A batch cannot be larger than the data, {source.num_examples} training images. "
             f"Received: batch_size={batch_size}"
         )
     if batch_size % replicas:

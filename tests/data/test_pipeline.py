@@ -1,77 +1,14 @@
 """Batches: a function of (seed, step), the same after a resume and on any number of replicas and hosts."""
 
-import io
-
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 from simclr_keras.data import pipeline
-from simclr_keras.data.source import ArrayStore, BytesStore, RowIds, Source
-from simclr_keras.data.stream import Shards, StreamSource
 from simclr_keras.data.views import CropConfig
 from simclr_keras.errors import InputError
 from simclr_keras.preprocess import evaluation_view
-
-N = 50
-
-
-def arrays(labels=True):
-    images = np.random.default_rng(0).integers(0, 256, (N, 12, 12, 3), dtype=np.uint8)
-    return Source("arrays", ArrayStore(images), RowIds("train", N), np.arange(N) % 7 if labels else None)
-
-
-def files():
-    """JPEGs and PNGs of mixed sizes."""
-    encoded = []
-    for row in range(N):
-        rng, buffer = np.random.default_rng(row), io.BytesIO()
-        image = rng.integers(0, 256, (rng.integers(10, 40), rng.integers(10, 40), 3), dtype=np.uint8)
-        Image.fromarray(image).save(buffer, "JPEG" if row % 3 else "PNG")
-        encoded.append(buffer.getvalue())
-    return Source("files", BytesStore(tf.constant(encoded)), RowIds("train", N), np.arange(N) % 7)
-
-
-def stream(folder):
-    """The same images in four TFRecord files, read as a stream."""
-    inner = files()
-    shards = [range(0, 20), range(20, 23), range(23, 40), range(40, N)]
-    paths = []
-    for number, rows in enumerate(shards):
-        paths.append(str(folder / f"{number}.tfrecord"))
-        with tf.io.TFRecordWriter(paths[-1]) as writer:
-            for row in rows:
-                writer.write(inner.fetch(row).numpy())
-
-    def parse(record):
-        return {"image": record, "label": tf.constant(-1)}
-
-    return StreamSource("stream", Shards(tuple(paths), tuple(len(rows) for rows in shards), parse, "train"))
-
-
-SOURCES = {"arrays": lambda _: arrays(), "files": lambda _: files(), "stream": stream}
-
-
-def batches(source, *, first_step=0, num_steps=4, image_size=16, batch_size=8, seed=0, **others):
-    dataset = pipeline.train_batches(
-        source,
-        image_size=image_size,
-        batch_size=batch_size,
-        seed=seed,
-        first_step=first_step,
-        num_steps=num_steps,
-        **others,
-    )
-    return list(dataset.as_numpy_iterator())
-
-
-def assert_same(ours, theirs):
-    assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs):
-        assert one.keys() == other.keys() == {"views", "label", "id"}
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name])
+from tests.data.small_sources import SOURCES, N, arrays, assert_same, batches, files, stream
 
 
 @pytest.fixture(params=SOURCES)
@@ -133,16 +70,6 @@ def test_without_labels_they_are_minus_one():
     assert np.all(batches(arrays(labels=False), num_steps=1)[0]["label"] == -1)
     batch = next(iter(pipeline.eval_batches(arrays(labels=False), image_size=16, batch_size=4)))
     assert np.all(batch["label"] == -1)
-
-
-@pytest.mark.parametrize(("n", "seed"), [(2, 0), (3, 1), (17, 2), (1000, 3), (70_000, 4)])
-def test_successive_permutations_are_permutations_and_unlike(n, seed):
-    epochs = pipeline.shuffled_indices(tf.range(3 * n, dtype=tf.int64), n, seed).numpy().reshape(3, n)
-    np.testing.assert_array_equal(np.sort(epochs, axis=1), np.broadcast_to(np.arange(n), (3, n)))
-    if n >= 1000:
-        ordered = np.concatenate([epochs, np.arange(n)[None]])
-        assert np.abs(np.corrcoef(ordered) - np.eye(4)).max() < 5 / np.sqrt(n)
-        assert np.abs(np.corrcoef(epochs[0, 1:], epochs[0, :-1])[0, 1]) < 5 / np.sqrt(n)
 
 
 @pytest.mark.parametrize(("hosts", "replicas"), [(1, 2), (1, 4), (2, 4), (4, 4)])
