@@ -17,7 +17,7 @@ _PANELS = (
         "Loss",
         "nats",
         {
-            "loss": ("whole", BLUE),
+            "loss": ("total", BLUE),
             "distillation_loss": ("distillation", GREEN),
             "label_loss": ("labels", ORANGE),
         },
@@ -81,6 +81,8 @@ def curves_figure(rows, references=None):
             label, color = columns[name]
             marker = "o" if len(x) <= 40 else None
             label = f"{label}  {_shown(y[-1], unit)}".strip()
+            if name == "top1":
+                label += _best(x, y, x_name, unit)
             axes.plot(x, y, color=color, label=label, marker=marker, markersize=4, linewidth=1.8)
         held = bool(_EVALUATIONS & curves.keys())
         axes.set_title(_note(curves, x_name, unit, held), loc="right", fontsize=9.5, color=MUTED, pad=10)
@@ -93,16 +95,18 @@ def curves_figure(rows, references=None):
 
 
 def _note(curves, x_name, unit, held):
-    """What stands at the upper right of a panel: the last value of a lone curve, the best top-1, and where it was."""
+    """What stands at the upper right of a panel: where its curves end, and at what value where there is no legend."""
     ends = {x[-1] for x, _ in curves.values()}
     end = f"at {x_name} {ends.pop():g}" if len(ends) == 1 else ""
-    if not held and len(curves) == 1:
-        ((_, y),) = curves.values()
-        return f"{_shown(y[-1], unit)} {end}"
-    x, y = curves.get("top1", ([], []))
-    if y and max(y) > y[-1]:
-        return f"{end}; best {_shown(max(y), unit)} at {x[y.index(max(y))]:g}"
-    return end
+    if held or len(curves) > 1:
+        return end
+    ((_, y),) = curves.values()
+    return f"{_shown(y[-1], unit)} {end}"
+
+
+def _best(x, y, x_name, unit):
+    """Says where a top-1 was best, unless that is where it ends."""
+    return f", best {_shown(max(y), unit)} at {x_name} {x[y.index(max(y))]:g}" if max(y) > y[-1] else ""
 
 
 def _draw_references(axes, references, unit):
@@ -147,7 +151,7 @@ def _style(axes, title, unit, x_name):
         axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
     elif unit:
         axes.set_ylabel(unit, color=MUTED)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10]))
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=MUTED, length=0, labelsize=9.5)

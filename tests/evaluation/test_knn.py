@@ -222,7 +222,7 @@ def test_capping_refuses_an_empty_bank_and_labels_of_other_rows():
 
 
 def test_evaluation_imports_no_tensorflow():
-    names = ("knn", "linear_probe", "metrics", "plots")
+    names = ("classification", "knn", "linear_probe", "metrics", "plots")
     code = "".join(f"import simclr_keras.evaluation.{name}\n" for name in names)
     code += "import sys\nprint([m for m in ('tensorflow', 'keras', 'matplotlib.pyplot') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

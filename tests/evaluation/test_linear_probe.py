@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.linear_probe import logistic_probe
+from simclr_keras.evaluation.linear_probe import logistic_predict, logistic_probe
 
 
 def blobs(n, classes=4, dim=6, seed=0, noise=0.6):
@@ -112,6 +115,8 @@ def test_an_unfinished_fit_says_so_and_warns_nobody(recwarn):
         ({"train_labels": np.full(8, -1)}, "labelled rows to fit"),
         ({"eval_labels": np.full(8, -1)}, "labelled rows to score"),
         ({"eval_features": np.ones((8, 4))}, "same width.*3 and 4"),
+        ({"eval_features": np.ones(8)}, "eval_features must be"),
+        ({"c": None, "train_labels": np.full(8, -1)}, "labelled rows to fit"),
         ({"train_labels": np.arange(8)}, r"in \[0, 2\)"),
         ({"eval_labels": np.arange(8)}, r"in \[0, 2\)"),
         ({"train_features": np.full((8, 3), np.nan)}, "train_features must be finite"),
@@ -125,3 +130,71 @@ def test_wrong_input_is_named_in_one_line(change, said):
     with pytest.raises(InputError, match=said) as error:
         logistic_probe(**{**good, **change})
     assert "\n" not in str(error.value)
+
+
+def test_predictions_and_scores_agree_with_the_accuracy_of_the_same_fit():
+    (train, labels), (held, truth) = blobs(80, seed=1, noise=1.2), blobs(500, seed=2, noise=1.2)
+    found = logistic_predict(train, labels, held, num_classes=6)
+    assert found.scores.shape == (500, 6)
+    np.testing.assert_allclose(np.exp(found.scores).sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(found.predicted, found.scores.argmax(axis=1))
+    assert np.mean(found.predicted == truth) == logistic_probe(train, labels, held, truth).top1
+    assert (found.c, found.converged) == (1.0, True)
+
+
+def test_rows_to_predict_need_no_labels_and_may_be_none_at_all():
+    train, labels = blobs(80, seed=1)
+    assert logistic_predict(train, labels, train[:3]).predicted.tolist() == labels[:3].tolist()
+    assert logistic_predict(train, labels, train[:0]).scores.shape == (0, 4)
+
+
+def slow_choice(features, labels, folds):
+    """Twin: the first c of best mean accuracy over the parts, each standardised by the rows it is fitted to."""
+    means = []
+    for c in 10.0 ** np.arange(-4, 3):
+        shares = []
+        for fit, rest in StratifiedKFold(folds, shuffle=True, random_state=0).split(features, labels):
+            scaler = StandardScaler().fit(features[fit])
+            model = LogisticRegression(C=c, max_iter=200).fit(scaler.transform(features[fit]), labels[fit])
+            shares.append(np.mean(model.predict(scaler.transform(features[rest])) == labels[rest]))
+        means.append(np.mean(shares))
+    return 10.0 ** (np.argmax(means) - 4)
+
+
+@pytest.mark.parametrize(("per_class", "folds"), [(30, 5), (3, 3)])
+def test_c_is_chosen_by_cross_validation_on_the_training_rows(per_class, folds):
+    train, labels = blobs(4000, seed=0, noise=1.5)
+    rows = np.concatenate([np.flatnonzero(labels == k)[:per_class] for k in range(4)])
+    train = np.column_stack([train, np.random.default_rng(5).standard_normal((4000, 30))])[rows].astype(
+        np.float32
+    )
+    labels = labels[rows]
+    expected = slow_choice(train, labels, folds)
+    assert 1e-4 < expected < 100  # or the ends of what is tried would do
+    found = logistic_predict(train, labels, train, c=None)
+    assert found.c == pytest.approx(expected)
+    np.testing.assert_array_equal(
+        found.scores, logistic_predict(train, labels, train, c=float(expected)).scores
+    )
+
+
+def test_a_chosen_c_is_better_than_a_bad_one():
+    noise = np.random.default_rng(5).standard_normal((2000, 40))
+    (train, labels), (held, truth) = blobs(60, seed=1, noise=1.5), blobs(2000, seed=2, noise=1.5)
+    rows = np.column_stack([train, noise[:60]]), labels, np.column_stack([held, noise]), truth
+    assert logistic_probe(*rows, c=None).top1 > logistic_probe(*rows, c=100.0).top1 + 0.02
+
+
+def test_classes_of_a_single_row_take_no_part_in_the_choice():
+    train, labels = blobs(60, seed=1, noise=1.5)
+    more, more_labels = np.concatenate([train, 9 + train[:1]]), np.append(labels, 4)
+    found = logistic_predict(more, more_labels, more, c=None)
+    assert found.c == logistic_predict(train, labels, train, c=None).c
+    assert found.predicted[-1] == 4
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3], [0, 0, 0, 1], [2, 2, 2, 2]])
+def test_where_nothing_can_be_cross_validated_c_is_1(labels, recwarn):
+    features = np.eye(4)
+    assert logistic_predict(features, np.array(labels), features, c=None).c == 1.0
+    assert not recwarn.list
