@@ -33,13 +33,25 @@ class ProjectionHead(keras.layers.Layer):
         mode: "nonlinear", "linear" (the last layer alone) or "none".
         out_dim: width of the embedding.
         hidden_dim: width of the hidden layers; None for that of the input, as published.
+        kept_layers: only the first so many layers exist, as fine-tuning from a middle layer wants it; they are those of
+            the whole head, names, ReLU and beta included. None for all.
+
+    Attributes:
+        depth: layers that exist.
 
     Raises:
         InputError: an argument is out of its range.
     """
 
     def __init__(
-        self, num_layers=3, mode="nonlinear", out_dim=128, hidden_dim=None, name="projection_head", **kwargs
+        self,
+        num_layers=3,
+        mode="nonlinear",
+        out_dim=128,
+        hidden_dim=None,
+        kept_layers=None,
+        name="projection_head",
+        **kwargs,
     ):
         super().__init__(name=name, **kwargs)
         if mode not in MODES:
@@ -54,12 +66,19 @@ class ProjectionHead(keras.layers.Layer):
         self.hidden_dim = hidden_dim
         self.mode = mode
         self.out_dim = out_dim
-        self.depth = {"nonlinear": num_layers, "linear": 1, "none": 0}[mode]
+        self.whole_depth = {"nonlinear": num_layers, "linear": 1, "none": 0}[mode]
+        if kept_layers is not None and not 0 <= kept_layers <= self.whole_depth:
+            raise InputError(
+                f"kept_head_layers must be between 0 and {self.whole_depth}, the number of layers of the whole "
+                f"projection head. Received: kept_head_layers={kept_layers}"
+            )
+        self.kept_layers = kept_layers
+        self.depth = self.whole_depth if kept_layers is None else kept_layers
 
     def build(self, input_shape):
         width = input_shape[-1]
         for j in range(1, self.depth + 1):
-            last = j == self.depth
+            last = j == self.whole_depth
             units = self.out_dim if last else self.hidden_dim or input_shape[-1]
             dense = keras.layers.Dense(
                 units,
@@ -82,15 +101,15 @@ class ProjectionHead(keras.layers.Layer):
         for j in range(1, self.depth + 1):
             x = getattr(self, f"dense{j}")(x)
             x = getattr(self, f"bn{j}")(x, training=training)
-            if j < self.depth:
+            if j < self.whole_depth:
                 x = tf.nn.relu(x)
             endpoints[f"proj_head_{j}"] = x
         return endpoints
 
     def compute_output_shape(self, input_shape):
         hidden = (*input_shape[:-1], self.hidden_dim or input_shape[-1])
-        shapes = {"proj_head_0": input_shape, **{f"proj_head_{j}": hidden for j in range(1, self.depth)}}
-        if self.depth:
+        shapes = {"proj_head_0": input_shape, **{f"proj_head_{j}": hidden for j in range(1, self.depth + 1)}}
+        if 0 < self.depth == self.whole_depth:
             shapes[f"proj_head_{self.depth}"] = (*input_shape[:-1], self.out_dim)
         return shapes
 
@@ -101,6 +120,7 @@ class ProjectionHead(keras.layers.Layer):
             "mode": self.mode,
             "out_dim": self.out_dim,
             "hidden_dim": self.hidden_dim,
+            "kept_layers": self.kept_layers,
         }
 
 

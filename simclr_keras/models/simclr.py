@@ -19,6 +19,8 @@ class SimCLRModel(keras.Model):
         encoder: a layer that turns images [n, h, w, 3] into a dict with final_avg_pool, for instance ResNet.
         num_classes: classes of the classifier; None for no classifier.
         proj_layers, proj_mode, proj_dim, proj_hidden_dim: as in ProjectionHead.
+        kept_head_layers: only the first so many layers of the projection head exist; None for all. The weights of a
+            whole model fill the truncated one by their names.
         head_layer: the classifier sits on the endpoint proj_head_{head_layer}; 0 is the representation.
         stop_gradient: whether the classifier is an online probe, whose loss leaves the network alone.
         classifier_init: "normal" or "zeros".
@@ -38,20 +40,23 @@ class SimCLRModel(keras.Model):
         head_layer=0,
         stop_gradient=False,
         classifier_init="normal",
+        kept_head_layers=None,
         name="simclr",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
         dtype = head_dtype(self.dtype_policy)
         self.encoder = encoder
-        self.projection_head = ProjectionHead(proj_layers, proj_mode, proj_dim, proj_hidden_dim, dtype=dtype)
+        self.projection_head = ProjectionHead(
+            proj_layers, proj_mode, proj_dim, proj_hidden_dim, kept_head_layers, dtype=dtype
+        )
         self.classifier = None
         if num_classes is not None:
             self.classifier = ClassificationHead(num_classes, classifier_init, dtype=dtype)
         if not 0 <= head_layer <= self.projection_head.depth:
             raise InputError(
-                f"head_layer must be between 0 and {self.projection_head.depth}, the number of layers of "
-                f"the projection head. Received: head_layer={head_layer}"
+                f"head_layer must be between 0 and {self.projection_head.depth}, the number of layers that "
+                f"the projection head has. Received: head_layer={head_layer}"
             )
         self.head_layer = head_layer
         self.stop_gradient = stop_gradient
@@ -88,8 +93,12 @@ class SimCLRModel(keras.Model):
         encoder = keras.saving.serialize_keras_object(self.encoder)
         # An encoder rebuilt before its model would lose the model's name from its weight paths.
         encoder.pop("build_config", None)
+        config = super().get_config()
+        # What is frozen is a matter of training: a file gives a model back of which everything trains.
+        encoder["config"].pop("trainable", None)
+        config.pop("trainable", None)
         return {
-            **super().get_config(),
+            **config,
             "encoder": encoder,
             "num_classes": None if self.classifier is None else self.classifier.num_classes,
             "proj_layers": self.projection_head.num_layers,
@@ -99,6 +108,7 @@ class SimCLRModel(keras.Model):
             "head_layer": self.head_layer,
             "stop_gradient": self.stop_gradient,
             "classifier_init": "normal" if self.classifier is None else self.classifier.initializer,
+            "kept_head_layers": self.projection_head.kept_layers,
         }
 
     @classmethod

@@ -123,6 +123,7 @@ def create_model(
     stop_gradient=False,
     classifier_init="normal",
     dtype="float32",
+    kept_head_layers=None,
 ):
     """Returns the named variant as a built SimCLRModel with fresh weights.
 
@@ -140,6 +141,7 @@ def create_model(
         stop_gradient: True makes the classifier an online probe, whose loss leaves the network alone.
         classifier_init: "normal" (standard deviation 0.01) or "zeros".
         dtype: "float32", "mixed_bfloat16" or "float64". Heads are float32 at least.
+        kept_head_layers: only the first so many layers of the projection head exist; None for all.
 
     Raises:
         InputError: an argument is out of its range.
@@ -173,6 +175,7 @@ def create_model(
         head_layer=head_layer,
         stop_gradient=stop_gradient,
         classifier_init=classifier_init,
+        kept_head_layers=kept_head_layers,
         dtype=dtype,
     )
     model.build((None, image_size, image_size, 3))

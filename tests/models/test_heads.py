@@ -130,3 +130,35 @@ def test_hidden_layers_may_have_a_width_of_their_own():
     assert ProjectionHead.from_config(head.get_config()).hidden_dim == 40
     with pytest.raises(InputError, match="proj_hidden_dim must be 1 or more"):
         ProjectionHead(hidden_dim=0)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_a_truncated_head_is_the_beginning_of_the_whole_one(kept):
+    whole = built(ProjectionHead(3, "nonlinear", 8, hidden_dim=40))
+    for weight in whole.weights:
+        weight.assign(weight + np.random.default_rng(1).uniform(0, 0.5, weight.shape))
+    head = built(ProjectionHead(3, "nonlinear", 8, hidden_dim=40, kept_layers=kept))
+    assert head.depth == kept
+    values = {weight.path: weight for weight in whole.weights}
+    for weight in head.weights:
+        weight.assign(values[weight.path])
+    expected = {name: value for name, value in whole(FEATURES).items() if int(name[-1]) <= kept}
+    endpoints = head(FEATURES)
+    assert list(endpoints) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(endpoints[name], value)
+    assert {name: tuple(value.shape) for name, value in endpoints.items()} == head.compute_output_shape(
+        (16, 24)
+    )
+    names = [weight.path.partition("/")[2] for weight in head.trainable_variables]
+    assert ("bn2/beta" in names) == (kept >= 2)  # the middle layer is not made a last one
+    assert ProjectionHead.from_config(head.get_config()).depth == kept
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit"), [({}, 3), ({"mode": "linear"}, 1), ({"mode": "none"}, 0), ({"num_layers": 2}, 2)]
+)
+@pytest.mark.parametrize("kept", [-1, 4])
+def test_no_more_layers_can_be_kept_than_there_are(arguments, limit, kept):
+    with pytest.raises(InputError, match=f"between 0 and {limit}.* kept_head_layers={kept}"):
+        ProjectionHead(**arguments, kept_layers=kept)

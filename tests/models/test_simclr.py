@@ -99,6 +99,7 @@ def test_a_probe_leaves_the_network_alone(stop_gradient):
         {},
         {"num_classes": None, "proj_mode": "linear"},
         {"proj_mode": "none", "dtype": "mixed_bfloat16"},
+        {"kept_head_layers": 1, "head_layer": 1},
         {
             "head_layer": 1,
             "stop_gradient": True,
@@ -191,8 +192,30 @@ def test_any_layer_with_a_final_avg_pool_is_an_encoder(tmp_path):
     assert_same_outputs(model, keras.saving.load_model(tmp_path / "model.keras"))
 
 
+def test_weights_of_a_whole_model_fill_a_truncated_one(tmp_path):
+    whole = trained(head_layer=1)
+    whole.save_weights(tmp_path / "model.weights.h5")
+    model = create_model(SMALL, num_classes=5, image_size=32, head_layer=1, kept_head_layers=1)
+    values = {weight.path.partition("/")[2]: weight for weight in whole.weights}
+    for weight in model.weights:
+        weight.assign(values[weight.path.partition("/")[2]])
+    expected, endpoints = whole(IMAGES), model(IMAGES)
+    assert endpoints.keys() == expected.keys() - {"proj_head_2", "proj_head_3"}
+    for name in endpoints:
+        np.testing.assert_array_equal(endpoints[name], expected[name])
+    loaded = create_model(SMALL, num_classes=5, image_size=32, head_layer=1, kept_head_layers=1)
+    loaded.load_weights(tmp_path / "model.weights.h5")
+    assert_same_outputs(model, loaded)
+
+
 @pytest.mark.parametrize(
-    ("arguments", "limit"), [({}, 3), ({"proj_mode": "linear"}, 1), ({"proj_layers": 0}, 0)]
+    ("arguments", "limit"),
+    [
+        ({}, 3),
+        ({"proj_mode": "linear"}, 1),
+        ({"proj_layers": 0}, 0),
+        ({"kept_head_layers": 1}, 1),
+    ],
 )
 def test_a_head_layer_beyond_the_head_is_named(arguments, limit):
     with pytest.raises(InputError, match=f"between 0 and {limit}.* head_layer=4"):

@@ -1,0 +1,53 @@
+"""Which part of a model trains: frozen means no gradient, no decay, and batch normalization in inference mode."""
+
+from simclr_keras.errors import InputError
+
+NOTHING = -1
+ENCODER = 4
+
+
+def freeze(model, after_block, heads=False):
+    """Freezes all of a SimCLRModel up to a place; what lies behind it trains. Undoes an earlier call.
+
+    Frozen layers have no trainable variables, so that neither a gradient nor decay reaches them, and their batch
+    normalization uses its moving statistics and leaves them as they are, also with training=True. To be called before
+    `compile`, whose optimizers hold what trains then. The saved model knows nothing of it.
+
+    Args:
+        model: a built SimCLRModel.
+        after_block: -1 freezes nothing, 0 the stem, 1 to 3 the stem and the block groups 1 to after_block, 4 the whole
+            encoder. An encoder without block groups (keras: backbones) takes -1 and 4 alone.
+        heads: whether the projection head is frozen too, so that the classifier alone trains; with 4 only.
+
+    Raises:
+        InputError: an argument is out of its range, or nothing would be left to train.
+    """
+    groups = getattr(model.encoder, "block_groups", None)
+    _check(model, after_block, heads, groups)
+    # Keras passes a value on to the layers within only where it changes something.
+    model.trainable = False
+    model.trainable = True
+    model.encoder.trainable = after_block != ENCODER
+    model.projection_head.trainable = not heads
+    if 0 <= after_block < ENCODER:
+        for part in (model.encoder.stem, *groups[:after_block]):
+            part.trainable = False
+
+
+def _check(model, after_block, heads, groups):
+    places = range(NOTHING, ENCODER + 1) if groups is not None else (NOTHING, ENCODER)
+    if after_block not in places:
+        choices = "-1 (nothing frozen), 0 (the stem), 1, 2, 3 (block groups) or 4 (the encoder)"
+        if groups is None:
+            choices = "-1 (nothing frozen) or 4 (the encoder) for an encoder without block groups"
+        raise InputError(f"train_after_block must be {choices}. Received: train_after_block={after_block}")
+    if heads and after_block != ENCODER:
+        raise InputError(
+            "The projection head is frozen only along with the whole encoder, train_after_block=4. "
+            f"Received: train_after_block={after_block}"
+        )
+    if after_block == ENCODER and model.classifier is None and (heads or not model.projection_head.depth):
+        raise InputError(
+            "Nothing would be left to train: the model has no classifier. Freeze less, or give num_classes. "
+            f"Received: train_after_block={after_block}"
+        )
