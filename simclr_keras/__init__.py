@@ -11,6 +11,8 @@ _PUBLIC = {
     "model_record": "simclr_keras.models.zoo",
     "SimCLRModel": "simclr_keras.models.simclr",
     "ContrastiveLearner": "simclr_keras.objectives.contrastive",
+    "Classifier": "simclr_keras.objectives.classification",
+    "Distiller": "simclr_keras.objectives.distillation",
     "load_run": "simclr_keras.training.restore",
     "nt_xent": "simclr_keras.objectives.nt_xent",
     "LARS": "simclr_keras.optim.lars",

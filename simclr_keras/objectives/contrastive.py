@@ -3,9 +3,9 @@
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.objectives.learner import Learner, global_mean
+from simclr_keras.objectives.classification import labelled_loss
+from simclr_keras.objectives.learner import Learner, check_batch
 from simclr_keras.objectives.nt_xent import nt_xent
-from simclr_keras.preprocess import to_float
 
 FIGURES = ("contrastive_loss", "contrastive_accuracy", "contrastive_entropy")  # in the order of NTXent
 PROBE_FIGURES = ("probe_loss", "probe_accuracy")
@@ -20,10 +20,8 @@ class ContrastiveLearner(Learner):
 
     Args:
         model: a built SimCLRModel.
-        augment: callable of (views [b, 2, h, w, 3], step) to [2b, h, w, 3] float in [0, 1], first views first; None:
-            the views are taken as they are.
         temperature: temperature of NT-Xent, above 0.
-        weight_decay, decayed_in_loss, skip_nonfinite: see `Learner`.
+        augment, weight_decay, decayed_in_loss, skip_nonfinite: see `Learner`.
 
     Raises:
         InputError: the model's classifier is not behind a stop-gradient.
@@ -47,13 +45,13 @@ class ContrastiveLearner(Learner):
             )
         super().__init__(
             model,
+            augment=augment,
             figures=FIGURES if model.classifier is None else (*FIGURES, *PROBE_FIGURES),
             weight_decay=weight_decay,
             decayed_in_loss=decayed_in_loss,
             skip_nonfinite=skip_nonfinite,
             name=name,
         )
-        self.augment = augment
         self.temperature = temperature
 
     @property
@@ -61,11 +59,8 @@ class ContrastiveLearner(Learner):
         return [] if self.model.classifier is None else self.model.classifier.trainable_variables
 
     def objective(self, batch):
-        needed = {"views"} if self.model.classifier is None else {"views", "label"}
-        if not isinstance(batch, dict) or not needed <= batch.keys():
-            received = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
-            raise InputError(f"A batch is a dict of {' and '.join(sorted(needed))}. Received: {received}")
-        images = self._images(batch["views"])
+        check_batch(batch, ["views"] if self.model.classifier is None else ["views", "label"])
+        images = self._images(batch["views"], 2)
         outputs = self.model(images, training=True)
         first, second = tf.split(outputs[f"proj_head_{self.model.projection_head.depth}"], 2)
         contrastive = nt_xent(first, second, temperature=self.temperature)
@@ -73,22 +68,6 @@ class ContrastiveLearner(Learner):
         figures = {name: (value * count, count) for name, value in zip(FIGURES, contrastive)}
         if self.model.classifier is None:
             return contrastive.loss, figures
-        probe_loss, probe_figures = self._probe(outputs["logits"], batch["label"])
+        labels = tf.concat([batch["label"], batch["label"]], axis=0)
+        probe_loss, probe_figures = labelled_loss(outputs["logits"], labels, PROBE_FIGURES)
         return contrastive.loss + probe_loss, figures | probe_figures
-
-    def _images(self, views):
-        if self.augment is not None:
-            return self.augment(views, self.optimizer.iterations)
-        images = tf.concat(tf.unstack(views, axis=1), axis=0)
-        return to_float(images) if images.dtype.is_integer else images
-
-    def _probe(self, logits, labels):
-        labels = tf.concat([labels, labels], axis=0)
-        known = tf.cast(labels >= 0, logits.dtype)
-        # An unknown label takes class 0 and weight 0: boolean_mask would have no static shape.
-        targets = tf.maximum(labels, 0)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
-        hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), targets), logits.dtype)
-        weight = tf.reduce_sum(known)
-        figures = {name: (tf.reduce_sum(x * known), weight) for name, x in zip(PROBE_FIGURES, (losses, hits))}
-        return global_mean(losses, known), figures

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.objectives.guard import Guard
+from simclr_keras.preprocess import to_float
 
 
 class Learner(keras.Model):
@@ -15,6 +16,8 @@ class Learner(keras.Model):
 
     Args:
         model: a built SimCLRModel.
+        augment: callable of (views [b, n, h, w, 3], step) to [n * b, h, w, 3] float in [0, 1], first views first, where
+            n is how many views of an image the objective takes; None: the views are taken as they are.
         figures: names of what `objective` reports; each becomes a metric, its mean since `reset_metrics`.
         weight_decay: coefficient of the L2 term 0.5 * weight_decay * ||w||^2 added to the loss for the variables in
             `decayed_in_loss`; the rest of the decay, if any, is the optimizer's own.
@@ -29,6 +32,7 @@ class Learner(keras.Model):
         self,
         model,
         *,
+        augment=None,
         figures=(),
         weight_decay=0.0,
         decayed_in_loss=None,
@@ -37,6 +41,7 @@ class Learner(keras.Model):
     ):
         super().__init__(name=name)
         self.model = model
+        self.augment = augment
         # Float32 or float64, as the heads.
         self.averages = {name: Average(name, model.projection_head.compute_dtype) for name in figures}
         self.weight_decay = weight_decay
@@ -81,10 +86,14 @@ class Learner(keras.Model):
         return []
 
     @property
+    def unused_variables(self):
+        """Trainable variables on which the objective does not depend: nothing updates or decays them."""
+        return []
+
+    @property
     def main_variables(self):
         """Trainable variables that the main optimizer updates."""
-        probe = {id(variable) for variable in self.probe_variables}
-        return [variable for variable in self.model.trainable_variables if id(variable) not in probe]
+        return _without(self.model.trainable_variables, self.probe_variables + self.unused_variables)
 
     @property
     def skipped(self):
@@ -107,11 +116,31 @@ class Learner(keras.Model):
         """
         raise NotImplementedError("A Learner subclass defines objective(batch).")
 
+    def _images(self, views, count, step=None):
+        """Returns what the model is to see of a batch: [count * b, h, w, 3] float in [0, 1], first views first.
+
+        Args:
+            views: [b, count, h, w, 3], uint8 or float in [0, 1].
+            count: views of each image that the objective needs.
+            step: on which the randomness of `augment` depends; None for the optimizer's.
+
+        Raises:
+            InputError: views of another shape.
+        """
+        if len(views.shape) != 5 or views.shape[1] != count:
+            raise InputError(
+                f"Views must be [batch, {count}, height, width, 3]. Received: {list(views.shape)}"
+            )
+        if self.augment is not None:
+            return self.augment(views, self.optimizer.iterations if step is None else step)
+        images = tf.concat(tf.unstack(views, axis=1), axis=0)
+        return to_float(images) if images.dtype.is_integer else images
+
     def decay_loss(self):
         """Returns the L2 term over the variables in `decayed_in_loss`."""
         terms = [
             tf.reduce_sum(tf.square(tf.convert_to_tensor(variable)))
-            for variable in self.model.trainable_variables
+            for variable in _without(self.model.trainable_variables, self.unused_variables)
             if self.decayed_in_loss(variable.path)
         ]
         if not terms or not self.weight_decay:
@@ -194,6 +223,18 @@ class Average(keras.metrics.Mean):
         """Adds what all replicas saw together: a sum and its weight, scalars."""
         self.total.assign_add(tf.cast(total, self.dtype))
         self.count.assign_add(tf.cast(weight, self.dtype))
+
+
+def _without(variables, others):
+    others = {id(variable) for variable in others}
+    return [variable for variable in variables if id(variable) not in others]
+
+
+def check_batch(batch, needed):
+    """Raises InputError unless a batch is a dict with these keys."""
+    if not isinstance(batch, dict) or not set(needed) <= batch.keys():
+        received = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
+        raise InputError(f"A batch is a dict of {' and '.join(sorted(needed))}. Received: {received}")
 
 
 def global_mean(values, weights):

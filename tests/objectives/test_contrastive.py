@@ -111,8 +111,8 @@ def test_views_change_with_the_step():
     augment = ColorBlur(image_size=40, seed=3)
 
     class Recorder(ContrastiveLearner):
-        def _images(self, views):
-            images = super()._images(views)
+        def _images(self, *arguments):
+            images = super()._images(*arguments)
             seen.append(images.numpy())
             return images
 

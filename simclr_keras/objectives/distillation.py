@@ -1,0 +1,159 @@
+"""Distiller: a student learns the class probabilities that a fixed teacher gives unlabelled images."""
+
+import tensorflow as tf
+
+from simclr_keras.errors import InputError
+from simclr_keras.models.simclr import SimCLRModel
+from simclr_keras.objectives.classification import above_classifier, check_model, labelled_loss
+from simclr_keras.objectives.learner import Learner, check_batch
+
+FIGURES = ("loss", "distillation_loss", "label_loss", "agreement")
+
+
+class Distiller(Learner):
+    """Distillation (SimCLRv2, arXiv 2006.10029, section 2, equations 2 and 3).
+
+    The loss is (1 - alpha) * cross-entropy with the labels of the labelled stream + alpha * `distillation_loss` on the
+    unlabelled stream, each averaged over its own batch. A stream of weight 0 takes no part and may be missing. The
+    student sees both in one forward pass; the teacher, in inference mode, the same crops of the unlabelled ones.
+
+    The batch is a dict with "views" [b, 1, height, width, 3] (uint8, or float in [0, 1] without `augment`) where alpha
+    is above 0, and "labelled_views" [m, 1, height, width, 3] and "labelled_label" [m] int32 (-1: no label, no weight)
+    where it is below 1. Figures: loss; distillation_loss and agreement, the share of the unlabelled stream where
+    student and teacher choose the same class; label_loss. Those of a stream of weight 0 are left out.
+
+    Args:
+        model: the student, a built SimCLRModel with a classifier that is not behind a stop-gradient.
+        teacher: callable of (images [b, h, w, 3] float in [0, 1], training=False) to a dict with "logits"; a Keras
+            model, for instance, of any precision. It is not part of the learner: neither trained nor decayed nor
+            saved. With several replicas it must have been made in the strategy's scope. None where alpha is 0.
+        temperature: of student and teacher, above 0; the paper's is 0.1 between equals, 1 from big to small.
+        alpha: in [0, 1], the weight of the teacher.
+        augment: see `Learner`; both streams go through it.
+        weight_decay, decayed_in_loss, skip_nonfinite: see `Learner`.
+
+    Raises:
+        InputError: a model that cannot be trained to classify, a teacher that is missing, is the student or has other
+            classes, temperature or alpha out of range.
+    """
+
+    def __init__(
+        self,
+        model,
+        teacher,
+        *,
+        temperature=1.0,
+        alpha=1.0,
+        augment=None,
+        weight_decay=0.0,
+        decayed_in_loss=None,
+        skip_nonfinite=False,
+        name="distiller",
+    ):
+        check_model(model)
+        if not temperature > 0:
+            raise InputError(f"temperature must be above 0. Received: temperature={temperature}")
+        if not 0 <= alpha <= 1:
+            raise InputError(f"alpha must be in [0, 1]. Received: alpha={alpha}")
+        if alpha:
+            _check_teacher(teacher, model)
+        absent = () if 0 < alpha < 1 else ("label_loss",) if alpha else ("distillation_loss", "agreement")
+        super().__init__(
+            model,
+            augment=augment,
+            figures=[name for name in FIGURES if name not in absent],
+            weight_decay=weight_decay,
+            decayed_in_loss=decayed_in_loss,
+            skip_nonfinite=skip_nonfinite,
+            name=name,
+        )
+        # A function, because Keras and tf.train.Checkpoint take an attribute that is a model for a part of this one.
+        self._ask_teacher = lambda images: teacher(images, training=False)
+        self.temperature = temperature
+        self.alpha = alpha
+
+    @property
+    def unused_variables(self):
+        return above_classifier(self.model)
+
+    def objective(self, batch):
+        taught, labelled = self.alpha > 0, self.alpha < 1
+        check_batch(batch, taught * ["views"] + labelled * ["labelled_views", "labelled_label"])
+        streams = []
+        if taught:
+            streams.append(self._images(batch["views"], 1))
+        if labelled:
+            # At a step of its own, or row i of both streams would get the same colors.
+            streams.append(self._images(batch["labelled_views"], 1, step=-1 - self.optimizer.iterations))
+        logits = self.model(tf.concat(streams, axis=0), training=True)["logits"]
+        rows = [images.shape[0] or tf.shape(images)[0] for images in streams]
+        loss, figures = tf.zeros([], logits.dtype), {}
+        if taught:
+            value, figures = self._teaching(logits[: rows[0]], streams[0])
+            loss += self.alpha * value
+        if labelled:
+            value, more = labelled_loss(logits[-rows[-1] :], batch["labelled_label"], ["label_loss"])
+            loss += (1 - self.alpha) * value
+            figures |= more
+        count = tf.cast(rows[0], loss.dtype)
+        return loss, figures | {"loss": (loss * count, count)}
+
+    def _teaching(self, logits, images):
+        outputs = self._ask_teacher(images)
+        if not isinstance(outputs, dict) or "logits" not in outputs:
+            received = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+            raise InputError(f"The teacher must return a dict with logits. Received: {received}")
+        taught = outputs["logits"]
+        _check_classes(taught.shape[-1], logits.shape[-1])
+        losses = distillation_loss(logits, taught, self.temperature)
+        chosen, right = (tf.argmax(x, axis=-1, output_type=tf.int32) for x in (logits, taught))
+        hits = tf.cast(tf.equal(chosen, right), losses.dtype)
+        count = tf.cast(tf.shape(losses)[0], losses.dtype)
+        total = tf.reduce_sum(losses)
+        return total / count, {"distillation_loss": (total, count), "agreement": (tf.reduce_sum(hits), count)}
+
+
+def distillation_loss(student_logits, teacher_logits, temperature=1.0):
+    """-sum_y P_T(y) log P_S(y) of each row, with P(y) = softmax(logits / temperature).
+
+    Reference: SimCLRv2, arXiv 2006.10029, equation 2. There is no factor temperature^2, which the released notebooks
+    have. No gradient flows into the teacher.
+
+    Args:
+        student_logits, teacher_logits: [b, c] float. float64 of the student stays; every other type becomes float32.
+        temperature: above 0.
+
+    Returns:
+        [b].
+
+    Raises:
+        InputError: temperature is not above 0.
+    """
+    if not temperature > 0:
+        raise InputError(f"temperature must be above 0. Received: temperature={temperature}")
+    student_logits = tf.convert_to_tensor(student_logits)
+    dtype = tf.float64 if student_logits.dtype == tf.float64 else tf.float32
+    student, teacher = tf.cast(student_logits, dtype), tf.cast(teacher_logits, dtype)
+    targets = tf.stop_gradient(tf.nn.softmax(teacher / temperature))
+    return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=student / temperature)
+
+
+def _check_teacher(teacher, student):
+    if not callable(teacher):
+        raise InputError(
+            f"With alpha above 0 there must be a teacher, a callable. Received: teacher={teacher}"
+        )
+    if teacher is student:
+        raise InputError("The teacher must be a network of its own. Received: the student")
+    if isinstance(teacher, SimCLRModel):
+        if teacher.classifier is None:
+            raise InputError("The teacher needs a classifier. Received: a model without one")
+        _check_classes(teacher.classifier.num_classes, student.classifier.num_classes)
+
+
+def _check_classes(teacher, student):
+    if teacher not in (None, student):  # None: unknown while tracing
+        raise InputError(
+            f"Teacher and student must have the same classes. Received: {teacher} classes of the teacher, "
+            f"{student} of the student"
+        )

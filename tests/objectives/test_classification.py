@@ -1,0 +1,230 @@
+"""Classifier on one device: the loss and its twin, missing labels, frozen parts, what takes no part, bad input, fit."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.data.augment import ColorBlur
+from simclr_keras.errors import InputError
+from simclr_keras.models.simclr import SimCLRModel
+from simclr_keras.objectives.classification import FIGURES, Classifier, labelled_loss, softmax_cross_entropy
+from simclr_keras.optim.lars import LARS
+from tests.objectives import cross_entropy_twin as twin
+from tests.objectives.tiny_classifier import (
+    ALL_LABELLED,
+    SOME_LABELLED,
+    compiled,
+    make_batches,
+    make_classifier,
+    make_model,
+    only,
+)
+from tests.objectives.tiny_learner import TinyEncoder, as_dataset, assert_close, assert_equal, train, values
+
+
+def weights(learner):
+    return {v.path: v.numpy() for v in learner.model.variables}
+
+
+def moved(before, after):
+    return {name for name, value in before.items() if not np.array_equal(value, after[name])}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e4])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cross_entropy_and_its_gradient_are_those_of_the_twin(smoothing, scale, dtype):
+    random = np.random.default_rng(0)
+    logits = (scale * random.normal(size=(16, 5))).astype(dtype)
+    labels = random.integers(5, size=16)
+    given = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        losses = softmax_cross_entropy(given, labels, smoothing)
+    expected, gradient = twin.labelled(logits, labels, smoothing)
+    tolerance = 1e-12 if dtype == "float64" else 1e-6
+    np.testing.assert_allclose(losses, expected, tolerance, tolerance)
+    np.testing.assert_allclose(tape.gradient(losses, given), gradient, 10 * tolerance, tolerance)
+
+
+def test_rows_without_label_weigh_nothing():
+    logits = tf.constant(np.random.default_rng(0).normal(size=(8, 3)))
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss, figures = labelled_loss(logits, tf.constant(SOME_LABELLED), FIGURES, 0.1)
+    known = SOME_LABELLED >= 0
+    losses, gradient = twin.labelled(logits.numpy()[known], SOME_LABELLED[known], 0.1)
+    np.testing.assert_allclose(loss, losses.mean(), rtol=1e-12)
+    by_logits = tape.gradient(loss, logits).numpy()
+    np.testing.assert_allclose(by_logits[known], gradient / 3, rtol=1e-12)
+    assert not by_logits[~known].any()
+    hits = logits.numpy()[known].argmax(axis=1) == SOME_LABELLED[known]
+    np.testing.assert_allclose(figures["loss"], [losses.sum(), 3], rtol=1e-12)
+    np.testing.assert_allclose(figures["accuracy"], [hits.sum(), 3])
+
+
+def test_a_batch_without_labels_trains_nothing():
+    learner = make_classifier(weight_decay=0.0)
+    before = {v.path: v.numpy() for v in learner.model.trainable_variables}
+    figures = train(learner, make_batches(2, np.full(8, -1, np.int32)))[-1]
+    assert figures == {"loss": 0, "accuracy": 0}
+    assert not moved(before, weights(learner))
+
+
+def test_figures_are_means_over_the_steps_and_the_labelled_images():
+    model = make_model(dtype="float64", num_classes=3)
+    model.classifier.kernel.assign(model.classifier.kernel * 300)
+    learner = make_classifier(model, optimizer=keras.optimizers.SGD(0.0), label_smoothing=0.1)
+    batches = make_batches(3)
+    figures = train(learner, batches)[-1]
+    assert tuple(figures) == FIGURES
+    known = SOME_LABELLED >= 0
+    losses, hits = [], []
+    for batch in batches:
+        logits = model(batch["views"][:, 0] / 255, training=True)["logits"].numpy()[known]
+        losses.append(twin.labelled(logits, SOME_LABELLED[known], 0.1)[0])
+        hits.append(logits.argmax(axis=1) == SOME_LABELLED[known])
+    np.testing.assert_allclose(list(figures.values()), [np.mean(losses), np.mean(hits)], rtol=1e-6)
+
+
+OPTIMIZERS = {
+    "decay in the loss": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+    "LARS": lambda: LARS(1.0, weight_decay=0.1),
+    "AdamW": lambda: keras.optimizers.AdamW(1e-2, weight_decay=0.1),
+}
+by_optimizer = pytest.mark.parametrize("make_optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
+
+@by_optimizer
+def test_all_of_the_network_trains(make_optimizer):
+    learner = make_classifier(optimizer=make_optimizer())
+    before = weights(learner)
+    train(learner, make_batches(3))
+    assert moved(before, weights(learner)) == before.keys()
+
+
+@by_optimizer
+def test_frozen_means_frozen(make_optimizer):
+    model = make_model()
+    model.encoder.trainable = False
+    learner = make_classifier(model, optimizer=make_optimizer())
+    before = weights(learner)
+    train(learner, make_batches(3))
+    assert moved(before, weights(learner)) == {"simclr/classifier/kernel", "simclr/classifier/bias"}
+    learner.fit(as_dataset(only(make_batches(2), "views", "label")), verbose=0)
+    assert moved(before, weights(learner)) == {"simclr/classifier/kernel", "simclr/classifier/bias"}
+
+
+def test_a_frozen_layer_keeps_its_statistics_while_its_neighbors_train():
+    model = make_model()
+    model.encoder.norm.trainable = False
+    learner = make_classifier(model)
+    before = weights(learner)
+    train(learner, make_batches(3))
+    still = before.keys() - moved(before, weights(learner))
+    assert still == {
+        f"simclr/encoder/bn/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")
+    }
+
+
+@by_optimizer
+def test_layers_above_the_classifier_take_no_part(make_optimizer, recwarn):
+    learner = make_classifier(make_model(proj_layers=3, head_layer=1), optimizer=make_optimizer())
+    before = {v.path: v.numpy() for v in learner.model.trainable_variables}
+    train(learner, make_batches(3))
+    above = {
+        path for path in before if any(f"/{kind}{j}/" in path for kind in ("dense", "bn") for j in (2, 3))
+    }
+    assert len(above) == 5
+    assert moved(before, weights(learner)) == before.keys() - above
+    assert not any("Gradients do not exist" in str(warning.message) for warning in recwarn)
+
+
+def test_views_change_with_the_step():
+    augment = ColorBlur(image_size=40, seed=3)
+    learner = make_classifier(augment=augment)
+    learner.optimizer.iterations.assign(5)
+    views = make_batches(1)[0]["views"]
+    images = learner._images(tf.constant(views), 1)
+    np.testing.assert_array_equal(images, augment(tf.constant(views), 5))
+    assert not np.array_equal(images, augment(tf.constant(views), 4))
+
+
+def test_fit_takes_the_same_steps_and_lowers_the_loss():
+    by_hand, fitted = make_classifier(), make_classifier()
+    batches = only(make_batches(2, ALL_LABELLED), "views", "label")
+    figures = train(by_hand, batches)[-1]
+    dataset = as_dataset(batches)
+    history = fitted.fit(dataset, verbose=0).history
+    assert history.keys() == set(FIGURES)
+    assert_close({name: np.float32(x[0]) for name, x in history.items()}, figures, 1e-5)
+    assert_close(values(fitted), values(by_hand), 1e-5)
+    history = fitted.fit(dataset, epochs=15, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0] - 0.02
+
+
+def test_a_bad_batch_leaves_no_trace():
+    def make():
+        return make_classifier(skip_nonfinite=True)
+
+    guarded, twin_of_it = make(), make()
+    first, second, third = (
+        {**batch, "views": (batch["views"] / 255).astype(np.float32)} for batch in make_batches(3)
+    )
+    bad = {**second, "views": np.where(np.arange(8)[:, None, None, None, None] == 7, np.nan, second["views"])}
+    train(guarded, [first, {**bad, "views": bad["views"].astype(np.float32)}, third])
+    train(twin_of_it, [first, third])
+    assert guarded.skipped == (1, 0)
+    ours, theirs = values(guarded), values(twin_of_it)
+    kept = [name for name in theirs if not name.startswith("skipped/") and not name.endswith("/iteration")]
+    assert_equal({name: ours[name] for name in kept}, {name: theirs[name] for name in kept})
+
+
+BAD = {
+    "no classifier": (
+        lambda: Classifier(SimCLRModel(TinyEncoder(), proj_layers=0)),
+        r"needs a classifier.*num_classes=.*Received: a model without one",
+    ),
+    "stop-gradient": (
+        lambda: Classifier(make_model(stop_gradient=True)),
+        r"stop_gradient=False.*Received: a model with stop_gradient=True",
+    ),
+    "smoothing of 1": (
+        lambda: Classifier(make_model(), label_smoothing=1.0),
+        r"label_smoothing must be at least 0 and below 1\. Received: label_smoothing=1\.0",
+    ),
+    "smoothing below 0": (
+        lambda: Classifier(make_model(), label_smoothing=-0.1),
+        r"Received: label_smoothing=-0\.1",
+    ),
+    "no label": (
+        lambda: make_classifier().train_step(only(make_batches(1), "views", "id")[0]),
+        r"A batch is a dict of label and views\. Received: \['id', 'views'\]",
+    ),
+    "no dict": (
+        lambda: make_classifier().train_step(make_batches(1)[0]["views"]),
+        r"A batch is a dict of label and views\. Received: ndarray",
+    ),
+    "two views": (
+        lambda: make_classifier().train_step(
+            {"views": np.zeros((8, 2, 8, 8, 3), np.uint8), "label": ALL_LABELLED}
+        ),
+        r"Views must be \[batch, 1, height, width, 3\]\. Received: \[8, 2, 8, 8, 3\]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_refused_in_one_line(call, message):
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_it_is_a_public_name_that_compiles_with_an_optimizers_name():
+    import simclr_keras
+
+    learner = compiled(simclr_keras.Classifier(make_model()), "sgd")
+    assert learner.probe_variables == []
+    assert learner.name == "classifier"

@@ -1,0 +1,140 @@
+"""Classifier and Distiller on several replicas: the same as one device; several steps a call; TPU tracing."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.data.augment import ColorBlur
+from simclr_keras.training.loop import make_step_function
+from simclr_keras.training.stopping import Stop
+from tests import tpu_tracing
+from tests.objectives.tiny_classifier import (
+    ALL_LABELLED,
+    SOME_LABELLED,
+    make_batches,
+    make_classifier,
+    make_distiller,
+    make_model,
+    make_teacher,
+)
+from tests.objectives.tiny_learner import as_dataset, assert_close, train, values
+
+
+def classifier(name=None, dtype="float64", image_size=8, **options):
+    model = make_model(name, dtype=dtype, image_size=image_size, proj_layers=2, head_layer=1)
+    return make_classifier(model, label_smoothing=0.1, **options)
+
+
+def distiller(name=None, dtype="float64", image_size=8, teacher_dtype="float64", **options):
+    teacher = make_teacher(dtype=teacher_dtype, image_size=image_size)
+    return make_distiller(make_model(name, dtype=dtype, image_size=image_size), teacher, **options)
+
+
+LEARNERS = {
+    "classifier": classifier,
+    "distiller": lambda **options: distiller(temperature=0.5, **options),
+    "both streams": lambda **options: distiller(alpha=0.3, **options),
+    "labels alone": lambda **options: distiller(alpha=0.0, **options),
+}
+by_learner = pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
+
+
+def compare_with_one_device(strategy, batches, make):
+    alone = make()
+    with strategy.scope():
+        together = make()
+    assert_close(values(together), values(alone), 0)
+    for ours, theirs in zip(train(together, batches, strategy), train(alone, batches)):
+        assert_close(ours, theirs, 1e-9)
+    assert_close(values(together), values(alone), 1e-9)
+
+
+@by_learner
+def test_replicas_equal_one_device_with_labels_spread_unevenly(mirrored, make):
+    compare_with_one_device(mirrored, make_batches(3, SOME_LABELLED), make)
+
+
+@pytest.mark.slow
+def test_replicas_see_the_colors_one_device_would(mirrored):
+    augment = ColorBlur(image_size=40, seed=3)  # 40: a blur of 5 taps
+    compare_with_one_device(mirrored, make_batches(3), lambda: distiller(alpha=0.5, augment=augment))
+
+
+@pytest.mark.slow
+def test_frozen_means_frozen_on_replicas(mirrored):
+    with mirrored.scope():
+        model = make_model()
+        model.encoder.trainable = False
+        learner = make_distiller(model, make_teacher(), alpha=0.5)
+    before = values(learner)
+    train(learner, make_batches(2), mirrored)
+    after = values(learner)
+    moved = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert {name for name in moved if name.startswith("model/")} == {
+        "model/classifier/kernel",
+        "model/classifier/bias",
+    }
+
+
+@pytest.mark.slow
+@by_learner
+def test_several_steps_in_one_call_equal_single_ones(make):
+    batches, results = make_batches(5, ALL_LABELLED), []
+    for counts in ([1, 1, 1, 1, 1], [3, 2]):
+        learner = make()
+        take_steps = make_step_function(learner, tf.distribute.get_strategy(), Stop())
+        iterator = iter(as_dataset(batches))
+        for count in counts:
+            take_steps(iterator, count)
+        results.append(values(learner))
+    assert results[0]["optimizer/iteration"] == 5
+    assert_close(results[1], results[0], 1e-12)
+
+
+def found_for_tpus(make, size=8):
+    strategy = tpu_tracing.fake_tpu_strategy()
+    with strategy.scope():
+        learner = make()
+
+    def step(views, label, number, labelled_views, labelled_label):
+        return learner.train_step(
+            {
+                "views": views,
+                "label": label,
+                "id": number,
+                "labelled_views": labelled_views,
+                "labelled_label": labelled_label,
+            }
+        )
+
+    def specs(rows):
+        return tf.TensorSpec([rows, 1, size, size, 3], tf.uint8), tf.TensorSpec([rows], tf.int32)
+
+    views, label = specs(4)
+    found = tpu_tracing.findings(tpu_tracing.trace(strategy, step, views, label, label, *specs(2)))
+    assert found.collectives
+    assert not found.without_kernel
+    assert not found.without_shape
+
+
+@by_learner
+def test_the_tiny_steps_trace_for_tpus(make):
+    found_for_tpus(lambda: make(dtype="float32", skip_nonfinite=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [classifier, distiller])
+def test_the_whole_steps_trace_for_tpus(make):
+    # On a TPU the step is compiled as a whole, and nothing in it on its own.
+    augment = ColorBlur(40, compile=False)
+
+    def learner():
+        options = {} if make is classifier else {"alpha": 0.5, "teacher_dtype": "mixed_bfloat16"}
+        made = make("r50_0.125x_sk1", dtype="mixed_bfloat16", image_size=40, augment=augment, **options)
+        for layer in made.model.encoder._flatten_layers():
+            if isinstance(layer, keras.layers.Layer) and "block_group1" in layer.path:
+                layer.trainable = False
+        return made
+
+    found_for_tpus(learner, 40)
