@@ -1,6 +1,7 @@
 """What every picture here is made of: colors, a canvas counted in pixels, text that fits, PNG. Without pyplot."""
 
 import io
+import math
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -54,6 +55,22 @@ class PixelBoxes:
     def text(self, x, y, text, size=10, color=INK, **kwargs):
         x, y = x / self.width, 1 - y / self.height
         return self.figure.text(x, y, text, fontsize=size, color=color, **kwargs)
+
+
+def fitted(strings, size, room):
+    """Cuts strings to at most `room` pixels at a font size in points.
+
+    Returns:
+        (list of strings, the width of the widest in whole pixels)
+    """
+    text = new_figure(DPI, DPI).text(0, 0, "", fontsize=size, parse_math=False)
+    shown, width = [], 0
+    for string in strings:
+        text.set_text(" ".join(str(string).split()))
+        shorten(text, room)
+        shown.append(text.get_text())
+        width = max(width, math.ceil(text.get_window_extent().width))
+    return shown, width
 
 
 def shorten(text, room):

@@ -1,7 +1,8 @@
 """The pictures of runs, by one import: view pairs, curves, confusions; `save_figure` writes any of them."""
 
+from simclr_keras.evaluation.confusion_plot import confusion_figure
 from simclr_keras.evaluation.curves_plot import curves_figure
 from simclr_keras.evaluation.drawing import save_figure
 from simclr_keras.evaluation.view_pairs_plot import view_pairs_figure
 
-__all__ = ["curves_figure", "save_figure", "view_pairs_figure"]
+__all__ = ["confusion_figure", "curves_figure", "save_figure", "view_pairs_figure"]
