@@ -163,6 +163,10 @@ class Source:
             return self.subset([])
         return self.subset(self.labels >= 0)
 
+    def labelled_ids(self):
+        """The ids of those rows, for a later `load(labelled=...)`; as lazy as `ids`."""
+        return take_ids(self.ids, np.flatnonzero(self.labels >= 0) if self.has_labels else [])
+
     def union(self, other):
         """The source of this one's rows and then another's; both are parts of the same images."""
         if self._store is not other._store:
@@ -225,7 +229,7 @@ class Splits:
         notes: One-line remarks for the user, such as files that were passed over.
         unreadable: (id, reason) of every image file that was left out, and of every sub-folder ("name/") that could not
             be read.
-        missing: Ids of the images that a resumed run began with and that are gone, or can no longer be read.
+        missing: Ids of the images that a resumed or an earlier run had and that are gone, or can no longer be read.
     """
 
     train: Source

@@ -8,6 +8,7 @@ import numpy as np
 
 from simclr_keras.data import splits as selection
 from simclr_keras.data.digits import load_digits
+from simclr_keras.data.earlier import hold_out_again, show_labels_again
 from simclr_keras.data.folder import load_folder
 from simclr_keras.data.npz import load_npz
 from simclr_keras.data.source import Splits
@@ -27,6 +28,8 @@ def load(
     seed=0,
     label_fraction=None,
     labels_per_class=None,
+    held_out=None,
+    labelled=None,
     memory_limit=DEFAULT_MEMORY_LIMIT,
     on_bad_image="skip",
     recheck=False,
@@ -46,6 +49,9 @@ def load(
         seed: int, for what is held out and which labels are kept.
         label_fraction: Share of the labels of every class to keep, in (0, 1], or None for all.
         labels_per_class: Number of labels of every class to keep, or None for all.
+        held_out: Ids that an earlier run held out, to hold out again in place of eval_fraction; none of them if empty.
+        labelled: Ids of the training images whose labels an earlier run saw, to show these in place of
+            label_fraction and labels_per_class. Up to a tenth of either may be gone; a note says so.
         memory_limit: Bytes up to which the images of a folder or TFDS split are held in memory.
         on_bad_image: "skip" leaves the files of a folder that cannot be decoded out and names them in
             `Splits.unreadable`; "error" refuses the folder.
@@ -59,18 +65,32 @@ def load(
         InputError: If there is no such dataset, it cannot be used, or an argument does not fit it.
     """
     _check(spec, data_dir, labels, eval_fraction, seed, label_fraction, labels_per_class)
+    if held_out is not None and eval_fraction is not None:
+        raise InputError(
+            "eval_fraction does not go with what an earlier run held out: leave it out. "
+            f"Received: eval_fraction={eval_fraction}"
+        )
+    if labelled is not None and (label_fraction is not None or labels_per_class is not None):
+        raise InputError(
+            "label_fraction and labels_per_class do not go with the labels that an earlier run saw: leave them out. "
+            f"Received: label_fraction={label_fraction}, labels_per_class={labels_per_class}"
+        )
     if on_bad_image not in ("skip", "error"):
         raise InputError(f"on_bad_image must be skip or error. Received: on_bad_image={on_bad_image!r}")
     splits = _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck)
     if splits.train.num_examples < 2:
         raise InputError(f"{spec} holds one training image only; at least 2 are needed")
-    if splits.evaluation is None:
+    if held_out is not None:
+        splits = hold_out_again(splits, held_out)
+    elif splits.evaluation is None:
         splits = _hold_out(splits, eval_fraction, seed)
     elif eval_fraction is not None:
         note = f"{spec} has its own evaluation split: eval_fraction={eval_fraction} is not used"
         splits = dataclasses.replace(splits, notes=(*splits.notes, note))
     if label_fraction is not None or labels_per_class is not None:
         splits = _hide_labels(splits, label_fraction, labels_per_class, seed)
+    if labelled is not None:
+        splits = show_labels_again(splits, labelled)
     return splits
 
 

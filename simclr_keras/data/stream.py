@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from simclr_keras.data.host_part import HostPart, captured
 from simclr_keras.data.known_shuffle import PARTS, KnownShuffle
-from simclr_keras.data.source import RowIds, describe, only_labels_of, row_numbers
+from simclr_keras.data.source import RowIds, describe, only_labels_of, row_numbers, take_ids
 from simclr_keras.errors import InputError
 
 # Places of an epoch that are read side by side, so that neighbours in a file are not neighbours in a batch.
@@ -153,6 +153,12 @@ class StreamSource:
         """The source of the rows that have a label."""
         known = self.read_labels()
         return known.subset(known.labels >= 0 if self.has_labels else [])
+
+    def labelled_ids(self):
+        """The ids of those rows, for a later `load(labelled=...)`; where labels have not been read, all there are."""
+        if self.labels is None:
+            return self.ids if self.has_labels else self.ids[:0]
+        return take_ids(self.ids, np.flatnonzero(self.labels >= 0))
 
     def sample(self, limit, seed):
         """The source of at most `limit` rows, out of as few files as hold them; a function of `seed`.

@@ -187,6 +187,17 @@ def test_a_dataset_without_evaluation_split_gets_a_stratified_one(prepare):
         assert sorted(_label(number) for number in _numbers(splits.evaluation)) == [0, 0, 1, 2]
 
 
+@pytest.mark.parametrize("memory_limit", [2**31, 0])
+def test_a_later_run_holds_out_and_sees_the_same_in_memory_and_streamed(prepare, memory_limit):
+    root = prepare(MadeTrainOnly)
+    first = load("made_train_only", data_dir=root, seed=1, labels_per_class=2)
+    ids = {"held_out": list(first.held_out), "labelled": list(first.train.labelled_ids())}
+    again = load("made_train_only", data_dir=root, seed=2, memory_limit=memory_limit, **ids)
+    assert _numbers(again.evaluation) == _numbers(first.evaluation)
+    assert _numbers(again.train.labelled()) == _numbers(first.train.labelled())
+    np.testing.assert_array_equal(again.train.labels, first.train.labels)
+
+
 def test_a_test_split_with_hidden_labels_is_not_evaluated_on(prepare):
     splits = load("made_hidden_test", data_dir=prepare(MadeHiddenTest))
     assert sorted(_numbers(splits.evaluation)) == [200, 201, 202, 203]
