@@ -10,6 +10,7 @@ from simclr_keras import command_line
 from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 from simclr_keras.training import config as configs
 from simclr_keras.training import recipes
+from simclr_keras.training.options import field_type
 
 INTRODUCTION = """\
 Trains SimCLRv2 networks. The same command continues a run where it stopped.
@@ -26,44 +27,49 @@ Exit codes: 0 done; 1 training could not go on; 2 something in the command or th
 130 stopped by Ctrl-C (SIGINT); 143 stopped by SIGTERM. The same command continues what was saved."""
 
 
-def help_text():
+def help_text(mode=None):
+    """The help of one stage, or of all of them together."""
     groups = {
         "Choose": [
             ("--mode", f"The stage. Choices: {', '.join(configs.MODES)}."),
             ("--recipe", f"Named settings. Choices: {', '.join(recipes.RECIPES)}."),
         ]
     }
-    for cls in configs.MODES.values():
-        for field in dataclasses.fields(cls):
-            entry = command_line.describe_field(field, configs.field_type)
-            entries = groups.setdefault(field.metadata["group"], [])
-            if entry not in entries:
-                entries.append(entry)
+    modes = [mode] if mode else list(configs.MODES)
+    fields = {}
+    for name in modes:
+        for field in dataclasses.fields(configs.MODES[name]):
+            fields.setdefault(field.name, []).append((name, field))
+    for of_modes in fields.values():
+        entry = command_line.describe_fields(of_modes, field_type, len(modes))
+        groups.setdefault(of_modes[0][1].metadata["group"], []).append(entry)
     return command_line.format_help(INTRODUCTION, groups)
 
 
 def read_flags(argv):
-    """Returns (mode, checked config of that stage)."""
+    """Returns the checked config of the stage that is asked for."""
     values = flags.FlagValues()
     flags.DEFINE_string("mode", None, "The stage.", flag_values=values)
     flags.DEFINE_string("recipe", None, "Named settings.", flag_values=values)
-    fields = {field.name: field for cls in configs.MODES.values() for field in dataclasses.fields(cls)}
-    command_line.define_field_flags(values, fields.values(), configs.field_type)
+    mode = command_line.mentioned(argv, "mode", configs.MODES)
+    # That stage's own fields last: where two stages have a flag of one name, it is read as this one wants it.
+    stages = [*configs.MODES.values(), *([configs.MODES[mode]] if mode else [])]
+    fields = {field.name: field for cls in stages for field in dataclasses.fields(cls)}
+    command_line.define_field_flags(values, fields.values(), field_type)
     command_line.parse(values, argv)
     configs.config_class(values.mode)
     given = {name: values[name].value for name in fields if values[name].value is not None}
-    return values.mode, configs.make_config(values.mode, recipes.recipe(values.recipe, values.mode), given)
+    return configs.make_config(values.mode, recipes.recipe(values.recipe, values.mode), given)
 
 
 def main(argv):
     if command_line.wants_help(argv):
-        print(help_text())
+        print(help_text(command_line.mentioned(argv, "mode", configs.MODES)))
         return
-    mode, config = read_flags(argv)
+    config = read_flags(argv)
     require_tensorflow()
     start_tensorflow_quietly()
-    stage = importlib.import_module(f"simclr_keras.training.{mode}")
-    stage.run(config)
+    importlib.import_module(config.MODULE).run(config)
 
 
 if __name__ == "__main__":

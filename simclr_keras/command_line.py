@@ -95,19 +95,49 @@ def format_help(introduction, groups):
     return "\n".join(lines)
 
 
-def describe_field(field, field_type):
-    """Returns (flag, description) of a config field for the help text."""
+def mentioned(argv, flag, choices):
+    """Returns the value that a flag is given in argv, where it is one of `choices`; for help that must not fail."""
+    for word, following in zip(argv[1:], [*argv[2:], ""]):
+        name, _, value = word.lstrip("-").partition("=")
+        if name == flag and (value or following) in choices:
+            return value or following
+    return None
+
+
+def describe_fields(of_modes, field_type, all_modes):
+    """Returns (flag, description) of a config field for the help text, where it may have several defaults.
+
+    Args:
+        of_modes: [(mode, field)] of the modes that have it.
+        field_type: function of a field to (type, optional).
+        all_modes: how many modes the help is about.
+    """
+    field = of_modes[0][1]
     rules = field.metadata
-    kind, optional = field_type(field)
+    kind, _ = field_type(field)
     flag = f"--[no]{field.name}" if kind is bool else f"--{field.name}"
     text = rules["help"]
     if rules["choices"]:
         text += f" Choices: {', '.join(rules['choices'])}."
-    if not (optional and field.default is None):
-        unit = f" {rules['unit']}" if rules["unit"] else ""
-        default = str(field.default).lower() if kind is bool else field.default
-        text += f" [{default}{unit}]"
+    defaults = {}
+    for mode, other in of_modes:
+        defaults.setdefault(_shown_default(other, field_type), []).append(mode)
+    if len(defaults) == 1:
+        text += "".join(f" [{default}]" for default in defaults if default)
+        if len(of_modes) < all_modes:
+            text += f" ({', '.join(mode for mode, _ in of_modes)})"
+    else:
+        told = (f"{', '.join(modes)}: {default or 'see there'}" for default, modes in defaults.items())
+        text += f" [{'; '.join(told)}]"
     return flag, text
+
+
+def _shown_default(field, field_type):
+    kind, optional = field_type(field)
+    if optional and field.default is None:
+        return ""
+    unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
+    return f"{str(field.default).lower() if kind is bool else field.default}{unit}"
 
 
 def run(main, argv, program):

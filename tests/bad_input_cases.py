@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.training.pretrain_config import PretrainConfig
+from simclr_keras.training.configs.pretrain import PretrainConfig
 from simclr_keras.training.run_dir import RunDir
 
 GOOD = {

@@ -4,12 +4,23 @@ the refusals and the reference page. Imports neither TensorFlow nor Keras, so th
 import dataclasses
 
 from simclr_keras.errors import InputError
-from simclr_keras.training.options import field_type, nearest
-from simclr_keras.training.pretrain_config import PretrainConfig
+from simclr_keras.training.configs.classify import FinetuneConfig, LinearEvalConfig, SupervisedConfig
+from simclr_keras.training.configs.distill import DistillConfig
+from simclr_keras.training.configs.measure import EvalConfig, KnnConfig
+from simclr_keras.training.configs.pretrain import PretrainConfig
+from simclr_keras.training.options import nearest
 
-__all__ = ["MODES", "PretrainConfig", "config_class", "config_of_run", "field_type", "make_config", "nearest"]
-
-MODES = {"pretrain": PretrainConfig}
+# In the order in which they are used.
+STAGES = (
+    PretrainConfig,
+    FinetuneConfig,
+    DistillConfig,
+    SupervisedConfig,
+    LinearEvalConfig,
+    KnnConfig,
+    EvalConfig,
+)
+MODES = {config.NAME: config for config in STAGES}
 
 
 def config_class(mode):

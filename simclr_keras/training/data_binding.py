@@ -42,6 +42,7 @@ def bind_data(run_dir, splits, resumed, say=print):
         "training_images": train.num_examples,
         "fingerprint": _fingerprint(train),
         "held_out": list(splits.held_out),
+        "labelled": labelled_ids(train),
         "held_out_labels": _labels_of(splits.evaluation) if splits.held_out else None,
         "evaluation_images": 0 if splits.evaluation is None else splits.evaluation.num_examples,
         "evaluation_fingerprint": None if splits.evaluation is None else _fingerprint(splits.evaluation),
@@ -145,6 +146,13 @@ def _with_stand_ins(rows, labels):
             return None
         rows[place] = rows[others[0]]
     return rows
+
+
+def labelled_ids(source):
+    """Ids of the rows whose labels may be seen; None where that is all of them, or none is known."""
+    if source.labels is None or np.all(source.labels >= 0):
+        return None
+    return [source.ids[int(row)] for row in np.flatnonzero(source.labels >= 0)]
 
 
 def _labels_of(source):

@@ -4,16 +4,14 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data import pipeline
-from simclr_keras.data.augment import ColorBlur
-from simclr_keras.data.views import CropConfig
 from simclr_keras.evaluation import plots
-from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
-from simclr_keras.training import baselines, setup
+from simclr_keras.training import architecture as architectures
+from simclr_keras.training import baselines, inputs, setup
 from simclr_keras.training import strategy as strategies
-from simclr_keras.training.evaluate import Extractor, RepresentationScore, knn_bank
 from simclr_keras.training.optimizers import make_optimization
+from simclr_keras.training.scoring import Extractor, RepresentationScore, knn_bank
 from simclr_keras.training.stage import Stage
 from simclr_keras.version import __version__
 
@@ -42,7 +40,9 @@ class Pretraining(Stage):
     COLUMNS = COLUMNS
 
     def make_learner(self):
-        return make_learner(self.config, self.splits, self.strategy, self.policy)
+        classes = len(self.splits.class_names) if self.splits.train.has_labels else None
+        self.architecture = architectures.of_pretraining(self.config, classes)
+        return make_learner(self.config, self.architecture, self.splits, self.strategy, self.policy)
 
     def make_batches(self):
         return make_batches(self.config, self.splits.train)
@@ -87,15 +87,14 @@ class Pretraining(Stage):
         say_result(result, self.say)
 
 
-def make_learner(config, splits, strategy, policy):
+def make_learner(config, architecture, splits, strategy, policy):
     """Builds model, augmentation and optimizers under the strategy; returns (ContrastiveLearner, schedule)."""
-    classes = len(splits.class_names) if splits.train.has_labels else None
     with strategy.scope():
-        model = create_model(num_classes=classes, dtype=policy, **setup.model_arguments(config))
+        model = architectures.build(architecture, policy)
         optimization = make_optimization(config, splits.train.num_examples)
         learner = ContrastiveLearner(
             model,
-            augment=make_augmentation(config),
+            augment=inputs.color_and_blur(config),
             temperature=config.temperature,
             weight_decay=config.weight_decay,
             decayed_in_loss=optimization.decayed_in_loss,
@@ -105,48 +104,10 @@ def make_learner(config, splits, strategy, policy):
     return learner, optimization.schedule
 
 
-def make_augmentation(config):
-    """Colour and blur on the device, as the config says."""
-    return ColorBlur(
-        image_size=config.image_size,
-        seed=config.seed,
-        strength=config.color_strength,
-        jitter_probability=config.jitter_probability,
-        brightness=config.brightness,
-        contrast=config.contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-        brightness_mode=config.brightness_mode,
-        gray_probability=config.grayscale_probability,
-        blur=config.blur_probability > 0,
-        blur_probability=config.blur_probability,
-        sigma=(config.blur_sigma_min, config.blur_sigma_max),
-    )
-
-
 def make_batches(config, train, batch_size=None):
     """Returns the function of (first step, steps, input context) to batches that `loop.train` wants."""
-    crop = CropConfig(
-        random_crop=config.random_crop,
-        min_area=config.crop_min_area,
-        max_area=config.crop_max_area,
-        aspect=(1 / config.crop_aspect, config.crop_aspect),
-        flip_probability=config.flip_probability,
-    )
-
-    def batches(first_step, num_steps, context=None):
-        return pipeline.train_batches(
-            train,
-            image_size=config.image_size,
-            batch_size=batch_size or config.batch_size,
-            seed=config.seed,
-            first_step=first_step,
-            num_steps=num_steps,
-            crop=crop,
-            input_context=context,
-        )
-
-    return batches
+    crop = inputs.crop_config(config, random_crop=config.random_crop, flip=True)
+    return inputs.make_batches(config, train, crop, windows=2, batch_size=batch_size)
 
 
 def draw_views(config, train, augment):
@@ -218,5 +179,4 @@ def make_result(config, learner, splits, history, devices, figures):
         **figures,
         "skipped_batches": row["skipped_batches"],
         "unreadable_images": len(splits.unreadable),
-        "ancestors": [],
     }

@@ -58,7 +58,8 @@ class Bar:
         if self._bar.disable:
             return
         left = "" if seconds_left is None else f", run {tqdm.tqdm.format_interval(seconds_left)} left"
-        loss, accuracy = figures["contrastive_loss"], figures["contrastive_accuracy"]
+        loss = next(figures[name] for name in ("contrastive_loss", "loss") if name in figures)
+        accuracy = next(figures[n] for n in ("contrastive_accuracy", "accuracy", "agreement") if n in figures)
         self._bar.set_postfix_str(f"loss {loss:.3f}, acc {accuracy:.1%}, lr {learning_rate:.3g}{left}")
 
     def close(self):
@@ -71,10 +72,15 @@ def epoch_line(row, epochs):
     named = (
         ("loss", "contrastive_loss", "{:.3f}"),
         ("contrastive acc", "contrastive_accuracy", "{:.1%}"),
+        ("loss", "loss", "{:.3f}"),
+        ("acc", "accuracy", "{:.1%}"),
+        ("agreement", "agreement", "{:.1%}"),
         ("lr", "learning_rate", "{:.3g}"),
         ("images/s", "images_per_second", "{:.0f}"),
         ("kNN", "knn_top1", "{:.1%}"),
         ("probe", "probe_top1", "{:.1%}"),
+        ("top-1", "top1", "{:.1%}"),
+        ("top-5", "top5", "{:.1%}"),
     )
     parts += [f"{name} {form.format(row[key])}" for name, key, form in named if row.get(key) is not None]
     if row.get("skipped_batches"):

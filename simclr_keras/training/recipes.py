@@ -4,7 +4,7 @@ Published figures beside a recipe are the papers'; "measured" ones come from the
 """
 
 from simclr_keras.errors import InputError
-from simclr_keras.training.config import nearest
+from simclr_keras.training.options import nearest
 
 # SimCLRv2 (arXiv 2006.10029), section 3 and appendix: 800 epochs, peak 0.1 * sqrt(4096) = 6.4, warm-up 5 % of epochs.
 # Linear evaluation of r50_1x_sk0 with memory: 71.7 % (Table 1).

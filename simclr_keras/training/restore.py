@@ -1,26 +1,27 @@
-"""From a run directory back to its model, for whoever builds on it: in float32, outside any strategy."""
+"""From a run directory back to its weights: into a fresh model for whoever builds on it, or into a later stage's."""
 
 import warnings
 
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.models.zoo import create_model
+from simclr_keras.training import architecture as architectures
 from simclr_keras.training.checkpoints import newest_readable, path_of
 from simclr_keras.training.config import config_of_run
 from simclr_keras.training.data_binding import SPLIT
 from simclr_keras.training.run_dir import CONFIG, RunDir
-from simclr_keras.training.setup import model_arguments
 
 
-def load_run(path):
-    """Returns the model of a run, with the weights of its newest checkpoint that can be read, as a float32 SimCLRModel.
+def load_run(path, checkpoint="last", dtype="float32"):
+    """Returns the model of a run, with the weights of its newest checkpoint that can be read, as a SimCLRModel.
 
-    Its classifier, where the run had labels, is the online probe. The run need not be finished, and may have trained
-    in any precision and on any number of replicas.
+    The classifier of a pretraining run, where it had labels, is the online probe. The run need not be finished, and may
+    have trained in any precision and on any number of replicas.
 
     Args:
         path: run directory, local or any that tf.io.gfile knows.
+        checkpoint: "last", or "best" for the weights that did best on the run's evaluation split.
+        dtype: as in `create_model`.
 
     Raises:
         InputError: there is no run, its settings are damaged, or it has no checkpoint that can be read.
@@ -29,31 +30,77 @@ def load_run(path):
     held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
     if held is None or split is None:
         raise InputError(f"{path} is not a run directory: give the --model_dir of a training run.")
-    step, damage = newest_readable(run_dir.checkpoints)
-    if step is None:
-        raise InputError(f"{path} has no checkpoint yet: let the run finish an epoch.")
-    for bad, why in damage.items():
-        warnings.warn(
-            f"the checkpoint of step {bad} is damaged ({why}): taking that of step {step}", stacklevel=2
-        )
-    newest = path_of(run_dir.checkpoints, step)
+    weights = Weights(run_dir, checkpoint)
     config = config_of_run(held, run_dir.file(CONFIG))
-    reader = tf.compat.v1.train.NewCheckpointReader(newest)
-    shapes = reader.get_variable_to_shape_map()
-    stored = {_name(key): key for key in shapes if key.startswith("state/model")}
-    bias = stored.get("classifier/bias")
-    model = create_model(num_classes=shapes[bias][0] if bias else None, **model_arguments(config))
-    variables = {variable.path.partition("/")[2]: variable for variable in model.variables}
-    wanted = {name: list(variable.shape) for name, variable in variables.items()}
-    found = {name: shapes[key] for name, key in stored.items()}
-    if wanted != found:
-        differing = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
-        raise InputError(
-            f"the checkpoint {newest} is not of the model in config.json. Differing: {', '.join(differing[:3])}"
-        )
-    for name, variable in variables.items():
-        variable.assign(reader.get_tensor(stored[name]))
+    architecture = architectures.read(run_dir)
+    if architecture is None:
+        architecture = architectures.of_pretraining(config, weights.num_classes)
+    model = architectures.build(architecture, dtype)
+    weights.load_into(model)
     return model
+
+
+class Weights:
+    """The model's weights in a checkpoint of a run, by the path of each variable within the model.
+
+    Args:
+        run_dir: RunDir.
+        checkpoint: "last" or "best".
+
+    Raises:
+        InputError: there is no checkpoint that can be read.
+    """
+
+    def __init__(self, run_dir, checkpoint="last"):
+        directory = run_dir.best if checkpoint == "best" else run_dir.checkpoints
+        step, damage = newest_readable(directory)
+        if step is None and checkpoint == "best":
+            raise InputError(
+                f"{run_dir.path} has no best checkpoint: it keeps one where a classifier is evaluated; give last."
+            )
+        if step is None:
+            raise InputError(f"{run_dir.path} has no checkpoint yet: let the run finish an epoch.")
+        for bad, why in damage.items():
+            warnings.warn(
+                f"the checkpoint of step {bad} is damaged ({why}): taking that of step {step}", stacklevel=3
+            )
+        self.step = step
+        self._path = path_of(directory, step)
+        self._reader = tf.compat.v1.train.NewCheckpointReader(self._path)
+        self._shapes = self._reader.get_variable_to_shape_map()
+        self._stored = {_name(key): key for key in self._shapes if key.startswith("state/model")}
+
+    @property
+    def num_classes(self):
+        """Classes of the classifier; None where there is none."""
+        bias = self._stored.get("classifier/bias")
+        return self._shapes[bias][0] if bias else None
+
+    def load_into(self, model, parts=None):
+        """Assigns the weights to a model.
+
+        Args:
+            model: a built SimCLRModel.
+            parts: first words of the paths to load ("encoder", ...), of which the checkpoint may hold more than the
+                model wants; None for all, where both must hold the same.
+
+        Raises:
+            InputError: names or shapes are not those of the model.
+        """
+        variables = {variable.path.partition("/")[2]: variable for variable in model.variables}
+        if parts is not None:
+            variables = {name: v for name, v in variables.items() if name.split("/")[0] in parts}
+        wanted = {name: list(variable.shape) for name, variable in variables.items()}
+        found = {name: self._shapes[key] for name, key in self._stored.items()}
+        if parts is not None:
+            found = {name: shape for name, shape in found.items() if name in wanted}
+        if wanted != found:
+            differing = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+            raise InputError(
+                f"the checkpoint {self._path} is not of the model of this run. Differing: {', '.join(differing[:3])}"
+            )
+        for name, variable in variables.items():
+            variable.assign(self._reader.get_tensor(self._stored[name]))
 
 
 def _name(key):

@@ -20,11 +20,12 @@ from simclr_keras.training.options import differences, may_change
 from simclr_keras.training.run_lock import RunLock
 
 CONFIG, RESULT, METRICS = "config.json", "result.json", "metrics.csv"
-CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
+CHECKPOINTS, BEST, TENSORBOARD = "checkpoints", "best", "tensorboard"
 
 
 class RunDir:
-    """A run directory: config.json, result.json, metrics.csv, checkpoints/, tensorboard/, pictures, split.json.
+    """A run directory: config.json, result.json, metrics.csv, checkpoints/, best/, tensorboard/,
+    pictures, split.json, model.json.
 
     Nothing is made or written before `open_for`.
 
@@ -43,6 +44,11 @@ class RunDir:
     @property
     def checkpoints(self):
         return self.file(CHECKPOINTS)
+
+    @property
+    def best(self):
+        """Where the checkpoint lies that did best on the evaluation split."""
+        return self.file(BEST)
 
     @property
     def tensorboard(self):
@@ -144,7 +150,7 @@ class RunDir:
         old = self.read_json(CONFIG)
         if old is None:
             # Not ours, yet named as ours: a run would overwrite it.
-            for name in (CHECKPOINTS, TENSORBOARD, METRICS, RESULT):
+            for name in (CHECKPOINTS, BEST, TENSORBOARD, METRICS, RESULT):
                 if tf.io.gfile.exists(self.file(name)):
                     raise InputError(
                         f"--model_dir={self.path} holds {name} but no {CONFIG}, so it is no run of ours; "
@@ -178,7 +184,7 @@ class RunDir:
         """
         old = self.read_json(CONFIG) if steps_in(self.checkpoints) else None
         extended_from = self.extended_from() if old else []
-        if old and old["epochs"] != config.epochs:
+        if old and old.get("epochs") != (epochs := getattr(config, "epochs", None)) and epochs:
             extended_from.append(old["epochs"])
         values = {"mode": mode, **dataclasses.asdict(config), "extended_from": extended_from}
         self.write_text(CONFIG, json.dumps(values, indent=2) + "\n")
@@ -200,7 +206,8 @@ class RunDir:
             result = self.read_json(RESULT) or {}
         except InputError:
             return None
-        return result if result.get("finished") is True and result.get("epochs") == config.epochs else None
+        whole = result.get("finished") is True and result.get("epochs") == getattr(config, "epochs", None)
+        return result if whole else None
 
     def _check_writable(self):
         if "://" in self.path:  # there it would cost a round trip, and be no proof

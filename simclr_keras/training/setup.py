@@ -11,10 +11,17 @@ from simclr_keras.training.checkpoints import steps_in
 
 
 def default_model_dir(mode, config):
-    """runs/MODE-DATASET-MODEL, so that the same command finds its run again."""
+    """runs/MODE-DATASET-MODEL[-LABELS], so that the same command finds its run again."""
     data = config.dataset.rstrip("/").split("/")[-1] if ":" in config.dataset else config.dataset
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in data.removesuffix(".npz"))
-    return f"runs/{mode}-{name}-{config.model}"
+    return f"runs/{mode}-{name}-{config.model.replace(':', '-')}{labels_suffix(config)}"
+
+
+def labels_suffix(config):
+    """Which labels may be seen, for a name: -1pct, -5perclass, or nothing."""
+    if config.label_fraction is not None:
+        return f"-{100 * config.label_fraction:g}pct"
+    return "" if config.labels_per_class is None else f"-{config.labels_per_class}perclass"
 
 
 def spelled(dataset):
@@ -24,12 +31,13 @@ def spelled(dataset):
     return f"{kind}:{os.path.normpath(path)}" if local else dataset
 
 
-def load_data(config, recheck=False):
+def load_data(config, recheck=False, **selection):
     """Returns the Splits a config names.
 
     Args:
         config: a StageConfig.
         recheck: trust nothing that is remembered of a folder's files, as one of them has just failed.
+        selection: what an earlier run held out, and whose labels it saw; see `sources.load`.
     """
     return sources.load(
         config.dataset,
@@ -41,6 +49,7 @@ def load_data(config, recheck=False):
         labels_per_class=config.labels_per_class,
         on_bad_image=config.on_bad_image,
         recheck=recheck,
+        **selection,
     )
 
 
@@ -91,21 +100,6 @@ def check_space(run_dir, state, config):
             f"--model_dir={run_dir.path} has {free / 1e6:.1f} MB free, but its checkpoints of {size / 1e6:.1f} MB need "
             f"{needed / 1e6:.1f} MB more; free space, or keep fewer than --keep_checkpoints={config.keep_checkpoints}."
         )
-
-
-def model_arguments(config):
-    """The arguments of `create_model`, its name first among them, that a config's settings stand for."""
-    return {
-        "name": config.model,
-        "proj_layers": config.proj_layers,
-        "proj_dim": config.proj_dim,
-        "proj_mode": config.proj_mode,
-        "proj_hidden_dim": config.proj_hidden_dim,
-        "image_size": config.image_size,
-        "se_ratio": config.se_ratio,
-        "head_layer": config.probe_layer,
-        "stop_gradient": True,
-    }
 
 
 def describe_data(splits):

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from simclr_keras.errors import TrainingError, one_line, some
+from simclr_keras.training import architecture as architectures
 from simclr_keras.training import loop, setup, stopping
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.checkpoints import Checkpoints, steps_in
@@ -28,11 +29,14 @@ class Stage:
         run_dir: RunDir.
         splits: Splits of the run.
         learner, schedule: the compiled Learner, and the learning rate by step.
+        architecture: arguments of `create_model` for the learner's network.
+        stop: stopping.Stop. history: History.
         say: prints a line.
     """
 
     MODE = None
     COLUMNS = ()  # of metrics.csv
+    FILES = ("curves.png", "metrics.csv")  # beside result.json, for people
 
     def __init__(self, config, say=print):
         self.say = say
@@ -40,6 +44,7 @@ class Stage:
             tf.config.experimental.enable_op_determinism()
         self.strategy = strategies.make_strategy(config.strategy, config.tpu)
         self.policy = strategies.resolve_precision(config.precision, self.strategy)
+        config = self.inherit(config)
         self.config = dataclasses.replace(
             config,
             # What "auto" came to: another machine must not change it silently.
@@ -49,7 +54,7 @@ class Stage:
             steps_per_call=config.steps_per_call or (20 if strategies.on_accelerator(self.strategy) else 1),
         )
         self.run_dir = RunDir(self.config.model_dir)
-        self.splits = self.learner = self.schedule = None
+        self.splits = self.learner = self.schedule = self.architecture = self.stop = self.history = None
 
     def run(self):
         """Goes from the newest checkpoint, or the beginning, to the end; returns what result.json holds.
@@ -69,9 +74,9 @@ class Stage:
                 )
                 self.say_result(result)
                 return result
-            setup.check_batch(config, self.strategy)
-            splits = setup.load_data(config)
-            setup.check_batch_fits(config, splits.train)
+            self.check_config()
+            splits = self.load_data()
+            self.check_data(splits)
             try:
                 self.run_dir.open_for(self.MODE, config)
                 result, unreadable = self._recovering(splits, stop)
@@ -82,8 +87,8 @@ class Stage:
             named = some([f"{name} ({why})" for name, why in unreadable])
             self.say(f"left out {len(unreadable)} images that cannot be read: {named}")
         self.say(
-            f"done in {setup.duration(time.monotonic() - started)}: {self.run_dir.file('result.json')}, curves.png, "
-            "metrics.csv"
+            f"done in {setup.duration(time.monotonic() - started)}: {self.run_dir.file('result.json')}, "
+            f"{', '.join(self.FILES)}"
         )
         return result
 
@@ -94,18 +99,20 @@ class Stage:
                 # A copy, so that all an attempt has made is dropped before the next: there may be no room for both.
                 return copy.copy(self)._go(splits, stop)
             except tf.errors.ResourceExhaustedError as error:
+                name = "batch_size" if hasattr(self.config, "batch_size") else "eval_batch_size"
                 raise TrainingError(
-                    f"out of memory with --batch_size={self.config.batch_size} ({one_line(error)}); give a smaller "
+                    f"out of memory with --{name}={getattr(self.config, name)} ({one_line(error)}); give a smaller "
                     "one, or a smaller --model or --image_size, in another --model_dir."
                 ) from error
             except tf.errors.OpError as error:
                 step = max(steps_in(self.run_dir.checkpoints), default=0)
                 stop.all_saved(f"step {step} is saved" if step else None)
-                splits = recovery.load_again(error, step, lambda: setup.load_data(self.config, recheck=True))
+                splits = recovery.load_again(error, step, lambda: self.load_data(recheck=True))
             gc.collect()  # a Keras model holds itself
 
     def _go(self, splits, stop):
         config, run_dir = self.config, self.run_dir
+        self.stop = stop
         stop.all_saved()
         self.splits = bind_data(run_dir, splits, bool(steps_in(run_dir.checkpoints)), self.say)
         # Not before the data: preparing it may draw from Python's generator, which initializers take their seeds from.
@@ -116,8 +123,9 @@ class Stage:
         first_step = checkpoints.restore(self.say)
         # Not before the refusals: it may be another stage, or longer, than what is written down there.
         run_dir.bind(self.MODE, config)
+        architectures.write(run_dir, self.architecture)
         stop.all_saved(f"step {first_step} is saved" if first_step else None)
-        history = History(run_dir, self.COLUMNS, first_step)
+        self.history = history = History(run_dir, self.COLUMNS, first_step)
         for line in self.introduction():
             self.say(line)
         self.say(f"run      {config.model_dir}" + (f", continued at step {first_step}" if first_step else ""))
@@ -128,7 +136,7 @@ class Stage:
             self.strategy,
             self.make_batches(),
             config=config,
-            num_examples=self.splits.train.num_examples,
+            num_examples=self.num_examples,
             checkpoints=checkpoints,
             history=history,
             schedule=self.schedule,
@@ -139,12 +147,44 @@ class Stage:
         )
         history.close()
         result = self.end(history)
-        result |= {"missing_images": len(self.splits.missing), "extended_from": run_dir.extended_from()}
+        result |= {
+            "ancestors": self.lineage(),
+            "missing_images": len(self.splits.missing),
+            "extended_from": run_dir.extended_from(),
+        }
         run_dir.write_result(result)
         return result, self.splits.unreadable
 
+    def inherit(self, config):
+        """Returns the config with what it leaves open taken from the run it goes on from; checks that run."""
+        return config
+
+    def check_config(self):
+        """Raises InputError where the settings do not suit the devices; asked before the data is opened."""
+        setup.check_batch(self.config, self.strategy)
+
+    def lineage(self):
+        """The runs this one goes on from, oldest first."""
+        return []
+
+    def load_data(self, recheck=False):
+        """Returns the Splits that the config names."""
+        return setup.load_data(self.config, recheck)
+
+    def check_data(self, splits):
+        """Raises InputError where the data does not suit the stage."""
+        setup.check_batch_fits(self.config, splits.train)
+
+    @property
+    def num_examples(self):
+        """Images of an epoch."""
+        return self.splits.train.num_examples
+
     def make_learner(self):
-        """Returns the compiled Learner, made under the strategy, and its learning rate by step."""
+        """Returns the compiled Learner, made under the strategy, and its learning rate by step.
+
+        Sets `architecture`.
+        """
         raise NotImplementedError
 
     def make_batches(self):
@@ -160,7 +200,7 @@ class Stage:
         raise NotImplementedError
 
     def end(self, history):
-        """Draws and measures what belongs after training; returns the result, as result.json holds it."""
+        """Draws and measures what belongs after training; returns the result, as result.json will hold it."""
         raise NotImplementedError
 
     def say_result(self, result):

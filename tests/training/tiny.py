@@ -8,9 +8,9 @@ import pathlib
 import numpy as np
 
 from simclr_keras.models.simclr import SimCLRModel
-from simclr_keras.training import pretrain
+from simclr_keras.training import architecture
 from simclr_keras.training.compare import TIMED
-from simclr_keras.training.pretrain_config import PretrainConfig
+from simclr_keras.training.configs.pretrain import PretrainConfig
 from simclr_keras.training.run_dir import RunDir
 from tests.objectives.tiny_learner import TinyEncoder
 
@@ -82,7 +82,7 @@ def result(model_dir):
 
 def make_tiny(patch, draw=False):
     """Puts a network of two layers in place of the ResNet; pictures are not rendered unless `draw`."""
-    patch.setattr(pretrain, "create_model", create_tiny_model)
+    patch.setattr(architecture, "create_model", create_tiny_model)
     if not draw:
         patch.setattr(
             RunDir, "save_figure", lambda run_dir, name, figure: run_dir.write_bytes(name, b"drawn")

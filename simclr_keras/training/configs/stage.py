@@ -1,15 +1,21 @@
-"""What every stage needs said: a run directory, data, a model, precision and randomness."""
+"""What every stage needs said: a run directory, data, precision and randomness."""
 
 import dataclasses
+from typing import ClassVar
 
 from simclr_keras.errors import InputError
-from simclr_keras.models.zoo import parse_name
 from simclr_keras.training.options import check, option
 
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-    """What every stage needs: a run directory, data, a model, precision and randomness."""
+    """What every stage needs: a run directory, data, precision and randomness.
+
+    Class attributes: NAME of the stage, as --mode takes it; MODULE whose `run(config)` is the stage.
+    """
+
+    NAME: ClassVar[str]
+    MODULE: ClassVar[str]
 
     model_dir: str | None = option(
         None,
@@ -115,34 +121,6 @@ class StageConfig:
         None, "Training labels per class that may be seen (seeded).", group="Data", at_least=1
     )
 
-    model: str = option(
-        "r50_1x_sk0",
-        "Encoder r{depth}_{width}x_sk{0,1}: depth 18 34 50 101 152 200, any width above 0.",
-        group="Model",
-    )
-    image_size: int = option(
-        224,
-        "Side of the square images the network sees; 32 or less uses the small-image stem.",
-        group="Model",
-        unit="pixels",
-        at_least=8,
-        at_most=4096,
-    )
-    se_ratio: float = option(
-        0.0, "Squeeze-and-excitation ratio; 0: none.", group="Model", at_least=0, at_most=1
-    )
-    proj_mode: str = option(
-        "nonlinear", "Kind of projection head.", group="Model", choices=("nonlinear", "linear", "none")
-    )
-    proj_layers: int = option(3, "Layers of the projection head.", group="Model", at_least=1, at_most=16)
-    proj_dim: int = option(128, "Output width of the projection head.", group="Model", at_least=1)
-    proj_hidden_dim: int | None = option(
-        None,
-        "Width of its hidden layers; default: the encoder's output width, as published.",
-        group="Model",
-        at_least=1,
-    )
-
     def validate(self):
         """Checks every field against its own metadata and the fields against each other.
 
@@ -151,11 +129,15 @@ class StageConfig:
         """
         for field in dataclasses.fields(self):
             check(field, getattr(self, field.name))
-        parse_name(self.model)
         if self.label_fraction is not None and self.labels_per_class is not None:
             raise InputError("--label_fraction and --labels_per_class say the same thing: give one of them.")
-        if self.dataset is None:
+        if self.dataset is None and not self.inherits_from:
             raise InputError(
                 "--dataset is missing: give digits, folder:PATH, npz:PATH or a TensorFlow Datasets name "
                 "such as cifar10."
             )
+
+    @property
+    def inherits_from(self):
+        """Path of the run that gives what this config leaves open, such as the dataset; None where there is none."""
+        return None

@@ -8,8 +8,7 @@ from simclr_keras.data import sources
 from simclr_keras.data.stream import Shards, StreamSource
 from simclr_keras.errors import TrainingError
 from simclr_keras.preprocess import evaluation_view
-from simclr_keras.training import evaluate
-from simclr_keras.training.evaluate import Extractor, RepresentationScore, knn_bank
+from simclr_keras.training.scoring import Extractor, RepresentationScore, knn_bank
 from tests.training.tiny import create_tiny_model, write_npz
 
 SIZE = 8
@@ -114,9 +113,9 @@ def test_scores_are_those_computed_by_hand(splits, k, temperature):
 
 def test_the_knn_takes_the_settings_it_is_given(splits, monkeypatch):
     given = {}
-    real = evaluate.knn_predict
+    real = scoring.knn_predict
     monkeypatch.setattr(
-        evaluate, "knn_predict", lambda *rows, **settings: given.update(settings) or real(*rows, **settings)
+        scoring, "knn_predict", lambda *rows, **settings: given.update(settings) or real(*rows, **settings)
     )
     settings = {"num_classes": 3, "k": 7, "temperature": 0.2}
     RepresentationScore(extractor(make_model(), 8), splits.train, splits.evaluation, **settings)()

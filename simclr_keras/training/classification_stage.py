@@ -1,0 +1,204 @@
+"""What every stage that trains a classifier shares: how it is judged by labels, its best weights, its result."""
+
+import numpy as np
+
+from simclr_keras.errors import InputError
+from simclr_keras.evaluation import plots
+from simclr_keras.evaluation.classification import confusion, per_class
+from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
+from simclr_keras.training import setup
+from simclr_keras.training import strategy as strategies
+from simclr_keras.training.checkpoints import Checkpoints, steps_in
+from simclr_keras.training.loop import epoch_end
+from simclr_keras.training.scoring import Extractor
+from simclr_keras.training.stage import Stage
+from simclr_keras.version import __version__
+
+SCORES = ("top1", "top5")
+EVALUATIONS = 10  # in a run, where --eval_every does not say
+
+
+def columns(figures):
+    """Columns of metrics.csv for a learner's figures."""
+    return ("epoch", "step", "learning_rate", *figures, *SCORES, "skipped_batches", "images_per_second")
+
+
+def labelled_part(source):
+    """The rows of a source whose labels are known: itself where all are, as in a stream of labelled records."""
+    if source.labels is None or np.all(source.labels >= 0):
+        return source
+    return source.labelled()
+
+
+class ClassificationStage(Stage):
+    """A stage whose learner's model has logits. A subclass defines make_learner, make_batches and `title`."""
+
+    FILES = ("curves.png", "confusion.png", "metrics.csv")
+    title = None  # what is done, as its first line says
+
+    def check_data(self, splits):
+        if not splits.train.has_labels:
+            raise InputError(
+                f"{self.config.dataset} has no labels, and --mode={self.MODE} needs them; give class sub-folders, "
+                "--labels=labels.csv or a labelled dataset."
+            )
+        if splits.train.num_examples < 2:
+            raise InputError(f"{self.config.dataset} leaves fewer than 2 images to train on; give more.")
+
+    @property
+    def class_names(self):
+        return self.splits.class_names
+
+    @property
+    def labelled(self):
+        """The labelled training images."""
+        if self._labelled is None:
+            self._labelled = labelled_part(self.splits.train)
+        return self._labelled
+
+    _labelled = None
+
+    @property
+    def num_examples(self):
+        # Of fewer labels than a batch holds, an epoch is a batch: else a run of many epochs would be a step or two.
+        return max(self.labelled.num_examples, self.config.batch_size)
+
+    def introduction(self):
+        config, schedule = self.config, self.schedule
+        parameters = setup.count_parameters(self.learner.model)
+        yield f"simclr_keras {__version__}: {self.title}, {parameters} parameters"
+        yield f"devices  {strategies.describe(self.strategy, self.policy)}"
+        for line in setup.describe_data(self.splits):
+            yield f"data     {line}"
+        if self.splits.evaluation is None:
+            yield "data     no evaluation split: no top-1; --eval_fraction holds one out"
+        yield (
+            f"steps    {schedule.total_steps} of {config.batch_size} images, {config.epochs} epochs; "
+            f"{config.optimizer}, learning rate up to {schedule.peak:g} in {config.warmup_epochs:g} epochs"
+        )
+        if self.labelled.num_examples < config.batch_size and self.num_examples == config.batch_size:
+            yield (
+                f"steps    batches of {config.batch_size} are filled by repeating the {self.labelled.num_examples} "
+                "labelled images; an epoch is one batch"
+            )
+
+    def begin(self, first_step):
+        config, self._outputs = self.config, None
+        self._extractor = Extractor(
+            self.learner.model,
+            self.strategy,
+            image_size=config.image_size,
+            batch_size=config.eval_batch_size or config.batch_size,
+            endpoints=("logits",),
+        )
+        weights = {name: value for name, value in self.learner.state().items() if name.startswith("model/")}
+        best = Checkpoints(self.run_dir.best, weights, keep=1)
+        for step in steps_in(self.run_dir.best):
+            if step > first_step:  # of epochs that a damaged checkpoint has taken back
+                best.forget(step)
+        every = config.eval_every or max(config.epochs // EVALUATIONS, 1)
+
+        def evaluate(epoch):
+            if self.splits.evaluation is None or (epoch % every and epoch != config.epochs):
+                return {}
+            found = self._evaluate()
+            before = [row["top1"] for row in self.history.rows if row["top1"] is not None]
+            if found.top1 > max(before, default=-1):
+                best.save(epoch_end(epoch, self.num_examples, config.batch_size))
+            return {"top1": found.top1, "top5": found.top5}
+
+        return evaluate
+
+    def _evaluate(self):
+        self._outputs = self._extractor(self.splits.evaluation)
+        return accuracy(self._outputs["logits"], self._outputs["label"])
+
+    def end(self, history):
+        figures = {}
+        if self.splits.evaluation is not None:
+            figures = self._judgement(history)
+        self.run_dir.save_figure("curves.png", plots.curves_figure(history.rows))
+        return self.make_result(history, figures)
+
+    def _judgement(self, history):
+        if self._outputs is None:  # the last epoch was over before this process began
+            self._evaluate()
+        outputs = self._outputs
+        figure, found = judge(outputs["logits"], outputs["label"], self.class_names)
+        if figure is not None:
+            self.run_dir.save_figure("confusion.png", figure)
+        rows = [row for row in history.rows if row["top1"] is not None]
+        best = max(rows, key=lambda row: row["top1"]) if rows else None
+        if best:
+            found |= {"best_top1": best["top1"], "best_epoch": best["epoch"]}
+        return found
+
+    def make_result(self, history, figures):
+        """The figures of a finished run, as result.json holds them."""
+        config, row = self.config, history.rows[-1]
+        rates = [r["images_per_second"] for r in history.rows if r["images_per_second"]]
+        return {
+            "mode": self.MODE,
+            "finished": True,
+            "version": __version__,
+            "model": config.model,
+            "parameters": self.learner.model.encoder.count_params(),
+            "dataset": config.dataset,
+            "image_size": config.image_size,
+            "training_images": self.splits.train.num_examples,
+            "labels_used": self.labels_used,
+            "evaluation_images": 0 if self.splits.evaluation is None else self.splits.evaluation.num_examples,
+            "classes": len(self.class_names),
+            "devices": strategies.describe(self.strategy, self.policy),
+            "seed": config.seed,
+            "step": row["step"],
+            "epochs": config.epochs,
+            "images_per_second": float(np.median(rates)) if rates else None,
+            **{name: row[name] for name in self.learner.averages if row[name] is not None},
+            **figures,
+            "skipped_batches": row["skipped_batches"],
+            "unreadable_images": len(self.splits.unreadable),
+        }
+
+    @property
+    def labels_used(self):
+        """Labels that training has seen."""
+        return self.labelled.num_examples
+
+    def say_result(self, result):
+        say_result(result, self.say)
+
+
+def judge(scores, labels, class_names):
+    """How good scores are: a confusion matrix as a figure (None where nothing is labelled), and figures.
+
+    Args:
+        scores: [n, classes]. labels: int [n], -1 for a row that is not counted. class_names: a name per class.
+
+    Returns:
+        (matplotlib Figure, dict of top1, top5, top1_interval, per_class).
+    """
+    known = labels >= 0
+    if not known.any():
+        return None, {}
+    found, predicted = accuracy(scores, labels), np.argmax(scores, axis=-1)
+    figure = plots.confusion_figure(confusion(labels[known], predicted[known], len(class_names)), class_names)
+    return figure, {
+        "top1": found.top1,
+        "top5": found.top5,
+        "top1_interval": list(accuracy_interval(round(found.top1 * found.total), found.total)),
+        "per_class": per_class(labels[known], predicted[known], class_names),
+    }
+
+
+def say_result(result, say):
+    """Prints top-1 and top-5 with the interval of the former, and the best epoch where that was another."""
+    if "top1" not in result:
+        return
+    low, high = result["top1_interval"]
+    best = ""
+    if result.get("best_top1", result["top1"]) > result["top1"]:
+        best = f"; best {result['best_top1']:.1%} after epoch {result['best_epoch']}, kept in best/"
+    say(
+        f"top-1    {result['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}), top-5 {result['top5']:.1%}{best}"
+    )

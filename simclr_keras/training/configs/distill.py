@@ -1,0 +1,91 @@
+"""The settings of --mode=distill: a teacher's probabilities taught to a student on unlabelled images."""
+
+import dataclasses
+
+from simclr_keras.errors import InputError
+from simclr_keras.training.configs import parts
+from simclr_keras.training.configs.stage import StageConfig
+from simclr_keras.training.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillConfig(
+    parts.Evaluation, parts.LabelledViews, parts.Optimization, parts.Student, parts.Start, StageConfig
+):
+    """Distillation (SimCLRv2, section 2, equations 2 and 3). Defaults: the paper's for ImageNet."""
+
+    NAME = "distill"
+    MODULE = "simclr_keras.training.distill"
+
+    teacher: str | None = option(
+        None, "Run directory of the teacher: a finished run with a classifier.", group="Chain"
+    )
+    teacher_checkpoint: str = option(
+        "last",
+        "Which of its weights: last, or best on its evaluation split.",
+        group="Chain",
+        choices=("last", "best"),
+    )
+    init: str | None = parts.again(
+        parts.Start,
+        "init",
+        None,
+        "Run directory whose encoder the student starts from; default: random weights.",
+    )
+    model: str | None = parts.again(
+        parts.Start,
+        "model",
+        None,
+        "Student: r{depth}_{width}x_sk{0,1} or keras:NAME, such as keras:VGG16; default: the teacher's encoder.",
+    )
+    image_size: int | None = parts.again(
+        parts.Start,
+        "image_size",
+        None,
+        "Side of the square images that both networks see; default: that of the teacher.",
+    )
+    se_ratio: float = parts.again(parts.Architecture, "se_ratio", 0.0)
+    epochs: int = parts.again(parts.Optimization, "epochs", 400)
+    warmup_epochs: float = parts.again(parts.Optimization, "warmup_epochs", 20.0)
+    temperature: float | None = option(
+        None,
+        "Temperature of both networks' probabilities; default: 0.1 where the student is the teacher's encoder "
+        "(self-distillation), else 1.",
+        group="Training",
+        above=0,
+    )
+    alpha: float = option(
+        1.0,
+        "Weight of the distillation; below 1 the labels' cross-entropy takes the rest (equation 3).",
+        group="Training",
+        at_least=0,
+        at_most=1,
+    )
+    labelled_batch_size: int = option(
+        0,
+        "Labelled images per step with --alpha below 1; 0: as --batch_size.",
+        group="Training",
+        unit="images",
+        at_least=0,
+    )
+    distill_on: str = option(
+        "all",
+        "Images the teacher speaks about: all training images, or the labelled ones alone.",
+        group="Training",
+        choices=("all", "labelled"),
+    )
+
+    @property
+    def inherits_from(self):
+        return self.teacher
+
+    def validate(self):
+        super().validate()
+        if self.teacher is None:
+            raise InputError(
+                "--teacher is missing: give the run directory of a fine-tuned or supervised network, "
+                "such as --teacher=runs/finetune-..."
+            )
+        self.check_student()
+        self.check_views()
+        self.check_schedule()

@@ -1,0 +1,291 @@
+"""Groups of settings that several stages share, each a dataclass to inherit from, and `again`, which gives one of them
+another default."""
+
+import dataclasses
+
+from simclr_keras.errors import InputError
+from simclr_keras.training.options import nearest, option
+
+
+def again(part, name, default, help=None):
+    """The same option with another default, and another help if given."""
+    field = part.__dataclass_fields__[name]
+    metadata = {**field.metadata, "help": help or field.metadata["help"]}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """Which encoder."""
+
+    model: str = option(
+        "r50_1x_sk0",
+        "Encoder r{depth}_{width}x_sk{0,1}: depth 18 34 50 101 152 200, any width above 0.",
+        group="Model",
+    )
+    image_size: int = option(
+        224,
+        "Side of the square images the network sees; 32 or less uses the small-image stem.",
+        group="Model",
+        unit="pixels",
+        at_least=8,
+        at_most=4096,
+    )
+    se_ratio: float = option(
+        0.0, "Squeeze-and-excitation ratio; 0: none.", group="Model", at_least=0, at_most=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """Which projection head."""
+
+    proj_mode: str = option(
+        "nonlinear", "Kind of projection head.", group="Model", choices=("nonlinear", "linear", "none")
+    )
+    proj_layers: int = option(3, "Layers of the projection head.", group="Model", at_least=1, at_most=16)
+    proj_dim: int = option(128, "Output width of the projection head.", group="Model", at_least=1)
+    proj_hidden_dim: int | None = option(
+        None,
+        "Width of its hidden layers; default: the encoder's output width, as published.",
+        group="Model",
+        at_least=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+    """How weights are moved. Defaults: the paper's pretraining (SimCLRv2, section 3 and appendix)."""
+
+    batch_size: int = option(
+        4096,
+        "Images per step over all replicas.",
+        group="Training",
+        unit="images",
+        at_least=2,
+    )
+    epochs: int = option(
+        800, "Passes over the training images.", group="Training", unit="epochs", at_least=1, resume="up"
+    )
+    optimizer: str = option(
+        "lars",
+        "lars; momentum (SGD, Nesterov); adamw.",
+        group="Training",
+        choices=("lars", "momentum", "adamw"),
+    )
+    learning_rate: float = option(
+        0.1, "Base learning rate, scaled by --learning_rate_scaling.", group="Training", above=0
+    )
+    learning_rate_scaling: str = option(
+        "sqrt",
+        "Peak rate: linear = base * batch/256, sqrt = base * sqrt(batch), none = base.",
+        group="Training",
+        choices=("linear", "sqrt", "none"),
+    )
+    warmup_epochs: float = option(
+        40.0, "Linear warm-up, followed by a cosine to zero.", group="Training", unit="epochs", at_least=0
+    )
+    momentum: float = option(0.9, "Momentum of lars and momentum.", group="Training", at_least=0, below=1)
+    weight_decay: float = option(1e-4, "Weight decay (decoupled under adamw).", group="Training", at_least=0)
+
+    def check_schedule(self):
+        """Raises InputError where the warm-up does not fit."""
+        if self.warmup_epochs > self.epochs:
+            raise InputError(
+                f"--warmup_epochs={self.warmup_epochs:g} is longer than the run of --epochs={self.epochs}: "
+                "give fewer warm-up epochs."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """Crop, flip and colour."""
+
+    crop_min_area: float = option(
+        0.08, "Smallest share of the image a crop may cover.", group="Views", above=0, at_most=1
+    )
+    crop_max_area: float = option(
+        1.0, "Largest share of the image a crop may cover.", group="Views", above=0, at_most=1
+    )
+    crop_aspect: float = option(
+        4 / 3, "Crops are at most this much wider than high, or higher than wide.", group="Views", at_least=1
+    )
+    flip_probability: float = option(
+        0.5, "Probability of a left-right flip.", group="Views", at_least=0, at_most=1
+    )
+    color_strength: float = option(
+        1.0, "Strength s of the colour jitter; 0 leaves colours and grey alone.", group="Views", at_least=0
+    )
+    jitter_probability: float = option(
+        0.8, "Probability of the colour jitter.", group="Views", at_least=0, at_most=1
+    )
+    brightness: float = option(0.8, "Brightness range per unit of strength.", group="Views", at_least=0)
+    contrast: float = option(0.8, "Contrast range per unit of strength.", group="Views", at_least=0)
+    saturation: float = option(0.8, "Saturation range per unit of strength.", group="Views", at_least=0)
+    hue: float = option(0.2, "Hue range per unit of strength.", group="Views", unit="turns", at_least=0)
+    brightness_mode: str = option(
+        "multiply", "multiply (v2) or add (v1).", group="Views", choices=("multiply", "add")
+    )
+    grayscale_probability: float = option(
+        0.2, "Probability of turning grey.", group="Views", at_least=0, at_most=1
+    )
+
+    def check_views(self):
+        """Raises InputError where a range does not rise."""
+        check_range(self, "crop_min_area", "crop_max_area")
+
+
+def check_range(config, low, high):
+    """Raises InputError unless the field `high` is at least the field `low`."""
+    smallest, largest = getattr(config, low), getattr(config, high)
+    if largest < smallest:
+        raise InputError(f"--{high}={largest} is below --{low}={smallest}: give a range that rises.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """When the evaluation split is looked at."""
+
+    eval_every: int = option(
+        0,
+        "Evaluate kNN and probe every so many epochs, and always at the end; 0: ten times in a run.",
+        group="Evaluation",
+        unit="epochs",
+        at_least=0,
+        resume="free",
+    )
+    eval_batch_size: int = option(
+        0,
+        "Images per evaluation step; 0: as in training.",
+        group="Evaluation",
+        unit="images",
+        at_least=0,
+        resume="free",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbours:
+    """The weighted kNN."""
+
+    knn_k: int = option(
+        200,
+        "Neighbours of the weighted kNN (capped by the bank).",
+        group="Evaluation",
+        at_least=1,
+    )
+    knn_temperature: float = option(0.1, "Temperature of the kNN weights.", group="Evaluation", above=0)
+    knn_bank: int = option(
+        100_000,
+        "Most labelled training images kept as kNN bank (a seeded choice beyond that).",
+        group="Evaluation",
+        unit="images",
+        at_least=1,
+    )
+
+
+AUGMENTATIONS = ("crop", "flip", "color", "autoaugment")
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledViews(Views):
+    """The views of a stage that trains a classifier: each augmentation can be switched."""
+
+    augment: str = option(
+        "crop,flip",
+        "Augmentations, separated by commas: crop, flip, color, autoaugment; or none.",
+        group="Views",
+    )
+
+    @property
+    def augmentations(self):
+        """The set of those that are on."""
+        return {*self.augment.split(",")} - {"none", ""}
+
+    def check_views(self):
+        super().check_views()
+        for word in self.augment.split(","):
+            if word not in (*AUGMENTATIONS, "none"):
+                raise InputError(
+                    f"--augment={self.augment}: {word!r} is none; {nearest(word, AUGMENTATIONS)}"
+                )
+        if self.augment != "none" and "none" in self.augment.split(","):
+            raise InputError(f"--augment={self.augment} says none and some; give one of the two.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """The earlier run that a stage starts from."""
+
+    init: str | None = option(
+        None, "Run directory of an earlier, finished stage to start from.", group="Chain"
+    )
+    init_checkpoint: str = option(
+        "last",
+        "Which of its weights: last, or best on its evaluation split.",
+        group="Chain",
+        choices=("last", "best"),
+    )
+    model: str | None = option(
+        None, "Encoder; default, and if given the same: that of --init.", group="Model"
+    )
+    image_size: int | None = option(
+        None,
+        "Side of the square images the network sees; default: that of --init.",
+        group="Model",
+        unit="pixels",
+        at_least=8,
+        at_most=4096,
+    )
+
+    @property
+    def inherits_from(self):
+        return self.init
+
+    def check_start(self):
+        """Raises InputError unless there is a run to start from."""
+        if self.init is None:
+            raise InputError(
+                "--init is missing: give the run directory of an earlier stage, such as --init=runs/pretrain-..."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """What only a network out of keras.applications has."""
+
+    backbone_weights: str | None = option(
+        None,
+        "Weights a keras: backbone starts from: imagenet, or a weights file; default: random.",
+        group="Model",
+    )
+    freeze_backbone: bool = option(
+        False, "Leave a keras: backbone as it is, and train what stands on it.", group="Model"
+    )
+    dense_layers: str | None = option(
+        None, "Widths of dense layers on a keras: backbone, such as 256,128; default: none.", group="Model"
+    )
+
+    @property
+    def dense_widths(self):
+        """The widths as a tuple of int."""
+        return tuple(int(word) for word in (self.dense_layers or "").split(",") if word)
+
+    def check_student(self):
+        """Raises InputError where the settings do not suit the model."""
+        for word in (self.dense_layers or "").split(","):
+            if self.dense_layers is not None and not (word.isdecimal() and int(word) > 0):
+                raise InputError(f"--dense_layers={self.dense_layers}: give widths, such as 256,128.")
+        if self.model is None:
+            return
+        from simclr_keras.models.zoo import check_name
+
+        check_name(self.model)
+        if not self.model.startswith("keras:"):
+            for name in ("backbone_weights", "freeze_backbone", "dense_layers"):
+                if getattr(self, name):
+                    raise InputError(
+                        f"--{name} is for models such as keras:VGG16, not for --model={self.model}."
+                    )
+        elif getattr(self, "se_ratio", 0):
+            raise InputError(f"--se_ratio is not for --model={self.model}.")

@@ -1,0 +1,162 @@
+"""--mode=distill: a teacher's tempered probabilities taught to a student on unlabelled images."""
+
+import dataclasses
+
+from simclr_keras.data import pipeline
+from simclr_keras.errors import InputError
+from simclr_keras.objectives.distillation import FIGURES, Distiller
+from simclr_keras.training import architecture as architectures
+from simclr_keras.training import chain, inputs, setup
+from simclr_keras.training.classification_stage import ClassificationStage, columns
+from simclr_keras.training.optimizers import make_optimization
+from simclr_keras.training.supervised import backbone_arguments
+
+SELF_TEMPERATURE, OTHER_TEMPERATURE = 0.1, 1.0  # the paper's, section 3
+LABELLED_SEED = 1_000_003  # apart from the unlabelled stream's, or both would show the same crops
+
+
+def run(config, say=print):
+    """Distills as a DistillConfig says and returns the result, which is also in result.json.
+
+    Raises:
+        InputError, TrainingError, Stopped: see `Stage.run`.
+    """
+    return Distillation(config, say).run()
+
+
+class Distillation(ClassificationStage):
+    """A run of --mode=distill (SimCLRv2, arXiv 2006.10029, section 2, equations 2 and 3).
+
+    Attributes:
+        teacher: Ancestor. student: Ancestor whose encoder the student starts from, or None.
+    """
+
+    MODE = "distill"
+
+    def inherit(self, config):
+        self.teacher = chain.find(config.teacher, "teacher", config.teacher_checkpoint)
+        if self.teacher.architecture.get("num_classes") is None or self.teacher.config.NAME == "pretrain":
+            raise InputError(
+                f"--teacher={config.teacher} is a run of --mode={self.teacher.config.NAME}, which has no classifier to "
+                "learn from; give a fine-tuned, supervised or distilled one."
+            )
+        self.student = chain.find(config.init, "init", config.init_checkpoint) if config.init else None
+        start = self.student or self.teacher
+        if config.model is None and start.architecture["name"].startswith("keras:"):
+            config = dataclasses.replace(
+                config, dense_layers=",".join(map(str, start.architecture.get("dense_layers") or ())) or None
+            )
+        if config.model is None:
+            config = dataclasses.replace(
+                config, model=start.architecture["name"], se_ratio=start.architecture.get("se_ratio", 0.0)
+            )
+        config = chain.inherit(config, self.teacher, "teacher")
+        if self.student:
+            chain.check_same_model(config, self.student, "init")
+        if config.temperature is None:
+            same = config.model == self.teacher.architecture["name"]
+            config = dataclasses.replace(config, temperature=SELF_TEMPERATURE if same else OTHER_TEMPERATURE)
+        return config
+
+    COLUMNS = columns(FIGURES)
+
+    def lineage(self):
+        return [*(self.student.lineage() if self.student else []), *self.teacher.lineage()]
+
+    def load_data(self, recheck=False):
+        return setup.load_data(self.config, recheck, **self.teacher.selection(self.config))
+
+    def check_data(self, splits):
+        config = self.config
+        if config.alpha < 1 or config.distill_on == "labelled":
+            super().check_data(splits)
+        else:
+            setup.check_batch_fits(config, splits.train)
+        taught, classes = self.teacher.class_names, splits.class_names
+        known = self.teacher.architecture["num_classes"]
+        if splits.train.has_labels and (
+            len(classes) != known or (taught and tuple(taught) != tuple(classes))
+        ):
+            raise InputError(
+                f"--teacher={config.teacher} knows {known} classes ({_some(taught)}), {config.dataset} has "
+                f"{len(classes)} ({_some(classes)}); give data with the teacher's classes, or another teacher."
+            )
+
+    @property
+    def class_names(self):
+        if self.splits.class_names is not None:
+            return self.splits.class_names
+        count = self.teacher.architecture["num_classes"]
+        return self.teacher.class_names or tuple(str(label) for label in range(count))
+
+    @property
+    def unlabelled(self):
+        """The images the teacher speaks about."""
+        return self.labelled if self.config.distill_on == "labelled" else self.splits.train
+
+    @property
+    def num_examples(self):
+        return max(self.unlabelled.num_examples, self.config.batch_size)
+
+    @property
+    def title(self):
+        config = self.config
+        return (
+            f"distilling {self.teacher.architecture['name']} ({self.teacher.path}) into {config.model}, "
+            f"temperature {config.temperature:g}, alpha {config.alpha:g}"
+        )
+
+    def make_learner(self):
+        config = self.config
+        self.architecture = architectures.of_classifier(config, self.teacher.architecture["num_classes"])
+        with self.strategy.scope():
+            teacher = architectures.build(self.teacher.architecture, self.policy)
+            self.teacher.weights().load_into(teacher)
+            teacher.trainable = False
+            student = architectures.build(self.architecture, self.policy, **backbone_arguments(config))
+            if self.student:
+                self.student.weights().load_into(student, parts=("encoder",))
+            optimization = make_optimization(config, self.num_examples, adapt_classifier=True)
+            learner = Distiller(
+                student,
+                teacher,
+                temperature=config.temperature,
+                alpha=config.alpha,
+                augment=inputs.labelled_views(config)[1],
+                weight_decay=config.weight_decay,
+                decayed_in_loss=optimization.decayed_in_loss,
+                skip_nonfinite=config.on_nan == "skip_batch",
+            )
+            learner.compile(optimization.optimizer)
+        return learner, optimization.schedule
+
+    def make_batches(self):
+        config = self.config
+        crop, _ = inputs.labelled_views(config)
+        unlabelled = inputs.make_batches(config, self.unlabelled, crop, windows=1, repeat=True)
+        if config.alpha == 1:
+            return unlabelled
+        labelled = inputs.make_batches(
+            config,
+            self.labelled,
+            crop,
+            windows=1,
+            batch_size=config.labelled_batch_size or config.batch_size,
+            seed=config.seed + LABELLED_SEED,
+            repeat=True,
+        )
+        return lambda *steps: pipeline.joined(unlabelled(*steps), labelled(*steps))
+
+    @property
+    def labels_used(self):
+        # Through the teacher's probabilities, or in equation 3 by themselves.
+        own = self.labelled.num_examples if self.config.alpha < 1 else 0
+        return max(own, self.teacher.result.get("labels_used") or 0)
+
+    def make_result(self, history, figures):
+        told = {"temperature": self.config.temperature, "alpha": self.config.alpha}
+        return {**super().make_result(history, figures), **told, "distill_on": self.config.distill_on}
+
+
+def _some(names):
+    return "names unknown" if not names else ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

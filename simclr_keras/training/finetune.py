@@ -1,0 +1,105 @@
+"""--mode=finetune: a classifier on a layer of the projection head, everything below it trained on (few) labels."""
+
+import dataclasses
+
+from simclr_keras.errors import InputError
+from simclr_keras.models.freezing import freeze
+from simclr_keras.objectives.classification import FIGURES, Classifier
+from simclr_keras.training import architecture as architectures
+from simclr_keras.training import chain, inputs, setup
+from simclr_keras.training.classification_stage import ClassificationStage, columns
+from simclr_keras.training.head_layer import choose_head_layer
+from simclr_keras.training.optimizers import make_optimization
+
+
+def run(config, say=print):
+    """Fine-tunes as a FinetuneConfig says and returns the result, which is also in result.json.
+
+    Raises:
+        InputError, TrainingError, Stopped: see `Stage.run`.
+    """
+    return Finetuning(config, say).run()
+
+
+class Finetuning(ClassificationStage):
+    """A run of --mode=finetune (SimCLRv2, arXiv 2006.10029, section 2).
+
+    Attributes:
+        ancestor: the Ancestor it starts from.
+        head_layer: int, once the learner is made.
+    """
+
+    MODE = "finetune"
+    COLUMNS = columns(FIGURES)
+
+    def inherit(self, config):
+        self.ancestor = chain.find(config.init, "init", config.init_checkpoint)
+        config = chain.inherit(config, self.ancestor, "init")
+        chain.check_same_model(config, self.ancestor, "init")
+        depth = architectures.head_depth(self.ancestor.architecture)
+        if config.head_layer is None:
+            # In the middle of the head, as the paper found best for few labels; a head of one layer has no middle.
+            middle = depth >= 1 and self.ancestor.architecture.get("proj_layers", 3) >= 2
+            config = dataclasses.replace(config, head_layer="1" if middle else "0")
+        if config.head_layer != "auto" and int(config.head_layer) > depth:
+            raise InputError(
+                f"--head_layer={config.head_layer} is beyond the projection head of --init={config.init}, which has "
+                f"layers 0 to {depth}."
+            )
+        self.head_layer = None if config.head_layer == "auto" else int(config.head_layer)
+        return config
+
+    def lineage(self):
+        return self.ancestor.lineage()
+
+    def load_data(self, recheck=False):
+        return setup.load_data(self.config, recheck, **self.ancestor.selection(self.config))
+
+    @property
+    def title(self):
+        return f"fine-tuning {self.config.model} from layer {self.head_layer} of its projection head"
+
+    def make_learner(self):
+        if self.head_layer is None:
+            self.head_layer = choose_head_layer(self)
+        learner, optimization = self.learner_on(self.head_layer, self.num_examples)
+        return learner, optimization.schedule
+
+    def learner_on(self, head_layer, num_examples):
+        """Returns (compiled Classifier on that layer of the pretrained network, Optimization)."""
+        config = self.config
+        self.architecture = architectures.with_classifier(
+            self.ancestor.architecture, len(self.class_names), head_layer
+        )
+        with self.strategy.scope():
+            model = architectures.build(
+                self.architecture, self.policy, classifier_init=getattr(config, "classifier_init", "normal")
+            )
+            self.ancestor.weights().load_into(model, parts=("encoder", "projection_head"))
+            self.freeze(model)
+            optimization = make_optimization(config, num_examples)
+            learner = Classifier(
+                model,
+                augment=inputs.labelled_views(config)[1],
+                label_smoothing=getattr(config, "label_smoothing", 0.0),
+                weight_decay=config.weight_decay,
+                decayed_in_loss=optimization.decayed_in_loss,
+                skip_nonfinite=config.on_nan == "skip_batch",
+            )
+            learner.compile(optimization.optimizer)
+        return learner, optimization
+
+    def freeze(self, model):
+        """Freezes what is not to be trained."""
+        freeze(model, self.config.train_after_block)
+
+    def make_batches(self):
+        return self.batches_of(self.labelled)
+
+    def batches_of(self, source):
+        """The function of (first step, steps, input context) to batches of a source."""
+        crop, _ = inputs.labelled_views(self.config)
+        return inputs.make_batches(self.config, source, crop, windows=1, repeat=True)
+
+    def make_result(self, history, figures):
+        return {**super().make_result(history, figures), "head_layer": self.head_layer}

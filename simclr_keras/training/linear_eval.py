@@ -1,0 +1,51 @@
+"""--mode=linear_eval: how good frozen features are for a linear classifier, by the paper's protocol or a quick one."""
+
+from simclr_keras.errors import InputError
+from simclr_keras.models.freezing import freeze
+from simclr_keras.training import architecture as architectures
+from simclr_keras.training import chain, measure
+from simclr_keras.training.finetune import Finetuning
+
+
+def run(config, say=print):
+    """Evaluates as a LinearEvalConfig says and returns the result, which is also in result.json.
+
+    Raises:
+        InputError, TrainingError, Stopped: see `Stage.run`.
+    """
+    stage = measure.LogisticRegressionOnFeatures if config.linear_eval == "fast" else LinearEvaluation
+    return stage(config, say).run()
+
+
+class LinearEvaluation(Finetuning):
+    """The paper's protocol: the classifier alone is trained, on augmented crops, the rest in inference mode."""
+
+    MODE = "linear_eval"
+
+    def inherit(self, config):
+        self.ancestor = chain.find(config.init, "init", config.init_checkpoint)
+        config = chain.inherit(config, self.ancestor, "init")
+        chain.check_same_model(config, self.ancestor, "init")
+        check_head_layer(config, self.ancestor)
+        self.head_layer = config.head_layer
+        return config
+
+    @property
+    def title(self):
+        return f"linear evaluation of {self.config.model}, layer {self.head_layer} of its projection head, frozen"
+
+    def freeze(self, model):
+        freeze(model, 4, heads=True)
+
+    def make_result(self, history, figures):
+        return {**super().make_result(history, figures), "protocol": "paper"}
+
+
+def check_head_layer(config, ancestor):
+    """Raises InputError where there is no such layer."""
+    depth = architectures.head_depth(ancestor.architecture)
+    if config.head_layer > depth:
+        raise InputError(
+            f"--head_layer={config.head_layer} is beyond the projection head of --init={config.init}, which has "
+            f"layers 0 to {depth}."
+        )

@@ -1,0 +1,193 @@
+"""The modes that train no network: --mode=eval, --mode=knn, and --linear_eval=fast, on any finished run."""
+
+import numpy as np
+
+from simclr_keras.errors import InputError
+from simclr_keras.evaluation.knn import knn_predict
+from simclr_keras.evaluation.linear_probe import logistic_predict
+from simclr_keras.training import architecture as architectures
+from simclr_keras.training import chain, setup
+from simclr_keras.training import strategy as strategies
+from simclr_keras.training.classification_stage import judge, labelled_part, say_result
+from simclr_keras.training.data_binding import bind_data
+from simclr_keras.training.scoring import Extractor, knn_bank
+from simclr_keras.training.stage import Stage
+from simclr_keras.version import __version__
+
+
+def run(config, say=print):
+    """Measures as an EvalConfig or KnnConfig says and returns the result, which is also in result.json.
+
+    Raises:
+        InputError, TrainingError, Stopped: see `Stage.run`.
+    """
+    return {"eval": Evaluation, "knn": Neighbours}[config.NAME](config, say).run()
+
+
+class Measurement(Stage):
+    """Features or logits of a finished run's network, judged by the labels of an evaluation split.
+
+    A subclass sets MODE and TITLE and defines `measure`.
+    """
+
+    FILES = ("confusion.png",)
+    TITLE = None
+
+    def inherit(self, config):
+        self.ancestor = chain.find(config.init, "init", config.init_checkpoint)
+        config = chain.inherit(config, self.ancestor, "init")
+        chain.check_same_model(config, self.ancestor, "init")
+        layer, depth = getattr(config, "head_layer", 0), architectures.head_depth(self.ancestor.architecture)
+        if layer > depth:
+            raise InputError(
+                f"--head_layer={layer} is beyond the projection head of --init={config.init}, which has layers 0 to "
+                f"{depth}."
+            )
+        return config
+
+    def check_config(self):
+        """Evaluation batches are rounded up to the replicas, so any size will do."""
+
+    def lineage(self):
+        return self.ancestor.lineage()
+
+    def load_data(self, recheck=False):
+        return setup.load_data(self.config, recheck, **self.ancestor.selection(self.config))
+
+    def check_data(self, splits):
+        if not splits.train.has_labels:
+            raise InputError(
+                f"{self.config.dataset} has no labels, and --mode={self.MODE} needs them; give class sub-folders, "
+                "--labels=labels.csv or a labelled dataset."
+            )
+        if splits.evaluation is None:
+            raise InputError(
+                f"{self.config.dataset} has no evaluation split; --eval_fraction=0.1 holds one out."
+            )
+
+    def _go(self, splits, stop):
+        config, run_dir = self.config, self.run_dir
+        stop.all_saved("nothing is lost")
+        self.splits = bind_data(run_dir, splits, False, self.say)
+        run_dir.bind(self.MODE, config)
+        self.say(f"simclr_keras {__version__}: {self.TITLE} {self.ancestor.path}")
+        self.say(f"devices  {strategies.describe(self.strategy, self.policy)}")
+        for line in setup.describe_data(self.splits):
+            self.say(f"data     {line}")
+        with self.strategy.scope():
+            self.model = architectures.build(self.ancestor.architecture, self.policy)
+            self.ancestor.weights().load_into(self.model)
+        scores, labels, labels_used, told = self.measure()
+        figure, figures = judge(scores, labels, self.splits.class_names)
+        if figure is not None:
+            run_dir.save_figure("confusion.png", figure)
+        result = {
+            "mode": self.MODE,
+            "finished": True,
+            "version": __version__,
+            "model": self.ancestor.architecture["name"],
+            "parameters": self.model.encoder.count_params(),
+            "dataset": config.dataset,
+            "image_size": config.image_size,
+            "training_images": self.splits.train.num_examples,
+            "labels_used": labels_used,
+            "evaluation_images": self.splits.evaluation.num_examples,
+            "classes": len(self.splits.class_names),
+            "devices": strategies.describe(self.strategy, self.policy),
+            "seed": config.seed,
+            "epochs": getattr(config, "epochs", None),
+            **told,
+            **figures,
+            "unreadable_images": len(self.splits.unreadable),
+            "ancestors": self.lineage(),
+        }
+        run_dir.write_result(result)
+        return result, self.splits.unreadable
+
+    def measure(self):
+        """Returns (scores [n, classes], labels [n], labels used, what else the result tells)."""
+        raise NotImplementedError
+
+    def outputs(self, source, endpoint):
+        """(values [n, ...], labels [n]) of an endpoint over a source."""
+        batch_size = self.config.eval_batch_size or self.config.batch_size
+        extractor = Extractor(
+            self.model,
+            self.strategy,
+            image_size=self.config.image_size,
+            batch_size=batch_size,
+            endpoints=(endpoint,),
+        )
+        found = extractor(source)
+        return found[endpoint], found["label"]
+
+    def say_result(self, result):
+        say_result(result, self.say)
+
+
+class Evaluation(Measurement):
+    """--mode=eval: the classifier as it is; of a pretraining run that is the online probe."""
+
+    MODE = "eval"
+    TITLE = "evaluating the classifier of"
+
+    def check_data(self, splits):
+        super().check_data(splits)
+        known = self.ancestor.architecture.get("num_classes")
+        if known is None:
+            raise InputError(
+                f"--init={self.config.init} has no classifier; --mode=knn and --mode=linear_eval judge features."
+            )
+        if known != len(splits.class_names):
+            raise InputError(
+                f"--init={self.config.init} knows {known} classes, {self.config.dataset} has "
+                f"{len(splits.class_names)}; give data with its classes."
+            )
+
+    def measure(self):
+        scores, labels = self.outputs(self.splits.evaluation, "logits")
+        probe = self.ancestor.architecture.get("stop_gradient", False)
+        told = {"classifier": "online probe" if probe else "trained"}
+        return scores, labels, self.ancestor.result.get("labels_used", 0), told
+
+
+class Neighbours(Measurement):
+    """--mode=knn: weighted kNN on a layer's features."""
+
+    MODE = "knn"
+    TITLE = "weighted kNN on the features of"
+
+    def measure(self):
+        config = self.config
+        endpoint = f"proj_head_{config.head_layer}"
+        bank, bank_labels = self.outputs(knn_bank(self.splits.train, config.knn_bank, config.seed), endpoint)
+        features, labels = self.outputs(self.splits.evaluation, endpoint)
+        scores = knn_predict(
+            bank,
+            bank_labels,
+            features,
+            num_classes=len(self.splits.class_names),
+            k=config.knn_k,
+            temperature=config.knn_temperature,
+        )
+        used = int(np.count_nonzero(bank_labels >= 0))
+        return scores, labels, used, {"head_layer": config.head_layer, "knn_k": config.knn_k}
+
+
+class LogisticRegressionOnFeatures(Measurement):
+    """--linear_eval=fast: scikit-learn's logistic regression on features computed once, without augmentation."""
+
+    MODE = "linear_eval"
+    TITLE = "logistic regression on the features of"
+
+    def measure(self):
+        config = self.config
+        endpoint = f"proj_head_{config.head_layer}"
+        train, train_labels = self.outputs(labelled_part(self.splits.train), endpoint)
+        features, labels = self.outputs(self.splits.evaluation, endpoint)
+        found = logistic_predict(
+            train, train_labels, features, num_classes=len(self.splits.class_names), c=config.logistic_c
+        )
+        used = int(np.count_nonzero(train_labels >= 0))
+        told = {"head_layer": config.head_layer, "protocol": "fast", "logistic_c": found.c}
+        return found.scores, labels, used, told

@@ -1,0 +1,55 @@
+"""--mode=supervised: the same networks from scratch, on labels alone; what the other stages are held against."""
+
+from simclr_keras.objectives.classification import FIGURES, Classifier
+from simclr_keras.training import architecture as architectures
+from simclr_keras.training import inputs
+from simclr_keras.training.classification_stage import ClassificationStage, columns
+from simclr_keras.training.optimizers import make_optimization
+
+
+def run(config, say=print):
+    """Trains as a SupervisedConfig says and returns the result, which is also in result.json.
+
+    Raises:
+        InputError, TrainingError, Stopped: see `Stage.run`.
+    """
+    return Supervised(config, say).run()
+
+
+class Supervised(ClassificationStage):
+    """A run of --mode=supervised."""
+
+    MODE = "supervised"
+    COLUMNS = columns(FIGURES)
+
+    @property
+    def title(self):
+        return f"training {self.config.model} from scratch on {self.labelled.num_examples} labels"
+
+    def make_learner(self):
+        config = self.config
+        self.architecture = architectures.of_classifier(config, len(self.class_names))
+        with self.strategy.scope():
+            model = architectures.build(self.architecture, self.policy, **backbone_arguments(config))
+            optimization = make_optimization(config, self.num_examples, adapt_classifier=True)
+            learner = Classifier(
+                model,
+                augment=inputs.labelled_views(config)[1],
+                label_smoothing=config.label_smoothing,
+                weight_decay=config.weight_decay,
+                decayed_in_loss=optimization.decayed_in_loss,
+                skip_nonfinite=config.on_nan == "skip_batch",
+            )
+            learner.compile(optimization.optimizer)
+        return learner, optimization.schedule
+
+    def make_batches(self):
+        crop, _ = inputs.labelled_views(self.config)
+        return inputs.make_batches(self.config, self.labelled, crop, windows=1, repeat=True)
+
+
+def backbone_arguments(config):
+    """How a keras: backbone starts, which is no part of its architecture; nothing for other models."""
+    if not config.model.startswith("keras:"):
+        return {}
+    return {"backbone_weights": config.backbone_weights, "backbone_trainable": not config.freeze_backbone}
