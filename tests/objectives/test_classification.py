@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from simclr_keras.data.augment import ColorBlur
 from simclr_keras.errors import InputError
+from simclr_keras.models.freezing import ENCODER
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.classification import FIGURES, Classifier, labelled_loss, softmax_cross_entropy
 from simclr_keras.optim.lars import LARS
@@ -106,9 +107,7 @@ def test_all_of_the_network_trains(make_optimizer):
 
 @by_optimizer
 def test_frozen_means_frozen(make_optimizer):
-    model = make_model()
-    model.encoder.trainable = False
-    learner = make_classifier(model, optimizer=make_optimizer())
+    learner = make_classifier(make_model(after_block=ENCODER), optimizer=make_optimizer())
     before = weights(learner)
     train(learner, make_batches(3))
     assert moved(before, weights(learner)) == {"simclr/classifier/kernel", "simclr/classifier/bias"}

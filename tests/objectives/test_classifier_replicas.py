@@ -1,11 +1,11 @@
 """Classifier and Distiller on several replicas: the same as one device; several steps a call; TPU tracing."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from simclr_keras.data.augment import ColorBlur
+from simclr_keras.models.freezing import ENCODER
 from simclr_keras.training.loop import make_step_function
 from simclr_keras.training.stopping import Stop
 from tests import tpu_tracing
@@ -21,14 +21,14 @@ from tests.objectives.tiny_classifier import (
 from tests.objectives.tiny_learner import as_dataset, assert_close, train, values
 
 
-def classifier(name=None, dtype="float64", image_size=8, **options):
-    model = make_model(name, dtype=dtype, image_size=image_size, proj_layers=2, head_layer=1)
+def classifier(name=None, *, network=None, dtype="float64", **options):
+    model = make_model(name, dtype=dtype, proj_layers=2, head_layer=1, **(network or {}))
     return make_classifier(model, label_smoothing=0.1, **options)
 
 
-def distiller(name=None, dtype="float64", image_size=8, teacher_dtype="float64", **options):
-    teacher = make_teacher(dtype=teacher_dtype, image_size=image_size)
-    return make_distiller(make_model(name, dtype=dtype, image_size=image_size), teacher, **options)
+def distiller(name=None, *, network=None, dtype="float64", teacher_dtype="float64", **options):
+    model = make_model(name, dtype=dtype, **(network or {}))
+    return make_distiller(model, make_teacher(dtype=teacher_dtype), **options)
 
 
 LEARNERS = {
@@ -64,9 +64,7 @@ def test_replicas_see_the_colors_one_device_would(mirrored):
 @pytest.mark.slow
 def test_frozen_means_frozen_on_replicas(mirrored):
     with mirrored.scope():
-        model = make_model()
-        model.encoder.trainable = False
-        learner = make_distiller(model, make_teacher(), alpha=0.5)
+        learner = make_distiller(make_model(after_block=ENCODER), make_teacher(), alpha=0.5)
     before = values(learner)
     train(learner, make_batches(2), mirrored)
     after = values(learner)
@@ -126,15 +124,8 @@ def test_the_tiny_steps_trace_for_tpus(make):
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [classifier, distiller])
 def test_the_whole_steps_trace_for_tpus(make):
+    options = {} if make is classifier else {"alpha": 0.5, "teacher_dtype": "mixed_bfloat16"}
     # On a TPU the step is compiled as a whole, and nothing in it on its own.
-    augment = ColorBlur(40, compile=False)
-
-    def learner():
-        options = {} if make is classifier else {"alpha": 0.5, "teacher_dtype": "mixed_bfloat16"}
-        made = make("r50_0.125x_sk1", dtype="mixed_bfloat16", image_size=40, augment=augment, **options)
-        for layer in made.model.encoder._flatten_layers():
-            if isinstance(layer, keras.layers.Layer) and "block_group1" in layer.path:
-                layer.trainable = False
-        return made
-
-    found_for_tpus(learner, 40)
+    options |= {"dtype": "mixed_bfloat16", "augment": ColorBlur(40, compile=False)}
+    network = {"image_size": 40, "after_block": 2}
+    found_for_tpus(lambda: make("r50_0.125x_sk1", network=network, **options), 40)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from simclr_keras.data.augment import ColorBlur
 from simclr_keras.errors import InputError
+from simclr_keras.models.freezing import ENCODER
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.distillation import FIGURES, Distiller, distillation_loss
 from tests.objectives import cross_entropy_twin as twin
@@ -217,8 +218,7 @@ def test_any_callable_can_teach():
 
 
 def test_frozen_means_frozen_and_layers_above_the_classifier_take_no_part():
-    model = make_model(proj_layers=2, head_layer=1)
-    model.encoder.trainable = False
+    model = make_model(proj_layers=2, head_layer=1, after_block=ENCODER)
     learner = make_distiller(model, alpha=0.5, optimizer=keras.optimizers.AdamW(1e-2, weight_decay=0.1))
     before = {v.path: v.numpy() for v in model.variables}
     train(learner, make_batches(2))

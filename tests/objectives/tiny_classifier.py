@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from simclr_keras.models.freezing import NOTHING, freeze
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.classification import Classifier
@@ -13,14 +14,25 @@ SOME_LABELLED = np.array([2, -1, -1, -1, -1, -1, 0, 1], np.int32)  # on four rep
 ALL_LABELLED = np.array([0, 1, 2, 0, 1, 2, 0, 1], np.int32)
 
 
-def make_model(name=None, *, seed=0, dtype="float32", image_size=SIZE, num_classes=CLASSES, **options):
-    """The named network, or the tiny one; the same weights for each seed."""
+def make_model(
+    name=None,
+    *,
+    seed=0,
+    dtype="float32",
+    image_size=SIZE,
+    num_classes=CLASSES,
+    after_block=NOTHING,
+    **options,
+):
+    """The named network, or the tiny one, frozen up to a place; the same weights for each seed."""
     keras.utils.set_random_seed(seed)
     options = {"num_classes": num_classes, "proj_layers": 0, "dtype": dtype, **options}
-    if name is not None:
-        return create_model(name, image_size=image_size, **options)
-    model = SimCLRModel(TinyEncoder(dtype=dtype), **options)
-    model.build((None, image_size, image_size, 3))
+    if name is None:
+        model = SimCLRModel(TinyEncoder(dtype=dtype), **options)
+        model.build((None, image_size, image_size, 3))
+    else:
+        model = create_model(name, image_size=image_size, **options)
+    freeze(model, after_block)
     return model
 
 

@@ -1,0 +1,152 @@
+"""Times fine-tuning: our training loop with Classifier against plain keras.Model.fit of the same network.
+
+Both take the same prepared batches in the same precision with SGD of momentum 0.9, from the same weights, so that they
+must end with the same loss. They take turns in one process: fit is one long call whose callback lets our loop run
+between its epochs, so that neither pays for a start and a drifting machine slows both. The ratio is of medians, with
+the spread of the paired ratios beside it; below 1 ours is the faster.
+
+    python benchmarks/finetune_step.py                      # r50_1x_sk0, 224 px, batch 8
+    python benchmarks/finetune_step.py --model=r18_0.25x_sk0 --image_size=32 --batch_size=256
+"""
+
+import argparse
+import pathlib
+import statistics
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from simclr_keras.backend import start_tensorflow_quietly
+
+start_tensorflow_quietly()
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.models.zoo import create_model
+from simclr_keras.objectives.classification import Classifier
+from simclr_keras.training import strategy as strategies
+from simclr_keras.training.loop import make_step_function
+from simclr_keras.training.stopping import Stop
+
+CLASSES = 10
+WARM_UP = 2  # rounds that trace and warm up
+BATCHES = 4  # different ones, over and over
+
+
+def make_network(arguments, policy):
+    keras.utils.set_random_seed(0)
+    return create_model(
+        arguments.model,
+        num_classes=CLASSES,
+        proj_layers=0,
+        image_size=arguments.image_size,
+        dtype=policy,
+    )
+
+
+def make_batches(arguments):
+    size = (BATCHES, arguments.batch_size, 1, arguments.image_size, arguments.image_size, 3)
+    random = np.random.default_rng(0)
+    views = random.integers(0, 256, size, np.uint8)
+    labels = random.integers(0, CLASSES, size[:2], np.int32)
+    return tf.data.Dataset.from_tensor_slices({"views": views, "label": labels}).repeat().prefetch(2)
+
+
+def make_optimizer():
+    return keras.optimizers.SGD(0.01, momentum=0.9)
+
+
+def make_ours(arguments, policy, batches):
+    """Returns a function that takes the steps of a round and returns the loss."""
+    learner = Classifier(make_network(arguments, policy))
+    learner.compile(make_optimizer())
+    take_steps = make_step_function(learner, tf.distribute.get_strategy(), Stop())
+    iterator = iter(batches)
+
+    def run():
+        learner.reset_metrics()
+        take_steps(iterator, arguments.steps)
+        return float(learner.get_metrics_result()["loss"])
+
+    return run
+
+
+def make_plain(arguments, policy):
+    """Returns a keras.Model as its users write it."""
+    images = keras.Input((arguments.image_size, arguments.image_size, 3), dtype="uint8")
+    scaled = keras.layers.Rescaling(1 / 255)(images)
+    model = keras.Model(images, make_network(arguments, policy)(scaled)["logits"])
+    model.compile(
+        make_optimizer(),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile={"auto": "auto", "yes": True, "no": False}[arguments.fit_jit_compile],
+    )
+    return model
+
+
+class TakeTurns(keras.callbacks.Callback):
+    """Times the epochs of fit and, before each, a round of ours."""
+
+    def __init__(self, ours):
+        super().__init__()
+        self.ours = ours
+        self.seconds = {"ours": [], "fit": []}
+        self.losses = {"ours": [], "fit": []}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        start = time.perf_counter()
+        self.losses["ours"].append(self.ours())
+        self.started = time.perf_counter()
+        self.seconds["ours"].append(self.started - start)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds["fit"].append(time.perf_counter() - self.started)
+        self.losses["fit"].append(logs["loss"])
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="r50_1x_sk0")
+    parser.add_argument("--image_size", type=int, default=224)
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=4, help="in a round")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--precision", default="float32", help="of both: float32, bfloat16")
+    parser.add_argument(
+        "--fit_jit_compile", default="no", choices=("no", "yes", "auto"), help="on CPUs XLA is slower"
+    )
+    arguments = parser.parse_args()
+    policy = strategies.resolve_precision(arguments.precision, tf.distribute.get_strategy())
+    batches = make_batches(arguments)
+    turns = TakeTurns(make_ours(arguments, policy, batches))
+    make_plain(arguments, policy).fit(
+        batches.map(lambda batch: (batch["views"][:, 0], batch["label"])),
+        epochs=arguments.rounds + WARM_UP,
+        steps_per_epoch=arguments.steps,
+        callbacks=[turns],
+        verbose=0,
+    )
+    ours, fit = (
+        [seconds / arguments.steps for seconds in turns.seconds[name][WARM_UP:]] for name in ("ours", "fit")
+    )
+    pairs = sorted(a / b for a, b in zip(ours, fit))
+    a, b = statistics.median(ours), statistics.median(fit)
+    print(
+        f"{arguments.model}, {arguments.image_size} px, batch {arguments.batch_size}, {arguments.precision}, "
+        f"{arguments.rounds} rounds of {arguments.steps} steps"
+    )
+    for name, seconds, median in (("our loop", ours, a), ("keras.Model.fit", fit, b)):
+        rate = arguments.batch_size / median
+        print(f"{name}: median {median:.4f} s a step (min {min(seconds):.4f}), {rate:.1f} images/s")
+    print(f"ratio of medians {a / b:.3f} (paired ratios {pairs[0]:.3f} to {pairs[-1]:.3f})")
+    print(f"last loss {turns.losses['ours'][-1]:.5f} and {turns.losses['fit'][-1]:.5f}")
+
+
+if __name__ == "__main__":
+    main()
