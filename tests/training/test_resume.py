@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import Stopped, TrainingError
-from simclr_keras.training import evaluate, loop, pretrain, recovery
+from simclr_keras.training import loop, pretrain, recovery, scoring
 from simclr_keras.training.checkpoints import Checkpoints
 from simclr_keras.training.compare import curves, differing
 from simclr_keras.training.progress import History
@@ -49,8 +49,8 @@ KILLS = {
     "in the middle of epoch 1, a step after a checkpoint": (loop.Bar, "advance", 5),
     "about to save the checkpoint of epoch 1": (Checkpoints, "save", 3),
     "between checkpoint and row of epoch 1": (History, "add", 1),
-    "in the evaluation of epoch 1": (evaluate.RepresentationScore, "__call__", 1),
-    "in the evaluation of epoch 2": (evaluate.RepresentationScore, "__call__", 2),
+    "in the evaluation of epoch 1": (scoring.RepresentationScore, "__call__", 1),
+    "in the evaluation of epoch 2": (scoring.RepresentationScore, "__call__", 2),
     "after the last checkpoint": (pretrain.plots, "curves_figure", 1),
 }
 
@@ -144,7 +144,7 @@ def test_a_finished_run_returns_at_once_with_the_same_result(tiny, data, tmp_pat
     for owner, name in (
         (pretrain, "make_learner"),
         (pretrain.plots, "curves_figure"),
-        (evaluate.Extractor, "__call__"),
+        (scoring.Extractor, "__call__"),
     ):
         monkeypatch.setattr(owner, name, not_again)
     assert pretrain.run(config, say=silent) == first
@@ -189,7 +189,7 @@ def test_a_run_whose_newest_checkpoint_is_damaged_ends_as_one_never_killed(
     assert not differing(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize(("owner", "name"), [(loop, "make_step_function"), (evaluate.Extractor, "__call__")])
+@pytest.mark.parametrize(("owner", "name"), [(loop, "make_step_function"), (scoring.Extractor, "__call__")])
 def test_too_little_memory_is_one_clear_line(tiny, data, tmp_path, monkeypatch, owner, name):
     def fail(*args):
         lines = (

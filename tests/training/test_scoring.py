@@ -8,6 +8,7 @@ from simclr_keras.data import sources
 from simclr_keras.data.stream import Shards, StreamSource
 from simclr_keras.errors import TrainingError
 from simclr_keras.preprocess import evaluation_view
+from simclr_keras.training import scoring
 from simclr_keras.training.scoring import Extractor, RepresentationScore, knn_bank
 from tests.training.tiny import create_tiny_model, write_npz
 
