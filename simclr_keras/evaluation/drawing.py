@@ -22,13 +22,19 @@ def new_figure(width, height, **kwargs):
 
 def save_figure(figure, file):
     """Writes `figure` as PNG to a path or to an open binary file (a tf.io.gfile.GFile will do)."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
+    png = png_bytes(figure)
     if hasattr(file, "write"):
-        file.write(png.getvalue())
+        file.write(png)
     else:
         with open(file, "wb") as opened:
-            opened.write(png.getvalue())
+            opened.write(png)
+
+
+def png_bytes(figure):
+    """A figure as the content of a PNG file."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
 
 
 class PixelBoxes:

@@ -1,0 +1,96 @@
+"""The rows of a report as a text table and as CSV."""
+
+import csv
+import io
+
+_HEADINGS = ("stage", "model", "parameters", "labels used", "top-1", "top-5", "95 % interval", "run")
+_TO_THE_RIGHT = {"parameters", "labels used", "top-1", "top-5", "95 % interval"}
+_COLUMNS = (
+    "stage",
+    "dataset",
+    "model",
+    "parameters",
+    "labels_used",
+    "top1",
+    "top5",
+    "interval_low",
+    "interval_high",
+    "top1_min",
+    "top1_max",
+    "top5_min",
+    "top5_max",
+    "seeds",
+    "finished",
+    "run",
+)
+
+
+def table(rows):
+    """Lays the rows of a report out as lines of text, columns aligned; "-" where a run does not say.
+
+    Args:
+        rows: list of `report_rows.Row`.
+
+    Returns:
+        One string without a last line break.
+    """
+    several = len({row.dataset for row in rows}) > 1
+    headings = ("dataset", *_HEADINGS) if several else _HEADINGS
+    lines = [headings] + [((row.dataset or "-",) if several else ()) + _cells(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    text = [
+        "  ".join(
+            cell.rjust(width) if heading in _TO_THE_RIGHT else cell.ljust(width)
+            for heading, cell, width in zip(headings, line, widths)
+        ).rstrip()
+        for line in lines
+    ]
+    return "\n".join([text[0], "  ".join("-" * width for width in widths), *text[1:]])
+
+
+def as_csv(rows):
+    """The same with all digits, as CSV with a heading; empty where a run does not say. The mean of runs has no run."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        low, high = row.interval or (None, None)
+        smallest, largest = row.top5_range or (None, None)
+        bounds = (
+            {"top1_min": low, "top1_max": high, "top5_min": smallest, "top5_max": largest}
+            if row.is_mean
+            else {"interval_low": low, "interval_high": high}
+        )
+        known = {name: getattr(row, name) for name in _COLUMNS if hasattr(row, name)}
+        seeds = " ".join("" if seed is None else str(seed) for seed in row.seeds)
+        writer.writerow(known | bounds | {"seeds": seeds, "finished": not row.note})
+    return text.getvalue()
+
+
+def percent(share):
+    """A share as text, in percent, or "-"."""
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def span(bounds):
+    """(low, high) as text, in percent, or "-"."""
+    return "-" if bounds is None else f"{100 * bounds[0]:.1f}-{100 * bounds[1]:.1f}"
+
+
+def _cells(row):
+    figures = (
+        row.model or "-",
+        _count(row.parameters),
+        _count(row.labels_used),
+        percent(row.top1),
+        percent(row.top5),
+    )
+    if not row.is_mean:
+        return row.stage, *figures, span(row.interval), f"{row.run}{f' ({row.note})' if row.note else ''}"
+    ranges = f"range {span(row.interval)}" + (f" (top-5 {span(row.top5_range)})" if row.top5_range else "")
+    seeds = "" if None in row.seeds else f", seeds {', '.join(map(str, row.seeds))}"
+    return f"  mean of {len(row.seeds)} runs", *figures, "", ranges + seeds
+
+
+def _count(number):
+    return "-" if number is None else f"{number:,}"
