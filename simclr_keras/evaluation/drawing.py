@@ -80,9 +80,16 @@ def fitted(strings, size, room):
 
 
 def shorten(text, room):
-    """Cuts a Text artist to at most `room` pixels."""
+    """Cuts a Text artist to at most `room` pixels, but to no less than a character."""
     whole = text.get_text()
-    for length in range(len(whole) - 1, 0, -1):
-        if text.get_window_extent().width <= room:
-            return
+    if text.get_window_extent().width <= room:
+        return
+    low, high = 1, max(len(whole) - 1, 1)
+    while low <= high:
+        length = (low + high) // 2
         text.set_text(whole[:length].rstrip() + "…")
+        if text.get_window_extent().width <= room:
+            low = length + 1
+        else:
+            high = length - 1
+    text.set_text(whole[: max(high, 1)].rstrip() + "…")
