@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.models import resnet  # noqa: F401  so that a .keras file finds its encoder
+from simclr_keras.models import backbones, resnet  # noqa: F401  so that a .keras file finds its encoder
 from simclr_keras.models.heads import ClassificationHead, ProjectionHead, head_dtype
 
 
@@ -77,6 +77,8 @@ class SimCLRModel(keras.Model):
             raise InputError(
                 f"images must be float, with pixels in [0, 1]: divide 8-bit ones by 255. Received: dtype={dtype}"
             )
+        if hasattr(self.encoder, "check_images"):
+            self.encoder.check_images(images.shape)
         return super().__call__(images, *args, **kwargs)
 
     def call(self, images, training=False):

@@ -1,10 +1,11 @@
-"""The named variants r{depth}_{width}x_sk{0,1} with their published results; create_model and list_models."""
+"""The named models r{depth}_{width}x_sk{0,1}, with their published results, and keras:NAME; create_model."""
 
 import dataclasses
 import difflib
 import re
 
 from simclr_keras.errors import InputError
+from simclr_keras.models.backbone_names import BACKBONES, PREFIX, backbone_record, is_backbone
 
 PAPER = "https://arxiv.org/abs/2006.10029"
 MIN_IMAGE_SIZE = 8
@@ -77,13 +78,27 @@ def list_models():
 
 
 def model_record(name):
-    """Returns the ModelRecord of a variant; one that is not published has no figures.
+    """Returns the ModelRecord of a model; one that is not published has no figures.
 
     Raises:
-        InputError: the name is no variant's.
+        InputError: the name is no model's.
     """
-    parse_name(name)
+    check_name(name)
     return PUBLISHED.get(name) or ModelRecord(name)
+
+
+def check_name(name):
+    """Accepts the names that `create_model` knows: r{depth}_{width}x_sk{0,1}, and keras:NAME as in keras.applications.
+
+    Raises:
+        InputError: the name is none of them; says the nearest one.
+    """
+    if is_backbone(name):
+        backbone_record(name)
+    elif name in BACKBONES:
+        raise InputError(f"Unknown model; did you mean {PREFIX}{name}? Received: name={name!r}")
+    else:
+        parse_name(name)
 
 
 def parse_name(name):
@@ -124,29 +139,38 @@ def create_model(
     classifier_init="normal",
     dtype="float32",
     kept_head_layers=None,
+    backbone_weights=None,
+    backbone_trainable=True,
+    dense_layers=(256,),
 ):
-    """Returns the named variant as a built SimCLRModel with fresh weights.
+    """Returns the named model as a built SimCLRModel with fresh weights.
 
     Args:
-        name: r{depth}_{width}x_sk{0,1}; see list_models.
+        name: r{depth}_{width}x_sk{0,1}, see list_models; or keras:NAME, such as keras:VGG16, for any network of
+            keras.applications as the encoder, which gets no projection head (the four proj_ arguments do not apply).
         num_classes: classes of the linear classifier (logits); None for none.
         proj_layers: layers of the projection head, 0 or more (3 in SimCLRv2).
         proj_dim: width of the embedding.
         proj_mode: "nonlinear", "linear" or "none".
         proj_hidden_dim: width of the head's hidden layers; None for that of the representation, as published.
         image_size: height and width of the images in pixels, at least 8; up to 32 gets the stem for small
-            images (3x3, no pool). The model then takes images of any size, best of this one.
-        se_ratio: squeeze-excitation ratio in [0, 1]; 0 for none.
+            images (3x3, no pool). The model then takes images of any size, best of this one. A Keras backbone may
+            need larger ones, and takes this size alone.
+        se_ratio: squeeze-excitation ratio in [0, 1]; 0 for none, which is all that Keras backbones take.
         head_layer: the classifier sits on proj_head_{head_layer}; 0 is the representation.
         stop_gradient: True makes the classifier an online probe, whose loss leaves the network alone.
         classifier_init: "normal" (standard deviation 0.01) or "zeros".
         dtype: "float32", "mixed_bfloat16" or "float64". Heads are float32 at least.
         kept_head_layers: only the first so many layers of the projection head exist; None for all.
+        backbone_weights: of a Keras backbone: None for random ones, "imagenet" (downloaded once) or the path of a
+            .weights.h5, .keras or .h5 file; see load_backbone_weights.
+        backbone_trainable: whether a Keras backbone trains; if not, it is in inference mode and the dense layers train.
+        dense_layers: widths of the dense layers between a Keras backbone and its representation.
 
     Raises:
         InputError: an argument is out of its range.
     """
-    depth, width, selective_kernel = parse_name(name)
+    check_name(name)
     if image_size < MIN_IMAGE_SIZE:
         raise InputError(
             f"image_size must be at least {MIN_IMAGE_SIZE} pixels. Received: image_size={image_size}"
@@ -154,17 +178,27 @@ def create_model(
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}")
     # Late, so that names and errors cost no import of TensorFlow.
-    from simclr_keras.models.resnet import ResNet
     from simclr_keras.models.simclr import SimCLRModel
 
-    encoder = ResNet(
-        depth,
-        width,
-        selective_kernel,
-        se_ratio=se_ratio,
-        small_images=image_size <= MAX_SMALL_IMAGE_SIZE,
-        dtype=dtype,
-    )
+    if is_backbone(name):
+        if se_ratio:
+            raise InputError(f"{name} takes no squeeze-excitation. Received: se_ratio={se_ratio}")
+        from simclr_keras.models.backbones import KerasBackbone
+
+        proj_mode = "none"
+        application = name.removeprefix(PREFIX)
+        encoder = KerasBackbone(application, image_size, dense_layers, backbone_trainable, dtype=dtype)
+    else:
+        if backbone_weights is not None or not backbone_trainable:
+            raise InputError(
+                f"backbone_weights and backbone_trainable are for models named {PREFIX}NAME. Received: name={name!r}, "
+                f"backbone_weights={backbone_weights!r}, backbone_trainable={backbone_trainable}"
+            )
+        from simclr_keras.models.resnet import ResNet
+
+        depth, width, selective_kernel = parse_name(name)
+        small_images = image_size <= MAX_SMALL_IMAGE_SIZE
+        encoder = ResNet(depth, width, selective_kernel, se_ratio, small_images, dtype=dtype)
     model = SimCLRModel(
         encoder,
         num_classes=num_classes,
@@ -179,4 +213,8 @@ def create_model(
         dtype=dtype,
     )
     model.build((None, image_size, image_size, 3))
+    if backbone_weights is not None:
+        from simclr_keras.models.backbone_weights import load_backbone_weights
+
+        load_backbone_weights(encoder, backbone_weights)
     return model

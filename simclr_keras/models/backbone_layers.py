@@ -1,0 +1,161 @@
+"""A network of keras.applications made ours: stable names, explicit dtypes, global BN, exact randomness."""
+
+import random
+import re
+
+import keras
+import tensorflow as tf
+
+from simclr_keras.models.batch_norm import BatchNormalization, num_replicas
+from simclr_keras.models.heads import head_dtype
+
+
+@keras.saving.register_keras_serializable("simclr_keras")
+class StochasticDepth(keras.layers.Layer):
+    """Drops whole examples of a residual branch in training, and scales the others up to keep the mean.
+
+    What is dropped is a function of the variable `draws`, (seed, calls so far), and of the example's place in the
+    global batch: a run that resumes and one on more replicas drop the same, unlike with Keras's Dropout.
+
+    Reference: Huang et al. 2016, arXiv 1603.09382.
+
+    Args:
+        rate: share that is dropped, in [0, 1).
+    """
+
+    def __init__(self, rate, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def build(self, input_shape):
+        seed = random.randint(1, 2**31 - 1)  # follows keras.utils.set_random_seed
+        self.draws = keras.Variable(
+            lambda shape, dtype: tf.constant([seed, 0], dtype),
+            shape=(2,),
+            dtype="int32",
+            trainable=False,
+            autocast=False,
+            synchronization="on_read",  # as in our BatchNormalization: all replicas count alike
+            aggregation="only_first_replica",
+            name="draws",
+        )
+
+    def call(self, inputs, training=False):
+        if not (training and self.trainable and self.rate):
+            return inputs
+        draws = tf.convert_to_tensor(self.draws)
+        self.draws.assign(draws + tf.constant([0, 1]))
+        rows = inputs.shape[0] or tf.shape(inputs)[0]
+        replicas = num_replicas()
+        uniform = tf.random.stateless_uniform([rows * replicas], draws)
+        if replicas > 1:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            uniform = tf.slice(uniform, [replica * rows], [rows])
+        kept = tf.cast(uniform >= self.rate, inputs.dtype) / tf.cast(1 - self.rate, inputs.dtype)
+        return inputs * tf.reshape(kept, [rows] + [1] * (len(inputs.shape) - 1))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
+
+
+@keras.saving.register_keras_serializable("simclr_keras")
+class Standardize(keras.layers.Layer):
+    """Subtracts a mean and divides by a deviation per channel, which are variables and come with a weights file.
+
+    Keras's Normalization keeps them as constants beside its variables, which a restored checkpoint leaves behind.
+    """
+
+    def build(self, input_shape):
+        shape = (input_shape[-1],)
+        self.mean = self.add_weight(shape, "zeros", trainable=False, name="mean")
+        self.variance = self.add_weight(shape, "ones", trainable=False, name="variance")
+
+    def call(self, inputs):
+        deviation = tf.sqrt(tf.convert_to_tensor(self.variance))
+        return (inputs - tf.convert_to_tensor(self.mean)) / tf.maximum(deviation, keras.config.epsilon())
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+# Pixels in [0, 255] and means over many of them are for float32.
+_ALWAYS_FLOAT = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.GlobalAveragePooling2D)
+
+
+def converted(stock, dtype):
+    """Returns a functional model of keras.applications rebuilt from our layers, with fresh weights.
+
+    Its variables lie in the name scope of the caller, under names that do not depend on what was built before.
+
+    Args:
+        stock: the model; its weights are not used.
+        dtype: name of a dtype policy.
+    """
+    names = stable_names(stock)
+    float_dtype = head_dtype(dtype)
+
+    def convert(layer):
+        name = names[id(layer)]
+        config = {**layer.get_config(), "name": name}
+        if isinstance(layer, keras.Sequential):
+            nested = keras.Sequential([convert(inner) for inner in layer.layers], name=name)
+            nested.dtype_policy = keras.dtype_policies.get(float_dtype)
+            return nested
+        if isinstance(layer, keras.layers.BatchNormalization):
+            kept = {key: config[key] for key in ("momentum", "epsilon", "center", "scale")}
+            return BatchNormalization(**kept, name=name, dtype=dtype)
+        if isinstance(layer, keras.layers.Dropout):
+            return StochasticDepth(layer.rate, name=name, dtype=dtype)
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+            return Standardize(name=name, dtype=float_dtype)
+        if isinstance(layer, keras.layers.Layer):
+            config["dtype"] = float_dtype if isinstance(layer, _ALWAYS_FLOAT) else dtype
+        return type(layer).from_config(config)
+
+    images = keras.tree.map_structure(
+        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=float_dtype, name="images"), stock.input
+    )
+
+    def call(layer, *tensors, **arguments):
+        arguments.pop("mask", None)  # there is none, but Keras's batch normalization would take one
+        return layer(*tensors, **arguments)
+
+    model = keras.models.clone_model(stock, input_tensors=images, clone_function=convert, call_function=call)
+    # The layers within cast for themselves.
+    model.dtype_policy = keras.dtype_policies.get(float_dtype)
+    return model
+
+
+def stable_names(model, counts=None):
+    """Returns a dict of the id of each layer to its name, with those that Keras numbered numbered from 0."""
+    counts = {} if counts is None else counts
+    names = {}
+    for layer in getattr(model, "operations", model.layers):
+        names[id(layer)] = layer.name
+        kind = re.sub(r"_\d+$", "", layer.name)
+        if kind == snake_case(type(layer).__name__):
+            number = counts.get(kind, 0)
+            counts[kind] = number + 1
+            names[id(layer)] = f"{kind}_{number}" if number else kind
+        if isinstance(layer, keras.Model):
+            names |= stable_names(layer, counts)
+    return names
+
+
+def snake_case(name):
+    """As Keras makes the names of layers from those of their classes."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def leaves(model):
+    """Yields the layers of a model that hold no others, in order."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaves(layer)
+        else:
+            yield layer
