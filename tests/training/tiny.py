@@ -1,15 +1,23 @@
-"""A pretraining run that takes seconds: striped images, a network of two layers, and what a run leaves behind."""
+"""Runs that take seconds: striped images, networks of a few layers, and what a run leaves behind."""
 
 import csv
+import dataclasses
+import importlib
 import io
 import json
 import pathlib
 
+import keras
 import numpy as np
+import tensorflow as tf
 
+from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.blocks import Conv2D, spatial_mean
 from simclr_keras.models.simclr import SimCLRModel
-from simclr_keras.training import architecture
+from simclr_keras.models.zoo import create_model
+from simclr_keras.training import architecture, loop
 from simclr_keras.training.compare import TIMED
+from simclr_keras.training.config import MODES
 from simclr_keras.training.configs.pretrain import PretrainConfig
 from simclr_keras.training.run_dir import RunDir
 from tests.objectives.tiny_learner import TinyEncoder
@@ -63,9 +71,113 @@ def make_config(dataset, model_dir, **settings):
     return config
 
 
-def create_tiny_model(name, *, image_size, dtype, se_ratio=0.0, **heads):
-    """Stands in for `create_model`, to spare the tests a ResNet's tracing."""
-    model = SimCLRModel(TinyEncoder(dtype=dtype), dtype=dtype, **heads)
+def configure(mode, model_dir, **settings):
+    """The config of a stage after pretraining: 2 epochs of a few steps, as far as the stage has such settings."""
+    cls = MODES[mode]
+    values = {
+        "model_dir": str(model_dir),
+        "precision": "float32",
+        "batch_size": 16,
+        "epochs": 2,
+        "optimizer": "momentum",
+        "learning_rate": 0.2,
+        "learning_rate_scaling": "none",
+        "warmup_epochs": 0.0,
+        "eval_every": 1,
+    }
+    if mode == "supervised":
+        values |= {"model": GROUPED, "image_size": 8}
+    known = {field.name for field in dataclasses.fields(cls)}
+    values = {name: value for name, value in values.items() if name in known}
+    config = cls(**{**values, **settings})
+    config.validate()
+    return config
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run: its directory, the config it was started with, what it returned and what it said."""
+
+    folder: pathlib.Path
+    config: object
+    result: dict
+    lines: list
+
+
+def run(config):
+    """Goes through a stage, and returns the Run."""
+    lines = []
+    result = importlib.import_module(config.MODULE).run(config, say=lines.append)
+    return Run(pathlib.Path(config.model_dir), config, result, lines)
+
+
+class Begun(BaseException):
+    """Ends a run where its training would begin."""
+
+
+def begin(config, monkeypatch):
+    """Returns the learner of a run as it is before its first step, and what was said until then."""
+    lines = []
+
+    def stop_here(learner, *args, **kwargs):
+        raise Begun(learner)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train", stop_here)
+        try:
+            importlib.import_module(config.MODULE).run(config, say=lines.append)
+        except Begun as begun:
+            return begun.args[0], lines
+    raise AssertionError("the run did not come to its training")
+
+
+GROUPED, OTHER_GROUPED, TINY = "r34_0.125x_sk0", "r34_0.25x_sk0", "r18_0.125x_sk0"
+
+
+class ConvNorm(keras.layers.Layer):
+    """A convolution, its normalization and ReLU."""
+
+    def __init__(self, kernel, stride, **options):
+        super().__init__(**options)
+        self.conv = Conv2D(8, kernel, stride, name="conv", dtype=self.dtype_policy)
+        self.norm = BatchNormalization(name="bn", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        self.norm.build((None, None, None, 8))
+
+    def call(self, images, training=False):
+        return tf.nn.relu(self.norm(self.conv(images), training=training))
+
+
+class GroupedEncoder(keras.layers.Layer):
+    """A stem and two block groups, which can be frozen by themselves."""
+
+    def __init__(self, **options):
+        super().__init__(name="encoder", **options)
+        self.stem = ConvNorm(3, 2, name="stem", dtype=self.dtype_policy)
+        self.block_groups = [ConvNorm(1, 1, name=f"block_group{i}", dtype=self.dtype_policy) for i in (1, 2)]
+
+    def build(self, input_shape):
+        self.stem.build(input_shape)
+        for group in self.block_groups:
+            group.build((None, None, None, 8))
+
+    def call(self, images, training=False):
+        for part in (self.stem, *self.block_groups):
+            images = part(images, training=training)
+        return {"final_avg_pool": spatial_mean(images)}
+
+    def compute_output_shape(self, input_shape):
+        return {"final_avg_pool": (input_shape[0], 8)}
+
+
+def create_tiny_model(name, *, image_size, dtype, se_ratio=0.0, **arguments):
+    """Stands in for `create_model`, to spare the tests a ResNet's tracing; backbones of Keras are the real ones."""
+    if name.startswith("keras:"):
+        return create_model(name, image_size=image_size, dtype=dtype, se_ratio=se_ratio, **arguments)
+    encoder = GroupedEncoder if name.startswith("r34") else TinyEncoder
+    model = SimCLRModel(encoder(dtype=dtype), dtype=dtype, **arguments)
     model.build((None, image_size, image_size, 3))
     return model
 
