@@ -3,7 +3,7 @@
 import collections
 import math
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, some
 from simclr_keras.evaluation.drawing import (
     BLUE,
     GREEN,
@@ -63,7 +63,8 @@ def figure(rows):
     picture = new_figure(width, height)
     box = PixelBoxes(picture, width, height)
     box.text(_LEFT, 30, "Top-1 accuracy", size=14, weight="bold")
-    box.text(_LEFT, 52, _subtitle(rows, drawn, len(groups)), color=MUTED, parse_math=False)
+    (subtitle,), _ = fitted([_subtitle(rows, drawn, len(groups))], 10, width - 2 * _LEFT)
+    box.text(_LEFT, 52, subtitle, color=MUTED, parse_math=False)
 
     axes = picture.add_axes(box.bounds(_LEFT + _LABEL, _TOP, _PLOT, bottom - _TOP))
     low, high, ticks = _limits([row for group in drawn for row in group])
@@ -115,16 +116,19 @@ def _color(group):
 
 def _subtitle(rows, drawn, found):
     datasets = list(dict.fromkeys(row.dataset for row in rows if row.dataset))
-    text = ", ".join(datasets[:3]) + (", ..." if len(datasets) > 3 else "")
-    if found > len(drawn):
-        text += f"; the first {len(drawn)} of {found}"
-    return text
+    cut = f"the first {len(drawn)} of {found}; " if found > len(drawn) else ""
+    return cut + some(datasets, 3)
 
 
 def _limits(rows):
-    """Limits of the shares and ticks at round percents, a little beyond the values, within 0 and 100 %."""
+    """Limits of the shares and ticks at round percents, a little beyond the values, within 0 and 100 %.
+
+    At least ten points are shown, so that noise does not look like a difference.
+    """
     values = [value for row in rows for value in (row.top1, *(row.interval or ()))]
     low, high = min(values), max(values)
+    short = max(0.1 - (high - low), 0) / 2
+    low, high = max(low - short, 0), min(high + short, 1)
     step = next((step for step in _STEPS if (high - low) / step <= 8), _STEPS[-1])
     low, high = math.floor(low / step - 0.25) * step, math.ceil(high / step + 0.25) * step
     low, high = max(low, 0.0), min(high, 1.0)
@@ -141,12 +145,17 @@ def _details(groups):
         labels = None if row.labels_used is None else f"{row.labels_used:,} labels"
         found.append(" · ".join(filter(None, (row.dataset if several else None, row.model, labels))))
     counts = collections.Counter((group[-1].stage, text) for group, text in zip(groups, found))
+    common = _common([group[0].run for group in groups])
     return [
-        text if counts[group[-1].stage, text] == 1 else f"{text} · {_tail(group[0].run)}"
+        text
+        if counts[group[-1].stage, text] == 1
+        else " · ".join(filter(None, (text, group[0].run[common:])))
         for group, text in zip(groups, found)
     ]
 
 
-def _tail(path):
-    """The end of a path, which tells runs apart more often than its start."""
-    return "/".join(path.split("/")[-2:])
+def _common(paths):
+    """How much of the beginning of all paths is the same, up to a slash."""
+    first, last = min(paths), max(paths)  # whatever these two share all share
+    same = next((k for k, (a, b) in enumerate(zip(first, last)) if a != b), len(first))
+    return first.rfind("/", 0, same) + 1

@@ -131,8 +131,9 @@ def _is_share(value):
 
 
 def _read_json(folder, name):
+    data = _read(folder, name)
     try:
-        return json.loads(_read(folder, name))
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise _damaged(folder, name, error) from error
 

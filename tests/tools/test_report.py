@@ -1,0 +1,247 @@
+"""The command: one table, one chart, one CSV; one line and exit code 2 for what is wrong; no TensorFlow."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from simclr_keras import command_line
+from simclr_keras.errors import InputError
+from simclr_keras.tools import report
+from simclr_keras.tools.report_rows import Row
+from tests.evaluation.pixels import pixels_of, texts
+from tests.tools.made_runs import begin, finish, whole_method
+
+
+def run(*words):
+    return command_line.run(report.main, ["report", *map(str, words)], "report")
+
+
+@pytest.fixture
+def three_seeds(tmp_path):
+    for seed, gain in enumerate((-0.01, 0.0, 0.02)):
+        whole_method(tmp_path / "runs" / f"{seed}", seed, gain)
+    return tmp_path / "runs"
+
+
+class TestTable:
+    def test_columns_are_aligned(self, three_seeds):
+        begin(three_seeds / "begun", "distill", model="keras:VGG16")
+        heading, rule, *lines = report.table(report.rows([three_seeds])).splitlines()
+        starts = [0] + [k + 2 for k in range(len(rule)) if rule[k : k + 2] == "  "]
+        assert len(starts) == 8
+        for line in (heading, *lines):
+            for start in starts[1:]:
+                assert line[start - 2 : start].strip() == ""
+        assert [heading[a:b].strip() for a, b in zip(starts, [*starts[1:], None])] == [
+            "stage",
+            "model",
+            "parameters",
+            "labels used",
+            "top-1",
+            "top-5",
+            "95 % interval",
+            "run",
+        ]
+
+    def test_a_run_and_a_mean_read_so(self, three_seeds):
+        lines = report.table(report.rows([three_seeds])).splitlines()
+        (run_line,) = [line for line in lines if line.endswith("/1/a")]
+        assert (
+            run_line.split()
+            == (f"self-distill r18_0.25x_sk0 700,000 100 69.0 % 90.0 % 66.1-71.8 {three_seeds}/1/a").split()
+        )
+        mean = " ".join(lines[lines.index(run_line) + 2].split())
+        assert mean == (
+            "mean of 3 runs r18_0.25x_sk0 700,000 100 69.3 % 90.0 % "
+            "range 68.0-71.0 (top-5 90.0-90.0), seeds 0, 1, 2"
+        )
+
+    def test_what_is_not_known_is_a_dash(self):
+        known = dict.fromkeys(("dataset", "model", "parameters", "labels_used"))
+        line = report.table([Row(stage="pretrain", kind="pretrain", run="r", **known)])
+        assert line.splitlines()[-1].split() == ["pretrain", "-", "-", "-", "-", "-", "-", "r"]
+
+    def test_several_datasets_get_a_column(self, tmp_path):
+        finish(tmp_path / "a", "supervised", top1=0.5)
+        assert "digits" not in report.table(report.rows([tmp_path]))
+        config = {"dataset": "cifar10", "seed": 1}
+        finish(tmp_path / "b", "supervised", config=config, dataset="cifar10", top1=0.5)
+        lines = report.table(report.rows([tmp_path])).splitlines()
+        assert [line.split()[0] for line in lines] == ["dataset", "-------", "digits", "cifar10"]
+
+
+class TestFigure:
+    def test_a_line_per_run_or_mean_with_its_figures(self, three_seeds):
+        shown = texts(report.figure(report.rows([three_seeds])))
+        assert {"Top-1 accuracy", "digits", "self-distill", "69.3 %", "68.0-71.0"} <= set(shown)
+        assert shown.count("r18_0.25x_sk0 · 100 labels") == 4
+        assert any(text.endswith("of several seeds: a dot each, their mean and range") for text in shown)
+
+    def test_points_and_lines_lie_at_their_shares(self, three_seeds):
+        (axes,) = report.figure(report.rows([three_seeds])).axes
+        drawn = [
+            line.get_xydata() for line in axes.lines if len(line.get_xdata()) and line.get_ydata()[0] == 9
+        ]
+        interval, dots, mean = drawn
+        np.testing.assert_allclose(interval, [[0.68, 9], [0.71, 9]])
+        np.testing.assert_allclose(dots, [[0.68, 9], [0.69, 9], [0.71, 9]])
+        np.testing.assert_allclose(mean, [[0.69 + 0.01 / 3, 9]])
+
+    def test_stages_have_colors_of_their_own(self, tmp_path):
+        whole_method(tmp_path)
+        (axes,) = report.figure(report.rows([tmp_path])).axes
+        points = {line.get_ydata()[0]: line.get_color() for line in axes.lines if line.get_marker() == "o"}
+        colors = [points[place] for place in range(11)]
+        assert len(set(colors)) == 5
+        assert colors[0] == colors[1] == colors[2]
+        assert colors[4] == colors[5] == colors[6]
+        assert colors[7] == colors[8]
+        assert colors[9] == colors[10]
+
+    @pytest.mark.parametrize("shares", [[0.5], [0.0, 1.0], [0.931, 0.934], [1.0], [0.0], [0.02, 0.4]])
+    def test_every_point_lies_within_and_ticks_are_round(self, tmp_path, shares):
+        for number, share in enumerate(shares):
+            finish(tmp_path / f"{number}", "supervised", config={"learning_rate": number}, top1=share)
+        (axes,) = report.figure(report.rows([tmp_path])).axes
+        low, high = axes.get_xlim()
+        assert 0 <= low < high <= 1
+        values = [value for line in axes.lines if len(line.get_xdata()) == 1 for value in line.get_xdata()]
+        assert values == shares
+        assert low <= min(values) <= max(values) <= high
+        ticks = axes.get_xticks()
+        assert 3 <= len(ticks) <= 12
+        np.testing.assert_allclose(100 * ticks, np.round(100 * ticks), atol=1e-9)
+        assert len(set(np.round(np.diff(ticks), 9))) == 1
+
+    def test_runs_that_look_alike_are_told_apart_by_their_path(self, tmp_path):
+        for number in range(2):
+            finish(tmp_path / f"rate{number}", "supervised", config={"learning_rate": number}, top1=0.5)
+        shown = texts(report.figure(report.rows([tmp_path])))
+        assert sum("rate0" in text for text in shown) == sum("rate1" in text for text in shown) == 1
+
+    def test_long_names_stay_in_their_place_and_lines_do_not_touch(self, tmp_path):
+        for number in range(4):
+            config = {"model": "keras:" + "N" * 80, "learning_rate": number}
+            finish(
+                tmp_path / f"{'r' * 50}{number}",
+                "supervised",
+                config=config,
+                top1=0.5,
+                dataset="npz:" + "d" * 200,
+            )
+        figure = report.figure(report.rows([tmp_path]))
+        picture = pixels_of(figure)
+        boxes = [text.get_window_extent() for text in figure.texts]
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        assert all(box.x0 >= 0 and box.x1 <= picture.shape[1] for box in boxes)
+
+    def test_more_than_100_lines_are_counted(self, tmp_path):
+        for number in range(103):
+            finish(tmp_path / f"{number}", "supervised", config={"learning_rate": number}, top1=0.5)
+        found = report.rows([tmp_path])
+        assert "the first 100 of 103; digits" in texts(report.figure(found))
+        assert len(report.table(found).splitlines()) == 105
+
+    def test_nothing_to_draw_is_said(self, tmp_path):
+        with pytest.raises(InputError, match="nothing to draw"):
+            report.figure(report.rows([begin(tmp_path / "a", "pretrain")]))
+
+
+class TestCommand:
+    def test_it_prints_the_table_and_writes_chart_and_csv(self, three_seeds, tmp_path, capsys):
+        assert run(three_seeds, f"--out={tmp_path}/x.png", f"--csv={tmp_path}/x.csv") == 0
+        out, error = capsys.readouterr()
+        rows = report.rows([three_seeds])
+        assert out == f"{report.table(rows)}\ntable    {tmp_path}/x.csv\nchart    {tmp_path}/x.png\n"
+        assert error == ""
+        picture = np.asarray(Image.open(tmp_path / "x.png").convert("RGB"))
+        np.testing.assert_array_equal(picture, pixels_of(report.figure(rows)))
+        with open(tmp_path / "x.csv", newline="") as file:
+            lines = list(csv.DictReader(file))
+        assert len(lines) == len(rows)
+        for line, row in zip(lines, rows):
+            assert float(line["top1"]) == row.top1
+            assert line["run"] == (row.run or "")
+            bounds = ("top1_min", "top1_max") if row.is_mean else ("interval_low", "interval_high")
+            assert tuple(float(line[name]) for name in bounds) == row.interval
+            assert line["finished"] == "True"
+        assert lines[-1]["seeds"] == "0 1 2"
+
+    def test_the_chart_is_report_png_here_unless_it_is_not_wanted(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        finish(tmp_path / "runs" / "a", "supervised", top1=0.5)
+        assert run("runs", "--out=") == 0
+        assert os.listdir(tmp_path) == ["runs"]
+        assert run("runs") == 0
+        assert sorted(os.listdir(tmp_path)) == ["report.png", "runs"]
+
+    def test_only_unfinished_runs_give_a_table_alone(self, tmp_path, capsys):
+        begin(tmp_path / "runs" / "a", "pretrain")
+        assert run(tmp_path / "runs", f"--out={tmp_path}/x.png") == 0
+        assert "unfinished, 3 of 20 epochs" in capsys.readouterr().out
+        assert os.listdir(tmp_path) == ["runs"]
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ([], "no directory is given"),
+            (["{}/nowhere"], "nowhere does not exist"),
+            (["{}"], "holds no run"),
+            (["{}", "--out=x.jpg"], "--out=x.jpg must end in .png"),
+            (["{}", "--out={}/none/x.png"], "none/x.png cannot be written"),
+            (["{}", "--csv={}"], "cannot be written"),
+            (["{}", "--out", "x.png"], "Missing value for flag --out: write --name=value"),
+            (["{}", "--uot=x.png"], "unknown flag --uot: did you mean --out?"),
+        ],
+    )
+    def test_what_is_wrong_is_one_line_and_code_2(self, tmp_path, capsys, words, said):
+        assert run(*(word.format(tmp_path) for word in words)) == 2
+        out, error = capsys.readouterr()
+        assert out == ""
+        assert error.count("\n") == 1
+        assert said in error
+
+    def test_a_damaged_result_is_one_line_and_code_2(self, three_seeds, capsys):
+        (three_seeds / "1" / "b1" / "result.json").write_text('{"top1": 0.')
+        assert run(three_seeds) == 2
+        out, error = capsys.readouterr()
+        assert out == ""
+        assert error.startswith(f"report: error: {three_seeds}/1/b1/result.json is damaged")
+        assert error.count("\n") == 1
+
+    def test_help_needs_no_directory(self, capsys):
+        assert run("--help") == 0
+        out = capsys.readouterr().out
+        assert "--out" in out
+        assert max(map(len, out.splitlines())) <= 100
+
+    def test_it_starts_without_tensorflow(self, tmp_path):
+        finish(tmp_path / "a", "supervised", top1=0.5)
+        code = (
+            "import sys\nfrom simclr_keras.tools import report\n"
+            f"report.main(['report', {str(tmp_path)!r}, '--out={tmp_path}/x.png'])\n"
+            "print([name for name in ('tensorflow', 'keras', 'sklearn', 'matplotlib.pyplot') if name in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"
+
+    def test_it_runs_as_a_module(self, tmp_path):
+        finish(tmp_path / "a", "supervised", top1=0.5)
+        command = [
+            sys.executable,
+            "-m",
+            "simclr_keras.tools.report",
+            str(tmp_path),
+            f"--out={tmp_path}/x.png",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.endswith(f"chart    {tmp_path}/x.png\n")
+        done = subprocess.run([*command[:3], f"{tmp_path}/none"], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"report: error: {tmp_path}/none does not exist.\n"
