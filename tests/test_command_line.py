@@ -85,25 +85,77 @@ def test_unreadable_flags_are_refused(argv, message):
 )
 def test_a_description_holds_choices_unit_and_default(name, flag, text):
     field = Settings.__dataclass_fields__[name]
-    assert command_line.describe_field(field, field_type) == (flag, text)
+    assert command_line.describe_fields([("only", field)], field_type, 1) == (flag, text)
 
 
-def test_help_holds_every_flag_once_below_its_group():
-    lines = train.help_text().splitlines()
+@pytest.mark.parametrize(
+    ("defaults", "text"),
+    [
+        ({"one": 3, "two": 3, "three": 3}, "How many. [3 pieces]"),
+        ({"one": 3, "two": 3}, "How many. [3 pieces] (one, two)"),
+        ({"one": 3, "two": 4, "three": 3}, "How many. [one, three: 3 pieces; two: 4 pieces]"),
+        ({"one": 3, "two": None}, "How many. [one: 3 pieces; two: see there]"),
+    ],
+)
+def test_a_description_tells_the_modes_that_have_a_field_and_their_defaults_where_they_differ(defaults, text):
+    def field(default):
+        declared = option(default, "How many.", group="First", unit="pieces")
+        return dataclasses.make_dataclass("Other", [("count", int | None, declared)]).__dataclass_fields__[
+            "count"
+        ]
+
+    of_modes = [(mode, field(default)) for mode, default in defaults.items()]
+    assert command_line.describe_fields(of_modes, field_type, 3) == ("--count", text)
+
+
+def read_help(mode=None):
+    """([heading], [(flag, heading)]) of a help text."""
+    lines = train.help_text(mode).splitlines()
     headings = [line.rstrip(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
-    assert headings == ["Choose", "Run", "Data", "Model", "Training", "Views", "Evaluation"]
     heading, found = None, []
     for line in lines:
         if line.rstrip(":") in headings:
             heading = line.rstrip(":")
         elif line.startswith("  --"):
             found.append((line.split()[0].replace("[no]", "").removeprefix("--"), heading))
-    fields = {f.name: f.metadata["group"] for cls in MODES.values() for f in dataclasses.fields(cls)}
+    return headings, found
+
+
+@pytest.mark.parametrize("mode", [None, *MODES])
+def test_help_holds_every_flag_once_below_its_group(mode):
+    headings, found = read_help(mode)
+    classes = [MODES[mode]] if mode else MODES.values()
+    fields = {f.name: f.metadata["group"] for cls in classes for f in dataclasses.fields(cls)}
     assert sorted(found) == sorted([("mode", "Choose"), ("recipe", "Choose"), *fields.items()])
+    assert len(set(headings)) == len(headings)
+    assert {*headings} == {"Choose", *fields.values()}
 
 
-def test_help_fits_100_columns():
-    assert max(map(len, train.help_text().splitlines())) <= 100
+def test_an_option_stands_below_the_same_heading_in_every_mode():
+    groups = {}
+    for cls in MODES.values():
+        for field in dataclasses.fields(cls):
+            groups.setdefault(field.name, set()).add(field.metadata["group"])
+    assert [name for name, found in groups.items() if len(found) > 1] == []
+
+
+@pytest.mark.parametrize("mode", [None, *MODES])
+def test_help_fits_100_columns(mode):
+    assert max(map(len, train.help_text(mode).splitlines())) <= 100
+
+
+@pytest.mark.parametrize("words", [["--help", "--mode=knn"], ["--mode", "knn", "--help"]])
+def test_help_beside_a_mode_is_that_of_the_mode(words, capsys):
+    assert command_line.run(train.main, ["train.py", *words], "train.py") == 0
+    out = capsys.readouterr().out
+    assert out == train.help_text("knn") + "\n"
+    assert "--knn_k" in out
+    assert "--learning_rate " not in out
+
+
+def test_help_beside_an_unknown_mode_is_that_of_all(capsys):
+    assert command_line.run(train.main, ["train.py", "--help", "--mode=knm"], "train.py") == 0
+    assert capsys.readouterr().out == train.help_text() + "\n"
 
 
 def test_a_long_flag_stands_on_a_line_of_its_own():

@@ -1,6 +1,7 @@
 """Every setting is a flag with help; values are checked; a run directory keeps what shapes its figures."""
 
 import dataclasses
+import importlib.util
 
 import pytest
 
@@ -10,14 +11,42 @@ from simclr_keras.training import recipes
 from simclr_keras.training.config import MODES, config_class, make_config
 from simclr_keras.training.options import check, differences, field_type, nearest, option
 
-FIELDS = [pytest.param(field, id=field.name) for cls in MODES.values() for field in dataclasses.fields(cls)]
 GIVEN = {"dataset": "digits", "warmup_epochs": 0.0}
+# What a mode cannot do without, and what a setting needs beside it.
+NEEDED = {
+    "pretrain": {"dataset": "digits"},
+    "finetune": {"init": "runs/earlier"},
+    "distill": {"teacher": "runs/earlier"},
+    "supervised": {"dataset": "digits"},
+    "linear_eval": {"init": "runs/earlier"},
+    "knn": {"init": "runs/earlier"},
+    "eval": {"init": "runs/earlier"},
+}
+GROUPS = ("Choose", "Run", "Chain", "Data", "Model", "Training", "Views", "Evaluation")
+BESIDE = {name: {"model": "keras:VGG16"} for name in ("backbone_weights", "freeze_backbone", "dense_layers")}
+EXAMPLES = {"model": "r18_1x_sk0", "head_layer": "2", "augment": "crop,color", "dense_layers": "64,32"}
+
+
+def distinct_options():
+    """[(mode, field)], every field of every mode, those that several share with all their rules once."""
+    seen, found = [], []
+    for mode, cls in MODES.items():
+        for field in dataclasses.fields(cls):
+            what = field.name, field.type, field.default, dict(field.metadata)
+            if what not in seen:
+                seen.append(what)
+                found.append((mode, field))
+    return found
+
+
+OPTIONS = [pytest.param(mode, field, id=f"{mode}-{field.name}") for mode, field in distinct_options()]
+FIELDS = [pytest.param(field, id=f"{mode}-{field.name}") for mode, field in distinct_options()]
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_field_has_a_group_a_sentence_of_help_and_a_rule_for_resuming(field):
     rules = field.metadata
-    assert rules["group"] in ("Run", "Data", "Model", "Training", "Views", "Evaluation")
+    assert rules["group"] in GROUPS
     assert rules["help"][0].isupper() or rules["choices"] or rules["help"].startswith("digits")
     assert rules["help"].endswith(".")
     assert rules["resume"] in ("fixed", "free", "up")
@@ -34,14 +63,12 @@ def test_a_default_keeps_its_own_rules(field):
 def another_value(field):
     """A valid value that is not the default."""
     kind, _ = field_type(field)
-    if field.name == "model":
-        return "r18_1x_sk0"
     if kind is str:
-        candidates = field.metadata["choices"] or ["x"]
+        candidates = field.metadata["choices"] or [EXAMPLES.get(field.name, "x")]
     elif kind is bool:
         candidates = [not field.default]
     else:
-        near = field.default or kind(1)
+        near = field.default or kind(field.metadata["at_least"] or 1)
         candidates = [near, near + 1] if kind is int else [near / 2, near * 2]
     return next(value for value in candidates if value != field.default and is_valid(field, value))
 
@@ -54,15 +81,49 @@ def is_valid(field, value):
     return True
 
 
-@pytest.mark.parametrize("field", FIELDS)
-def test_a_field_is_a_flag(field):
+@pytest.mark.parametrize(("mode", "field"), OPTIONS)
+def test_a_field_is_a_flag(mode, field):
     value = another_value(field)
     assert value != field.default
-    values = {"mode": "pretrain", "dataset": "digits", field.name: value}
-    mode, config = train.read_flags(["train.py", *(f"--{name}={text}" for name, text in values.items())])
-    assert mode == "pretrain"
-    changed = {**dataclasses.asdict(config_class("pretrain")(dataset="digits")), field.name: value}
-    assert dataclasses.asdict(config) == changed
+    given = {**NEEDED[mode], **BESIDE.get(field.name, {}), field.name: value}
+    config = train.read_flags(
+        ["train.py", *(f"--{name}={text}" for name, text in {"mode": mode, **given}.items())]
+    )
+    assert type(config) is MODES[mode]
+    assert dataclasses.asdict(config) == {**dataclasses.asdict(MODES[mode]()), **given}
+
+
+def test_every_mode_names_itself_and_a_module_that_is_there():
+    for mode, cls in MODES.items():
+        assert mode == cls.NAME
+        assert importlib.util.find_spec(cls.MODULE) is not None
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mode_with_what_it_needs_is_accepted_and_without_it_refused(mode):
+    assert train.read_flags(
+        ["train.py", f"--mode={mode}", *(f"--{name}={text}" for name, text in NEEDED[mode].items())]
+    ) == MODES[mode](**NEEDED[mode])
+    with pytest.raises(InputError, match=f"--{next(iter(NEEDED[mode]))} is missing"):
+        make_config(mode, {}, {} if mode in ("pretrain", "supervised") else {"dataset": "digits"})
+
+
+def test_a_flag_has_the_type_that_its_own_mode_gives_it():
+    def head_layer(mode):
+        return train.read_flags(
+            ["train.py", f"--mode={mode}", "--init=runs/earlier", "--head_layer=1"]
+        ).head_layer
+
+    assert head_layer("finetune") == "1"
+    assert head_layer("linear_eval") == head_layer("knn") == 1
+
+
+def test_the_fields_of_one_name_differ_only_where_a_mode_needs_it():
+    """So that a flag of one name means one thing, and may be read before its mode is known."""
+    types = {}
+    for _, field in distinct_options():
+        types.setdefault(field.name, set()).add(field_type(field)[0])
+    assert {name for name, found in types.items() if len(found) > 1} == {"head_layer"}
 
 
 def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default():
@@ -70,7 +131,7 @@ def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default():
     recipe = recipes.recipe("cifar10_small", "pretrain")
     assert recipe["batch_size"] != default.batch_size
     assert recipe["temperature"] != default.temperature
-    _, config = train.read_flags(
+    config = train.read_flags(
         ["train.py", "--mode=pretrain", "--recipe=cifar10_small", "--temperature=0.25", "--hue=0.3"]
     )
     assert config.temperature == 0.25
@@ -82,7 +143,7 @@ def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default():
 
 
 def test_a_flag_may_give_back_the_default_a_recipe_changed():
-    _, config = train.read_flags(
+    config = train.read_flags(
         ["train.py", "--mode=pretrain", "--recipe=digits_demo", "--nobaselines", "--flip_probability=0.5"]
     )
     assert config.baselines is False
