@@ -59,6 +59,7 @@ def test_the_directory_holds_nothing_but_what_it_promises(done):
         "config.json",
         "curves.png",
         "metrics.csv",
+        "model.json",
         "result.json",
         "run.lock",
         "split.json",
@@ -168,7 +169,6 @@ def test_what_is_no_run_gives_no_model(tmp_path):
         ({"mode": "pretend"}, "unknown --mode=pretend"),
         ({"mode": None}, "--mode is missing"),
         ({"model": "r51_1x_sk0"}, "r51_1x_sk0"),
-        ({"proj_dim": 9}, "is not of the model in config.json. Differing: .*projection_head"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -180,6 +180,34 @@ def test_a_run_whose_settings_were_tampered_with_gives_no_model(done, tmp_path, 
     with pytest.raises(InputError, match=words) as refusal:
         load_run(tmp_path / "run")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"proj_dim": 9}, "is not of the model of this run. Differing: .*projection_head"),
+        ({"num_classes": 4}, "is not of the model of this run. Differing: .*classifier"),
+        ({"proj_dim": "8"}, "is not the architecture of a run: proj_dim is '8'"),
+        ({"depth": 3}, "is not the architecture of a run: depth is 3"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_run_whose_architecture_was_tampered_with_gives_no_model(done, tmp_path, change, words):
+    folder, *_ = done
+    shutil.copytree(folder, tmp_path / "run")
+    held = json.loads((folder / "model.json").read_text())
+    (tmp_path / "run" / "model.json").write_text(json.dumps({**held, **change}))
+    with pytest.raises(InputError, match=words) as refusal:
+        load_run(tmp_path / "run")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_run_from_before_there_was_a_model_json_gives_its_model_back(done, tmp_path):
+    folder, *_ = done
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "run" / "model.json").unlink()
+    for expected, values in zip(load_run(folder).get_weights(), load_run(tmp_path / "run").get_weights()):
+        np.testing.assert_array_equal(values, expected)
 
 
 def test_a_run_whose_newest_checkpoint_is_damaged_gives_the_one_before(done, tmp_path):
