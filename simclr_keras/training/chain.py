@@ -1,6 +1,7 @@
 """An earlier run that a stage goes on from: checked, with what it hands down."""
 
 import dataclasses
+import os
 
 from simclr_keras.errors import InputError
 from simclr_keras.training import architecture as architectures
@@ -59,19 +60,46 @@ class Ancestor:
     def selection(self, config):
         """The arguments of `sources.load` that keep a stage to the same held-out images and labels.
 
-        Where its data is that of this run: what was held out then, whose labels may have been learnt from otherwise;
-        and the labels that were seen, unless the stage says itself which may be.
+        Where its data is that of this run, or of one before it: what was held out then, whose labels may have been
+        learnt from otherwise; and the labels that were seen, unless the stage says itself which may be.
+
+        Raises:
+            InputError: the config asks for another evaluation split, or there is no telling what was held out.
         """
-        same = (config.dataset, config.labels) == (self.config.dataset, self.config.labels)
-        if not same or self.split.get("held_out") is None:
+        own, split = self._on_same_data(config)
+        if own is None:
             return {}
         given = {}
-        if self.split["held_out"] and config.eval_fraction is None:
-            given["held_out"] = tuple(self.split["held_out"])
+        if split.get("held_out"):
+            if config.eval_fraction not in (None, own.eval_fraction):
+                raise InputError(
+                    f"--eval_fraction={config.eval_fraction}: {self.path} goes back to a run on the same data, which "
+                    f"has learnt from images that would be held out now; leave --eval_fraction out to evaluate on its."
+                )
+            given |= {"held_out": tuple(split["held_out"]), "eval_fraction": None}
         chosen = config.label_fraction is not None or config.labels_per_class is not None
-        if self.split.get("labelled") is not None and not chosen:
-            given["labelled"] = tuple(self.split["labelled"])
+        if split.get("labelled") is not None and not chosen:
+            given["labelled"] = tuple(split["labelled"])
         return given
+
+    def _on_same_data(self, config):
+        """(config, split.json) of the latest run of the lineage with the data of a config; (None, None) of none."""
+        if _data(config) == _data(self.config):
+            return self.config, self.split
+        for earlier in reversed(self.result.get("ancestors", [])):
+            if _data(config)[0] != _place(earlier.get("dataset", "")):
+                continue
+            run_dir = RunDir(earlier["run"])
+            held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
+            if held is None or split is None:
+                raise InputError(
+                    f"{earlier['run']}, which {self.path} goes back to, is gone, so that there is no telling which "
+                    f"images of {config.dataset} it held out; bring it back."
+                )
+            own = config_of_run(held, run_dir.file(CONFIG))
+            if _data(config) == _data(own):
+                return own, split
+        return None, None
 
 
 def find(path, flag, checkpoint="last"):
@@ -119,7 +147,10 @@ def inherit(config, ancestor, flag):
         found["model"] = ancestor.architecture["name"]
     if config.image_size is None:
         found["image_size"] = ancestor.architecture["image_size"]
-    return dataclasses.replace(config, **found)
+    config = dataclasses.replace(config, **found)
+    if config.eval_fraction is None and _data(config) == _data(own):
+        config = dataclasses.replace(config, eval_fraction=own.eval_fraction)
+    return config
 
 
 def check_same_model(config, ancestor, flag):
@@ -129,3 +160,14 @@ def check_same_model(config, ancestor, flag):
         raise InputError(
             f"--model={config.model}, but --{flag}={ancestor.path} holds {name}; leave --model out."
         )
+
+
+def _data(config):
+    """What tells the data of two configs apart, however their paths are spelled."""
+    return _place(config.dataset), None if config.labels is None else os.path.realpath(config.labels)
+
+
+def _place(dataset):
+    kind, _, path = dataset.partition(":")
+    local = kind in ("folder", "npz") and "://" not in path
+    return f"{kind}:{os.path.realpath(path)}" if local else dataset

@@ -61,10 +61,20 @@ class Distillation(ClassificationStage):
     COLUMNS = columns(FIGURES)
 
     def lineage(self):
-        return [*(self.student.lineage() if self.student else []), *self.teacher.lineage()]
+        taught = self.teacher.lineage()
+        begun = self.student.lineage() if self.student else []
+        return [*(run for run in begun if run not in taught), *taught]
 
     def load_data(self, recheck=False):
-        return setup.load_data(self.config, recheck, **self.teacher.selection(self.config))
+        selection = self.teacher.selection(self.config)
+        own = self.student.selection(self.config) if self.student else {}
+        if selection and own and self.student.result.get("labels_used"):
+            if {*own.get("held_out", ())} != {*selection.get("held_out", ())}:
+                raise InputError(
+                    f"--init={self.config.init} and --teacher={self.config.teacher} held out different images, so that "
+                    "one has learnt from those the other is judged by; give runs of one chain."
+                )
+        return setup.load_data(self.config, recheck, **(selection or own))
 
     def check_data(self, splits):
         config = self.config

@@ -39,17 +39,19 @@ def load_data(config, recheck=False, **selection):
         recheck: trust nothing that is remembered of a folder's files, as one of them has just failed.
         selection: what an earlier run held out, and whose labels it saw; see `sources.load`.
     """
+    chosen = {
+        "eval_fraction": config.eval_fraction,
+        "label_fraction": config.label_fraction,
+        "labels_per_class": config.labels_per_class,
+    }
     return sources.load(
         config.dataset,
         data_dir=config.data_dir,
         labels=config.labels,
-        eval_fraction=config.eval_fraction,
         seed=config.seed,
-        label_fraction=config.label_fraction,
-        labels_per_class=config.labels_per_class,
         on_bad_image=config.on_bad_image,
         recheck=recheck,
-        **selection,
+        **{**chosen, **selection},
     )
 
 
