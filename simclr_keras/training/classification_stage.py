@@ -9,7 +9,7 @@ from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
 from simclr_keras.training import setup
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.checkpoints import Checkpoints, steps_in
-from simclr_keras.training.loop import epoch_end
+from simclr_keras.training.epochs import epoch_ends
 from simclr_keras.training.scoring import Extractor
 from simclr_keras.training.stage import Stage
 from simclr_keras.version import __version__
@@ -96,15 +96,16 @@ class ClassificationStage(Stage):
         for step in steps_in(self.run_dir.best):
             if step > first_step:  # of epochs that a damaged checkpoint has taken back
                 best.forget(step)
-        every = config.eval_every or max(config.epochs // EVALUATIONS, 1)
+        ends = epoch_ends(config, self.num_examples)
+        every = config.eval_every or max((len(ends) - 1) // EVALUATIONS, 1)
 
         def evaluate(epoch):
-            if self.splits.evaluation is None or (epoch % every and epoch != config.epochs):
+            if self.splits.evaluation is None or (epoch % every and epoch != len(ends) - 1):
                 return {}
             found = self._evaluate()
             before = [row["top1"] for row in self.history.rows if row["top1"] is not None]
             if found.top1 > max(before, default=-1):
-                best.save(epoch_end(epoch, self.num_examples, config.batch_size))
+                best.save(ends[epoch])
             return {"top1": found.top1, "top5": found.top5}
 
         return evaluate

@@ -12,8 +12,8 @@ from sklearn.model_selection import StratifiedKFold
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import top_k_accuracy
-from simclr_keras.optim.step_arithmetic import total_steps
 from simclr_keras.training import architecture as architectures
+from simclr_keras.training.epochs import epoch_ends
 from simclr_keras.training.finite import read_figures
 from simclr_keras.training.loop import make_step_function
 from simclr_keras.training.scoring import Extractor
@@ -99,7 +99,7 @@ class _Trial:
         config, stop = self._stage.config, self._stage.stop
         for name, variable in self._learner.state().items():
             variable.assign(self._start[name])
-        steps, step = total_steps(self._num_examples, config.batch_size, config.epochs), 0
+        steps, step = epoch_ends(config, self._num_examples)[-1], 0
         batches = self._stage.batches_of(rest)
         iterator = iter(
             self._stage.strategy.distribute_datasets_from_function(lambda context: batches(0, steps, context))

@@ -13,7 +13,7 @@ def crop_config(config, *, random_crop, flip, auto_augment=False):
         max_area=config.crop_max_area,
         aspect=(1 / config.crop_aspect, config.crop_aspect),
         flip_probability=config.flip_probability if flip else 0.0,
-        **({"auto_augment": True} if auto_augment else {}),
+        auto_augment=auto_augment,
     )
 
 
@@ -71,7 +71,7 @@ def make_batches(config, train, crop, *, windows, batch_size=None, seed=None, re
 
 
 def labelled_views(config):
-    """CropConfig, and ColorBlur or None, of a config with the settings of `parts.LabelledViews`."""
+    """CropConfig, and ColorBlur or None, of a config with the settings of `later_parts.LabelledViews`."""
     chosen = config.augmentations
     crop = crop_config(
         config, random_crop="crop" in chosen, flip="flip" in chosen, auto_augment="autoaugment" in chosen

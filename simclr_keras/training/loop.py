@@ -6,7 +6,7 @@ import time
 import tensorflow as tf
 
 from simclr_keras.errors import DivergedError
-from simclr_keras.optim.step_arithmetic import total_steps
+from simclr_keras.training.epochs import epoch_ends
 from simclr_keras.training.finite import check_weights, read_figures
 from simclr_keras.training.progress import Bar, epoch_line
 
@@ -60,15 +60,6 @@ def make_step_function(learner, strategy, stop):
     return run
 
 
-def epoch_end(epoch, num_examples, batch_size):
-    """Step at which an epoch (counted from 1) ends: the length of a whole run of so many epochs.
-
-    The release ends every epoch after round(num_examples / batch_size) steps, so that the last of its epochs may be
-    missing or cut; these ends share the run out evenly and the last one is the run's.
-    """
-    return total_steps(num_examples, batch_size, epoch) if epoch > 0 else 0
-
-
 def train(
     learner,
     strategy,
@@ -107,8 +98,9 @@ def train(
         tf.errors.OpError: a batch could not be made. Steps since the last checkpoint may have been taken by halves on
             some replica: go on from there.
     """
-    ends = [epoch_end(epoch, num_examples, config.batch_size) for epoch in range(config.epochs + 1)]
-    if first_step >= ends[-1] and history.has(config.epochs):
+    ends = epoch_ends(config, num_examples)
+    epochs = len(ends) - 1
+    if first_step >= ends[-1] and history.has(epochs):
         return
     missing = [
         epoch for epoch, end in enumerate(ends) if epoch and end < first_step and not history.has(epoch)
@@ -125,13 +117,13 @@ def train(
     )
     step, clock = first_step, Clock(config.batch_size)
     saves = _Saves(learner, checkpoints, config, first_step)
-    for epoch in range(1, config.epochs + 1):
+    for epoch in range(1, epochs + 1):
         start, end = ends[epoch - 1], ends[epoch]
         if end < first_step or history.has(epoch):
             continue
         if step == start:
             learner.reset_metrics()
-        bar = Bar(f"epoch {epoch}/{config.epochs}", end - start, step - start, config.batch_size)
+        bar = Bar(f"epoch {epoch}/{epochs}", end - start, step - start, config.batch_size)
         figures = read_figures(learner, step) if step == end else None  # of a run killed before this row
         while step < end:
             count = min(config.steps_per_call, end - step, saves.steps_until_due(step))
@@ -164,7 +156,7 @@ def train(
             checkpoints.forget(step)  # finite weights of a network whose outputs are not
             raise
         history.add(row)
-        say(epoch_line(row, config.epochs))
+        say(epoch_line(row, epochs))
         sys.stdout.flush()
 
 

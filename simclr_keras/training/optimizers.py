@@ -8,6 +8,7 @@ import keras
 from simclr_keras.optim import step_arithmetic
 from simclr_keras.optim.lars import DEFAULT_EXCLUSIONS, LARS
 from simclr_keras.optim.schedules import WarmupCosine
+from simclr_keras.training.epochs import epoch_ends
 
 NOT_DECAYED = ("gamma", "beta", "bias")
 
@@ -39,7 +40,7 @@ def make_optimization(config, num_examples, adapt_classifier=False):
             the rates of a whole network it diverges without trust ratio. Else it has none, and its decay is an L2 term
             of the loss, as in the release.
     """
-    steps = step_arithmetic.total_steps(num_examples, config.batch_size, config.epochs)
+    steps = epoch_ends(config, num_examples)[-1]
     warmup = step_arithmetic.warmup_steps(num_examples, config.batch_size, config.warmup_epochs)
 
     def schedule(base, scaling):

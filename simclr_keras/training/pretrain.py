@@ -10,6 +10,7 @@ from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearne
 from simclr_keras.training import architecture as architectures
 from simclr_keras.training import baselines, inputs, setup
 from simclr_keras.training import strategy as strategies
+from simclr_keras.training.epochs import epoch_ends
 from simclr_keras.training.optimizers import make_optimization
 from simclr_keras.training.scoring import Extractor, RepresentationScore, knn_bank
 from simclr_keras.training.stage import Stage
@@ -66,10 +67,11 @@ class Pretraining(Stage):
             self.say(f"views    {run_dir.file('views.png')} shows pairs as the network sees them")
         score, self._baselines = make_scores(config, self.splits, self.learner.model, self.strategy, run_dir)
         self._figures = self._baselines.before(first_step) if self._baselines else {}
-        every = config.eval_every or max(config.epochs // EVALUATIONS, 1)
+        last = len(epoch_ends(config, self.num_examples)) - 1
+        every = config.eval_every or max(last // EVALUATIONS, 1)
 
         def evaluate(epoch):
-            due = score and (epoch % every == 0 or epoch == config.epochs)
+            due = score and (epoch % every == 0 or epoch == last)
             return score() if due else {}
 
         return evaluate

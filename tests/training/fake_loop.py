@@ -68,6 +68,7 @@ def train(
     """Runs the loop over batches of 8 that hold their step, with fakes all around it."""
     values = {
         "epochs": 2,
+        "train_steps": None,
         "batch_size": 8,
         "steps_per_call": 1,
         "checkpoint_steps": 0,

@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import DivergedError, TrainingError
-from simclr_keras.optim.step_arithmetic import total_steps
 from simclr_keras.training import loop
 from simclr_keras.training.stopping import Stop
 from tests.training.fake_loop import STRATEGY, CountingLearner, Recorder, train
@@ -27,25 +26,6 @@ def test_a_call_takes_as_many_steps_as_it_is_told(count):
     assert take_steps(iterator, 3) == 3
     assert int(learner.steps) == count + 3
     assert int(learner.last) == count + 2
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 7, 800])
-@pytest.mark.parametrize(
-    ("num_examples", "batch_size"), [(40, 8), (50_000, 512), (1_281_167, 4096), (9, 8), (8, 8)]
-)
-def test_the_last_epoch_ends_with_the_run_and_none_is_empty(epochs, num_examples, batch_size):
-    ends = [loop.epoch_end(epoch, num_examples, batch_size) for epoch in range(epochs + 1)]
-    assert ends[0] == 0
-    assert ends[-1] == total_steps(num_examples, batch_size, epochs)
-    lengths = [end - start for start, end in itertools.pairwise(ends)]
-    assert min(lengths) >= 1
-    # The first epoch holds the run's one step more; the others share out the images evenly.
-    assert max(lengths[1:], default=0) - min(lengths[1:], default=0) <= 1
-
-
-def test_an_epoch_ends_at_the_same_step_however_long_the_run():
-    # So that a run may go on to more epochs.
-    assert [loop.epoch_end(e, 40, 8) for e in (1, 2, 3)] == [6, 11, 16]
 
 
 def test_a_run_takes_every_step_once_and_in_order():

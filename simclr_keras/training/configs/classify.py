@@ -3,13 +3,15 @@
 import dataclasses
 
 from simclr_keras.errors import InputError
-from simclr_keras.training.configs import parts
+from simclr_keras.training.configs import later_parts, parts
 from simclr_keras.training.configs.stage import StageConfig
 from simclr_keras.training.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneConfig(parts.Evaluation, parts.LabelledViews, parts.Optimization, parts.Start, StageConfig):
+class FinetuneConfig(
+    parts.Evaluation, later_parts.LabelledViews, parts.Optimization, later_parts.Start, StageConfig
+):
     """Fine-tuning from a layer of the projection head (SimCLRv2, section 2). Defaults: the paper's, 1 % of ImageNet."""
 
     NAME = "finetune"
@@ -61,7 +63,9 @@ class FinetuneConfig(parts.Evaluation, parts.LabelledViews, parts.Optimization, 
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearEvalConfig(parts.Evaluation, parts.LabelledViews, parts.Optimization, parts.Start, StageConfig):
+class LinearEvalConfig(
+    parts.Evaluation, later_parts.LabelledViews, parts.Optimization, later_parts.Start, StageConfig
+):
     """A linear classifier on frozen features (SimCLRv2, appendix; SimCLR, B.6). Defaults: the paper's for ImageNet."""
 
     NAME = "linear_eval"
@@ -103,9 +107,9 @@ class LinearEvalConfig(parts.Evaluation, parts.LabelledViews, parts.Optimization
 @dataclasses.dataclass(frozen=True)
 class SupervisedConfig(
     parts.Evaluation,
-    parts.LabelledViews,
+    later_parts.LabelledViews,
     parts.Optimization,
-    parts.Student,
+    later_parts.Student,
     parts.Architecture,
     StageConfig,
 ):

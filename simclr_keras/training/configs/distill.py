@@ -3,14 +3,19 @@
 import dataclasses
 
 from simclr_keras.errors import InputError
-from simclr_keras.training.configs import parts
+from simclr_keras.training.configs import later_parts, parts
 from simclr_keras.training.configs.stage import StageConfig
 from simclr_keras.training.options import option
 
 
 @dataclasses.dataclass(frozen=True)
 class DistillConfig(
-    parts.Evaluation, parts.LabelledViews, parts.Optimization, parts.Student, parts.Start, StageConfig
+    parts.Evaluation,
+    later_parts.LabelledViews,
+    parts.Optimization,
+    later_parts.Student,
+    later_parts.Start,
+    StageConfig,
 ):
     """Distillation (SimCLRv2, section 2, equations 2 and 3). Defaults: the paper's for ImageNet."""
 
@@ -27,19 +32,19 @@ class DistillConfig(
         choices=("last", "best"),
     )
     init: str | None = parts.again(
-        parts.Start,
+        later_parts.Start,
         "init",
         None,
         "Run directory whose encoder the student starts from; default: random weights.",
     )
     model: str | None = parts.again(
-        parts.Start,
+        later_parts.Start,
         "model",
         None,
         "Student: r{depth}_{width}x_sk{0,1} or keras:NAME, such as keras:VGG16; default: the teacher's encoder.",
     )
     image_size: int | None = parts.again(
-        parts.Start,
+        later_parts.Start,
         "image_size",
         None,
         "Side of the square images that both networks see; default: that of the teacher.",

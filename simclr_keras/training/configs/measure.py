@@ -2,13 +2,13 @@
 
 import dataclasses
 
-from simclr_keras.training.configs import parts
+from simclr_keras.training.configs import later_parts, parts
 from simclr_keras.training.configs.stage import StageConfig
 from simclr_keras.training.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalConfig(parts.Start, StageConfig):
+class EvalConfig(later_parts.Start, StageConfig):
     """The accuracy of a run's classifier on an evaluation split."""
 
     NAME = "eval"
@@ -24,7 +24,7 @@ class EvalConfig(parts.Start, StageConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class KnnConfig(parts.Neighbours, parts.Start, StageConfig):
+class KnnConfig(parts.Neighbours, later_parts.Start, StageConfig):
     """Weighted kNN on a run's features."""
 
     NAME = "knn"
