@@ -39,7 +39,8 @@ class Finetuning(ClassificationStage):
         depth = architectures.head_depth(self.ancestor.architecture)
         if config.head_layer is None:
             # In the middle of the head, as the paper found best for few labels; a head of one layer has no middle.
-            middle = depth >= 1 and self.ancestor.architecture.get("proj_layers", 3) >= 2
+            whole = architectures.head_depth({**self.ancestor.architecture, "kept_head_layers": None})
+            middle = depth >= 1 and whole >= 2
             config = dataclasses.replace(config, head_layer="1" if middle else "0")
         if config.head_layer != "auto" and int(config.head_layer) > depth:
             raise InputError(
