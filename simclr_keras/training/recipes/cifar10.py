@@ -44,3 +44,51 @@ CIFAR10_LINEAR_EVAL = {
     "weight_decay": 0.0,
     "augment": "crop,flip",
 }
+
+# The stages after CIFAR10_SMALL, for two CPU cores; measured by benchmarks/cifar10_method.py.
+CIFAR10_FINETUNE_1PCT = {
+    "label_fraction": 0.01,
+    "batch_size": 128,
+    "epochs": 60,
+    "optimizer": "momentum",
+    "learning_rate": 0.1,  # peak 0.1 * 128/256 = 0.05
+    "learning_rate_scaling": "linear",
+    "warmup_epochs": 0.0,
+    "weight_decay": 0.0,
+    "head_layer": "1",
+    "augment": "crop,flip",
+    "crop_min_area": 0.2,
+    "eval_batch_size": 500,
+}
+CIFAR10_FINETUNE_10PCT = {**CIFAR10_FINETUNE_1PCT, "label_fraction": 0.1, "epochs": 30}
+CIFAR10_SUPERVISED_1PCT = {
+    "dataset": "cifar10",
+    "model": "r18_0.25x_sk0",
+    "image_size": 32,
+    "label_fraction": 0.01,
+    "batch_size": 128,
+    "epochs": 200,
+    "optimizer": "momentum",
+    "learning_rate": 0.1,
+    "learning_rate_scaling": "linear",
+    "warmup_epochs": 5.0,
+    "weight_decay": 5e-4,
+    "augment": "crop,flip",
+    "crop_min_area": 0.2,
+    "eval_batch_size": 500,
+}
+CIFAR10_SUPERVISED_10PCT = {**CIFAR10_SUPERVISED_1PCT, "label_fraction": 0.1, "epochs": 60}
+# Self-distillation on all images.
+CIFAR10_DISTILL = {
+    "batch_size": 256,
+    "epochs": 10,
+    "optimizer": "momentum",
+    "learning_rate": 0.1,
+    "learning_rate_scaling": "linear",
+    "warmup_epochs": 1.0,
+    "weight_decay": 5e-4,
+    "temperature": 0.1,
+    "augment": "crop,flip",
+    "crop_min_area": 0.2,
+    "eval_batch_size": 500,
+}
