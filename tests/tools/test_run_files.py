@@ -39,6 +39,17 @@ def test_links_to_runs_are_followed(tmp_path):
     assert paths(find_runs([tmp_path / "runs"])) == [f"{tmp_path}/runs/mine"]
 
 
+def test_a_folder_is_looked_at_once_whatever_links_lead_there(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        finish(tmp_path / name, "pretrain")
+        (tmp_path / name / "up").symlink_to(tmp_path)
+    looked_at = []
+    real = os.path.isfile
+    monkeypatch.setattr(os.path, "isfile", lambda path: looked_at.append(path) or real(path))
+    assert len(find_runs([tmp_path])) == 2
+    assert len(looked_at) == 6  # three files each
+
+
 def test_the_insides_of_a_run_hold_no_runs(tmp_path):
     run = finish(tmp_path / "a", "pretrain")
     for name in ("checkpoints", "best", "tensorboard"):
