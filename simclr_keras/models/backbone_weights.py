@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import tempfile
+import warnings
 import zipfile
 
 import h5py
@@ -88,12 +89,15 @@ def read_into(stock, path):
         names = {
             name.decode() if isinstance(name, bytes) else name for name in top.attrs.get("layer_names", ())
         }
-    # Keras reads what it looks for and does not mind the rest.
-    expected = len(stock.weights) if legacy else len(stock.variables)
-    if count > expected + MAX_TOP_ARRAYS:
+    # Keras reads what it looks for and does not mind the rest, and of some that it misses it only warns.
+    expected = len(stock.weights)
+    most = (expected if legacy else len(stock.variables)) + MAX_TOP_ARRAYS
+    if not expected <= count <= most:
         raise ValueError(f"the file has {count} arrays, the network {expected}")
     wanted = {layer.name for layer in stock.layers if layer.weights}
-    stock.load_weights(path, **({"by_name": True} if legacy and wanted < names else {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stock.load_weights(path, **({"by_name": True} if legacy and wanted < names else {}))
 
 
 @contextlib.contextmanager

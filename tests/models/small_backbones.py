@@ -1,0 +1,72 @@
+"""Keras backbones small enough for tests, and what their tests share."""
+
+import keras
+import numpy as np
+import pytest
+
+from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.zoo import create_model
+
+SMALL = "keras:MobileNet"
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(0, 1, (4, 32, 32, 3)).astype("float32")
+LABELS = np.array([0, 1, 2, 0])
+# The smallest network of every family, with the module of its preprocessing.
+FAMILIES = {
+    "VGG16": "vgg16",
+    "VGG19": "vgg19",
+    "ResNet50": "resnet",
+    "ResNet50V2": "resnet_v2",
+    "MobileNet": "mobilenet",
+    "MobileNetV2": "mobilenet_v2",
+    "MobileNetV3Small": "mobilenet_v3",
+    "NASNetMobile": "nasnet",
+    "InceptionV3": "inception_v3",
+    "InceptionResNetV2": "inception_resnet_v2",
+    "Xception": "xception",
+    "DenseNet121": "densenet",
+    "EfficientNetB0": "efficientnet",
+    "EfficientNetV2B0": "efficientnet_v2",
+    "EfficientNetV2S": "efficientnet_v2",
+    "ConvNeXtTiny": "convnext",
+}
+FAST = ("MobileNet",)
+families = pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+)
+
+
+def create(name=SMALL, **arguments):
+    keras.utils.set_random_seed(0)
+    return create_model(name, **{"num_classes": 3, "image_size": 32, "dense_layers": (16,)} | arguments)
+
+
+def shaken(weights):
+    """Gives moving statistics and offsets other values than those of the start, but tame ones."""
+    rng = np.random.default_rng(1)
+    for weight in weights:
+        if "float" in str(weight.dtype):
+            weight.assign(
+                weight.numpy() * rng.uniform(0.95, 1.05, weight.shape) + rng.uniform(0, 1e-3, weight.shape)
+            )
+
+
+def settle(model, images):
+    """Makes the moving statistics those of these images: without, signals die out in a fresh network."""
+    norms = [layer for layer in model.encoder.base.layers if isinstance(layer, BatchNormalization)]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(images, training=True)
+    for norm in norms:
+        norm.momentum = 0.9
+
+
+def assert_same_outputs(first, second):
+    first, second = first(IMAGES), second(IMAGES)
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def values(layer):
+    return {variable.path: variable.numpy() for variable in layer.variables}

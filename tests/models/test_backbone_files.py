@@ -1,0 +1,54 @@
+"""Models with a Keras backbone come back from files of every kind."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.models.backbone_names import backbone_record
+from tests.models.small_backbones import IMAGES, assert_same_outputs, create, families, shaken, values
+
+
+@pytest.mark.parametrize(("dtype", "backbone_trainable"), [("float32", True), ("mixed_bfloat16", False)])
+def test_a_keras_file_gives_the_model_back(dtype, backbone_trainable, tmp_path, monkeypatch):
+    model = create(dtype=dtype, backbone_trainable=backbone_trainable)
+    shaken(model.weights)
+    model.save(tmp_path / "model.keras")
+    monkeypatch.setattr(keras.utils, "get_file", None)  # nothing is downloaded
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    assert [variable.path for variable in loaded.variables] == [variable.path for variable in model.variables]
+    assert len(loaded.trainable_variables) == len(model.trainable_variables)
+    assert_same_outputs(loaded, model)
+
+
+@pytest.mark.slow
+@families
+def test_files_of_every_family_give_the_model_back(name, tmp_path):
+    size = backbone_record(f"keras:{name}").min_size
+    model, other = (create(f"keras:{name}", image_size=size) for _ in range(2))
+    shaken(model.weights)
+    model(np.resize(IMAGES, (2, size, size, 3)), training=True)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    path = tf.train.Checkpoint(model=model).save(str(tmp_path / "checkpoint"))
+    tf.train.Checkpoint(model=other).restore(path).assert_existing_objects_matched()
+    for copied in (loaded, other):
+        assert values(copied).keys() == values(model).keys()
+        for path, value in values(copied).items():
+            np.testing.assert_array_equal(value, values(model)[path], err_msg=path)
+
+
+def test_weights_and_checkpoint_files_fill_a_new_model(tmp_path):
+    model = create()
+    shaken(model.weights)
+    model.save_weights(tmp_path / "model.weights.h5")
+    new = create()
+    new.load_weights(tmp_path / "model.weights.h5")
+    assert_same_outputs(new, model)
+    path = tf.train.Checkpoint(model=model).save(str(tmp_path / "checkpoint"))
+    stored = [name for name, _ in tf.train.list_variables(path) if name.startswith("model/")]
+    assert len(stored) == len(model.variables)
+    new = create()
+    tf.train.Checkpoint(model=new).restore(path).assert_existing_objects_matched()
+    assert_same_outputs(new, model)

@@ -1,0 +1,115 @@
+"""The layers that take the place of Keras's in a backbone."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.models.backbone_layers import Standardize, StochasticDepth, converted, stable_names
+
+ROWS = np.ones((4096, 2, 2, 3), "float32")
+
+
+def stochastic_depth(rate=0.25, **options):
+    keras.utils.set_random_seed(3)
+    layer = StochasticDepth(rate, name="drop", **options)
+    layer.build((None, 2, 2, 3))
+    return layer
+
+
+def kept(outputs):
+    """Which rows are not dropped; a row is as a whole or not at all."""
+    outputs = np.asarray(outputs)
+    rows = outputs.reshape(len(outputs), -1)
+    assert (rows.min(1) == rows.max(1)).all()
+    return rows[:, 0] > 0
+
+
+def test_a_share_of_the_rows_is_dropped_and_the_mean_stays():
+    outputs = stochastic_depth()(ROWS, training=True)
+    assert kept(outputs).mean() == pytest.approx(0.75, abs=0.03)
+    assert set(np.unique(outputs)) == {0, np.float32(1 / 0.75)}
+
+
+def test_nothing_is_dropped_in_inference_or_when_frozen():
+    layer = stochastic_depth()
+    np.testing.assert_array_equal(layer(ROWS), ROWS)
+    layer.trainable = False
+    np.testing.assert_array_equal(layer(ROWS, training=True), ROWS)
+    np.testing.assert_array_equal(layer.draws, stochastic_depth().draws)
+
+
+def test_draws_are_a_function_of_a_variable_that_counts_calls():
+    layer, other = stochastic_depth(), stochastic_depth()
+    first, second = kept(layer(ROWS, training=True)), kept(layer(ROWS, training=True))
+    assert (first != second).any()
+    other.draws.assign(layer.draws - [0, 1])
+    np.testing.assert_array_equal(kept(other(ROWS, training=True)), second)
+    keras.utils.set_random_seed(4)
+    another = StochasticDepth(0.25)
+    assert (kept(another(ROWS, training=True)) != first).any()
+
+
+def test_replicas_drop_what_one_device_drops(mirrored):
+    replicas = mirrored.num_replicas_in_sync
+    with mirrored.scope():
+        layer = stochastic_depth()
+    part = ROWS[: len(ROWS) // replicas]
+    run = tf.function(lambda: mirrored.run(lambda: layer(part, training=True)))
+    alone = stochastic_depth()
+    for _ in range(2):
+        together = np.concatenate([kept(x) for x in mirrored.experimental_local_results(run())])
+        np.testing.assert_array_equal(together, kept(alone(ROWS, training=True)))
+    assert [int(copy[1]) for copy in mirrored.experimental_local_results(layer.draws.value)] == [2] * replicas
+
+
+def test_standardize_reads_its_variables_at_every_call():
+    layer = Standardize()
+    images = np.random.default_rng(0).uniform(0, 1, (2, 4, 4, 3)).astype("float32")
+    np.testing.assert_array_equal(layer(images), images)
+    layer.mean.assign([0.1, 0.2, 0.3])
+    layer.variance.assign([4.0, 0.25, 1.0])
+    np.testing.assert_allclose(layer(images), (images - [0.1, 0.2, 0.3]) / [2, 0.5, 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [StochasticDepth(0.25, name="drop"), Standardize(name="standardize")])
+def test_config_round_trip(layer):
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert copy.get_config() == layer.get_config()
+
+
+def stock():
+    inputs = x = keras.Input((8, 8, 3))
+    for _ in range(2):
+        x = keras.layers.Conv2D(4, 3)(x)
+        x = keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-3, scale=False)(x)
+    x = keras.Sequential([keras.layers.Conv2D(4, 1), keras.layers.Dropout(0.2)], name="nested")(x)
+    x = keras.layers.Conv2D(4, 1, name="last_1")(x) + 1
+    return keras.Model(inputs, x)
+
+
+def test_numbered_names_start_anew_and_given_ones_stay():
+    for _ in range(2):
+        model = stock()
+        layers = [layer for layer in [*model.layers, *model.get_layer("nested").layers] if layer.weights]
+        names = stable_names(model)
+        assert [names[id(layer)] for layer in layers] == [
+            "conv2d",
+            "batch_normalization",
+            "conv2d_1",
+            "batch_normalization_1",
+            "nested",
+            "last_1",
+            "conv2d_2",
+        ]
+
+
+def test_a_converted_network_keeps_the_settings_of_its_layers():
+    model = converted(stock(), "mixed_bfloat16")
+    norm = model.get_layer("batch_normalization_1")
+    assert (norm.momentum, norm.epsilon, norm.scale, norm.center) == (0.99, 1e-3, False, True)
+    assert norm.compute_dtype == "bfloat16"
+    paths = [variable.path for variable in model.variables]
+    assert len(set(paths)) == len(paths)
+    assert "nested/conv2d_2/kernel" in paths
+    assert model(np.zeros((2, 8, 8, 3), "float32")).shape == (2, 4, 4, 4)
