@@ -27,23 +27,33 @@ start_tensorflow_quietly()
 
 from simclr_keras.training.compare import differing
 
-# The smallest run of every stage that still has epochs, evaluations and many checkpoints.
+COMMON = [
+    "--batch_size=64",
+    "--epochs=4",
+    "--warmup_epochs=1",
+    "--optimizer=momentum",
+    "--learning_rate=0.1",
+    "--eval_every=1",
+    "--checkpoint_steps=3",
+    "--keep_checkpoints=2",
+]
+NETWORK = ["--dataset=digits", "--model=r18_0.25x_sk0", "--image_size=8"]
+# The smallest run of every stage that still has epochs, evaluations and many checkpoints; {earlier} is the folder of the
+# runs that the later stages start from, which are never killed.
 STAGES = {
-    "pretrain": [
-        "--dataset=digits",
-        "--model=r18_0.25x_sk0",
-        "--image_size=8",
-        "--batch_size=64",
-        "--epochs=4",
-        "--warmup_epochs=1",
-        "--optimizer=momentum",
-        "--learning_rate=0.1",
-        "--eval_every=1",
-        "--checkpoint_steps=3",
-        "--keep_checkpoints=2",
-        "--baselines",
+    "pretrain": [*NETWORK, *COMMON, "--baselines"],
+    "finetune": [
+        "--init={earlier}/pretrain",
+        "--label_fraction=0.2",
+        "--head_layer=auto",
+        "--cv_folds=2",
+        *COMMON,
     ],
+    "distill": ["--teacher={earlier}/finetune", "--alpha=0.5", "--labelled_batch_size=16", *COMMON],
+    "supervised": [*NETWORK, *COMMON, "--augment=crop,color,autoaugment"],
+    "linear_eval": ["--init={earlier}/pretrain", *COMMON],
 }
+EARLIER = {"finetune": ["pretrain"], "distill": ["pretrain", "finetune"], "linear_eval": ["pretrain"]}
 # What a kill waits for, and how often at most it lets it pass.
 CHECKPOINTS = "checkpoints/*.partial*"
 WATCHED = {
@@ -58,7 +68,9 @@ MOST_KILLS = 3  # of one run
 
 
 def start(stage, folder, steps_per_call=1):
-    command = [sys.executable, "train.py", f"--mode={stage}", f"--model_dir={folder}", *STAGES[stage]]
+    earlier = folder.parent if folder.parent.name == "earlier" else folder.parent / "earlier"
+    flags = [flag.replace("{earlier}", str(earlier)) for flag in STAGES[stage]]
+    command = [sys.executable, "train.py", f"--mode={stage}", f"--model_dir={folder}", *flags]
     command.append(f"--steps_per_call={steps_per_call}")
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -130,6 +142,8 @@ def main():
         draw = random.Random(options.seed)
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
+            for earlier in EARLIER.get(stage, ()):
+                finish(start(earlier, folder / "earlier" / earlier), earlier)
             began = time.monotonic()
             finish(start(stage, folder / "whole"), stage)
             whole_seconds = time.monotonic() - began
