@@ -103,9 +103,12 @@ def figure(rows):
         x = _LEFT + _LABEL + _PLOT + 22
         box.text(x, y - 2, percent(shown.top1), weight="bold", color=color)
         box.text(x, y + 13, span(shown.interval), size=8.5, color=MUTED)
-    note = "line: 95 % interval over the evaluation images"
-    if any(group[-1].is_mean for group in drawn):
-        note += "; of several seeds: a dot each, their mean and range"
+    means = {group[-1].is_mean for group in drawn}
+    notes = {
+        False: "line: 95 % interval over the evaluation images",
+        True: "of several seeds: a dot each, their mean and range",
+    }
+    note = "; ".join(text for kind, text in notes.items() if kind in means)
     box.text(_LEFT + _LABEL, bottom + 48, note, size=8.5, color=MUTED)
     return picture
 
