@@ -11,8 +11,8 @@ TIMED = ("images_per_second",)
 
 
 def differing(path, other):
-    """Says in what two runs differ: newest checkpoint (weights, slots, averages), metrics.csv, result.json and
-    TensorBoard's curves, less the figures in TIMED.
+    """Says in what two runs differ: newest checkpoint (weights, slots, averages), best one, metrics.csv, result.json
+    and TensorBoard's curves, less the figures in TIMED.
 
     Args:
         path, other: run directories.
@@ -26,6 +26,7 @@ def differing(path, other):
     lines = []
     for title, read in (
         ("checkpoint", weights),
+        ("best checkpoint", best_weights),
         ("metrics.csv", metrics),
         ("result.json", result),
         ("TensorBoard", curves),
@@ -39,10 +40,21 @@ def differing(path, other):
 
 def weights(path):
     """Returns every array of a run's newest checkpoint, a dict by name, its step among them."""
-    directory = RunDir(path).checkpoints
+    found = _arrays(RunDir(path).checkpoints)
+    if not found:
+        raise InputError(f"{path} has no checkpoint yet.")
+    return found
+
+
+def best_weights(path):
+    """Returns every array of a run's best checkpoint, as `weights` does; empty where there is none."""
+    return _arrays(RunDir(path).best)
+
+
+def _arrays(directory):
     step, _ = newest_readable(directory)
     if step is None:
-        raise InputError(f"{path} has no checkpoint yet.")
+        return {}
     reader = tf.compat.v1.train.NewCheckpointReader(path_of(directory, step))
     names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
     return {"step": np.array(step), **{name: reader.get_tensor(name) for name in names}}

@@ -112,23 +112,51 @@ def run(config):
 
 
 class Begun(BaseException):
-    """Ends a run where its training would begin."""
+    """Ends a run where its training would begin.
+
+    Attributes:
+        learner, batches: as `loop.train` gets them.
+        settings: its other arguments.
+        lines: what the run has said.
+    """
+
+    def __init__(self, learner, batches, settings):
+        super().__init__()
+        self.learner, self.batches, self.settings, self.lines = learner, batches, settings, []
 
 
 def begin(config, monkeypatch):
-    """Returns the learner of a run as it is before its first step, and what was said until then."""
+    """Returns a run as it is before its first step, a Begun."""
     lines = []
 
-    def stop_here(learner, *args, **kwargs):
-        raise Begun(learner)
+    def stop_here(learner, strategy, batches, **settings):
+        raise Begun(learner, batches, settings)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train", stop_here)
         try:
             importlib.import_module(config.MODULE).run(config, say=lines.append)
         except Begun as begun:
-            return begun.args[0], lines
+            begun.lines = lines
+            return begun
     raise AssertionError("the run did not come to its training")
+
+
+def variables(model):
+    """A model's weights by their names, as `saved_variables` gives them."""
+    return {variable.path.partition("/")[2]: variable.numpy() for variable in model.variables}
+
+
+def saved_variables(path, checkpoint="last"):
+    """The weights of the model in a run's checkpoint, by their names, read without our own reader."""
+    folder = pathlib.Path(path) / ("best" if checkpoint == "best" else "checkpoints")
+    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(folder))
+    found = {}
+    for key in reader.get_variable_to_shape_map():
+        name = key.replace(".S", "/").removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+        if name.startswith("state/model/"):
+            found[name.removeprefix("state/model/")] = reader.get_tensor(key)
+    return found
 
 
 GROUPED, OTHER_GROUPED, TINY = "r34_0.125x_sk0", "r34_0.25x_sk0", "r18_0.125x_sk0"

@@ -1,0 +1,26 @@
+"""Runs that are killed at a chosen place, and repeated."""
+
+import pytest
+
+from tests.training.tiny import run
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches SIGKILL."""
+
+
+def kill(config, monkeypatch, owner, name, call):
+    """Goes through a run until it calls a method of `owner` for the `call`th time, where it is killed."""
+    real, calls = getattr(owner, name), 0
+
+    def method(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, method)
+        with pytest.raises(Killed):
+            run(config)
