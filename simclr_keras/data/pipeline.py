@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from simclr_keras.data.autoaugment import auto_augment
 from simclr_keras.data.plan import Plan, shuffled_indices
 from simclr_keras.data.views import CropConfig, make_views, make_views_of_batch
 from simclr_keras.errors import InputError
@@ -11,6 +12,8 @@ SMALLEST_IMAGE_SIZE = 8
 SMALLEST_BATCH_SIZE = 2
 # Above this many bytes of float images on the way a batch is made image by image, which needs little memory.
 LARGEST_WHOLE_BATCH = 256 * 2**20
+# Images made one by one are augmented in groups of so many: enough that an operation is worth calling.
+AUGMENTED_TOGETHER = 32
 
 
 def train_batches(
@@ -161,6 +164,8 @@ def _array_batches(source, plan, steps):
         records = fetch(shuffled_indices(positions, source.num_examples, plan.seed))
         crops = plan.crops(step, first_row, plan.rows)
         views = make_views_of_batch(records["image"], crops, plan.image_size, plan.crop)
+        if plan.crop.auto_augment:
+            views = auto_augment(views, plan.policies(step, first_row, plan.rows))
         return {"views": views, "label": records["label"], "id": records["id"]}
 
     # A fixed number, as each of them holds a whole batch in memory and its kernels use many threads.
@@ -181,7 +186,7 @@ def _record_batches(source, plan, steps):
         return fetch(index), crops
 
     rows = _range_of_steps(steps).flat_map(rows_of_step).map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    return _batches_of_records(rows, source, plan)
+    return _batches_of_records(rows, source, plan, steps)
 
 
 def _stream_batches(source, plan, steps):
@@ -190,20 +195,32 @@ def _stream_batches(source, plan, steps):
     records = source.stream(
         seed=plan.seed, first_record=first_step * count, host=plan.host, num_hosts=plan.hosts
     )
-    crops = _range_of_steps(steps).flat_map(
-        lambda step: tf.data.Dataset.from_tensor_slices(plan.crops(step, plan.first_row(0), count))
+    crops = _draws_of_rows(plan.crops, plan, steps)
+    return _batches_of_records(tf.data.Dataset.zip((records, crops)), source, plan, steps)
+
+
+def _draws_of_rows(draw, plan, steps):
+    """Dataset of what `draw`, plan.crops or plan.policies, gives for this host's rows, row by row."""
+    count, first_row = plan.rows_of_host(), plan.first_row(0)
+    return _range_of_steps(steps).flat_map(
+        lambda step: tf.data.Dataset.from_tensor_slices(draw(step, first_row, count))
     )
-    return _batches_of_records(tf.data.Dataset.zip((records, crops)), source, plan)
 
 
-def _batches_of_records(rows, source, plan):
+def _batches_of_records(rows, source, plan, steps):
     """rows: Dataset of (record, CropDraws), records still encoded."""
 
     def view(record, crops):
         views = make_views(record["image"], crops, plan.image_size, plan.crop, encoded=source.encoded)
         return {"views": views, "label": record["label"], "id": record["id"]}
 
+    def augmented(rows, policies):
+        return {**rows, "views": auto_augment(rows["views"], policies)}
+
     rows = rows.map(view, num_parallel_calls=tf.data.AUTOTUNE)
+    if plan.crop.auto_augment:
+        rows = tf.data.Dataset.zip((rows, _draws_of_rows(plan.policies, plan, steps)))
+        rows = rows.batch(AUGMENTED_TOGETHER).map(augmented, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
     return rows.batch(plan.rows, drop_remainder=True)
 
 

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from simclr_keras.data import draws
+from simclr_keras.data.autoaugment import PolicyDraws, draw_policies
 from simclr_keras.data.views import CropDraws, draw_crops
 
 
@@ -33,6 +34,11 @@ class Plan:
         """CropDraws of rows first_row .. first_row + count - 1, cut out of the global batch's."""
         crops = draw_crops(self.seed, step, self.batch_size, self.windows)
         return CropDraws(*(_rows(u, first_row, count) for u in crops))
+
+    def policies(self, step, first_row, count):
+        """PolicyDraws of these rows, likewise."""
+        policies = draw_policies(self.seed, step, self.batch_size, self.windows)
+        return PolicyDraws(*(_rows(u, first_row, count) for u in policies))
 
 
 def shuffled_indices(positions, num_examples, seed):

@@ -31,6 +31,7 @@ class CropConfig:
         aspect: (smallest, largest) width / height of a window, positive.
         min_covered: windows below this fraction of the image are drawn again, in [0, 1].
         flip_probability: of a left-right flip, in [0, 1].
+        auto_augment: whether train_batches changes the finished views by AutoAugment's ImageNet policy.
     """
 
     random_crop: bool = True
@@ -39,6 +40,7 @@ class CropConfig:
     aspect: tuple = (3 / 4, 4 / 3)
     min_covered: float = 0.1
     flip_probability: float = 0.5
+    auto_augment: bool = False
 
     def __post_init__(self):
         if not 0 < self.min_area <= self.max_area <= 1:
