@@ -63,6 +63,12 @@ def test_a_batch_without_what_is_needed_is_refused(batch):
         make_learner().objective(batch)
 
 
+def test_a_batch_of_single_views_is_refused():
+    batch = {"views": np.zeros((8, 1, 8, 8, 3), np.uint8), "label": np.zeros(8, np.int32)}
+    with pytest.raises(InputError, match=r"Views must be \[batch, 2, .*Received: \[8, 1, 8, 8, 3\]"):
+        make_learner().objective(batch)
+
+
 def test_a_model_without_classifier_trains_the_same_network():
     plain, probed = make_learner(num_classes=None), make_learner()
     plain.model.set_weights([v.numpy() for v in probed.model.variables if "classifier" not in v.path])
