@@ -62,7 +62,9 @@ def test_a_classifier_from_scratch_has_no_head(tiny):
 
 
 def test_a_keras_backbone_keeps_its_dense_layers():
-    config = configure("supervised", "run", dataset="digits", model="keras:VGG16", dense_layers="32,16")
+    config = configure(
+        "supervised", "run", dataset="digits", model="keras:VGG16", image_size=32, dense_layers="32,16"
+    )
     assert architectures.of_classifier(config, 7)["dense_layers"] == (32, 16)
 
 
@@ -72,7 +74,10 @@ def test_a_keras_backbone_keeps_its_dense_layers():
         WHOLE,
         architectures.with_classifier(WHOLE, 5, 1),
         architectures.of_classifier(
-            configure("supervised", "run", dataset="digits", model="keras:VGG16", dense_layers="32"), 7
+            configure(
+                "supervised", "run", dataset="digits", model="keras:VGG16", image_size=32, dense_layers="32"
+            ),
+            7,
         ),
     ],
 )
@@ -99,7 +104,7 @@ def test_a_run_from_before_there_was_a_model_json_has_none(tmp_path):
 )
 def test_a_model_json_of_another_hand_is_refused_in_one_line(tmp_path, change, words):
     architectures.write(RunDir(tmp_path), {**WHOLE, **change})
-    with pytest.raises(InputError, match=f"model.json is not the architecture of a run: {words}") as refusal:
+    with pytest.raises(InputError, match=rf"model.json is damaged \({words}") as refusal:
         architectures.read(RunDir(tmp_path))
     assert "\n" not in str(refusal.value)
 

@@ -15,10 +15,12 @@ from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.blocks import Conv2D, spatial_mean
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.models.zoo import create_model
+from simclr_keras.preprocess import evaluation_view
 from simclr_keras.training import architecture, loop
 from simclr_keras.training.compare import TIMED
 from simclr_keras.training.config import MODES
 from simclr_keras.training.configs.pretrain import PretrainConfig
+from simclr_keras.training.restore import load_run
 from simclr_keras.training.run_dir import RunDir
 from tests.objectives.tiny_learner import TinyEncoder
 
@@ -156,6 +158,26 @@ def saved_variables(path, checkpoint="last"):
         name = key.replace(".S", "/").removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
         if name.startswith("state/model/"):
             found[name.removeprefix("state/model/")] = reader.get_tensor(key)
+    return found
+
+
+def features_of(run, layer):
+    """What a run's network gives for the images it labelled and held out, by `load_run` alone.
+
+    Args:
+        run: Run on an archive without an evaluation split.
+        layer: of the projection head.
+
+    Returns:
+        (features [n, d], labels [n]) of the labelled training images, then those of the held-out ones.
+    """
+    split = json.loads((run.folder / "split.json").read_text())
+    data = np.load(run.config.dataset.removeprefix("npz:"))
+    model, found = load_run(str(run.folder)), []
+    for part in ("labelled", "held_out"):
+        rows = [int(name.partition("/")[2]) for name in split[part]]
+        images = evaluation_view(data["x_train"][rows], run.config.image_size)
+        found += [model(images, training=False)[f"proj_head_{layer}"].numpy(), data["y_train"][rows]]
     return found
 
 

@@ -1,0 +1,127 @@
+"""The modes that train nothing: what they measure is what the run itself, or NumPy, measures."""
+
+import numpy as np
+import pytest
+
+from simclr_keras.errors import InputError
+from simclr_keras.evaluation.metrics import top_k_accuracy
+from tests.training.tiny import configure, features_of, make_config, result, run, write_npz
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+@pytest.fixture
+def measure(tmp_path):
+    """Measures a Run."""
+
+    def go(mode, before, name="run", **settings):
+        return run(configure(mode, tmp_path / name, init=str(before.folder), **settings))
+
+    return go
+
+
+def test_eval_finds_what_the_run_found_itself(measure, finetuned, tmp_path):
+    done = measure("eval", finetuned, seed=77)
+    for name in (
+        "top1",
+        "top5",
+        "top1_interval",
+        "per_class",
+        "labels_used",
+        "evaluation_images",
+        "classes",
+        "model",
+    ):
+        assert done.result[name] == finetuned.result[name], name
+    assert result(tmp_path / "run") == done.result
+    assert (done.result["mode"], done.result["finished"], done.result["classifier"]) == (
+        "eval",
+        True,
+        "trained",
+    )
+    assert done.result["ancestors"][-1]["run"] == str(finetuned.folder)
+    assert any(line.startswith("top-1") for line in done.lines)
+    assert (tmp_path / "run" / "confusion.png").exists()
+
+
+def test_eval_of_the_best_weights_finds_the_best_accuracy(measure, finetuned):
+    found = measure("eval", finetuned, init_checkpoint="best").result
+    assert found["top1"] == finetuned.result["best_top1"]
+    assert found["ancestors"][-1]["checkpoint"] == "best"
+
+
+def test_eval_of_a_pretraining_run_judges_its_online_probe(measure, pretrained):
+    found = measure("eval", pretrained).result
+    assert found["top1"] == pretrained.result["probe_top1"]
+    assert found["classifier"] == "online probe"
+
+
+def test_eval_on_other_images_judges_all_of_them(measure, finetuned, data):
+    found = measure("eval", finetuned, dataset=data).result
+    assert (found["dataset"], found["evaluation_images"]) == (data, 12)
+
+
+def test_eval_on_other_classes_is_refused(measure, finetuned):
+    with pytest.raises(InputError, match=r"knows 3 classes, digits has 10; give data with its classes"):
+        measure("eval", finetuned, dataset="digits")
+
+
+def test_eval_without_a_classifier_is_refused(measure, tmp_path):
+    data = "npz:" + write_npz(tmp_path / "bare.npz", labels=False, test=0)
+    bare = run(make_config(data, tmp_path / "bare", epochs=1))
+    labelled = "npz:" + write_npz(tmp_path / "stripes.npz")
+    with pytest.raises(
+        InputError, match=r"has no classifier; --mode=knn and --mode=linear_eval judge features"
+    ):
+        measure("eval", bare, dataset=labelled)
+    with pytest.raises(InputError, match=r"bare.npz has no labels, and --mode=knn needs them"):
+        measure("knn", bare)
+    # Features need none.
+    assert 0 <= measure("knn", bare, dataset=labelled).result["top1"] <= 1
+
+
+def knn_votes(bank, labels, queries, k, temperature):
+    """Weighted votes, one query at a time."""
+    bank = bank / np.linalg.norm(bank, axis=1, keepdims=True)
+    votes = np.zeros((len(queries), 3))
+    for row, query in enumerate(queries):
+        similarity = bank @ (query / np.linalg.norm(query))
+        for near in np.argsort(-similarity)[:k]:
+            votes[row, labels[near]] += np.exp(similarity[near] / temperature)
+    return votes
+
+
+@pytest.mark.parametrize(("layer", "k", "temperature"), [(0, 5, 0.1), (2, 3, 0.5)])
+def test_knn_is_that_of_numpy_on_the_features_of_the_labelled_images(
+    measure, pretrained, layer, k, temperature
+):
+    found = measure("knn", pretrained, head_layer=layer, knn_k=k, knn_temperature=temperature, seed=5).result
+    bank, labels, queries, held = features_of(pretrained, layer)
+    assert len(bank) == found["labels_used"] == 12
+    votes = knn_votes(bank.astype(np.float64), labels, queries.astype(np.float64), k, temperature)
+    assert found["top1"] == pytest.approx(top_k_accuracy(votes, held, 1))
+    assert (found["head_layer"], found["knn_k"]) == (layer, k)
+
+
+def test_knn_of_the_representation_finds_what_pretraining_found(measure, pretrained):
+    found = measure("knn", pretrained, knn_k=5).result
+    assert found["top1"] == pretrained.result["knn_top1"]
+
+
+def test_a_layer_beyond_the_head_is_refused(measure, pretrained):
+    with pytest.raises(InputError, match=r"--head_layer=3 is beyond .* layers 0 to 2"):
+        measure("knn", pretrained, head_layer=3)
+
+
+def test_a_finished_measurement_is_said_again_and_not_made_again(measure, finetuned, monkeypatch):
+    first = measure("eval", finetuned)
+    monkeypatch.setattr("simclr_keras.training.measure.Extractor", None)
+    again = measure("eval", finetuned)
+    assert again.result == first.result
+
+
+def test_what_measures_can_not_be_gone_on_from(measure, finetuned, tmp_path):
+    judged = measure("eval", finetuned)
+    with pytest.raises(InputError, match="--init") as refusal:
+        measure("eval", judged, "other")
+    assert "\n" not in str(refusal.value)
