@@ -211,11 +211,24 @@ def test_xla_and_plain_kernels_see_the_same_views():
     assert 0 <= np.min(plain) < np.max(plain) <= 1
 
 
-def test_replicas_see_what_one_device_sees(mirrored):
+def test_a_single_view_is_augmented_by_the_parameters_of_its_row():
+    views = levels([6, 1, 40, 40, 3])
+    augment = ColorBlur(40, seed=3, compile=False)
+    parameters = {name: values[0] for name, values in augment.parameters(5, 6, windows=1).items()}
+    assert len(np.unique(parameters["hue"])) == 6
+    found = augment(views, 5)
+    assert found.shape == [6, 40, 40, 3]
+    for row in range(6):
+        own = {name: values[row : row + 1] for name, values in parameters.items()}
+        np.testing.assert_allclose(found[row], augment.apply(views[row], own)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("windows", [1, 2])
+def test_replicas_see_what_one_device_sees(mirrored, windows):
     replicas = mirrored.num_replicas_in_sync
-    views, size = levels([8, 2, 40, 40, 3]), 8 // replicas
+    views, size = levels([8, windows, 40, 40, 3]), 8 // replicas
     augment = ColorBlur(40, seed=3)
-    expected = augment(views, 6).numpy().reshape(2, 8, 40, 40, 3)
+    expected = augment(views, 6).numpy().reshape(windows, 8, 40, 40, 3)
 
     @tf.function
     def run(parts):
@@ -225,14 +238,14 @@ def test_replicas_see_what_one_device_sees(mirrored):
         lambda context: tf.constant(views[context.replica_id_in_sync_group * size :][:size])
     )
     found = mirrored.experimental_local_results(run(parts))
-    found = np.concatenate([part.numpy().reshape(2, size, 40, 40, 3) for part in found], axis=1)
+    found = np.concatenate([part.numpy().reshape(windows, size, 40, 40, 3) for part in found], axis=1)
     np.testing.assert_allclose(found, expected, atol=5e-6)
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-def test_it_traces_for_tpus(compiled):
+@pytest.mark.parametrize(("compiled", "windows"), [(True, 2), (False, 2), (False, 1)])
+def test_it_traces_for_tpus(compiled, windows):
     augment = ColorBlur(40, compile=compiled)
-    spec = tf.TensorSpec([4, 2, 40, 40, 3], tf.uint8)
+    spec = tf.TensorSpec([4, windows, 40, 40, 3], tf.uint8)
     graph = tpu_tracing.trace(
         tpu_tracing.fake_tpu_strategy(),
         lambda views, step: augment(views, step),

@@ -112,6 +112,7 @@ def test_a_resumed_run_gets_the_same_augmented_batches(source):
     assert_same(batches(source, crop=AUGMENTED, first_step=5, num_steps=3), whole[5:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [arrays, files])
 def test_hosts_and_replicas_see_the_augmented_views_of_one_device(make):
     source, hosts, replicas, local = make(), 2, 4, 2
