@@ -11,15 +11,22 @@ import tensorflow as tf
 
 import train
 from simclr_keras import command_line
+from simclr_keras.training import architecture
+from tests.bad_chain_cases import CHAIN_CASES
 from tests.bad_input_cases import CASES, FOLDER, GOOD, RUN, Case, flat_folder
+from tests.earlier_runs import make_runs
 
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def command(case, folder):
+def command(case, folder, runs=None):
     values = {**GOOD, "model_dir": f"{folder}/{RUN}", **case.flags}
     flags = [f"--{name}={value}" for name, value in values.items() if value is not None]
-    return ["train.py", *(flag.replace("{tmp}", str(folder)) for flag in flags), *case.words]
+    return ["train.py", *(filled(flag, folder, runs) for flag in flags), *case.words]
+
+
+def filled(text, folder, runs):
+    return text.replace("{tmp}", str(folder)).replace("{runs}", str(runs))
 
 
 def contents(folder):
@@ -28,18 +35,26 @@ def contents(folder):
     )
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folder of earlier runs."""
+    folder = tmp_path_factory.mktemp("runs")
+    make_runs(folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     """A cache folder outside the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-def assert_refused(case, folder, capfd):
+def assert_refused(case, folder, capfd, runs=None):
     held = case.make(folder)
     before = contents(folder)
     capfd.readouterr()
 
-    code = command_line.run(train.main, command(case, folder), "train.py")
+    code = command_line.run(train.main, command(case, folder, runs), "train.py")
 
     out, error = capfd.readouterr()
     assert code == 2
@@ -47,7 +62,7 @@ def assert_refused(case, folder, capfd):
     assert len(lines) == 1, error
     assert lines[0].startswith("train.py: error: ")
     for words in (*case.wrong, *case.right):
-        assert words in lines[0]
+        assert filled(words, folder, runs) in lines[0]
     assert out == ""
     assert contents(folder) == before
     del held
@@ -58,9 +73,28 @@ def test_is_refused_in_one_line_and_leaves_nothing_behind(case, tmp_path, capfd)
     assert_refused(case, tmp_path, capfd)
 
 
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CHAIN_CASES])
+def test_a_stage_that_goes_on_is_refused_in_one_line_and_leaves_nothing_behind(
+    case, runs, tmp_path, monkeypatch, capfd
+):
+    def build(*args, **kwargs):
+        raise AssertionError("a network is built before the refusal")
+
+    monkeypatch.setattr(architecture, "create_model", build)
+    before = stamps(runs)
+    assert_refused(case, tmp_path, capfd, runs)
+    assert stamps(runs) == before
+
+
+def stamps(folder):
+    found = {path: path.stat() for path in folder.rglob("*")}
+    return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in found.items()}
+
+
 def test_every_case_asks_for_what_is_wrong_and_what_would_be_right():
-    assert all(case.wrong and case.right for case in CASES)
-    assert len({case.name for case in CASES}) == len(CASES)
+    cases = [*CASES, *CHAIN_CASES]
+    assert all(case.wrong and case.right for case in cases)
+    assert len({case.name for case in cases}) == len(cases)
 
 
 def test_an_unreadable_folder_is_refused(tmp_path, tmp_path_factory, monkeypatch, capfd):

@@ -3,7 +3,7 @@
 import json
 
 from simclr_keras.errors import InputError
-from simclr_keras.models.zoo import create_model
+from simclr_keras.models.zoo import MIN_IMAGE_SIZE, check_name, create_model
 
 FILE = "model.json"
 
@@ -80,25 +80,42 @@ def read(run_dir):
         InputError: the file holds something else.
     """
     held = run_dir.read_json(FILE)
-    known = {
-        "name": str,
-        "num_classes": (int, type(None)),
-        "proj_layers": int,
-        "proj_dim": int,
-        "proj_mode": str,
-        "proj_hidden_dim": (int, type(None)),
-        "image_size": int,
-        "se_ratio": (int, float),
-        "head_layer": int,
-        "kept_head_layers": (int, type(None)),
-        "stop_gradient": bool,
-        "dense_layers": list,
-    }
-    for name, value in (held or {}).items():
-        if name not in known or not isinstance(value, known[name]):
-            raise InputError(f"{run_dir.file(FILE)} is not the architecture of a run: {name} is {value!r}.")
-    if held is not None and not {"name", "image_size"} <= held.keys():
-        raise InputError(
-            f"{run_dir.file(FILE)} is not the architecture of a run: it has no name or image_size."
-        )
+    if held is None:
+        return None
+    for name, value in held.items():
+        if name not in _KNOWN or not _KNOWN[name](value):
+            raise run_dir.damaged(FILE, f"{name} is {value!r}")
+    if not {"name", "image_size"} <= held.keys():
+        raise run_dir.damaged(FILE, "it has no name or image_size")
+    if held.get("head_layer", 0) > head_depth(held):
+        raise run_dir.damaged(FILE, f"head_layer is {held['head_layer']}, of {head_depth(held)} layers")
     return held
+
+
+def _whole(least, optional=False):
+    """A test for a whole number of at least so much, or None where it is optional."""
+    return lambda value: (optional and value is None) or (type(value) is int and value >= least)
+
+
+def _is_name(value):
+    try:
+        check_name(value)
+    except InputError:
+        return False
+    return True
+
+
+_KNOWN = {
+    "name": _is_name,
+    "num_classes": _whole(1, optional=True),
+    "proj_layers": _whole(0),
+    "proj_dim": _whole(1),
+    "proj_mode": lambda value: value in ("nonlinear", "linear", "none"),
+    "proj_hidden_dim": _whole(1, optional=True),
+    "image_size": _whole(MIN_IMAGE_SIZE),
+    "se_ratio": lambda value: type(value) in (int, float) and 0 <= value <= 1,
+    "head_layer": _whole(0),
+    "kept_head_layers": _whole(0, optional=True),
+    "stop_gradient": lambda value: type(value) is bool,
+    "dense_layers": lambda value: type(value) is list and all(map(_whole(1), value)),
+}

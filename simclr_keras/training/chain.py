@@ -3,8 +3,11 @@
 import dataclasses
 import os
 
+import tensorflow as tf
+
 from simclr_keras.errors import InputError
 from simclr_keras.training import architecture as architectures
+from simclr_keras.training.checkpoints import steps_in
 from simclr_keras.training.config import config_of_run
 from simclr_keras.training.data_binding import SPLIT
 from simclr_keras.training.restore import Weights
@@ -111,12 +114,18 @@ def find(path, flag, checkpoint="last"):
     Raises:
         InputError: one line: there is no run, it is damaged or not finished, or lacks that checkpoint.
     """
-    run_dir = RunDir(path)
+    run_dir = RunDir(path, flag)
+    run_dir.check_path()
     held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
     if held is None or split is None:
-        raise InputError(f"--{flag}={path} is not a run directory: give the --model_dir of an earlier stage.")
+        why = f"it holds no {SPLIT if held else CONFIG}" if tf.io.gfile.isdir(path) else "no such directory"
+        raise InputError(
+            f"--{flag}={path} is not a run directory ({why}); give the --model_dir of an earlier stage."
+        )
     config = config_of_run(held, run_dir.file(CONFIG))
     result = run_dir.read_json(RESULT)
+    _check_types(run_dir, SPLIT, split, class_names=str, held_out=str, labelled=str)
+    _check_types(run_dir, RESULT, result or {}, ancestors=dict)
     if (
         result is None
         or result.get("finished") is not True
@@ -125,18 +134,50 @@ def find(path, flag, checkpoint="last"):
         raise InputError(
             f"--{flag}={path} is not finished; repeat its own command until it ends, then this one."
         )
+    _check_has_weights(run_dir, config, checkpoint)
     weights = Weights(run_dir, checkpoint)
     architecture = architectures.read(run_dir)
     if architecture is None:
         architecture = architectures.of_pretraining(config, weights.num_classes)
+    if weights.num_classes != architecture.get("num_classes"):
+        raise run_dir.damaged(
+            architectures.FILE,
+            f"it has {architecture.get('num_classes')} classes, the checkpoint {weights.num_classes}",
+        )
     return Ancestor(run_dir.path, run_dir, config, architecture, split, result, checkpoint)
+
+
+def _check_types(run_dir, name, held, **lists):
+    """Raises InputError unless what a file holds under these names is None or a list of that type."""
+    for key, kind in lists.items():
+        value = held.get(key)
+        if value is not None and not (isinstance(value, list) and all(isinstance(v, kind) for v in value)):
+            raise run_dir.damaged(name, f"{key} is {value!r}")
+
+
+def _check_has_weights(run_dir, config, checkpoint):
+    """Raises InputError where a finished run has no such checkpoint."""
+    if not steps_in(run_dir.checkpoints):
+        judged = getattr(config, "init", None)
+        measured = config.NAME in ("knn", "eval") or getattr(config, "linear_eval", None) == "fast"
+        raise InputError(
+            f"--{run_dir.flag}={run_dir.path} is a run of --mode={config.NAME}, with no network of its own; give the "
+            f"one that it judged, --{run_dir.flag}={judged}."
+            if measured
+            else f"{run_dir.path} has no checkpoint; bring back its folder, or give another --{run_dir.flag}."
+        )
+    if checkpoint == "best" and not steps_in(run_dir.best):
+        raise InputError(
+            f"{run_dir.path} has no best checkpoint, which is kept where a classifier is evaluated; give "
+            f"--{run_dir.flag}_checkpoint=last."
+        )
 
 
 def inherit(config, ancestor, flag):
     """Returns the config with what it leaves open taken from the ancestor: dataset, model, image size.
 
     Raises:
-        InputError: --model names another architecture.
+        InputError: --image_size is not what a keras: backbone was built for.
     """
     own = ancestor.config
     found = {}
@@ -150,7 +191,28 @@ def inherit(config, ancestor, flag):
     config = dataclasses.replace(config, **found)
     if config.eval_fraction is None and _data(config) == _data(own):
         config = dataclasses.replace(config, eval_fraction=own.eval_fraction)
+    check_image_size(config, ancestor, flag)
     return config
+
+
+def check_image_size(config, ancestor, flag):
+    """Raises InputError where the ancestor's network cannot take images of that size."""
+    name, size = ancestor.architecture["name"], ancestor.architecture["image_size"]
+    if name.startswith("keras:") and config.image_size != size:
+        raise InputError(
+            f"--image_size={config.image_size}, but --{flag}={ancestor.path} holds {name}, built for {size}; leave "
+            "--image_size out."
+        )
+
+
+def check_head_layer(layer, ancestor):
+    """Raises InputError where the projection head of --init has no such layer."""
+    depth = architectures.head_depth(ancestor.architecture)
+    if layer > depth:
+        layers = f"layers 0 to {depth}" if depth else "layer 0 alone (the encoder's output)"
+        raise InputError(
+            f"--head_layer={layer} is beyond the projection head of --init={ancestor.path}, which has {layers}."
+        )
 
 
 def check_same_model(config, ancestor, flag):

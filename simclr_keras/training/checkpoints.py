@@ -155,8 +155,11 @@ def damage_of(path):
     return None
 
 
-def newest_readable(directory):
+def newest_readable(directory, otherwise="start anew with another --model_dir"):
     """Finds the newest checkpoint that can be read.
+
+    Args:
+        directory: where they are. otherwise: what to do where none can be, for the message.
 
     Returns:
         its step, None where there is no checkpoint at all; and a dict of the newer ones' steps to what is wrong with
@@ -175,7 +178,7 @@ def newest_readable(directory):
         newest, why = next(iter(damage.items()))
         raise InputError(
             f"none of the {len(damage)} checkpoints in {directory} can be read (step {newest}: {why}); bring one back, "
-            "or start anew with another --model_dir."
+            f"or {otherwise}."
         )
     return None, damage
 

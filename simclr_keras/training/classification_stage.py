@@ -37,11 +37,7 @@ class ClassificationStage(Stage):
     title = None  # what is done, as its first line says
 
     def check_data(self, splits):
-        if not splits.train.has_labels:
-            raise InputError(
-                f"{self.config.dataset} has no labels, and --mode={self.MODE} needs them; give class sub-folders, "
-                "--labels=labels.csv or a labelled dataset."
-            )
+        setup.check_labels(self.config, splits.train, f"--mode={self.MODE}")
         if splits.train.num_examples < 2:
             raise InputError(f"{self.config.dataset} leaves fewer than 2 images to train on; give more.")
 

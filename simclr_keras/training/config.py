@@ -41,10 +41,13 @@ def make_config(mode, recipe_values, flag_values):
         flag_values: dict of the values given on the command line.
     """
     cls = config_class(mode)
-    known = {field.name for field in dataclasses.fields(cls)}
+    names = {other: {field.name for field in dataclasses.fields(MODES[other])} for other in MODES}
     for name in {**recipe_values, **flag_values}:
-        if name not in known:
-            raise InputError(f"--{name} does not belong to --mode={mode}: {nearest(name, known)}")
+        if name in names[mode]:
+            continue
+        others = [f"--mode={other}" for other in MODES if name in names[other]]
+        where = f"but to {', '.join(others)}; leave it out." if others else nearest(name, names[mode])
+        raise InputError(f"--{name} does not belong to --mode={mode}{', ' if others else ': '}{where}")
     config = cls(**{**recipe_values, **flag_values})
     config.validate()
     return config

@@ -42,7 +42,8 @@ class Distillation(ClassificationStage):
             )
         self.student = chain.find(config.init, "init", config.init_checkpoint) if config.init else None
         start = self.student or self.teacher
-        if config.model is None and start.architecture["name"].startswith("keras:"):
+        own = config.dense_layers is not None
+        if config.model is None and start.architecture["name"].startswith("keras:") and not own:
             config = dataclasses.replace(
                 config, dense_layers=",".join(map(str, start.architecture.get("dense_layers") or ())) or None
             )
@@ -53,12 +54,19 @@ class Distillation(ClassificationStage):
         config = chain.inherit(config, self.teacher, "teacher")
         if self.student:
             chain.check_same_model(config, self.student, "init")
+            chain.check_image_size(config, self.student, "init")
         if config.temperature is None:
             same = config.model == self.teacher.architecture["name"]
             config = dataclasses.replace(config, temperature=SELF_TEMPERATURE if same else OTHER_TEMPERATURE)
         return config
 
     COLUMNS = columns(FIGURES)
+
+    def check_config(self):
+        super().check_config()
+        setup.check_backbone_weights(self.config)
+        if self.config.alpha < 1 and self.config.labelled_batch_size:
+            setup.check_batch(self.config, self.strategy, "labelled_batch_size")
 
     def lineage(self):
         taught = self.teacher.lineage()
@@ -68,17 +76,19 @@ class Distillation(ClassificationStage):
     def load_data(self, recheck=False):
         selection = self.teacher.selection(self.config)
         own = self.student.selection(self.config) if self.student else {}
-        if selection and own and self.student.result.get("labels_used"):
-            if {*own.get("held_out", ())} != {*selection.get("held_out", ())}:
-                raise InputError(
-                    f"--init={self.config.init} and --teacher={self.config.teacher} held out different images, so that "
-                    "one has learnt from those the other is judged by; give runs of one chain."
-                )
+        apart = selection.get("held_out") != own.get("held_out")
+        if selection and own and apart and self.student.result.get("labels_used"):
+            raise InputError(
+                f"--init={self.config.init} and --teacher={self.config.teacher} held out different images, so that one "
+                "has learnt from those the other is judged by; give runs of one chain."
+            )
         return setup.load_data(self.config, recheck, **(selection or own))
 
     def check_data(self, splits):
         config = self.config
         if config.alpha < 1 or config.distill_on == "labelled":
+            what = f"--alpha={config.alpha:g}" if config.alpha < 1 else "--distill_on=labelled"
+            setup.check_labels(config, splits.train, what)
             super().check_data(splits)
         else:
             setup.check_batch_fits(config, splits.train)

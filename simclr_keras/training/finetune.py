@@ -2,13 +2,15 @@
 
 import dataclasses
 
+import keras
+
 from simclr_keras.errors import InputError
 from simclr_keras.models.freezing import freeze
 from simclr_keras.objectives.classification import FIGURES, Classifier
 from simclr_keras.training import architecture as architectures
 from simclr_keras.training import chain, inputs, setup
 from simclr_keras.training.classification_stage import ClassificationStage, columns
-from simclr_keras.training.head_layer import choose_head_layer
+from simclr_keras.training.head_layer import choose_head_layer, fewest_labels
 from simclr_keras.training.optimizers import make_optimization
 
 
@@ -42,13 +44,20 @@ class Finetuning(ClassificationStage):
             whole = architectures.head_depth({**self.ancestor.architecture, "kept_head_layers": None})
             middle = depth >= 1 and whole >= 2
             config = dataclasses.replace(config, head_layer="1" if middle else "0")
-        if config.head_layer != "auto" and int(config.head_layer) > depth:
-            raise InputError(
-                f"--head_layer={config.head_layer} is beyond the projection head of --init={config.init}, which has "
-                f"layers 0 to {depth}."
-            )
         self.head_layer = None if config.head_layer == "auto" else int(config.head_layer)
+        if self.head_layer is not None:
+            chain.check_head_layer(self.head_layer, self.ancestor)
+        if config.model.startswith("keras:") and config.train_after_block not in (-1, 4):
+            raise InputError(
+                f"--train_after_block={config.train_after_block} is not for --init={config.init}: {config.model} has "
+                "no block groups; give -1 or 4."
+            )
         return config
+
+    def check_data(self, splits):
+        super().check_data(splits)
+        if self.head_layer is None and splits.train.labels is not None:  # those of a stream are not known yet
+            fewest_labels(splits.train.labels, splits.class_names)
 
     def lineage(self):
         return self.ancestor.lineage()
@@ -72,6 +81,8 @@ class Finetuning(ClassificationStage):
         self.architecture = architectures.with_classifier(
             self.ancestor.architecture, len(self.class_names), head_layer
         )
+        # However many networks were made before: a choice of the layer that was stopped makes fewer of them.
+        keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             model = architectures.build(
                 self.architecture, self.policy, classifier_init=getattr(config, "classifier_init", "normal")

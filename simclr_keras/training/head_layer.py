@@ -55,6 +55,25 @@ def choose_head_layer(stage):
     return chosen
 
 
+def fewest_labels(labels, class_names):
+    """Returns how many labelled images the class with the fewest has.
+
+    Args:
+        labels: int [n]; -1 is none. class_names: of the classes.
+
+    Raises:
+        InputError: that is one.
+    """
+    values, counts = np.unique(labels[labels >= 0], return_counts=True)
+    if counts.min() < 2:
+        name = class_names[values[counts.argmin()]]
+        raise InputError(
+            f"--head_layer=auto needs at least 2 labelled images of every class, {name!r} has {counts.min()}; "
+            "give more labels, or --head_layer=1."
+        )
+    return int(counts.min())
+
+
 def _labels(stage):
     source = stage.labelled
     if source.labels is None:
@@ -64,14 +83,7 @@ def _labels(stage):
 
 def _folds(labels, config, class_names):
     """[(rows to train on, rows held out)], as many as the smallest class allows, at most --cv_folds."""
-    values, counts = np.unique(labels, return_counts=True)
-    if counts.min() < 2:
-        name = class_names[values[counts.argmin()]]
-        raise InputError(
-            f"--head_layer=auto needs at least 2 labelled images of every class, {name!r} has {counts.min()}; "
-            "give more labels, or --head_layer=1."
-        )
-    count = min(config.cv_folds, int(counts.min()))
+    count = min(config.cv_folds, fewest_labels(labels, class_names))
     splitter = StratifiedKFold(count, shuffle=True, random_state=config.seed)
     return list(splitter.split(np.zeros(len(labels)), labels))
 

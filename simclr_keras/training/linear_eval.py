@@ -1,8 +1,6 @@
 """--mode=linear_eval: how good frozen features are for a linear classifier, by the paper's protocol or a quick one."""
 
-from simclr_keras.errors import InputError
 from simclr_keras.models.freezing import freeze
-from simclr_keras.training import architecture as architectures
 from simclr_keras.training import chain, measure
 from simclr_keras.training.finetune import Finetuning
 
@@ -26,7 +24,7 @@ class LinearEvaluation(Finetuning):
         self.ancestor = chain.find(config.init, "init", config.init_checkpoint)
         config = chain.inherit(config, self.ancestor, "init")
         chain.check_same_model(config, self.ancestor, "init")
-        check_head_layer(config, self.ancestor)
+        chain.check_head_layer(config.head_layer, self.ancestor)
         self.head_layer = config.head_layer
         return config
 
@@ -39,13 +37,3 @@ class LinearEvaluation(Finetuning):
 
     def make_result(self, history, figures):
         return {**super().make_result(history, figures), "protocol": "paper"}
-
-
-def check_head_layer(config, ancestor):
-    """Raises InputError where there is no such layer."""
-    depth = architectures.head_depth(ancestor.architecture)
-    if config.head_layer > depth:
-        raise InputError(
-            f"--head_layer={config.head_layer} is beyond the projection head of --init={config.init}, which has "
-            f"layers 0 to {depth}."
-        )

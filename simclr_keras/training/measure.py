@@ -37,12 +37,7 @@ class Measurement(Stage):
         self.ancestor = chain.find(config.init, "init", config.init_checkpoint)
         config = chain.inherit(config, self.ancestor, "init")
         chain.check_same_model(config, self.ancestor, "init")
-        layer, depth = getattr(config, "head_layer", 0), architectures.head_depth(self.ancestor.architecture)
-        if layer > depth:
-            raise InputError(
-                f"--head_layer={layer} is beyond the projection head of --init={config.init}, which has layers 0 to "
-                f"{depth}."
-            )
+        chain.check_head_layer(getattr(config, "head_layer", 0), self.ancestor)
         return config
 
     def check_config(self):
@@ -55,11 +50,7 @@ class Measurement(Stage):
         return setup.load_data(self.config, recheck, **self.ancestor.selection(self.config))
 
     def check_data(self, splits):
-        if not splits.train.has_labels:
-            raise InputError(
-                f"{self.config.dataset} has no labels, and --mode={self.MODE} needs them; give class sub-folders, "
-                "--labels=labels.csv or a labelled dataset."
-            )
+        setup.check_labels(self.config, splits.train, f"--mode={self.MODE}")
         if splits.evaluation is None:
             raise InputError(
                 f"{self.config.dataset} has no evaluation split; --eval_fraction=0.1 holds one out."

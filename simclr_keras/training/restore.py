@@ -53,7 +53,7 @@ class Weights:
 
     def __init__(self, run_dir, checkpoint="last"):
         directory = run_dir.best if checkpoint == "best" else run_dir.checkpoints
-        step, damage = newest_readable(directory)
+        step, damage = newest_readable(directory, f"give another --{run_dir.flag}")
         if step is None and checkpoint == "best":
             raise InputError(
                 f"{run_dir.path} has no best checkpoint: it keeps one where a classifier is evaluated; give last."

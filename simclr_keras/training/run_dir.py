@@ -30,11 +30,12 @@ class RunDir:
     Nothing is made or written before `open_for`.
 
     Args:
-        path: local path or any that tf.io.gfile knows.
+        path: local path or any that tf.io.gfile knows. flag: name of the one that gave it, for messages.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, flag="model_dir"):
         self.path = str(path).rstrip("/") or "/"
+        self.flag = flag
         self._lock = RunLock(self.path)
 
     def file(self, *parts):
@@ -90,7 +91,7 @@ class RunDir:
         try:
             return None if data is None else data.decode()
         except UnicodeDecodeError as error:
-            raise self._damaged(name, error) from error
+            raise self.damaged(name, error) from error
 
     def read_bytes(self, name):
         """As `read_text`, for bytes."""
@@ -100,7 +101,7 @@ class RunDir:
             with tf.io.gfile.GFile(self.file(name), "rb") as file:
                 return file.read()
         except tf.errors.OpError as error:
-            raise self._damaged(name, error) from error
+            raise self.damaged(name, error) from error
 
     def read_json(self, name):
         """Returns the dict that a file holds, or None where there is no file.
@@ -114,15 +115,31 @@ class RunDir:
         try:
             held = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise self._damaged(name, error) from error
+            raise self.damaged(name, error) from error
         if not isinstance(held, dict):
-            raise self._damaged(name, f"it holds a {type(held).__name__}")
+            raise self.damaged(name, f"it holds a {type(held).__name__}")
         return held
 
-    def _damaged(self, name, why):
+    def damaged(self, name, why):
+        """Returns the InputError of a file that is not what a run wrote."""
         return InputError(
-            f"{self.file(name)} is damaged ({one_line(why)}); bring it back, or give another --model_dir."
+            f"{self.file(name)} is damaged ({one_line(why)}); bring it back, or give another --{self.flag}."
         )
+
+    def check_path(self):
+        """Raises InputError where the path is a file, or none that TensorFlow could read checkpoints from."""
+        if any(c in self.path for c in "*?[]\\"):
+            raise InputError(
+                f"--{self.flag}={self.path} holds one of * ? [ ] \\, which TensorFlow takes for a pattern when it "
+                "reads checkpoints; give a path without them."
+            )
+        try:
+            if tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path):
+                raise InputError(f"--{self.flag}={self.path} is a file; give a directory.")
+        except tf.errors.OpError as error:
+            raise InputError(
+                f"--{self.flag}={self.path} cannot be looked at ({one_line(error)}); give one that TensorFlow knows."
+            ) from error
 
     def check(self, mode, config):
         """Says whether a stage may run here, without leaving a trace: costs nothing, so it can come first.
@@ -133,19 +150,7 @@ class RunDir:
             InputError: the path is a file or cannot be written to; the directory is in use by another process, holds
                 other things than a run, or a run with other settings (names the fields that differ).
         """
-        if any(c in self.path for c in "*?[]\\"):
-            raise InputError(
-                f"--model_dir={self.path} holds one of * ? [ ] \\, which TensorFlow takes for a pattern when it reads "
-                "checkpoints; give a path without them."
-            )
-        try:
-            is_file = tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path)
-        except tf.errors.OpError as error:
-            raise InputError(
-                f"--model_dir={self.path} cannot be looked at ({one_line(error)}); give one that TensorFlow knows."
-            ) from error
-        if is_file:
-            raise InputError(f"--model_dir={self.path} is a file; give a directory.")
+        self.check_path()
         self._lock.check()
         old = self.read_json(CONFIG)
         if old is None:

@@ -55,18 +55,37 @@ def load_data(config, recheck=False, **selection):
     )
 
 
-def check_batch(config, strategy):
+def check_batch(config, strategy, name="batch_size"):
     """Raises InputError where the batch does not suit the devices; asked before the data is opened."""
-    replicas = strategy.num_replicas_in_sync
-    if config.batch_size % replicas:
+    replicas, batch_size = strategy.num_replicas_in_sync, getattr(config, name)
+    if batch_size % replicas:
+        raise InputError(f"--{name}={batch_size} does not divide over {replicas} replicas; give a multiple.")
+    if batch_size // replicas < 2:
         raise InputError(
-            f"--batch_size={config.batch_size} does not divide over {replicas} replicas; give a multiple."
-        )
-    if config.batch_size // replicas < 2:
-        raise InputError(
-            f"--batch_size={config.batch_size} leaves each of {replicas} replicas fewer than 2 images; "
+            f"--{name}={batch_size} leaves each of {replicas} replicas fewer than 2 images; "
             f"give at least {2 * replicas}."
         )
+
+
+def check_labels(config, train, what):
+    """Raises InputError where there are no labels, which `what` (a flag and its value) needs."""
+    if train.has_labels:
+        return
+    kind = config.dataset.partition(":")[0]
+    right = {"npz": "an archive with y_train too", "folder": "class sub-folders, or --labels=labels.csv"}
+    raise InputError(
+        f"{config.dataset} has no labels, and {what} needs them; give {right.get(kind, 'a labelled dataset')}."
+    )
+
+
+def check_backbone_weights(config):
+    """Raises InputError where the file of weights that a keras: backbone starts from is not there."""
+    weights = config.backbone_weights
+    if weights in (None, "imagenet") or "://" in weights or os.path.isfile(weights):
+        return
+    raise InputError(
+        f"--backbone_weights={weights}: there is no such file; give imagenet, or a .weights.h5, .keras or .h5 file."
+    )
 
 
 def check_batch_fits(config, train):

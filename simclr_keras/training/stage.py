@@ -45,6 +45,7 @@ class Stage:
         self.strategy = strategies.make_strategy(config.strategy, config.tpu)
         self.policy = strategies.resolve_precision(config.precision, self.strategy)
         config = self.inherit(config)
+        config.validate()  # now with what another run has given
         self.config = dataclasses.replace(
             config,
             # What "auto" came to: another machine must not change it silently.

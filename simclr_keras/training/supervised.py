@@ -2,7 +2,7 @@
 
 from simclr_keras.objectives.classification import FIGURES, Classifier
 from simclr_keras.training import architecture as architectures
-from simclr_keras.training import inputs
+from simclr_keras.training import inputs, setup
 from simclr_keras.training.classification_stage import ClassificationStage, columns
 from simclr_keras.training.optimizers import make_optimization
 
@@ -25,6 +25,10 @@ class Supervised(ClassificationStage):
     @property
     def title(self):
         return f"training {self.config.model} from scratch on {self.labelled.num_examples} labels"
+
+    def check_config(self):
+        super().check_config()
+        setup.check_backbone_weights(self.config)
 
     def make_learner(self):
         config = self.config

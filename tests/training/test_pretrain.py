@@ -187,8 +187,8 @@ def test_a_run_whose_settings_were_tampered_with_gives_no_model(done, tmp_path, 
     [
         ({"proj_dim": 9}, "is not of the model of this run. Differing: .*projection_head"),
         ({"num_classes": 4}, "is not of the model of this run. Differing: .*classifier"),
-        ({"proj_dim": "8"}, "is not the architecture of a run: proj_dim is '8'"),
-        ({"depth": 3}, "is not the architecture of a run: depth is 3"),
+        ({"proj_dim": "8"}, r"model.json is damaged \(proj_dim is '8'"),
+        ({"depth": 3}, r"model.json is damaged \(depth is 3"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -3,6 +3,7 @@
 import dataclasses
 
 from simclr_keras.errors import InputError
+from simclr_keras.models.backbone_names import backbone_record, is_backbone
 from simclr_keras.models.zoo import check_name
 from simclr_keras.training.configs import parts
 from simclr_keras.training.options import nearest, option
@@ -30,7 +31,7 @@ class LabelledViews(parts.Views):
         for word in self.augment.split(","):
             if word not in (*AUGMENTATIONS, "none"):
                 raise InputError(
-                    f"--augment={self.augment}: {word!r} is none; {nearest(word, AUGMENTATIONS)}"
+                    f"--augment={self.augment}: {word!r} is not known: {nearest(word, AUGMENTATIONS)}"
                 )
         if self.augment != "none" and "none" in self.augment.split(","):
             raise InputError(f"--augment={self.augment} says none and some; give one of the two.")
@@ -101,13 +102,19 @@ class Student:
                 raise InputError(f"--dense_layers={self.dense_layers}: give widths, such as 256,128.")
         if self.model is None:
             return
-
         check_name(self.model)
-        if not self.model.startswith("keras:"):
-            for name in ("backbone_weights", "freeze_backbone", "dense_layers"):
-                if getattr(self, name):
-                    raise InputError(
-                        f"--{name} is for models such as keras:VGG16, not for --model={self.model}."
-                    )
-        elif getattr(self, "se_ratio", 0):
-            raise InputError(f"--se_ratio is not for --model={self.model}.")
+        if is_backbone(self.model):
+            self._check_backbone()
+            return
+        for name in ("backbone_weights", "freeze_backbone", "dense_layers"):
+            if getattr(self, name):
+                raise InputError(f"--{name} is for models such as keras:VGG16, not for --model={self.model}.")
+
+    def _check_backbone(self):
+        least = backbone_record(self.model).min_size
+        if self.image_size is not None and self.image_size < least:
+            raise InputError(
+                f"--image_size={self.image_size} is too small for --model={self.model}: it must be at least {least}."
+            )
+        if self.se_ratio:
+            raise InputError(f"--se_ratio is not for --model={self.model}; leave it at 0.")

@@ -3,6 +3,7 @@
 import dataclasses
 
 from simclr_keras.errors import InputError
+from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.zoo import parse_name
 from simclr_keras.training.configs import parts
 from simclr_keras.training.configs.stage import StageConfig
@@ -58,6 +59,11 @@ class PretrainConfig(
 
     def validate(self):
         super().validate()
+        if is_backbone(self.model):
+            raise InputError(
+                f"--model={self.model} is for --mode=supervised and --mode=distill; --mode=pretrain trains networks "
+                "such as r50_1x_sk0."
+            )
         parse_name(self.model)
         self.check_views()
         parts.check_range(self, "blur_sigma_min", "blur_sigma_max")
