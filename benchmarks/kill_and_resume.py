@@ -38,8 +38,8 @@ COMMON = [
     "--keep_checkpoints=2",
 ]
 NETWORK = ["--dataset=digits", "--model=r18_0.25x_sk0", "--image_size=8"]
-# The smallest run of every stage that still has epochs, evaluations and many checkpoints; {earlier} is the folder of the
-# runs that the later stages start from, which are never killed.
+# The smallest run of every stage that still has epochs, evaluations and many checkpoints; {earlier} is where the
+# runs lie that the later stages start from; those are never killed.
 STAGES = {
     "pretrain": [*NETWORK, *COMMON, "--baselines"],
     "finetune": [

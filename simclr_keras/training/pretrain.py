@@ -169,7 +169,9 @@ def make_result(config, learner, splits, history, devices, figures):
         "model": config.model,
         "parameters": learner.model.encoder.count_params(),
         "dataset": config.dataset,
+        "image_size": config.image_size,
         "training_images": splits.train.num_examples,
+        "labels_used": setup.labels_seen(splits.train),  # by kNN and probe; training has no use for them
         "evaluation_images": 0 if splits.evaluation is None else splits.evaluation.num_examples,
         "devices": devices,
         "seed": config.seed,

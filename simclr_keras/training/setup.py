@@ -123,6 +123,13 @@ def check_space(run_dir, state, config):
         )
 
 
+def labels_seen(train):
+    """How many training images have a label that may be seen; a stream that has labels has them all."""
+    if train.labels is None:
+        return train.num_examples if train.has_labels else 0
+    return int((train.labels >= 0).sum())
+
+
 def describe_data(splits):
     """Lines that say what data was found."""
     train = splits.train
@@ -130,8 +137,8 @@ def describe_data(splits):
     if not train.has_labels:
         line += ", no labels: no kNN and no probe"
     else:
-        hidden = 0 if train.labels is None else int((train.labels < 0).sum())
-        seen = f" ({train.num_examples - hidden} labels seen)" if hidden else ""
+        known = labels_seen(train)
+        seen = f" ({known} labels seen)" if known < train.num_examples else ""
         line += f", {len(splits.class_names)} classes{seen}"
     if train.has_labels and splits.evaluation is not None:
         line += f"; {splits.evaluation.num_examples} for evaluation"
