@@ -5,7 +5,7 @@ Published figures beside a recipe are the papers'; "measured" ones come from the
 
 from simclr_keras.errors import InputError
 from simclr_keras.training.options import nearest
-from simclr_keras.training.recipes import cifar10, digits, imagenet, transfer
+from simclr_keras.training.recipes import cifar10, digits, imagenet, photos, transfer
 
 RECIPES = {
     "imagenet_pretrain": ("pretrain", imagenet.IMAGENET_PRETRAIN),
@@ -31,6 +31,9 @@ RECIPES = {
     "cifar10_supervised_1pct": ("supervised", cifar10.CIFAR10_SUPERVISED_1PCT),
     "cifar10_supervised_10pct": ("supervised", cifar10.CIFAR10_SUPERVISED_10PCT),
     "cifar10_distill": ("distill", cifar10.CIFAR10_DISTILL),
+    "photos_pretrain": ("pretrain", photos.PHOTOS_PRETRAIN),
+    "photos_finetune": ("finetune", photos.PHOTOS_FINETUNE),
+    "photos_distill": ("distill", photos.PHOTOS_DISTILL),
     "digits_demo": ("pretrain", digits.DIGITS_DEMO),
     "digits_supervised": ("supervised", digits.DIGITS_SUPERVISED),
     "digits_finetune": ("finetune", digits.DIGITS_FINETUNE),

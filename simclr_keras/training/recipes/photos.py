@@ -1,0 +1,42 @@
+"""A folder of some thousand photos with a few hundred labels, on one machine: settings of our own, tried in the small.
+
+python train.py --mode=pretrain --recipe=photos_pretrain --dataset=folder:photos --model_dir=runs/photos
+python train.py --mode=finetune --recipe=photos_finetune --init=runs/photos --labels=labels.csv
+python train.py --mode=distill --recipe=photos_distill --teacher=runs/finetune-photos-r18_1x_sk0
+"""
+
+# Momentum rather than LARS, which is made for batches of thousands.
+PHOTOS_PRETRAIN = {
+    "model": "r18_1x_sk0",
+    "image_size": 96,
+    "batch_size": 64,
+    "epochs": 100,
+    "optimizer": "momentum",
+    "learning_rate": 0.12,  # peak 0.12 * 64/256 = 0.03
+    "learning_rate_scaling": "linear",
+    "warmup_epochs": 5.0,
+    "weight_decay": 5e-4,
+    "temperature": 0.2,
+}
+PHOTOS_FINETUNE = {
+    "batch_size": 64,
+    "epochs": 60,
+    "optimizer": "momentum",
+    "learning_rate": 0.1,  # peak 0.1 * 64/256 = 0.025
+    "learning_rate_scaling": "linear",
+    "augment": "crop,flip",
+    "crop_min_area": 0.2,
+}
+# From random weights; --init=runs/photos starts from the pretrained encoder.
+PHOTOS_DISTILL = {
+    "batch_size": 64,
+    "epochs": 60,
+    "optimizer": "momentum",
+    "learning_rate": 0.1,
+    "learning_rate_scaling": "linear",
+    "warmup_epochs": 2.0,
+    "weight_decay": 5e-4,
+    "temperature": 1.0,
+    "augment": "crop,flip",
+    "crop_min_area": 0.2,
+}
