@@ -54,6 +54,8 @@ def start_tensorflow_quietly():
                 import tensorflow as tf
 
                 tf.config.list_logical_devices()
+                # Or it warns, in a hundred words, of functions that are traced again for another network.
+                tf.get_logger().setLevel("ERROR")
         except Exception:
             held.seek(0)
             if sys.stderr is not None:
