@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import pathlib
 import sys
@@ -55,7 +56,7 @@ def start_tensorflow_quietly():
 
                 tf.config.list_logical_devices()
                 # Or it warns, in a hundred words, of functions that are traced again for another network.
-                tf.get_logger().setLevel("ERROR")
+                logging.getLogger("tensorflow").setLevel(logging.ERROR)
         except Exception:
             held.seek(0)
             if sys.stderr is not None:
