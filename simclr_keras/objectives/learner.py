@@ -93,7 +93,8 @@ class Learner(keras.Model):
     @property
     def main_variables(self):
         """Trainable variables that the main optimizer updates."""
-        return _without(self.model.trainable_variables, self.probe_variables + self.unused_variables)
+        others = {id(variable) for variable in self.probe_variables + self.unused_variables}
+        return [variable for variable in self.model.trainable_variables if id(variable) not in others]
 
     @property
     def skipped(self):
@@ -140,7 +141,7 @@ class Learner(keras.Model):
         """Returns the L2 term over the variables in `decayed_in_loss`."""
         terms = [
             tf.reduce_sum(tf.square(tf.convert_to_tensor(variable)))
-            for variable in _without(self.model.trainable_variables, self.unused_variables)
+            for variable in self.model.trainable_variables
             if self.decayed_in_loss(variable.path)
         ]
         if not terms or not self.weight_decay:
@@ -223,11 +224,6 @@ class Average(keras.metrics.Mean):
         """Adds what all replicas saw together: a sum and its weight, scalars."""
         self.total.assign_add(tf.cast(total, self.dtype))
         self.count.assign_add(tf.cast(weight, self.dtype))
-
-
-def _without(variables, others):
-    others = {id(variable) for variable in others}
-    return [variable for variable in variables if id(variable) not in others]
 
 
 def check_batch(batch, needed):
