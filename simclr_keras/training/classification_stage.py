@@ -55,9 +55,20 @@ class ClassificationStage(Stage):
     _labelled = None
 
     @property
+    def shown(self):
+        """The source whose images fill the batches."""
+        return self.labelled
+
+    @property
+    def judging(self):
+        """The evaluation source; None where there is none with labels."""
+        evaluation = self.splits.evaluation
+        return evaluation if evaluation is not None and evaluation.has_labels else None
+
+    @property
     def num_examples(self):
-        # Of fewer labels than a batch holds, an epoch is a batch: else a run of many epochs would be a step or two.
-        return max(self.labelled.num_examples, self.config.batch_size)
+        # Of fewer images than a batch holds, an epoch is a batch: else a run of many epochs would be a step or two.
+        return max(self.shown.num_examples, self.config.batch_size)
 
     def introduction(self):
         config, schedule = self.config, self.schedule
@@ -66,16 +77,17 @@ class ClassificationStage(Stage):
         yield f"devices  {strategies.describe(self.strategy, self.policy)}"
         for line in setup.describe_data(self.splits):
             yield f"data     {line}"
-        if self.splits.evaluation is None:
-            yield "data     no evaluation split: no top-1; --eval_fraction holds one out"
+        if self.judging is None:
+            yield "data     no labelled evaluation split: no top-1; --eval_fraction holds one out"
         yield (
             f"steps    {schedule.total_steps} of {config.batch_size} images, {config.epochs} epochs; "
             f"{config.optimizer}, learning rate up to {schedule.peak:g} in {config.warmup_epochs:g} epochs"
         )
-        if self.labelled.num_examples < config.batch_size and self.num_examples == config.batch_size:
+        if self.shown.num_examples < config.batch_size:
+            kind = "labelled" if self.shown is self.labelled else "training"
             yield (
-                f"steps    batches of {config.batch_size} are filled by repeating the {self.labelled.num_examples} "
-                "labelled images; an epoch is one batch"
+                f"steps    batches of {config.batch_size} are filled by repeating the {self.shown.num_examples} "
+                f"{kind} images; an epoch is one batch"
             )
 
     def begin(self, first_step):
@@ -96,7 +108,7 @@ class ClassificationStage(Stage):
         every = config.eval_every or max((len(ends) - 1) // EVALUATIONS, 1)
 
         def evaluate(epoch):
-            if self.splits.evaluation is None or (epoch % every and epoch != len(ends) - 1):
+            if self.judging is None or (epoch % every and epoch != len(ends) - 1):
                 return {}
             found = self._evaluate()
             before = [row["top1"] for row in self.history.rows if row["top1"] is not None]
@@ -107,12 +119,12 @@ class ClassificationStage(Stage):
         return evaluate
 
     def _evaluate(self):
-        self._outputs = self._extractor(self.splits.evaluation)
+        self._outputs = self._extractor(self.judging)
         return accuracy(self._outputs["logits"], self._outputs["label"])
 
     def end(self, history):
         figures = {}
-        if self.splits.evaluation is not None:
+        if self.judging is not None:
             figures = self._judgement(history)
         self.run_dir.save_figure("curves.png", plots.curves_figure(history.rows))
         return self.make_result(history, figures)
@@ -144,7 +156,7 @@ class ClassificationStage(Stage):
             "image_size": config.image_size,
             "training_images": self.splits.train.num_examples,
             "labels_used": self.labels_used,
-            "evaluation_images": 0 if self.splits.evaluation is None else self.splits.evaluation.num_examples,
+            "evaluation_images": 0 if self.judging is None else self.judging.num_examples,
             "classes": len(self.class_names),
             "devices": strategies.describe(self.strategy, self.policy),
             "seed": config.seed,

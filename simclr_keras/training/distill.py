@@ -77,7 +77,7 @@ class Distillation(ClassificationStage):
         selection = self.teacher.selection(self.config)
         own = self.student.selection(self.config) if self.student else {}
         apart = selection.get("held_out") != own.get("held_out")
-        if selection and own and apart and self.student.result.get("labels_used"):
+        if selection and own and apart and self.student.config.NAME != "pretrain":
             raise InputError(
                 f"--init={self.config.init} and --teacher={self.config.teacher} held out different images, so that one "
                 "has learnt from those the other is judged by; give runs of one chain."
@@ -110,13 +110,20 @@ class Distillation(ClassificationStage):
         return self.teacher.class_names or tuple(str(label) for label in range(count))
 
     @property
-    def unlabelled(self):
+    def shown(self):
         """The images the teacher speaks about."""
         return self.labelled if self.config.distill_on == "labelled" else self.splits.train
 
     @property
-    def num_examples(self):
-        return max(self.unlabelled.num_examples, self.config.batch_size)
+    def labelled_batch_size(self):
+        """Images of the labelled stream in a step."""
+        return self.config.labelled_batch_size or self.config.batch_size
+
+    def introduction(self):
+        yield from super().introduction()
+        known, size = self.labelled.num_examples, self.labelled_batch_size
+        if self.config.alpha < 1 and known < size:
+            yield f"steps    labelled batches of {size} are filled by repeating the {known} labelled images"
 
     @property
     def title(self):
@@ -153,7 +160,7 @@ class Distillation(ClassificationStage):
     def make_batches(self):
         config = self.config
         crop, _ = inputs.labelled_views(config)
-        unlabelled = inputs.make_batches(config, self.unlabelled, crop, windows=1, repeat=True)
+        unlabelled = inputs.make_batches(config, self.shown, crop, windows=1, repeat=True)
         if config.alpha == 1:
             return unlabelled
         labelled = inputs.make_batches(
@@ -161,7 +168,7 @@ class Distillation(ClassificationStage):
             self.labelled,
             crop,
             windows=1,
-            batch_size=config.labelled_batch_size or config.batch_size,
+            batch_size=self.labelled_batch_size,
             seed=config.seed + LABELLED_SEED,
             repeat=True,
         )

@@ -37,7 +37,7 @@ class Extractor:
             found = strategy.run(compute, args=(batch,))
             return {name: strategy.gather(value, axis=0) for name, value in found.items()}
 
-        self._step = step
+        self._step, self._traced = step, False
 
     def __call__(self, source):
         """Runs over a source.
@@ -54,6 +54,11 @@ class Extractor:
         )
         batches = []
         for batch in self._strategy.experimental_distribute_dataset(dataset):
+            if (
+                not self._traced
+            ):  # apart, or TensorFlow warns of many extractors as of one that is traced again
+                self._step.get_concrete_function(batch)
+                self._traced = True
             found = {name: value.numpy() for name, value in self._step(batch).items()}
             real = found.pop("id") >= 0
             batches.append({name: value[real] for name, value in found.items()})

@@ -62,6 +62,14 @@ def test_replicas_find_the_same_features_in_the_same_order(splits, mirrored):
     np.testing.assert_array_equal(found["label"], splits.train.labels)
 
 
+def test_many_extractors_one_after_another_draw_no_warnings(splits, caplog):
+    """As when every layer of a projection head is tried."""
+    model = make_model()
+    for _ in range(7):
+        extractor(model, 64)(splits.train)
+    assert not [record for record in caplog.records if "retracing" in record.getMessage()]
+
+
 def test_labels_come_with_the_features_hidden_ones_as_minus_1(splits):
     source = splits.train.with_labels_of([1, 4])
     found = extractor(make_model(), 8)(source)["label"]
