@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.models.backbone_layers import Standardize, StochasticDepth, converted, stable_names
+from tests import tpu_tracing
 
 ROWS = np.ones((4096, 2, 2, 3), "float32")
 
@@ -61,6 +62,16 @@ def test_replicas_drop_what_one_device_drops(mirrored):
         together = np.concatenate([kept(x) for x in mirrored.experimental_local_results(run())])
         np.testing.assert_array_equal(together, kept(alone(ROWS, training=True)))
     assert [int(copy[1]) for copy in mirrored.experimental_local_results(layer.draws.value)] == [2] * replicas
+
+
+def test_it_traces_for_tpus():
+    strategy = tpu_tracing.fake_tpu_strategy()
+    with strategy.scope():
+        layer = stochastic_depth()
+    spec = tf.TensorSpec([4, 2, 2, 3], tf.float32)
+    found = tpu_tracing.findings(tpu_tracing.trace(strategy, lambda x: layer(x, training=True), spec))
+    assert not found.without_kernel
+    assert not found.without_shape
 
 
 def test_standardize_reads_its_variables_at_every_call():
