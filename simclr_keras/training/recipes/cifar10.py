@@ -51,7 +51,7 @@ CIFAR10_FINETUNE_1PCT = {
     "batch_size": 128,
     "epochs": 60,
     "optimizer": "momentum",
-    "learning_rate": 0.1,  # peak 0.1 * 128/256 = 0.05
+    "learning_rate": 0.05,  # peak 0.05 * 128/256 = 0.025
     "learning_rate_scaling": "linear",
     "warmup_epochs": 0.0,
     "weight_decay": 0.0,
