@@ -31,12 +31,16 @@ RUNS = {
         )
         for layer in (0, 1)
     },
-    "distill-1pct": ("distill", ["--recipe=cifar10_distill", "--teacher={run}/finetune-1pct-layer1"]),
-    # 977 steps of 256, half as many as on all images; more would only repeat the 500 labelled ones.
+    "distill-1pct": (
+        "distill",
+        ["--recipe=cifar10_distill", "--init={run}/pretrain", "--teacher={run}/finetune-1pct-layer1"],
+    ),
+    # 977 steps of 256, as many as on all images.
     "distill-1pct-labelled-only": (
         "distill",
         [
             "--recipe=cifar10_distill",
+            "--init={run}/pretrain",
             "--teacher={run}/finetune-1pct-layer1",
             "--alpha=0.5",
             "--distill_on=labelled",
@@ -57,12 +61,16 @@ RUNS = {
         "distill",
         [
             "--recipe=cifar10_distill",
+            "--init={run}/pretrain",
             "--teacher={run}/finetune-1pct-layer1",
             "--alpha=0.5",
             "--labelled_batch_size=64",
         ],
     ),
-    "distill-10pct": ("distill", ["--recipe=cifar10_distill", "--teacher={run}/finetune-10pct-layer1"]),
+    "distill-10pct": (
+        "distill",
+        ["--recipe=cifar10_distill", "--init={run}/pretrain", "--teacher={run}/finetune-10pct-layer1"],
+    ),
     "pretrain-narrow": ("pretrain", ["--recipe=cifar10_small", f"--model={NARROW}"]),
     **{
         f"finetune-{share}-narrow": (
