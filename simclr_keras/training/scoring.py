@@ -54,9 +54,8 @@ class Extractor:
         )
         batches = []
         for batch in self._strategy.experimental_distribute_dataset(dataset):
-            if (
-                not self._traced
-            ):  # apart, or TensorFlow warns of many extractors as of one that is traced again
+            if not self._traced:
+                # Apart, or TensorFlow warns of many extractors as of one function that is traced again and again.
                 self._step.get_concrete_function(batch)
                 self._traced = True
             found = {name: value.numpy() for name, value in self._step(batch).items()}

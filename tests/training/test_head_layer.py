@@ -180,7 +180,7 @@ def test_a_real_choice_is_written_down_and_said(whole):
 @pytest.mark.parametrize(
     "place",
     [
-        ("in a trial", head_layer._Found, "set", 2),
+        ("in the second trial", head_layer._Found, "set", 3),
         pytest.param(("in training", loop.Bar, "advance", 2), marks=pytest.mark.slow),
         ("after training", History, "add", 1),
     ],
