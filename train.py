@@ -15,14 +15,15 @@ from simclr_keras.training.options import field_type
 INTRODUCTION = """\
 Trains SimCLRv2 networks. The same command continues a run where it stopped.
 
-  python train.py --mode=pretrain --recipe=photos_pretrain --dataset=folder:photos --model_dir=runs/photos
+  python train.py --mode=pretrain --recipe=photos_pretrain --dataset=folder:photos \\
+      --model_dir=runs/photos
   python train.py --mode=finetune --recipe=photos_finetune --init=runs/photos --labels=labels.csv \\
       --model_dir=runs/classifier
   python train.py --mode=distill --recipe=photos_distill --teacher=runs/classifier
   python train.py --mode=finetune --help      # the flags of one stage
 
-A recipe fills in the values; any flag given beside it wins. Defaults stand in [brackets]; a stage that
-starts from an earlier run takes from it what is left open.
+A recipe fills in the values; any flag given beside it wins. Defaults stand in [brackets]; a stage
+that starts from an earlier run takes from it what is left open.
 
 Exit codes: 0 done; 1 training could not go on; 2 something in the command or the data is wrong;
 130 stopped by Ctrl-C (SIGINT); 143 stopped by SIGTERM. The same command continues what was saved."""
@@ -31,12 +32,9 @@ Exit codes: 0 done; 1 training could not go on; 2 something in the command or th
 def help_text(mode=None):
     """The help of one stage, or of all of them together."""
     of_mode = [name for name, (stage, _) in recipes.RECIPES.items() if mode in (None, stage)]
-    groups = {
-        "Choose": [
-            ("--mode", f"The stage. Choices: {', '.join(configs.MODES)}."),
-            ("--recipe", f"Named settings. Choices: {', '.join(of_mode)}."),
-        ]
-    }
+    groups = {"Choose": [("--mode", f"The stage. Choices: {', '.join(configs.MODES)}.")]}
+    if of_mode:
+        groups["Choose"].append(("--recipe", f"Named settings. Choices: {', '.join(of_mode)}."))
     modes = [mode] if mode else list(configs.MODES)
     fields = {}
     for name in modes:

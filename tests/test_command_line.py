@@ -14,6 +14,7 @@ from simclr_keras import command_line
 from simclr_keras.errors import InputError, Stopped, TrainingError
 from simclr_keras.training.config import MODES
 from simclr_keras.training.options import field_type, option
+from simclr_keras.training.recipes import RECIPES
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -126,7 +127,8 @@ def test_help_holds_every_flag_once_below_its_group(mode):
     headings, found = read_help(mode)
     classes = [MODES[mode]] if mode else MODES.values()
     fields = {f.name: f.metadata["group"] for cls in classes for f in dataclasses.fields(cls)}
-    assert sorted(found) == sorted([("mode", "Choose"), ("recipe", "Choose"), *fields.items()])
+    ours = ["mode", "recipe"] if mode not in ("knn", "eval") else ["mode"]  # which have no recipes
+    assert sorted(found) == sorted([*((name, "Choose") for name in ours), *fields.items()])
     assert len(set(headings)) == len(headings)
     assert {*headings} == {"Choose", *fields.values()}
 
@@ -151,6 +153,13 @@ def test_help_beside_a_mode_is_that_of_the_mode(words, capsys):
     assert out == train.help_text("knn") + "\n"
     assert "--knn_k" in out
     assert "--learning_rate " not in out
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_help_of_a_mode_names_its_own_recipes(mode):
+    text = " ".join(train.help_text(mode).partition("Choose:")[2].split())
+    named = text.partition("Named settings. Choices: ")[2].partition(".")[0].split(", ")
+    assert [name for name in named if name] == [name for name, (stage, _) in RECIPES.items() if stage == mode]
 
 
 def test_help_beside_an_unknown_mode_is_that_of_all(capsys):
