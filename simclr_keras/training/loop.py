@@ -11,6 +11,9 @@ from simclr_keras.training.finite import check_weights, read_figures
 from simclr_keras.training.progress import Bar, epoch_line
 
 
+SAID_SECONDS = 5.0  # between the lines of epochs that nothing was measured after: they may be a step long
+
+
 def make_step_function(learner, strategy, stop):
     """Returns a function (iterator, count) that takes `count` training steps inside one graph call.
 
@@ -115,7 +118,7 @@ def train(
             lambda context: batches(first_step, ends[-1] - first_step, context)
         )
     )
-    step, clock = first_step, Clock(config.batch_size)
+    step, clock, said_at = first_step, Clock(config.batch_size), -SAID_SECONDS
     saves = _Saves(learner, checkpoints, config, first_step)
     for epoch in range(1, epochs + 1):
         start, end = ends[epoch - 1], ends[epoch]
@@ -150,14 +153,18 @@ def train(
         stop.all_saved(f"step {step} is saved")
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
         row |= {"skipped_batches": learner.skipped[0], "images_per_second": clock.take_rate()}
+        measured = {}
         try:
-            row |= evaluate(epoch)
+            measured = evaluate(epoch)
         except DivergedError:
             checkpoints.forget(step)  # finite weights of a network whose outputs are not
             raise
+        row |= measured
         history.add(row)
-        say(epoch_line(row, epochs))
-        sys.stdout.flush()
+        if measured or epoch in (1, epochs) or time.monotonic() - said_at >= SAID_SECONDS:
+            say(epoch_line(row, epochs))
+            said_at = time.monotonic()
+            sys.stdout.flush()
 
 
 class _Saves:

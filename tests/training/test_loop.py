@@ -215,3 +215,19 @@ def test_rows_that_are_missing_are_said():
         "say",
         "metrics.csv has no rows of epochs 1 to 1, which are over: it goes on without them",
     )
+
+
+def test_of_quick_epochs_with_nothing_measured_the_first_and_the_last_have_a_line():
+    recorder = train(evaluate=lambda epoch: {}, epochs=5)
+    assert [what for kind, what in recorder.events if kind == "say"] == ["epoch 1/5", "epoch 5/5"]
+    assert [step for kind, step in recorder.events if kind == "row"] == [6, 11, 16, 21, 26]
+
+
+def test_of_slow_epochs_each_has_a_line(monkeypatch):
+    monkeypatch.setattr(loop, "SAID_SECONDS", 0.0)
+    recorder = train(evaluate=lambda epoch: {}, epochs=3)
+    assert [what for kind, what in recorder.events if kind == "say"] == [
+        "epoch 1/3",
+        "epoch 2/3",
+        "epoch 3/3",
+    ]

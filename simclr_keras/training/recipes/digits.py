@@ -25,6 +25,7 @@ DIGITS_DEMO = {
 
 # The stages after it, on 5 labels of each class.
 DIGITS_SUPERVISED = {
+    "eval_fraction": DIGITS_DEMO["eval_fraction"],  # the same images are judged
     "dataset": "digits",
     "model": "r18_0.25x_sk0",
     "image_size": 16,
