@@ -203,14 +203,16 @@ def test_only_every_so_many_epochs_and_the_last_are_evaluated(config, monkeypatc
 
 
 KILLS = {
+    "between the best weights and the row of epoch 2": (History, "add", 2),
     "in the middle of an epoch": (loop.Bar, "advance", 5),
     "in the evaluation of epoch 1": (ClassificationStage, "_evaluate", 1),
-    "between the best weights and the row of epoch 2": (History, "add", 2),
     "after the last checkpoint": (classification_stage.plots, "curves_figure", 1),
 }
 
 
-@pytest.mark.parametrize("where", KILLS)
+@pytest.mark.parametrize(
+    "where", [next(iter(KILLS)), *(pytest.param(where, marks=pytest.mark.slow) for where in list(KILLS)[1:])]
+)
 def test_a_run_killed_and_repeated_ends_as_one_never_killed(config, whole, monkeypatch, tmp_path, where):
     kill(config(), monkeypatch, *KILLS[where])
     assert not (tmp_path / "run" / "result.json").exists()

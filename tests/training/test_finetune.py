@@ -87,7 +87,9 @@ def test_everything_trains_unless_told_otherwise(pretrained, finetuned):
         assert not np.array_equal(after[name], before.get(name)), name
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "lars", "adamw"])
+@pytest.mark.parametrize(
+    "optimizer", ["momentum", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lars", "adamw"))]
+)
 def test_what_is_frozen_does_not_move_by_a_bit(config, pretrained, tmp_path, optimizer):
     # A decay that would be seen, and statistics that would drift.
     run(config(train_after_block=1, optimizer=optimizer, weight_decay=0.1, learning_rate=0.01, epochs=1))
@@ -143,6 +145,7 @@ def test_enough_labels_fill_a_batch_without_a_word(config, monkeypatch):
     assert not [line for line in lines if "filled" in line]
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_what_the_labels_say(config, tmp_path):
     found = run(config(epochs=40, head_layer="0", eval_every=40, augment="none")).result
     assert found["accuracy"] > 0.9

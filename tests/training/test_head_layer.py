@@ -180,9 +180,9 @@ def test_a_real_choice_is_written_down_and_said(whole):
 @pytest.mark.parametrize(
     "place",
     [
-        ("in the second trial", head_layer._Found, "set", 3),
+        pytest.param(("in the second trial", head_layer._Found, "set", 3), marks=pytest.mark.slow),
         pytest.param(("in training", loop.Bar, "advance", 2), marks=pytest.mark.slow),
-        ("after training", History, "add", 1),
+        pytest.param(("after training", History, "add", 1), marks=pytest.mark.slow),
     ],
     ids=lambda place: place[0],
 )

@@ -45,6 +45,7 @@ def test_the_classifier_trains_on_the_layer_that_is_judged(done, monkeypatch, tm
     assert "layer 2 of its projection head, frozen" in begun.lines[0]
 
 
+@pytest.mark.slow
 def test_a_killed_linear_evaluation_ends_as_one_never_killed(done, monkeypatch, tmp_path):
     settings = {"init": done.config.init, "head_layer": 1, "weight_decay": 0.1, "batch_size": 4}
     config = configure("linear_eval", tmp_path / "run", **settings, epochs=1, checkpoint_steps=2)

@@ -60,6 +60,7 @@ def test_the_seed_decides_weights_labels_and_evaluation_images(stripes, monkeypa
         assert (found[one][1] == found[other][1]) == same
 
 
+@pytest.mark.slow
 def test_training_from_scratch_learns_what_the_labels_say(data, tmp_path):
     config = configure("supervised", tmp_path / "run", dataset=data, epochs=20, eval_every=20, augment="none")
     assert run(config).result["top1"] > 0.8
@@ -71,6 +72,7 @@ def test_lars_adapts_the_rate_of_the_classifier_too(stripes, monkeypatch, tmp_pa
     assert not any(learner.decayed_in_loss(variable.path) for variable in learner.model.variables)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_one_never_killed(stripes, done, monkeypatch, tmp_path):
     config = configure("supervised", tmp_path / "run", dataset=stripes, checkpoint_steps=1, **SETTINGS)
     kill(config, monkeypatch, loop.Bar, "advance", 2)
