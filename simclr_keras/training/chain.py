@@ -187,12 +187,26 @@ def inherit(config, ancestor, flag):
     if config.model is None:
         found["model"] = ancestor.architecture["name"]
     if config.image_size is None:
-        found["image_size"] = ancestor.architecture["image_size"]
+        # The architecture's says what its stem was made for; the run may have seen others.
+        found["image_size"] = own.image_size or ancestor.architecture["image_size"]
     config = dataclasses.replace(config, **found)
     if config.eval_fraction is None and _data(config) == _data(own):
         config = dataclasses.replace(config, eval_fraction=own.eval_fraction)
     check_image_size(config, ancestor, flag)
     return config
+
+
+def labels_of(lineage, dataset):
+    """The most labels of a dataset that any network of a lineage was trained on (a probe's do not count)."""
+    trained = ("finetune", "supervised", "distill")
+    return max(
+        (
+            run.get("labels_used") or 0
+            for run in lineage
+            if run.get("mode") in trained and _place(run.get("dataset", "")) == _place(dataset)
+        ),
+        default=0,
+    )
 
 
 def check_image_size(config, ancestor, flag):

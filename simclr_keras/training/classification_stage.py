@@ -6,7 +6,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion, per_class
 from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
-from simclr_keras.training import setup
+from simclr_keras.training import chain, setup
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.checkpoints import Checkpoints, steps_in
 from simclr_keras.training.epochs import epoch_ends
@@ -96,7 +96,7 @@ class ClassificationStage(Stage):
             self.learner.model,
             self.strategy,
             image_size=config.image_size,
-            batch_size=config.eval_batch_size or config.batch_size,
+            batch_size=setup.eval_batch_size(config),
             endpoints=("logits",),
         )
         weights = {name: value for name, value in self.learner.state().items() if name.startswith("model/")}
@@ -107,8 +107,11 @@ class ClassificationStage(Stage):
         ends = epoch_ends(config, self.num_examples)
         every = config.eval_every or max((len(ends) - 1) // EVALUATIONS, 1)
 
+        def due(epoch):
+            return self.judging is not None and (epoch % every == 0 or epoch == len(ends) - 1)
+
         def evaluate(epoch):
-            if self.judging is None or (epoch % every and epoch != len(ends) - 1):
+            if not due(epoch):
                 return {}
             found = self._evaluate()
             before = [row["top1"] for row in self.history.rows if row["top1"] is not None]
@@ -116,6 +119,7 @@ class ClassificationStage(Stage):
                 best.save(ends[epoch])
             return {"top1": found.top1, "top5": found.top5}
 
+        evaluate.due = due
         return evaluate
 
     def _evaluate(self):
@@ -171,7 +175,12 @@ class ClassificationStage(Stage):
 
     @property
     def labels_used(self):
-        """Labels that training has seen."""
+        """Labels of this data that this network and those it comes from were trained on."""
+        return max(self.own_labels, chain.labels_of(self.lineage(), self.config.dataset))
+
+    @property
+    def own_labels(self):
+        """Labels that this run itself is trained on."""
         return self.labelled.num_examples
 
     def say_result(self, result):
@@ -185,7 +194,7 @@ def judge(scores, labels, class_names):
         scores: [n, classes]. labels: int [n], -1 for a row that is not counted. class_names: a name per class.
 
     Returns:
-        (matplotlib Figure, dict of top1, top5, top1_interval, per_class).
+        (matplotlib Figure, dict of top1, top5, top1_interval, top5_interval, per_class).
     """
     known = labels >= 0
     if not known.any():
@@ -196,18 +205,20 @@ def judge(scores, labels, class_names):
         "top1": found.top1,
         "top5": found.top5,
         "top1_interval": list(accuracy_interval(round(found.top1 * found.total), found.total)),
+        "top5_interval": list(accuracy_interval(round(found.top5 * found.total), found.total)),
         "per_class": per_class(labels[known], predicted[known], class_names),
     }
 
 
 def say_result(result, say):
-    """Prints top-1 and top-5 with the interval of the former, and the best epoch where that was another."""
+    """Prints top-1 and top-5 with their intervals, and the best epoch where that was another."""
     if "top1" not in result:
         return
     low, high = result["top1_interval"]
     best = ""
     if result.get("best_top1", result["top1"]) > result["top1"]:
         best = f"; best {result['best_top1']:.1%} after epoch {result['best_epoch']}, kept in best/"
-    say(
-        f"top-1    {result['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}), top-5 {result['top5']:.1%}{best}"
-    )
+    say(f"top-1    {result['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}){best}")
+    if result["classes"] > 5:  # else it is 1
+        low, high = result["top5_interval"]
+        say(f"top-5    {result['top5']:.1%} (95 % interval {low:.1%} to {high:.1%})")

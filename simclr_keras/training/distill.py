@@ -55,6 +55,7 @@ class Distillation(ClassificationStage):
         if self.student:
             chain.check_same_model(config, self.student, "init")
             chain.check_image_size(config, self.student, "init")
+            _check_same_shape(config, self.student)
         if config.temperature is None:
             same = config.model == self.teacher.architecture["name"]
             config = dataclasses.replace(config, temperature=SELF_TEMPERATURE if same else OTHER_TEMPERATURE)
@@ -136,6 +137,9 @@ class Distillation(ClassificationStage):
     def make_learner(self):
         config = self.config
         self.architecture = architectures.of_classifier(config, self.teacher.architecture["num_classes"])
+        start = (self.student or self.teacher).architecture
+        if start["name"] == config.model:
+            self.architecture["image_size"] = start["image_size"]  # its stem, whatever size is seen now
         with self.strategy.scope():
             teacher = architectures.build(self.teacher.architecture, self.policy)
             self.teacher.weights().load_into(teacher)
@@ -175,14 +179,33 @@ class Distillation(ClassificationStage):
         return lambda *steps: pipeline.joined(unlabelled(*steps), labelled(*steps))
 
     @property
-    def labels_used(self):
-        # Through the teacher's probabilities, or in equation 3 by themselves.
+    def own_labels(self):
         own = self.labelled.num_examples if self.config.alpha < 1 else 0
+        # Its labels come through its probabilities, whatever the data they were of.
         return max(own, self.teacher.result.get("labels_used") or 0)
 
     def make_result(self, history, figures):
         told = {"temperature": self.config.temperature, "alpha": self.config.alpha}
         return {**super().make_result(history, figures), **told, "distill_on": self.config.distill_on}
+
+
+def _check_same_shape(config, student):
+    """Raises InputError where --init holds a network of that name with other parts."""
+    held = student.architecture
+    for flag, wanted, found in (
+        ("se_ratio", config.se_ratio, held.get("se_ratio", 0.0)),
+        ("dense_layers", list(config.dense_widths), held.get("dense_layers") or []),
+    ):
+        if wanted != found:
+            raise InputError(
+                f"--{flag}: the student has {wanted or 'none'}, --init={student.path} {found or 'none'}; leave --model "
+                f"and --{flag} out."
+            )
+    if config.backbone_weights:
+        raise InputError(
+            f"--backbone_weights={config.backbone_weights} and --init={student.path} both say where the student "
+            "starts; give one of them."
+        )
 
 
 def _some(names):

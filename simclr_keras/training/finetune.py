@@ -9,6 +9,7 @@ from simclr_keras.models.freezing import freeze
 from simclr_keras.objectives.classification import FIGURES, Classifier
 from simclr_keras.training import architecture as architectures
 from simclr_keras.training import chain, inputs, setup
+from simclr_keras.training.checkpoints import steps_in
 from simclr_keras.training.classification_stage import ClassificationStage, columns
 from simclr_keras.training.head_layer import choose_head_layer, fewest_labels
 from simclr_keras.training.optimizers import make_optimization
@@ -70,6 +71,9 @@ class Finetuning(ClassificationStage):
         return f"fine-tuning {self.config.model} from layer {self.head_layer} of its projection head"
 
     def make_learner(self):
+        if self.head_layer is None and steps_in(self.run_dir.checkpoints):
+            # Chosen when the run began, maybe for fewer epochs.
+            self.head_layer = (architectures.read(self.run_dir) or {}).get("head_layer")
         if self.head_layer is None:
             self.head_layer = choose_head_layer(self)
         learner, optimization = self.learner_on(self.head_layer, self.num_examples)

@@ -13,14 +13,13 @@ from sklearn.model_selection import StratifiedKFold
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import top_k_accuracy
 from simclr_keras.training import architecture as architectures
+from simclr_keras.training import setup
 from simclr_keras.training.epochs import epoch_ends
 from simclr_keras.training.finite import read_figures
 from simclr_keras.training.loop import make_step_function
 from simclr_keras.training.scoring import Extractor
 
 FILE = "head_layer.json"
-# What may change without another outcome.
-NOT_ASKED = ("model_dir", "keep_checkpoints", "checkpoint_steps", "checkpoint_minutes", "steps_per_call")
 
 
 def choose_head_layer(stage):
@@ -102,7 +101,7 @@ class _Trial:
             self._learner.model,
             stage.strategy,
             image_size=config.image_size,
-            batch_size=config.eval_batch_size or config.batch_size,
+            batch_size=setup.eval_batch_size(config),
             endpoints=("logits",),
         )
 
@@ -130,8 +129,11 @@ class _Found:
 
     def __init__(self, run_dir, config):
         self._run_dir = run_dir
-        settings = dataclasses.asdict(config)
-        settings = {name: value for name, value in settings.items() if name not in NOT_ASKED}
+        settings = {
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(config)
+            if field.metadata["resume"] != "free"  # which could bring another outcome
+        }
         try:
             held = run_dir.read_json(FILE) or {}
         except InputError:

@@ -10,7 +10,7 @@ from simclr_keras.training.epochs import epoch_ends
 from simclr_keras.training.finite import check_weights, read_figures
 from simclr_keras.training.progress import Bar, epoch_line
 
-
+SAVED_SECONDS = 10.0  # between checkpoints at the ends of epochs that nothing is measured after
 SAID_SECONDS = 5.0  # between the lines of epochs that nothing was measured after: they may be a step long
 
 
@@ -78,7 +78,7 @@ def train(
     stop,
     say=print,
 ):
-    """Trains from `first_step` to the end of the run: a checkpoint and a row of metrics at every epoch's end.
+    """Trains from `first_step` to the end of the run: a row of metrics at every epoch's end, and a checkpoint at most.
 
     Args:
         learner: a compiled Learner.
@@ -91,7 +91,8 @@ def train(
         history: History, cut back to `first_step`.
         schedule: learning rate by step.
         first_step: steps already taken.
-        evaluate: function of the epoch (from 1) to a dict of figures, empty where it is not its turn.
+        evaluate: function of the epoch (from 1) to a dict of figures, empty where it is not its turn, which its
+            attribute `due`, a function of the epoch to bool, may tell beforehand.
         stop: stopping.Stop.
         say: prints a line.
 
@@ -148,9 +149,10 @@ def train(
                 bar.close()
                 stop.leave(f"step {step} is saved")
         bar.close()
-        # Before the evaluation, which may take long: a run killed in it comes back to it.
-        saves.save(step)
-        stop.all_saved(f"step {step} is saved")
+        if getattr(evaluate, "due", lambda epoch: True)(epoch) or epoch == epochs or saves.long_ago():
+            # Before the evaluation, which may take long: a run killed in it comes back to it.
+            saves.save(step)
+            stop.all_saved(f"step {step} is saved")
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
         row |= {"skipped_batches": learner.skipped[0], "images_per_second": clock.take_rate()}
         measured = {}
@@ -183,6 +185,10 @@ class _Saves:
 
     def due(self, step):
         return (self._every and step % self._every == 0) or time.monotonic() - self._saved_at >= self._seconds
+
+    def long_ago(self):
+        """Whether an epoch's end is worth a checkpoint: epochs may be a step or two."""
+        return time.monotonic() - self._saved_at >= SAVED_SECONDS
 
     def save(self, step):
         if step != self._saved_step:

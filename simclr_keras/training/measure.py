@@ -101,7 +101,7 @@ class Measurement(Stage):
 
     def outputs(self, source, endpoint):
         """(values [n, ...], labels [n]) of an endpoint over a source."""
-        batch_size = self.config.eval_batch_size or self.config.batch_size
+        batch_size = setup.eval_batch_size(self.config)
         extractor = Extractor(
             self.model,
             self.strategy,

@@ -70,10 +70,13 @@ class Pretraining(Stage):
         last = len(epoch_ends(config, self.num_examples)) - 1
         every = config.eval_every or max(last // EVALUATIONS, 1)
 
-        def evaluate(epoch):
-            due = score and (epoch % every == 0 or epoch == last)
-            return score() if due else {}
+        def due(epoch):
+            return score is not None and (epoch % every == 0 or epoch == last)
 
+        def evaluate(epoch):
+            return score() if due(epoch) else {}
+
+        evaluate.due = due
         return evaluate
 
     def end(self, history):
@@ -131,7 +134,7 @@ def make_scores(config, splits, model, strategy, run_dir):
         model,
         strategy,
         image_size=config.image_size,
-        batch_size=config.eval_batch_size or config.batch_size,
+        batch_size=setup.eval_batch_size(config),
         endpoints=("final_avg_pool", "logits"),
     )
     bank = knn_bank(splits.train, config.knn_bank, config.seed)

@@ -7,6 +7,7 @@ import numpy as np
 
 from simclr_keras.data import sources
 from simclr_keras.errors import InputError
+from simclr_keras.optim.step_arithmetic import warmup_steps
 from simclr_keras.training.checkpoints import steps_in
 
 
@@ -86,6 +87,31 @@ def check_backbone_weights(config):
     raise InputError(
         f"--backbone_weights={weights}: there is no such file; give imagenet, or a .weights.h5, .keras or .h5 file."
     )
+
+
+def check_warmup(config, num_examples):
+    """Raises InputError where --train_steps ends the run before its warm-up does.
+
+    Args:
+        config: of any stage.
+        num_examples: images of an epoch.
+    """
+    if getattr(config, "train_steps", None) is None:
+        return
+    warmup = warmup_steps(num_examples, config.batch_size, config.warmup_epochs)
+    if warmup > config.train_steps:
+        raise InputError(
+            f"--train_steps={config.train_steps} ends before the warm-up of {warmup} steps does; give more steps, or "
+            f"fewer than --warmup_epochs={config.warmup_epochs:g}."
+        )
+
+
+MOST_EVALUATED = 256  # images at once where --eval_batch_size does not say
+
+
+def eval_batch_size(config):
+    """Images of an evaluation step: a training batch of thousands, padded, would fill the memory for a few photos."""
+    return config.eval_batch_size or min(config.batch_size, MOST_EVALUATED)
 
 
 def check_batch_fits(config, train):

@@ -78,6 +78,9 @@ class Stage:
             self.check_config()
             splits = self.load_data()
             self.check_data(splits)
+            looking = copy.copy(self)
+            looking.splits = splits
+            setup.check_warmup(config, looking.num_examples)
             try:
                 self.run_dir.open_for(self.MODE, config)
                 result, unreadable = self._recovering(splits, stop)

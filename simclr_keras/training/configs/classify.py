@@ -30,7 +30,7 @@ class FinetuneConfig(
     head_layer: str | None = option(
         None,
         "Projection head layer the classifier sits on: 0 (the encoder's output) to the last, or auto: cross-validated "
-        "on the labelled images. Layers above are dropped. Default: 1 (0 where there is no head).",
+        "on the labelled images. Layers above are dropped. Default: 1 (0 where the head has no middle).",
         group="Model",
     )
     classifier_init: str = option(

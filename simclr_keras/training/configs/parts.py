@@ -155,7 +155,7 @@ class Evaluation:
 
     eval_every: int = option(
         0,
-        "Evaluate kNN and probe every so many epochs, and always at the end; 0: ten times in a run.",
+        "Evaluate every so many epochs, and always at the end; 0: ten times in a run.",
         group="Evaluation",
         unit="epochs",
         at_least=0,
@@ -163,7 +163,7 @@ class Evaluation:
     )
     eval_batch_size: int = option(
         0,
-        "Images per evaluation step; 0: as in training.",
+        "Images per evaluation step; 0: as in training, at most 256.",
         group="Evaluation",
         unit="images",
         at_least=0,
