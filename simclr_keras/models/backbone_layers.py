@@ -81,6 +81,34 @@ class Standardize(keras.layers.Layer):
         return input_shape
 
 
+@keras.saving.register_keras_serializable("simclr_keras")
+class LayerScale(keras.layers.Layer):
+    """A factor per channel (Touvron et al. 2021, arXiv 2103.17239), as in ConvNeXt.
+
+    The variable of Keras's layer bears no name but a number.
+
+    Args:
+        initial: where the factors start.
+    """
+
+    def __init__(self, initial, **kwargs):
+        super().__init__(**kwargs)
+        self.initial = initial
+
+    def build(self, input_shape):
+        start = keras.initializers.Constant(self.initial)
+        self.gamma = self.add_weight((input_shape[-1],), start, name="gamma")
+
+    def call(self, inputs):
+        return inputs * tf.convert_to_tensor(self.gamma)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "initial": self.initial}
+
+
 # Pixels in [0, 255] and means over many of them are for float32.
 _ALWAYS_FLOAT = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.GlobalAveragePooling2D)
 
@@ -111,6 +139,8 @@ def converted(stock, dtype):
             return StochasticDepth(layer.rate, name=name, dtype=dtype)
         if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
             return Standardize(name=name, dtype=float_dtype)
+        if type(layer).__name__ == "LayerScale":
+            return LayerScale(config["init_values"], name=name, dtype=dtype)
         if isinstance(layer, keras.layers.Layer):
             config["dtype"] = float_dtype if isinstance(layer, _ALWAYS_FLOAT) else dtype
         return type(layer).from_config(config)

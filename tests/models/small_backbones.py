@@ -31,9 +31,16 @@ FAMILIES = {
     "ConvNeXtTiny": "convnext",
 }
 FAST = ("MobileNet",)
-families = pytest.mark.parametrize(
-    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
-)
+
+
+def over(names):
+    """Runs a test for each of these networks; the larger ones are slow."""
+    marked = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in names]
+    return pytest.mark.parametrize("name", marked)
+
+
+# What is special: numbered names, factors left out of the normalization; a nested network; layers of our own.
+special = over(["MobileNet", "InceptionV3", "ConvNeXtTiny", "EfficientNetB0"])
 
 
 def create(name=SMALL, **arguments):

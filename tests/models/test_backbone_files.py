@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.models.backbone_names import backbone_record
-from tests.models.small_backbones import IMAGES, assert_same_outputs, create, families, shaken, values
+from tests.models.small_backbones import IMAGES, assert_same_outputs, create, shaken, special, values
 
 
 @pytest.mark.parametrize(("dtype", "backbone_trainable"), [("float32", True), ("mixed_bfloat16", False)])
@@ -23,8 +23,8 @@ def test_a_keras_file_gives_the_model_back(dtype, backbone_trainable, tmp_path, 
 
 
 @pytest.mark.slow
-@families
-def test_files_of_every_family_give_the_model_back(name, tmp_path):
+@special
+def test_files_of_special_networks_give_the_model_back(name, tmp_path):
     size = backbone_record(f"keras:{name}").min_size
     model, other = (create(f"keras:{name}", image_size=size) for _ in range(2))
     shaken(model.weights)
@@ -33,10 +33,12 @@ def test_files_of_every_family_give_the_model_back(name, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     path = tf.train.Checkpoint(model=model).save(str(tmp_path / "checkpoint"))
     tf.train.Checkpoint(model=other).restore(path).assert_existing_objects_matched()
+    expected = values(model)
     for copied in (loaded, other):
-        assert values(copied).keys() == values(model).keys()
-        for path, value in values(copied).items():
-            np.testing.assert_array_equal(value, values(model)[path], err_msg=path)
+        found = values(copied)
+        assert found.keys() == expected.keys()
+        for path, value in expected.items():
+            np.testing.assert_array_equal(found[path], value, err_msg=path)
 
 
 def test_weights_and_checkpoint_files_fill_a_new_model(tmp_path):

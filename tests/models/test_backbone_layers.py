@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.models.backbone_layers import Standardize, StochasticDepth, converted, stable_names
+from simclr_keras.models.backbone_layers import (
+    LayerScale,
+    Standardize,
+    StochasticDepth,
+    converted,
+    stable_names,
+)
 from tests import tpu_tracing
 
 ROWS = np.ones((4096, 2, 2, 3), "float32")
@@ -83,7 +89,18 @@ def test_standardize_reads_its_variables_at_every_call():
     np.testing.assert_allclose(layer(images), (images - [0.1, 0.2, 0.3]) / [2, 0.5, 1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("layer", [StochasticDepth(0.25, name="drop"), Standardize(name="standardize")])
+def test_layer_scale_has_a_factor_per_channel():
+    layer = LayerScale(1e-6)
+    np.testing.assert_allclose(layer(ROWS[:2]), np.full((2, 2, 2, 3), 1e-6), rtol=1e-6)
+    layer.gamma.assign([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(layer(ROWS[:2])[0, 0, 0], [1, 2, 3])
+    assert layer.gamma.path.endswith("/gamma")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [StochasticDepth(0.25, name="drop"), Standardize(name="standardize"), LayerScale(1e-6, name="scale")],
+)
 def test_config_round_trip(layer):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert copy.get_config() == layer.get_config()
