@@ -164,9 +164,18 @@ def run_all(options, seeds):
                 continue
             words = command(name, options, seed)
             print(f"\n== {name}, seed {seed}\npython train.py {' '.join(words)}", flush=True)
-            code = subprocess.run([sys.executable, str(ROOT / "train.py"), *words]).returncode
+            code = wait_for(subprocess.Popen([sys.executable, str(ROOT / "train.py"), *words]))
             if code:
                 sys.exit(f"{name} ended with code {code}; the same command goes on from here.")
+
+
+def wait_for(process):
+    """Returns the exit code; Ctrl-C reaches the process too, which saves and says so."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def figures(options, seeds):
@@ -217,7 +226,7 @@ def table(options, seeds):
     for words, ordering in ORDERINGS.items():
         gaps = [gap for seed in seeds if (gap := difference(found, ordering, seed)) is not None]
         if gaps:
-            held = sum(gap > ordering[2] for gap in gaps)
+            held = sum(gap >= ordering[2] if ordering[2] else gap > 0 for gap in gaps)
             mean = 100 * sum(gaps) / len(gaps)
             shown = ", ".join(f"{100 * gap:+.1f}" for gap in gaps)
             lines.append(f"| {words} | {shown}; mean {mean:+.1f} | {held} of {len(gaps)} seeds |")

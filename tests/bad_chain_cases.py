@@ -115,13 +115,13 @@ EARLIER_RUNS = [
     Case(
         "a teacher of other classes",
         ("--teacher={runs}/of_three_classes", "3 classes (ant, bee, cat)", "digits has 10 (0, 1, 2, ...)"),
-        ("the teacher's classes, or another teacher",),
+        ("data with its classes, or another --teacher",),
         {**DISTILL, "teacher": "{runs}/of_three_classes"},
     ),
     Case(
         "a teacher of as many classes of other names",
         ("--teacher={runs}/renamed", "10 classes (digit 0, digit 1, digit 2, ...)", "has 10 (0, 1, 2, ...)"),
-        ("the teacher's classes, or another teacher",),
+        ("data with its classes, or another --teacher",),
         {**DISTILL, "teacher": "{runs}/renamed"},
     ),
     Case(
@@ -258,7 +258,7 @@ LABELS = [
     ),
     Case(
         "labels without evaluation images for knn",
-        ("no evaluation split",),
+        ("no labelled evaluation split",),
         ("--eval_fraction=0.1 holds one out",),
         {**KNN, **NPZ},
         make=npz(x_train=np.zeros((3, 9, 9, 3), np.uint8), y_train=np.arange(3), x_test=None, y_test=None),

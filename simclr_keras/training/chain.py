@@ -5,6 +5,7 @@ import os
 
 import tensorflow as tf
 
+from simclr_keras.data.sources import DEFAULT_EVAL_FRACTION
 from simclr_keras.errors import InputError
 from simclr_keras.training import architecture as architectures
 from simclr_keras.training.checkpoints import steps_in
@@ -35,7 +36,7 @@ class Ancestor:
     Attributes:
         path: as the user gave it. run_dir: RunDir. config: of its stage.
         architecture: arguments of `create_model`.
-        split: what its split.json holds. result: what its result.json holds.
+        held, split, result: what its config.json, split.json and result.json hold.
         checkpoint: "last" or "best": which of its weights count.
     """
 
@@ -43,6 +44,7 @@ class Ancestor:
     run_dir: RunDir
     config: object
     architecture: dict
+    held: dict
     split: dict
     result: dict
     checkpoint: str
@@ -69,28 +71,29 @@ class Ancestor:
         Raises:
             InputError: the config asks for another evaluation split, or there is no telling what was held out.
         """
-        own, split = self._on_same_data(config)
+        own, split, held = self._on_same_data(config)
         if own is None:
             return {}
         given = {}
         if split.get("held_out"):
-            if config.eval_fraction not in (None, own.eval_fraction):
+            if config.eval_fraction not in (None, own.eval_fraction or DEFAULT_EVAL_FRACTION):
                 raise InputError(
                     f"--eval_fraction={config.eval_fraction}: {self.path} goes back to a run on the same data, which "
                     f"has learnt from images that would be held out now; leave --eval_fraction out to evaluate on its."
                 )
             given |= {"held_out": tuple(split["held_out"]), "eval_fraction": None}
-        chosen = config.label_fraction is not None or config.labels_per_class is not None
-        if split.get("labelled") is not None and not chosen:
+        chosen = held.get("labels_chosen", chose_labels(own)) and not chose_labels(config)
+        if chosen and split.get("labelled") is not None:
             given["labelled"] = tuple(split["labelled"])
         return given
 
     def _on_same_data(self, config):
-        """(config, split.json) of the latest run of the lineage with the data of a config; (None, None) of none."""
-        if _data(config) == _data(self.config):
-            return self.config, self.split
+        """(config, split.json, config.json) of the latest run of the lineage with that data; thrice None of none."""
+        place = place_of(config.dataset)
+        if place == self.held.get("place", place_of(self.config.dataset)):
+            return self.config, self.split, self.held
         for earlier in reversed(self.result.get("ancestors", [])):
-            if _data(config)[0] != _place(earlier.get("dataset", "")):
+            if _kind(place) != _kind(earlier["dataset"]):
                 continue
             run_dir = RunDir(earlier["run"])
             held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
@@ -100,9 +103,9 @@ class Ancestor:
                     f"images of {config.dataset} it held out; bring it back."
                 )
             own = config_of_run(held, run_dir.file(CONFIG))
-            if _data(config) == _data(own):
-                return own, split
-        return None, None
+            if place == held.get("place", place_of(own.dataset)):
+                return own, split, held
+        return None, None, None
 
 
 def find(path, flag, checkpoint="last"):
@@ -126,6 +129,10 @@ def find(path, flag, checkpoint="last"):
     result = run_dir.read_json(RESULT)
     _check_types(run_dir, SPLIT, split, class_names=str, held_out=str, labelled=str)
     _check_types(run_dir, RESULT, result or {}, ancestors=dict)
+    for earlier in (result or {}).get("ancestors") or []:
+        for key, kind in (("run", str), ("dataset", str), ("mode", str), ("labels_used", int)):
+            if not isinstance(earlier.get(key, 0 if kind is int else None), kind):
+                raise run_dir.damaged(RESULT, f"{key} of an ancestor is {earlier.get(key)!r}")
     if (
         result is None
         or result.get("finished") is not True
@@ -144,7 +151,7 @@ def find(path, flag, checkpoint="last"):
             architectures.FILE,
             f"it has {architecture.get('num_classes')} classes, the checkpoint {weights.num_classes}",
         )
-    return Ancestor(run_dir.path, run_dir, config, architecture, split, result, checkpoint)
+    return Ancestor(run_dir.path, run_dir, config, architecture, held, split, result, checkpoint)
 
 
 def _check_types(run_dir, name, held, **lists):
@@ -190,7 +197,7 @@ def inherit(config, ancestor, flag):
         # The architecture's says what its stem was made for; the run may have seen others.
         found["image_size"] = own.image_size or ancestor.architecture["image_size"]
     config = dataclasses.replace(config, **found)
-    if config.eval_fraction is None and _data(config) == _data(own):
+    if config.eval_fraction is None and place_of(config.dataset) == place_of(own.dataset):
         config = dataclasses.replace(config, eval_fraction=own.eval_fraction)
     check_image_size(config, ancestor, flag)
     return config
@@ -203,7 +210,7 @@ def labels_of(lineage, dataset):
         (
             run.get("labels_used") or 0
             for run in lineage
-            if run.get("mode") in trained and _place(run.get("dataset", "")) == _place(dataset)
+            if run.get("mode") in trained and place_of(run.get("dataset")) == place_of(dataset)
         ),
         default=0,
     )
@@ -229,6 +236,20 @@ def check_head_layer(layer, ancestor):
         )
 
 
+def check_classes(ancestor, flag, config, splits):
+    """Raises InputError, with both counts, where labelled data has other classes than the ancestor's classifier."""
+    known, names, classes = ancestor.architecture["num_classes"], ancestor.class_names, splits.class_names
+    if splits.train.has_labels and (len(classes) != known or (names and tuple(names) != tuple(classes))):
+        raise InputError(
+            f"--{flag}={ancestor.path} knows {known} classes ({_first(names)}), {config.dataset} has {len(classes)} "
+            f"({_first(classes)}); give data with its classes, or another --{flag}."
+        )
+
+
+def _first(names):
+    return "names unknown" if not names else ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
 def check_same_model(config, ancestor, flag):
     """Raises InputError where --model was given and is not what the ancestor holds."""
     name = ancestor.architecture["name"]
@@ -238,12 +259,18 @@ def check_same_model(config, ancestor, flag):
         )
 
 
-def _data(config):
-    """What tells the data of two configs apart, however their paths are spelled."""
-    return _place(config.dataset), None if config.labels is None else os.path.realpath(config.labels)
+def _kind(dataset):
+    return dataset.partition(":")[0]
 
 
-def _place(dataset):
-    kind, _, path = dataset.partition(":")
-    local = kind in ("folder", "npz") and "://" not in path
-    return f"{kind}:{os.path.realpath(path)}" if local else dataset
+def chose_labels(config):
+    """Whether a config says which labels may be seen."""
+    return config.label_fraction is not None or config.labels_per_class is not None
+
+
+def place_of(dataset):
+    """The same for the same images, however the path or the version is spelled; labels may have come since."""
+    kind, _, path = str(dataset).partition(":")
+    if kind not in ("folder", "npz"):
+        return kind  # without the version of a TFDS name
+    return str(dataset) if "://" in path else f"{kind}:{os.path.realpath(path)}"

@@ -43,6 +43,12 @@ class Distillation(ClassificationStage):
         self.student = chain.find(config.init, "init", config.init_checkpoint) if config.init else None
         start = self.student or self.teacher
         own = config.dense_layers is not None
+        held = start.architecture.get("se_ratio", 0.0)
+        if config.model is None and config.se_ratio not in (0.0, held):
+            raise InputError(
+                f"--se_ratio={config.se_ratio}, but the student is the network of {start.path}, which has {held}; "
+                "leave it out, or give --model."
+            )
         if config.model is None and start.architecture["name"].startswith("keras:") and not own:
             config = dataclasses.replace(
                 config, dense_layers=",".join(map(str, start.architecture.get("dense_layers") or ())) or None
@@ -74,7 +80,7 @@ class Distillation(ClassificationStage):
         begun = self.student.lineage() if self.student else []
         return [*(run for run in begun if run not in taught), *taught]
 
-    def load_data(self, recheck=False):
+    def selection(self):
         selection = self.teacher.selection(self.config)
         own = self.student.selection(self.config) if self.student else {}
         apart = selection.get("held_out") != own.get("held_out")
@@ -83,7 +89,7 @@ class Distillation(ClassificationStage):
                 f"--init={self.config.init} and --teacher={self.config.teacher} held out different images, so that one "
                 "has learnt from those the other is judged by; give runs of one chain."
             )
-        return setup.load_data(self.config, recheck, **(selection or own))
+        return selection or own
 
     def check_data(self, splits):
         config = self.config
@@ -93,15 +99,7 @@ class Distillation(ClassificationStage):
             super().check_data(splits)
         else:
             setup.check_batch_fits(config, splits.train)
-        taught, classes = self.teacher.class_names, splits.class_names
-        known = self.teacher.architecture["num_classes"]
-        if splits.train.has_labels and (
-            len(classes) != known or (taught and tuple(taught) != tuple(classes))
-        ):
-            raise InputError(
-                f"--teacher={config.teacher} knows {known} classes ({_some(taught)}), {config.dataset} has "
-                f"{len(classes)} ({_some(classes)}); give data with the teacher's classes, or another teacher."
-            )
+        chain.check_classes(self.teacher, "teacher", config, splits)
 
     @property
     def class_names(self):
@@ -206,7 +204,3 @@ def _check_same_shape(config, student):
             f"--backbone_weights={config.backbone_weights} and --init={student.path} both say where the student "
             "starts; give one of them."
         )
-
-
-def _some(names):
-    return "names unknown" if not names else ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -8,7 +8,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.freezing import freeze
 from simclr_keras.objectives.classification import FIGURES, Classifier
 from simclr_keras.training import architecture as architectures
-from simclr_keras.training import chain, inputs, setup
+from simclr_keras.training import chain, inputs
 from simclr_keras.training.checkpoints import steps_in
 from simclr_keras.training.classification_stage import ClassificationStage, columns
 from simclr_keras.training.head_layer import choose_head_layer, fewest_labels
@@ -63,8 +63,8 @@ class Finetuning(ClassificationStage):
     def lineage(self):
         return self.ancestor.lineage()
 
-    def load_data(self, recheck=False):
-        return setup.load_data(self.config, recheck, **self.ancestor.selection(self.config))
+    def selection(self):
+        return self.ancestor.selection(self.config)
 
     @property
     def title(self):

@@ -31,6 +31,7 @@ class Measurement(Stage):
     """
 
     FILES = ("confusion.png",)
+    REPEATED = True  # quick, and the run that it judges may have gone on
     TITLE = None
 
     def inherit(self, config):
@@ -46,21 +47,21 @@ class Measurement(Stage):
     def lineage(self):
         return self.ancestor.lineage()
 
-    def load_data(self, recheck=False):
-        return setup.load_data(self.config, recheck, **self.ancestor.selection(self.config))
+    def selection(self):
+        return self.ancestor.selection(self.config)
 
     def check_data(self, splits):
         setup.check_labels(self.config, splits.train, f"--mode={self.MODE}")
-        if splits.evaluation is None:
+        if splits.evaluation is None or not splits.evaluation.has_labels:
             raise InputError(
-                f"{self.config.dataset} has no evaluation split; --eval_fraction=0.1 holds one out."
+                f"{self.config.dataset} has no labelled evaluation split; --eval_fraction=0.1 holds one out."
             )
 
     def _go(self, splits, stop):
         config, run_dir = self.config, self.run_dir
         stop.all_saved("nothing is lost")
         self.splits = bind_data(run_dir, splits, False, self.say)
-        run_dir.bind(self.MODE, config)
+        run_dir.bind(self.MODE, config, **self.told())
         self.say(f"simclr_keras {__version__}: {self.TITLE} {self.ancestor.path}")
         self.say(f"devices  {strategies.describe(self.strategy, self.policy)}")
         for line in setup.describe_data(self.splits):
@@ -129,11 +130,7 @@ class Evaluation(Measurement):
             raise InputError(
                 f"--init={self.config.init} has no classifier; --mode=knn and --mode=linear_eval judge features."
             )
-        if known != len(splits.class_names):
-            raise InputError(
-                f"--init={self.config.init} knows {known} classes, {self.config.dataset} has "
-                f"{len(splits.class_names)}; give data with its classes."
-            )
+        chain.check_classes(self.ancestor, "init", self.config, splits)
 
     def measure(self):
         scores, labels = self.outputs(self.splits.evaluation, "logits")
@@ -180,5 +177,6 @@ class LogisticRegressionOnFeatures(Measurement):
             train, train_labels, features, num_classes=len(self.splits.class_names), c=config.logistic_c
         )
         used = int(np.count_nonzero(train_labels >= 0))
-        told = {"head_layer": config.head_layer, "protocol": "fast", "logistic_c": found.c}
+        told = {"head_layer": config.head_layer, "protocol": "fast"}
+        told |= {"logistic_c": found.c, "converged": found.converged}
         return found.scores, labels, used, told

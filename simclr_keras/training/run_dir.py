@@ -55,6 +55,10 @@ class RunDir:
     def tensorboard(self):
         return self.file(TENSORBOARD)
 
+    def has(self, name):
+        """Whether there is such a file."""
+        return tf.io.gfile.exists(self.file(name))
+
     def write_text(self, name, text):
         """Replaces a file as a whole: a reader sees the old or the new one, never half."""
         self.write_bytes(name, text.encode())
@@ -181,8 +185,8 @@ class RunDir:
         # Again: it may have become another's meanwhile.
         self.check(mode, config)
 
-    def bind(self, mode, config):
-        """Binds the directory to a stage's config: writes config.json.
+    def bind(self, mode, config, **told):
+        """Binds the directory to a stage's config: writes config.json, and beside the settings what else is `told`.
 
         A run that goes on to more epochs than it was started for writes down from how many, under "extended_from":
         up to there it followed the learning rates of the shorter run.
@@ -191,7 +195,7 @@ class RunDir:
         extended_from = self.extended_from() if old else []
         if old and old.get("epochs") != (epochs := getattr(config, "epochs", None)) and epochs:
             extended_from.append(old["epochs"])
-        values = {"mode": mode, **dataclasses.asdict(config), "extended_from": extended_from}
+        values = {"mode": mode, **dataclasses.asdict(config), **told, "extended_from": extended_from}
         self.write_text(CONFIG, json.dumps(values, indent=2) + "\n")
 
     def extended_from(self):

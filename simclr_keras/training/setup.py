@@ -12,10 +12,19 @@ from simclr_keras.training.checkpoints import steps_in
 
 
 def default_model_dir(mode, config):
-    """runs/MODE-DATASET-MODEL[-LABELS], so that the same command finds its run again."""
+    """runs/MODE-DATASET-MODEL[-LABELS], so that the same command finds its run again.
+
+    Modes that judge a run are named after that; where a layer is chosen, it is in the name too.
+    """
+    layer = getattr(config, "head_layer", None)
+    layer = "" if layer in (None, 0) else f"-layer{layer}"
+    if mode in ("eval", "knn", "linear_eval"):
+        fast = "-fast" if getattr(config, "linear_eval", None) == "fast" else ""
+        judged = os.path.basename(config.init.rstrip("/"))
+        return f"runs/{mode}{fast}-{judged}{layer}{labels_suffix(config)}"
     data = config.dataset.rstrip("/").split("/")[-1] if ":" in config.dataset else config.dataset
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in data.removesuffix(".npz"))
-    return f"runs/{mode}-{name}-{config.model.replace(':', '-')}{labels_suffix(config)}"
+    return f"runs/{mode}-{name}-{config.model.replace(':', '-')}{layer}{labels_suffix(config)}"
 
 
 def labels_suffix(config):
@@ -28,8 +37,12 @@ def labels_suffix(config):
 def spelled(dataset):
     """The same local folder or archive in one spelling: without "./", "..", or a slash at its end."""
     kind, _, path = dataset.partition(":")
-    local = kind in ("folder", "npz") and path and "://" not in path
-    return f"{kind}:{os.path.normpath(path)}" if local else dataset
+    return f"{kind}:{spelled_path(path)}" if kind in ("folder", "npz") and path else dataset
+
+
+def spelled_path(path):
+    """The same local path in one spelling."""
+    return path if "://" in path else os.path.normpath(path)
 
 
 def load_data(config, recheck=False, **selection):

@@ -9,15 +9,15 @@ import time
 import keras
 import tensorflow as tf
 
-from simclr_keras.errors import TrainingError, one_line, some
+from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.training import architecture as architectures
-from simclr_keras.training import loop, setup, stopping
+from simclr_keras.training import chain, loop, setup, stopping
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.checkpoints import Checkpoints, steps_in
 from simclr_keras.training.data_binding import bind_data
 from simclr_keras.training.progress import History
 from simclr_keras.training.recovery import Recovery
-from simclr_keras.training.run_dir import RunDir
+from simclr_keras.training.run_dir import CONFIG, RESULT, RunDir
 
 
 class Stage:
@@ -36,6 +36,7 @@ class Stage:
 
     MODE = None
     COLUMNS = ()  # of metrics.csv
+    REPEATED = False  # whether a finished run is gone through again
     FILES = ("curves.png", "metrics.csv")  # beside result.json, for people
 
     def __init__(self, config, say=print):
@@ -44,7 +45,9 @@ class Stage:
             tf.config.experimental.enable_op_determinism()
         self.strategy = strategies.make_strategy(config.strategy, config.tpu)
         self.policy = strategies.resolve_precision(config.precision, self.strategy)
-        config = self.inherit(config)
+        paths = {name: getattr(config, name, None) for name in ("init", "teacher")}
+        paths = {name: setup.spelled_path(path) for name, path in paths.items() if path}
+        config = self.inherit(dataclasses.replace(config, **paths))
         config.validate()  # now with what another run has given
         self.config = dataclasses.replace(
             config,
@@ -69,7 +72,8 @@ class Stage:
         with stopping.listening() as stop:
             self.run_dir.check(self.MODE, config)
             result = self.run_dir.finished(config)
-            if result is not None:
+            if result is not None and not self.REPEATED:
+                self.check_lineage(result.get("ancestors"))
                 self.say(
                     f"{config.model_dir} is finished; more --epochs go on, another --model_dir starts anew"
                 )
@@ -91,8 +95,8 @@ class Stage:
             named = some([f"{name} ({why})" for name, why in unreadable])
             self.say(f"left out {len(unreadable)} images that cannot be read: {named}")
         self.say(
-            f"done in {setup.duration(time.monotonic() - started)}: {self.run_dir.file('result.json')}, "
-            f"{', '.join(self.FILES)}"
+            f"done in {setup.duration(time.monotonic() - started)}: "
+            + ", ".join([self.run_dir.file(RESULT), *filter(self.run_dir.has, self.FILES)])
         )
         return result
 
@@ -118,7 +122,10 @@ class Stage:
         config, run_dir = self.config, self.run_dir
         self.stop = stop
         stop.all_saved()
-        self.splits = bind_data(run_dir, splits, bool(steps_in(run_dir.checkpoints)), self.say)
+        resumed = bool(steps_in(run_dir.checkpoints))
+        if resumed:
+            self.check_lineage((run_dir.read_json(CONFIG) or {}).get("ancestors"))
+        self.splits = bind_data(run_dir, splits, resumed, self.say)
         # Not before the data: preparing it may draw from Python's generator, which initializers take their seeds from.
         keras.utils.set_random_seed(config.seed)
         self.learner, self.schedule = self.make_learner()
@@ -126,7 +133,7 @@ class Stage:
         checkpoints = Checkpoints(run_dir.checkpoints, self.learner.state(), config.keep_checkpoints)
         first_step = checkpoints.restore(self.say)
         # Not before the refusals: it may be another stage, or longer, than what is written down there.
-        run_dir.bind(self.MODE, config)
+        run_dir.bind(self.MODE, config, **self.told())
         architectures.write(run_dir, self.architecture)
         stop.all_saved(f"step {first_step} is saved" if first_step else None)
         self.history = history = History(run_dir, self.COLUMNS, first_step)
@@ -163,6 +170,29 @@ class Stage:
         """Returns the config with what it leaves open taken from the run it goes on from; checks that run."""
         return config
 
+    def told(self):
+        """What config.json holds beside the settings, for the stages after it."""
+        return {
+            "ancestors": self.lineage(),
+            "place": chain.place_of(self.config.dataset),
+            "labels_chosen": chain.chose_labels(self.config) or "labelled" in self.selection(),
+        }
+
+    def check_lineage(self, began_with):
+        """Raises InputError where a run that this one goes on from has changed since it began.
+
+        Args:
+            began_with: its lineage then; None where that was not written down.
+        """
+        then = {run.get("run"): run for run in began_with or []}
+        for run in self.lineage():
+            old = then.get(run["run"])
+            if old and (old.get("step"), old.get("checkpoint")) != (run.get("step"), run["checkpoint"]):
+                raise InputError(
+                    f"{run['run']} is at step {run.get('step')} now, and was at step {old.get('step')} when "
+                    f"--model_dir={self.config.model_dir} began from it; give another --model_dir."
+                )
+
     def check_config(self):
         """Raises InputError where the settings do not suit the devices; asked before the data is opened."""
         setup.check_batch(self.config, self.strategy)
@@ -171,9 +201,13 @@ class Stage:
         """The runs this one goes on from, oldest first."""
         return []
 
+    def selection(self):
+        """The arguments of `sources.load` that keep to what an earlier run held out and saw."""
+        return {}
+
     def load_data(self, recheck=False):
         """Returns the Splits that the config names."""
-        return setup.load_data(self.config, recheck)
+        return setup.load_data(self.config, recheck, **self.selection())
 
     def check_data(self, splits):
         """Raises InputError where the data does not suit the stage."""

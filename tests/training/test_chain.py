@@ -7,10 +7,11 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.training import chain
-from tests.training.tiny import GROUPED, begin, configure, run
+from tests.training.tiny import GROUPED, begin, configure, make_config, run, write_npz
 
 
 def split_of(path):
@@ -150,7 +151,9 @@ def test_a_stage_may_choose_its_labels_but_never_from_what_was_held_out(
 def test_images_held_out_generations_ago_are_remembered(pretrained, finetuned, distilled, data, tmp_path):
     """A teacher's data may come back after a stage on a pool of other images."""
     teacher = chain.find(str(distilled.folder), "init")
-    on_pool = dataclasses.replace(teacher, config=dataclasses.replace(teacher.config, dataset=data), split={})
+    on_pool = dataclasses.replace(
+        teacher, config=dataclasses.replace(teacher.config, dataset=data), held={}, split={}
+    )
     config = configure("eval", tmp_path / "run", init=on_pool.path, dataset=pretrained.config.dataset)
     assert list(on_pool.selection(config)["held_out"]) == split_of(pretrained.folder)["held_out"]
     gone = [{**entry, "run": str(tmp_path / "gone")} for entry in teacher.result["ancestors"]]
@@ -185,3 +188,46 @@ def test_weights_come_from_the_checkpoint_that_was_asked_for(finetuned):
     }
     assert steps["last"] == finetuned.result["step"]
     assert np.isin(steps["best"], [2, 3, 4])
+
+
+def test_labels_count_along_the_chain_where_a_network_was_trained_on_them():
+    runs = [
+        {"mode": "pretrain", "dataset": "digits", "labels_used": 900},  # a probe's
+        {"mode": "supervised", "dataset": "digits", "labels_used": 40},
+        {"mode": "finetune", "dataset": "npz:a.npz", "labels_used": 500},
+        {"mode": "finetune", "dataset": "digits", "labels_used": 30},
+        {"mode": "linear_eval", "dataset": "digits", "labels_used": 800},
+    ]
+    assert chain.labels_of(runs, "digits") == 40
+    assert chain.labels_of(runs, "npz:./a.npz") == 500
+    assert chain.labels_of(runs, "cifar10") == 0
+
+
+def test_labels_that_came_later_do_not_bring_other_evaluation_images(tiny, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(40):
+        (folder / f"{i}.png").write_bytes(tf.io.encode_png(np.full((8, 8, 3), 6 * i, np.uint8)).numpy())
+    few, more = tmp_path / "few.csv", tmp_path / "more.csv"
+    few.write_text("filename,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(20)))
+    more.write_text("filename,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(40)))
+    settings = {"model": GROUPED, "eval_fraction": 0.3, "labels": str(few)}
+    before = run(make_config(f"folder:{folder}", tmp_path / "before", **settings))
+    held_out = split_of(before.folder)["held_out"]
+
+    config = configure("finetune", tmp_path / "after", init=str(before.folder), labels=str(more), seed=5)
+    after = run(config)
+
+    assert split_of(after.folder)["held_out"] == held_out
+    assert after.result["labels_used"] == 40 - len(held_out)
+
+
+def test_where_the_data_lies_is_remembered_from_wherever_the_command_was_given(tiny, tmp_path, monkeypatch):
+    write_npz(tmp_path / "a.npz", test=0)
+    monkeypatch.chdir(tmp_path)
+    before = run(make_config("npz:a.npz", tmp_path / "before", model=GROUPED, seed=1))
+    monkeypatch.chdir("/")
+    config = configure(
+        "finetune", tmp_path / "after", init=str(before.folder), dataset=f"npz:{tmp_path}/a.npz", seed=2
+    )
+    assert split_of(run(config).folder)["held_out"] == split_of(before.folder)["held_out"]

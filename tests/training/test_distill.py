@@ -1,7 +1,9 @@
 """Distillation: the teacher is the run that was named, the streams are those of equations 2 and 3, and labels are not
 needed where none are used."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -285,3 +287,30 @@ def test_a_backbone_of_keras_learns_from_a_teacher_and_is_given_back(
     )
     trained = {variable.path for variable in frozen.learner.main_variables}
     assert len(trained) == 4
+
+
+def test_a_start_of_the_same_name_with_other_parts_is_refused(config, pretrained, monkeypatch):
+    settings = {"init": str(pretrained.folder), "model": GROUPED, "se_ratio": 0.25}
+    with pytest.raises(InputError, match=r"--se_ratio: the student has 0.25, --init=.* none"):
+        begin(config(**settings), monkeypatch)
+
+
+def test_another_se_ratio_needs_another_model(config, monkeypatch):
+    with pytest.raises(InputError, match=r"--se_ratio=0.25, but the student is the network of .* has 0.0"):
+        begin(config(se_ratio=0.25), monkeypatch)
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["finished", "stopped"])
+def test_a_teacher_that_has_changed_since_is_refused(distilled, finetuned, tmp_path, resumed):
+    teacher, student = tmp_path / "teacher", tmp_path / "student"
+    shutil.copytree(finetuned.folder, teacher)
+    shutil.copytree(distilled.folder, student)
+    for name in ("config.json", "result.json"):
+        held = json.loads((student / name).read_text().replace(str(finetuned.folder), str(teacher)))
+        (student / name).write_text(json.dumps(held))
+    result = json.loads((teacher / "result.json").read_text())
+    (teacher / "result.json").write_text(json.dumps(result | {"step": result["step"] + 1}))
+    if resumed:
+        (student / "result.json").unlink()
+    with pytest.raises(InputError, match=f"{teacher} is at step {result['step'] + 1} now, and was at step"):
+        run(dataclasses.replace(distilled.config, teacher=str(teacher), model_dir=str(student)))

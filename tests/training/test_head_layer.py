@@ -1,7 +1,9 @@
 """--head_layer=auto: the layer that fine-tunes best on held-out labels is taken, and nothing is measured twice."""
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -212,3 +214,12 @@ def test_a_layer_that_is_given_is_not_tried(config, monkeypatch):
     monkeypatch.setattr("simclr_keras.training.finetune.choose_head_layer", None)
     stage = Finetuning(config(head_layer="2"))
     assert stage.head_layer == 2
+
+
+def test_a_run_that_is_extended_keeps_its_layer(whole, monkeypatch, tmp_path):
+    shutil.copytree(whole.folder, tmp_path / "extended")
+    monkeypatch.setattr(head_layer, "_Trial", None)
+    longer = dataclasses.replace(
+        whole.config, model_dir=str(tmp_path / "extended"), epochs=whole.config.epochs + 1
+    )
+    assert run(longer).result["head_layer"] == whole.result["head_layer"]

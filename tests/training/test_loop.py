@@ -231,3 +231,22 @@ def test_of_slow_epochs_each_has_a_line(monkeypatch):
         "epoch 2/3",
         "epoch 3/3",
     ]
+
+
+def never_due(epoch):
+    return {}
+
+
+never_due.due = lambda epoch: False
+
+
+def test_epochs_of_an_instant_share_a_checkpoint_where_nothing_is_measured():
+    recorder = train(evaluate=never_due, epochs=4)
+    assert [step for kind, step in recorder.events if kind == "save"] == [21]
+    assert [step for kind, step in recorder.events if kind == "row"] == [6, 11, 16, 21]
+
+
+def test_longer_epochs_have_a_checkpoint_each(monkeypatch):
+    monkeypatch.setattr(loop, "SAVED_SECONDS", 0.0)
+    recorder = train(evaluate=never_due, epochs=3)
+    assert [step for kind, step in recorder.events if kind == "save"] == [6, 11, 16]

@@ -48,3 +48,18 @@ def test_a_folder_has_one_spelling():
     assert setup.spelled("npz:./x.npz") == "npz:x.npz"
     for other in ("digits", "cifar10", "folder:gs://bucket/a/", "cifar10:3.0.2"):
         assert setup.spelled(other) == other
+
+
+@pytest.mark.parametrize(
+    ("given", "batch_size", "expected"), [(0, 4096, 256), (0, 64, 64), (1000, 4096, 1000), (8, 64, 8)]
+)
+def test_an_evaluation_step_is_small_unless_told_otherwise(given, batch_size, expected):
+    config = make_config("digits", "x", eval_batch_size=given, batch_size=batch_size)
+    assert setup.eval_batch_size(config) == expected
+
+
+def test_a_run_may_not_end_within_its_warm_up():
+    config = make_config("digits", "x", batch_size=8, warmup_epochs=1.0, train_steps=9)
+    setup.check_warmup(config, 72)
+    with pytest.raises(InputError, match=r"--train_steps=9 .* of 10 steps.*--warmup_epochs=1\."):
+        setup.check_warmup(config, 80)

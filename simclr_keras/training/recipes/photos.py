@@ -2,7 +2,7 @@
 
 python train.py --mode=pretrain --recipe=photos_pretrain --dataset=folder:photos --model_dir=runs/photos
 python train.py --mode=finetune --recipe=photos_finetune --init=runs/photos --labels=labels.csv
-python train.py --mode=distill --recipe=photos_distill --teacher=runs/finetune-photos-r18_1x_sk0
+python train.py --mode=distill --recipe=photos_distill --teacher=runs/finetune-photos-r18_1x_sk0-layer1
 """
 
 # Momentum rather than LARS, which is made for batches of thousands.
