@@ -12,8 +12,15 @@ $(STAMP): requirements.txt pyproject.toml
 	$(PY) -m pip install --quiet -r requirements.txt
 	touch $(STAMP)
 
+# The whole method on the digits, with 5 labels of each class; a stage that is finished is not run again.
+DEMO := runs/demo
 demo: $(STAMP)
-	$(PY) train.py --mode=pretrain --recipe=digits_demo
+	$(PY) train.py --mode=supervised --recipe=digits_supervised --model_dir=$(DEMO)/supervised
+	$(PY) train.py --mode=pretrain --recipe=digits_demo --labels_per_class=5 --model_dir=$(DEMO)/pretrain
+	$(PY) train.py --mode=finetune --recipe=digits_finetune --init=$(DEMO)/pretrain --head_layer=0 --model_dir=$(DEMO)/finetune-layer0
+	$(PY) train.py --mode=finetune --recipe=digits_finetune --init=$(DEMO)/pretrain --head_layer=1 --model_dir=$(DEMO)/finetune-layer1
+	$(PY) train.py --mode=distill --recipe=digits_distill --teacher=$(DEMO)/finetune-layer1 --model_dir=$(DEMO)/distill
+	$(PY) -m simclr_keras.tools.report $(DEMO) --out=$(DEMO)/report.png
 
 test: $(STAMP) lint
 	$(PY) -m pytest -n 2 --dist loadfile
