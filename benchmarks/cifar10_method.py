@@ -35,6 +35,14 @@ RUNS = {
         "distill",
         ["--recipe=cifar10_distill", "--init={run}/pretrain", "--teacher={run}/finetune-1pct-layer1"],
     ),
+    "supervised-10pct": ("supervised", ["--recipe=cifar10_supervised_10pct"]),
+    **{
+        f"finetune-10pct-layer{layer}": (
+            "finetune",
+            ["--recipe=cifar10_finetune_10pct", "--init={run}/pretrain", f"--head_layer={layer}"],
+        )
+        for layer in (0, 1)
+    },
     # 977 steps of 256, as many as on all images.
     "distill-1pct-labelled-only": (
         "distill",
@@ -49,14 +57,6 @@ RUNS = {
             "--warmup_epochs=50",
         ],
     ),
-    "supervised-10pct": ("supervised", ["--recipe=cifar10_supervised_10pct"]),
-    **{
-        f"finetune-10pct-layer{layer}": (
-            "finetune",
-            ["--recipe=cifar10_finetune_10pct", "--init={run}/pretrain", f"--head_layer={layer}"],
-        )
-        for layer in (0, 1)
-    },
     "distill-1pct-and-labels": (
         "distill",
         [

@@ -60,7 +60,7 @@ CIFAR10_FINETUNE_1PCT = {
     "crop_min_area": 0.2,
     "eval_batch_size": 500,
 }
-CIFAR10_FINETUNE_10PCT = {**CIFAR10_FINETUNE_1PCT, "label_fraction": 0.1, "epochs": 30}
+CIFAR10_FINETUNE_10PCT = {**CIFAR10_FINETUNE_1PCT, "label_fraction": 0.1, "epochs": 15}
 CIFAR10_SUPERVISED_1PCT = {
     "dataset": "cifar10",
     "model": "r18_0.25x_sk0",
@@ -77,7 +77,7 @@ CIFAR10_SUPERVISED_1PCT = {
     "crop_min_area": 0.2,
     "eval_batch_size": 500,
 }
-CIFAR10_SUPERVISED_10PCT = {**CIFAR10_SUPERVISED_1PCT, "label_fraction": 0.1, "epochs": 60}
+CIFAR10_SUPERVISED_10PCT = {**CIFAR10_SUPERVISED_1PCT, "label_fraction": 0.1, "epochs": 45}
 # Self-distillation on all images, at the paper's temperature, which makes gradients ten times as large as at 1. It is
 # meant to start from the pretrained encoder (--init); from random weights it takes several times the epochs.
 CIFAR10_DISTILL = {
