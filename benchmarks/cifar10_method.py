@@ -5,12 +5,13 @@
 Runs every command below for every seed, and writes a table of means and ranges, and whether the papers' orderings
 appear.
 Stop it whenever you like: the same command goes on where it stopped, and finished runs are not run again. Without
---dataset the images come through TensorFlow Datasets. --only=pretrain,finetune takes part of the runs; --table_only
+--dataset the images come through TensorFlow Datasets. --only=pretrain,finetune-* takes part of the runs; --table_only
 writes the table of what is there.
 """
 
 import argparse
 import datetime
+import fnmatch
 import json
 import os
 import pathlib
@@ -130,7 +131,7 @@ def arguments():
     parser.add_argument(
         "--pretrain_epochs", type=int, default=30, help="epochs of cifar10_small, whose own are [%(default)s]"
     )
-    parser.add_argument("--only", default="", help="beginnings of the names of the runs to go, with commas")
+    parser.add_argument("--only", default="*", help="the runs to go, with commas, such as finetune-* [all]")
     parser.add_argument("--table", default="benchmarks/cifar10_method.md", help="[%(default)s]")
     parser.add_argument("--table_only", action="store_true")
     return parser.parse_args()
@@ -157,10 +158,11 @@ def command(name, options, seed):
 
 
 def run_all(options, seeds):
-    wanted = tuple(options.only.split(","))
+    wanted = options.only.split(",")
     for name in RUNS:
         for seed in seeds:
-            if not name.startswith(wanted) or result_of(f"{options.runs}/seed{seed}/{name}"):
+            asked = any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted)
+            if not asked or result_of(f"{options.runs}/seed{seed}/{name}"):
                 continue
             words = command(name, options, seed)
             print(f"\n== {name}, seed {seed}\npython train.py {' '.join(words)}", flush=True)
