@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test test-fast lint format clean
 
 $(STAMP): requirements.txt pyproject.toml
+	@echo "installing TensorFlow and the rest into $(VENV): minutes, without a word from pip"
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
 	$(PY) -m pip install --quiet -r requirements.txt

@@ -150,6 +150,18 @@ EARLIER_RUNS = [
     ),
 ]
 HEAD_LAYERS = [
+    Case(
+        "neither a run to start from nor data",
+        ("--init is missing",),
+        ("give the run directory",),
+        {"mode": "finetune", "dataset": None},
+    ),
+    Case(
+        "labels of files for a run on other data",
+        ("--labels=labels.csv", "was trained on digits"),
+        ("give another --init, or --dataset=folder:PATH",),
+        {**FINETUNE, "labels": "labels.csv", "dataset": None},
+    ),
     *(
         Case(
             f"a layer beyond the head in {mode}",
@@ -265,6 +277,12 @@ LABELS = [
     ),
 ]
 DISTILLATION = [
+    Case(
+        "neither a teacher nor data",
+        ("--teacher is missing",),
+        ("give the run directory",),
+        {**DISTILL, "teacher": None, "dataset": None},
+    ),
     Case("alpha below 0", ("--alpha=-0.1 ",), ("at least 0 and at most 1",), {**DISTILL, "alpha": -0.1}),
     Case("alpha above 1", ("--alpha=1.5 ",), ("at least 0 and at most 1",), {**DISTILL, "alpha": 1.5}),
     Case("alpha is no number", ("--alpha=nan ",), ("at least 0 and at most 1",), {**DISTILL, "alpha": "nan"}),

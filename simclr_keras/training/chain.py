@@ -188,6 +188,11 @@ def inherit(config, ancestor, flag):
     """
     own = ancestor.config
     found = {}
+    if config.dataset is None and config.labels is not None and not own.dataset.startswith("folder:"):
+        raise InputError(
+            f"--labels={config.labels} goes with folder:PATH, but --{flag}={ancestor.path} was trained on "
+            f"{own.dataset}; give another --{flag}, or --dataset=folder:PATH."
+        )
     if config.dataset is None:
         found |= {"dataset": own.dataset, "labels": config.labels or own.labels}
         found["data_dir"] = config.data_dir or own.data_dir

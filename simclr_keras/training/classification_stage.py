@@ -1,5 +1,7 @@
 """What every stage that trains a classifier shares: how it is judged by labels, its best weights, its result."""
 
+import math
+
 import numpy as np
 
 from simclr_keras.errors import InputError
@@ -15,6 +17,7 @@ from simclr_keras.training.stage import Stage
 from simclr_keras.version import __version__
 
 SCORES = ("top1", "top5")
+BAD_LOSS = 2  # in units of the loss of guessing
 EVALUATIONS = 10  # in a run, where --eval_every does not say
 
 
@@ -87,7 +90,7 @@ class ClassificationStage(Stage):
             kind = "labelled" if self.shown is self.labelled else "training"
             yield (
                 f"steps    batches of {config.batch_size} are filled by repeating the {self.shown.num_examples} "
-                f"{kind} images; an epoch is one batch"
+                f"{kind} images; an epoch is one batch, the first two"
             )
 
     def begin(self, first_step):
@@ -127,6 +130,12 @@ class ClassificationStage(Stage):
         return accuracy(self._outputs["logits"], self._outputs["label"])
 
     def end(self, history):
+        loss = history.rows[-1]["loss"]
+        if loss is not None and loss > BAD_LOSS * math.log(max(len(self.class_names), 2)):
+            self.say(
+                f"the loss ended at {loss:.1f}, far above that of guessing; give a lower --learning_rate in another "
+                "--model_dir"
+            )
         figures = {}
         if self.judging is not None:
             figures = self._judgement(history)

@@ -47,7 +47,9 @@ def choose_head_layer(stage):
                 found.set(layer, fold, trial.top1(stage.labelled.subset(rest), stage.labelled.subset(held)))
                 stage.stop.all_saved("the folds measured so far are kept")
         shares = [found.get(layer, fold) for fold in range(len(folds))]
-        stage.say(f"layer {layer}  top-1 {np.mean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})")
+        stage.say(
+            f"layer {layer}  top-1 {np.mean(shares):.1%} (folds {min(shares):.1%} to {max(shares):.1%})"
+        )
     means = [np.mean([found.get(layer, fold) for fold in range(len(folds))]) for layer in range(depth + 1)]
     chosen = int(np.argmax(means))
     stage.say(f"layer {chosen}  is taken")

@@ -119,6 +119,7 @@ def check_warmup(config, num_examples):
         )
 
 
+FEW_HELD_OUT = 100  # a 95 % interval of 20 points and more
 MOST_EVALUATED = 256  # images at once where --eval_batch_size does not say
 
 
@@ -182,7 +183,13 @@ def describe_data(splits):
     if train.has_labels and splits.evaluation is not None:
         line += f"; {splits.evaluation.num_examples} for evaluation"
         line += " (held out, ids in split.json)" if splits.held_out else ""
-    return [line, *splits.notes]
+    lines = [line, *splits.notes]
+    if splits.held_out and len(splits.held_out) < FEW_HELD_OUT:
+        lines.append(
+            f"only {len(splits.held_out)} images to judge by: figures will be rough; --eval_fraction in the first "
+            "stage with labels holds out more"
+        )
+    return lines
 
 
 def count_parameters(layer):

@@ -75,7 +75,7 @@ class Stage:
             if result is not None and not self.REPEATED:
                 self.check_lineage(result.get("ancestors"))
                 self.say(
-                    f"{config.model_dir} is finished; more --epochs go on, another --model_dir starts anew"
+                    f"{config.model_dir} is finished; a higher --epochs trains on, another --model_dir starts anew"
                 )
                 self.say_result(result)
                 return result

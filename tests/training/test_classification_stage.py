@@ -260,3 +260,12 @@ def test_the_labelled_part_of_a_source_is_all_of_it_where_all_is_labelled(stripe
     assert labelled_part(train) is train
     few = train.with_labels_of([3, 5])
     assert list(labelled_part(few).ids) == [train.ids[3], train.ids[5]]
+
+
+@pytest.mark.parametrize(("worst", "said"), [(2, False), (0.001, True)])
+def test_a_run_whose_loss_ends_far_above_guessing_says_so(
+    tiny, pretrained, tmp_path, monkeypatch, worst, said
+):
+    monkeypatch.setattr(classification_stage, "BAD_LOSS", worst)
+    lines = run(configure("finetune", tmp_path / "run", init=str(pretrained.folder))).lines
+    assert any("give a lower --learning_rate" in line for line in lines) == said

@@ -63,3 +63,9 @@ def test_a_run_may_not_end_within_its_warm_up():
     setup.check_warmup(config, 72)
     with pytest.raises(InputError, match=r"--train_steps=9 .* of 10 steps.*--warmup_epochs=1\."):
         setup.check_warmup(config, 80)
+
+
+def test_few_images_to_judge_by_are_said(tmp_path):
+    splits = sources.load(npz(tmp_path / "a.npz"))
+    assert "only 3 images to judge by" in setup.describe_data(splits)[-1]
+    assert len(setup.describe_data(sources.load("digits"))) == 1

@@ -131,7 +131,8 @@ class StageConfig:
             check(field, getattr(self, field.name))
         if self.label_fraction is not None and self.labels_per_class is not None:
             raise InputError("--label_fraction and --labels_per_class say the same thing: give one of them.")
-        if self.dataset is None and not self.inherits_from:
+        # Where another run gives it, a missing --init or --teacher is what has to be said.
+        if self.dataset is None and not hasattr(self, "init"):
             raise InputError(
                 "--dataset is missing: give digits, folder:PATH, npz:PATH or a TensorFlow Datasets name "
                 "such as cifar10."

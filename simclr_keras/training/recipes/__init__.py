@@ -33,6 +33,7 @@ RECIPES = {
     "cifar10_distill": ("distill", cifar10.CIFAR10_DISTILL),
     "photos_pretrain": ("pretrain", photos.PHOTOS_PRETRAIN),
     "photos_finetune": ("finetune", photos.PHOTOS_FINETUNE),
+    "photos_linear_eval": ("linear_eval", photos.PHOTOS_LINEAR_EVAL),
     "photos_distill": ("distill", photos.PHOTOS_DISTILL),
     "digits_demo": ("pretrain", digits.DIGITS_DEMO),
     "digits_supervised": ("supervised", digits.DIGITS_SUPERVISED),

@@ -27,6 +27,7 @@ PHOTOS_FINETUNE = {
     "augment": "crop,flip",
     "crop_min_area": 0.2,
 }
+PHOTOS_LINEAR_EVAL = {**PHOTOS_FINETUNE, "weight_decay": 1e-6}
 # From random weights; --init=runs/photos starts from the pretrained encoder.
 PHOTOS_DISTILL = {
     "batch_size": 64,
