@@ -207,7 +207,7 @@ class Stage:
 
     def load_data(self, recheck=False):
         """Returns the Splits that the config names."""
-        return setup.load_data(self.config, recheck, **self.selection())
+        return setup.load_data(self.config, recheck=recheck, **self.selection())
 
     def check_data(self, splits):
         """Raises InputError where the data does not suit the stage."""

@@ -203,6 +203,7 @@ def test_labels_count_along_the_chain_where_a_network_was_trained_on_them():
     assert chain.labels_of(runs, "cifar10") == 0
 
 
+@pytest.mark.slow
 def test_labels_that_came_later_do_not_bring_other_evaluation_images(tiny, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
