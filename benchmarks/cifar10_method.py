@@ -214,7 +214,8 @@ def table(options, seeds):
         f"Written on {datetime.date.today()} by `python benchmarks/cifar10_method.py` on {os.cpu_count()} cores of "
         f"{processor()}; seeds {', '.join(map(str, seeds))}; pretraining of {', '.join(map(str, sorted(epochs)))} "
         "epochs. Top-1 on the 10,000 test images in percent, of the last epoch; the seed also chooses the labels. "
-        "Rates and lengths were chosen by a few trials on seed 0.",
+        "Rates and lengths were chosen by a few trials on seed 0. Runs that have not gone yet are left out; the same "
+        "command runs them.",
         "",
         "| run | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | range |",
         "|---|" + "---:|" * (len(seeds) + 2),
