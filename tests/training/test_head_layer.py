@@ -72,7 +72,10 @@ def test_the_layer_with_the_best_mean_is_taken(config, plant, monkeypatch, figur
     text = "\n".join(begun.lines)
     assert "0 to 2 of the projection head are tried on 3 folds of 12 labels" in text
     for layer, shares in enumerate(figures):
-        assert f"layer {layer}  top-1 {np.mean(shares):.1%} (folds {min(shares):.1%} to {max(shares):.1%})" in text
+        assert (
+            f"layer {layer}  top-1 {np.mean(shares):.1%} (folds {min(shares):.1%} to {max(shares):.1%})"
+            in text
+        )
     assert f"layer {best}  is taken" in text
 
 
