@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "0")
 
 import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ import tensorflow as tf
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 LOGICAL_DEVICES = 4
+
+# A suite started in the background of a shell script has it ignored, and so would the runs it interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * LOGICAL_DEVICES

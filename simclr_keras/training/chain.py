@@ -37,7 +37,7 @@ class Ancestor:
         path: as the user gave it. run_dir: RunDir. config: of its stage.
         architecture: arguments of `create_model`.
         held, split, result: what its config.json, split.json and result.json hold.
-        checkpoint: "last" or "best": which of its weights count.
+        checkpoint: "last" or "best": which of its weights count. weights: those, a `Weights`.
     """
 
     path: str
@@ -48,14 +48,12 @@ class Ancestor:
     split: dict
     result: dict
     checkpoint: str
+    weights: Weights
 
     @property
     def class_names(self):
         names = self.split.get("class_names")
         return None if names is None else tuple(names)
-
-    def weights(self):
-        return Weights(self.run_dir, self.checkpoint)
 
     def lineage(self):
         """All runs from the first to this one, oldest first, as a descendant's result.json names them."""
@@ -151,7 +149,7 @@ def find(path, flag, checkpoint="last"):
             architectures.FILE,
             f"it has {architecture.get('num_classes')} classes, the checkpoint {weights.num_classes}",
         )
-    return Ancestor(run_dir.path, run_dir, config, architecture, held, split, result, checkpoint)
+    return Ancestor(run_dir.path, run_dir, config, architecture, held, split, result, checkpoint, weights)
 
 
 def _check_types(run_dir, name, held, **lists):

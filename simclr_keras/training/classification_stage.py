@@ -8,17 +8,15 @@ from simclr_keras.errors import InputError
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion, per_class
 from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
-from simclr_keras.training import chain, setup
+from simclr_keras.training import chain, inputs, setup
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.checkpoints import Checkpoints, steps_in
-from simclr_keras.training.epochs import epoch_ends
-from simclr_keras.training.scoring import Extractor
+from simclr_keras.training.epochs import OnItsTurn, epoch_ends
 from simclr_keras.training.stage import Stage
 from simclr_keras.version import __version__
 
 SCORES = ("top1", "top5")
 BAD_LOSS = 2  # in units of the loss of guessing
-EVALUATIONS = 10  # in a run, where --eval_every does not say
 
 
 def columns(figures):
@@ -34,7 +32,7 @@ def labelled_part(source):
 
 
 class ClassificationStage(Stage):
-    """A stage whose learner's model has logits. A subclass defines make_learner, make_batches and `title`."""
+    """A stage whose learner's model has logits. A subclass defines make_learner and `title`."""
 
     FILES = ("curves.png", "confusion.png", "metrics.csv")
     title = None  # what is done, as its first line says
@@ -93,37 +91,46 @@ class ClassificationStage(Stage):
                 f"{kind} images; an epoch is one batch, the first two"
             )
 
+    def compiled(self, learner, model, optimization, **arguments):
+        """Returns a compiled learner (a class) of the model, and its learning rate by step; under the strategy."""
+        config = self.config
+        learner = learner(
+            model,
+            augment=inputs.labelled_views(config)[1],
+            weight_decay=config.weight_decay,
+            decayed_in_loss=optimization.decayed_in_loss,
+            skip_nonfinite=config.on_nan == "skip_batch",
+            **arguments,
+        )
+        learner.compile(optimization.optimizer)
+        return learner, optimization.schedule
+
+    def make_batches(self):
+        return self.batches_of(self.shown)
+
+    def batches_of(self, source, **settings):
+        """The function of (first step, steps, input context) to batches of a source; settings as in `make_batches`."""
+        crop, _ = inputs.labelled_views(self.config)
+        return inputs.make_batches(self.config, source, crop, windows=1, repeat=True, **settings)
+
     def begin(self, first_step):
         config, self._outputs = self.config, None
-        self._extractor = Extractor(
-            self.learner.model,
-            self.strategy,
-            image_size=config.image_size,
-            batch_size=setup.eval_batch_size(config),
-            endpoints=("logits",),
-        )
+        self._extractor = self.extractor(self.learner.model, "logits")
         weights = {name: value for name, value in self.learner.state().items() if name.startswith("model/")}
         best = Checkpoints(self.run_dir.best, weights, keep=1)
         for step in steps_in(self.run_dir.best):
             if step > first_step:  # of epochs that a damaged checkpoint has taken back
                 best.forget(step)
         ends = epoch_ends(config, self.num_examples)
-        every = config.eval_every or max((len(ends) - 1) // EVALUATIONS, 1)
-
-        def due(epoch):
-            return self.judging is not None and (epoch % every == 0 or epoch == len(ends) - 1)
 
         def evaluate(epoch):
-            if not due(epoch):
-                return {}
             found = self._evaluate()
             before = [row["top1"] for row in self.history.rows if row["top1"] is not None]
             if found.top1 > max(before, default=-1):
                 best.save(ends[epoch])
             return {"top1": found.top1, "top5": found.top5}
 
-        evaluate.due = due
-        return evaluate
+        return OnItsTurn(None if self.judging is None else evaluate, config.eval_every, len(ends) - 1)
 
     def _evaluate(self):
         self._outputs = self._extractor(self.judging)
@@ -157,29 +164,12 @@ class ClassificationStage(Stage):
 
     def make_result(self, history, figures):
         """The figures of a finished run, as result.json holds them."""
-        config, row = self.config, history.rows[-1]
-        rates = [r["images_per_second"] for r in history.rows if r["images_per_second"]]
         return {
-            "mode": self.MODE,
-            "finished": True,
-            "version": __version__,
-            "model": config.model,
-            "parameters": self.learner.model.encoder.count_params(),
-            "dataset": config.dataset,
-            "image_size": config.image_size,
-            "training_images": self.splits.train.num_examples,
+            **self.facts(self.learner.model, self.judging),
+            **history.facts(self.learner.averages),
             "labels_used": self.labels_used,
-            "evaluation_images": 0 if self.judging is None else self.judging.num_examples,
             "classes": len(self.class_names),
-            "devices": strategies.describe(self.strategy, self.policy),
-            "seed": config.seed,
-            "step": row["step"],
-            "epochs": config.epochs,
-            "images_per_second": float(np.median(rates)) if rates else None,
-            **{name: row[name] for name in self.learner.averages if row[name] is not None},
             **figures,
-            "skipped_batches": row["skipped_batches"],
-            "unreadable_images": len(self.splits.unreadable),
         }
 
     @property

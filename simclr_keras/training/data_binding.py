@@ -8,13 +8,12 @@ import zlib
 
 import numpy as np
 
+from simclr_keras.data.earlier import MOST_MISSING
 from simclr_keras.data.source import RowIds
 from simclr_keras.errors import InputError, some
 
 SPLIT = "split.json"
 IMAGES = "training_images.tsv.gz"  # of a folder: label number and id, in the order of the run
-# Beyond this share of missing images it is not the same data any more.
-MOST_MISSING = 0.1
 
 
 def bind_data(run_dir, splits, resumed, say=print):
@@ -42,7 +41,7 @@ def bind_data(run_dir, splits, resumed, say=print):
         "training_images": train.num_examples,
         "fingerprint": _fingerprint(train),
         "held_out": list(splits.held_out),
-        "labelled": labelled_ids(train),
+        "labelled": _chosen_ids(train),
         "held_out_labels": _labels_of(splits.evaluation) if splits.held_out else None,
         "evaluation_images": 0 if splits.evaluation is None else splits.evaluation.num_examples,
         "evaluation_fingerprint": None if splits.evaluation is None else _fingerprint(splits.evaluation),
@@ -148,11 +147,11 @@ def _with_stand_ins(rows, labels):
     return rows
 
 
-def labelled_ids(source):
+def _chosen_ids(source):
     """Ids of the rows whose labels may be seen; None where that is all of them, or none is known."""
     if source.labels is None or np.all(source.labels >= 0):
         return None
-    return [source.ids[int(row)] for row in np.flatnonzero(source.labels >= 0)]
+    return list(source.labelled_ids())
 
 
 def _labels_of(source):

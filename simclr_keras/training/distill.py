@@ -6,7 +6,7 @@ from simclr_keras.data import pipeline
 from simclr_keras.errors import InputError
 from simclr_keras.objectives.distillation import FIGURES, Distiller
 from simclr_keras.training import architecture as architectures
-from simclr_keras.training import chain, inputs, setup
+from simclr_keras.training import chain, setup
 from simclr_keras.training.classification_stage import ClassificationStage, columns
 from simclr_keras.training.optimizers import make_optimization
 from simclr_keras.training.supervised import backbone_arguments
@@ -42,21 +42,8 @@ class Distillation(ClassificationStage):
             )
         self.student = chain.find(config.init, "init", config.init_checkpoint) if config.init else None
         start = self.student or self.teacher
-        own = config.dense_layers is not None
-        held = start.architecture.get("se_ratio", 0.0)
-        if config.model is None and config.se_ratio not in (0.0, held):
-            raise InputError(
-                f"--se_ratio={config.se_ratio}, but the student is the network of {start.path}, which has {held}; "
-                "leave it out, or give --model."
-            )
-        if config.model is None and start.architecture["name"].startswith("keras:") and not own:
-            config = dataclasses.replace(
-                config, dense_layers=",".join(map(str, start.architecture.get("dense_layers") or ())) or None
-            )
         if config.model is None:
-            config = dataclasses.replace(
-                config, model=start.architecture["name"], se_ratio=start.architecture.get("se_ratio", 0.0)
-            )
+            config = _with_network_of(start, config)
         config = chain.inherit(config, self.teacher, "teacher")
         if self.student:
             chain.check_same_model(config, self.student, "init")
@@ -140,39 +127,21 @@ class Distillation(ClassificationStage):
             self.architecture["image_size"] = start["image_size"]  # its stem, whatever size is seen now
         with self.strategy.scope():
             teacher = architectures.build(self.teacher.architecture, self.policy)
-            self.teacher.weights().load_into(teacher)
+            self.teacher.weights.load_into(teacher)
             teacher.trainable = False
             student = architectures.build(self.architecture, self.policy, **backbone_arguments(config))
             if self.student:
-                self.student.weights().load_into(student, parts=("encoder",))
+                self.student.weights.load_into(student, parts=("encoder",))
             optimization = make_optimization(config, self.num_examples, adapt_classifier=True)
-            learner = Distiller(
-                student,
-                teacher,
-                temperature=config.temperature,
-                alpha=config.alpha,
-                augment=inputs.labelled_views(config)[1],
-                weight_decay=config.weight_decay,
-                decayed_in_loss=optimization.decayed_in_loss,
-                skip_nonfinite=config.on_nan == "skip_batch",
-            )
-            learner.compile(optimization.optimizer)
-        return learner, optimization.schedule
+            told = {"temperature": config.temperature, "alpha": config.alpha}
+            return self.compiled(Distiller, student, optimization, teacher=teacher, **told)
 
     def make_batches(self):
-        config = self.config
-        crop, _ = inputs.labelled_views(config)
-        unlabelled = inputs.make_batches(config, self.shown, crop, windows=1, repeat=True)
-        if config.alpha == 1:
+        unlabelled = super().make_batches()
+        if self.config.alpha == 1:
             return unlabelled
-        labelled = inputs.make_batches(
-            config,
-            self.labelled,
-            crop,
-            windows=1,
-            batch_size=self.labelled_batch_size,
-            seed=config.seed + LABELLED_SEED,
-            repeat=True,
+        labelled = self.batches_of(
+            self.labelled, batch_size=self.labelled_batch_size, seed=self.config.seed + LABELLED_SEED
         )
         return lambda *steps: pipeline.joined(unlabelled(*steps), labelled(*steps))
 
@@ -185,6 +154,24 @@ class Distillation(ClassificationStage):
     def make_result(self, history, figures):
         told = {"temperature": self.config.temperature, "alpha": self.config.alpha}
         return {**super().make_result(history, figures), **told, "distill_on": self.config.distill_on}
+
+
+def _with_network_of(start, config):
+    """Returns the config whose student has the encoder of a run.
+
+    Raises:
+        InputError: it asks for another --se_ratio.
+    """
+    name, held = start.architecture["name"], start.architecture.get("se_ratio", 0.0)
+    if config.se_ratio not in (0.0, held):
+        raise InputError(
+            f"--se_ratio={config.se_ratio}, but the student is the network of {start.path}, which has {held}; "
+            "leave it out, or give --model."
+        )
+    dense = config.dense_layers
+    if name.startswith("keras:") and dense is None:
+        dense = ",".join(map(str, start.architecture.get("dense_layers") or ())) or None
+    return dataclasses.replace(config, model=name, se_ratio=held, dense_layers=dense)
 
 
 def _check_same_shape(config, student):

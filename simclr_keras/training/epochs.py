@@ -1,4 +1,4 @@
-"""Where the epochs of a run end, in steps."""
+"""Where the epochs of a run end, in steps, and after which of them it is evaluated."""
 
 from simclr_keras.optim.step_arithmetic import total_steps
 
@@ -10,6 +10,30 @@ def epoch_end(epoch, num_examples, batch_size):
     missing or cut; these ends share the run out evenly and the last one is the run's.
     """
     return total_steps(num_examples, batch_size, epoch) if epoch > 0 else 0
+
+
+EVALUATIONS = 10  # in a run, where --eval_every does not say
+
+
+class OnItsTurn:
+    """What `loop.train` wants to evaluate with: measures every so many epochs, and after the last.
+
+    Args:
+        measure: function of the epoch to a dict of figures; None where there is nothing to measure.
+        every: epochs from one turn to the next; 0: ten turns in a run.
+        epochs: number of the last.
+    """
+
+    def __init__(self, measure, every, epochs):
+        self._measure = measure
+        self._every = every or max(epochs // EVALUATIONS, 1)
+        self._epochs = epochs
+
+    def due(self, epoch):
+        return self._measure is not None and (epoch % self._every == 0 or epoch == self._epochs)
+
+    def __call__(self, epoch):
+        return self._measure(epoch) if self.due(epoch) else {}
 
 
 def epoch_ends(config, num_examples):

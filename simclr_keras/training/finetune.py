@@ -8,9 +8,10 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.freezing import freeze
 from simclr_keras.objectives.classification import FIGURES, Classifier
 from simclr_keras.training import architecture as architectures
-from simclr_keras.training import chain, inputs
+from simclr_keras.training import chain
 from simclr_keras.training.checkpoints import steps_in
 from simclr_keras.training.classification_stage import ClassificationStage, columns
+from simclr_keras.training.from_run import FromRun
 from simclr_keras.training.head_layer import choose_head_layer, fewest_labels
 from simclr_keras.training.optimizers import make_optimization
 
@@ -24,21 +25,17 @@ def run(config, say=print):
     return Finetuning(config, say).run()
 
 
-class Finetuning(ClassificationStage):
+class Finetuning(FromRun, ClassificationStage):
     """A run of --mode=finetune (SimCLRv2, arXiv 2006.10029, section 2).
 
     Attributes:
-        ancestor: the Ancestor it starts from.
         head_layer: int, once the learner is made.
     """
 
     MODE = "finetune"
     COLUMNS = columns(FIGURES)
 
-    def inherit(self, config):
-        self.ancestor = chain.find(config.init, "init", config.init_checkpoint)
-        config = chain.inherit(config, self.ancestor, "init")
-        chain.check_same_model(config, self.ancestor, "init")
+    def settle(self, config):
         depth = architectures.head_depth(self.ancestor.architecture)
         if config.head_layer is None:
             # In the middle of the head, as the paper found best for few labels; a head of one layer has no middle.
@@ -60,12 +57,6 @@ class Finetuning(ClassificationStage):
         if self.head_layer is None and splits.train.labels is not None:  # those of a stream are not known yet
             fewest_labels(splits.train.labels, splits.class_names)
 
-    def lineage(self):
-        return self.ancestor.lineage()
-
-    def selection(self):
-        return self.ancestor.selection(self.config)
-
     @property
     def title(self):
         return f"fine-tuning {self.config.model} from layer {self.head_layer} of its projection head"
@@ -76,11 +67,10 @@ class Finetuning(ClassificationStage):
             self.head_layer = (architectures.read(self.run_dir) or {}).get("head_layer")
         if self.head_layer is None:
             self.head_layer = choose_head_layer(self)
-        learner, optimization = self.learner_on(self.head_layer, self.num_examples)
-        return learner, optimization.schedule
+        return self.learner_on(self.head_layer, self.num_examples)
 
     def learner_on(self, head_layer, num_examples):
-        """Returns (compiled Classifier on that layer of the pretrained network, Optimization)."""
+        """Returns (compiled Classifier on that layer of the pretrained network, its learning rate by step)."""
         config = self.config
         self.architecture = architectures.with_classifier(
             self.ancestor.architecture, len(self.class_names), head_layer
@@ -91,31 +81,18 @@ class Finetuning(ClassificationStage):
             model = architectures.build(
                 self.architecture, self.policy, classifier_init=getattr(config, "classifier_init", "normal")
             )
-            self.ancestor.weights().load_into(model, parts=("encoder", "projection_head"))
+            self.ancestor.weights.load_into(model, parts=("encoder", "projection_head"))
             self.freeze(model)
             optimization = make_optimization(config, num_examples)
-            learner = Classifier(
-                model,
-                augment=inputs.labelled_views(config)[1],
-                label_smoothing=getattr(config, "label_smoothing", 0.0),
-                weight_decay=config.weight_decay,
-                decayed_in_loss=optimization.decayed_in_loss,
-                skip_nonfinite=config.on_nan == "skip_batch",
-            )
-            learner.compile(optimization.optimizer)
-        return learner, optimization
+            return self.compiled(Classifier, model, optimization, label_smoothing=self.label_smoothing)
+
+    @property
+    def label_smoothing(self):
+        return self.config.label_smoothing
 
     def freeze(self, model):
         """Freezes what is not to be trained."""
         freeze(model, self.config.train_after_block)
-
-    def make_batches(self):
-        return self.batches_of(self.labelled)
-
-    def batches_of(self, source):
-        """The function of (first step, steps, input context) to batches of a source."""
-        crop, _ = inputs.labelled_views(self.config)
-        return inputs.make_batches(self.config, source, crop, windows=1, repeat=True)
 
     def make_result(self, history, figures):
         return {**super().make_result(history, figures), "head_layer": self.head_layer}

@@ -13,11 +13,9 @@ from sklearn.model_selection import StratifiedKFold
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import top_k_accuracy
 from simclr_keras.training import architecture as architectures
-from simclr_keras.training import setup
 from simclr_keras.training.epochs import epoch_ends
 from simclr_keras.training.finite import read_figures
 from simclr_keras.training.loop import make_step_function
-from simclr_keras.training.scoring import Extractor
 
 FILE = "head_layer.json"
 
@@ -99,13 +97,7 @@ class _Trial:
         self._learner, _ = stage.learner_on(layer, self._num_examples)
         self._start = {name: variable.numpy() for name, variable in self._learner.state().items()}
         self._take_steps = make_step_function(self._learner, stage.strategy, stage.stop)
-        self._extractor = Extractor(
-            self._learner.model,
-            stage.strategy,
-            image_size=config.image_size,
-            batch_size=setup.eval_batch_size(config),
-            endpoints=("logits",),
-        )
+        self._extractor = stage.extractor(self._learner.model, "logits")
 
     def top1(self, rest, held):
         """Trains on one source, and returns the share of the other that is right."""

@@ -19,11 +19,9 @@ class LinearEvaluation(Finetuning):
     """The paper's protocol: the classifier alone is trained, on augmented crops, the rest in inference mode."""
 
     MODE = "linear_eval"
+    label_smoothing = 0.0
 
-    def inherit(self, config):
-        self.ancestor = chain.find(config.init, "init", config.init_checkpoint)
-        config = chain.inherit(config, self.ancestor, "init")
-        chain.check_same_model(config, self.ancestor, "init")
+    def settle(self, config):
         chain.check_head_layer(config.head_layer, self.ancestor)
         self.head_layer = config.head_layer
         return config

@@ -10,7 +10,8 @@ from simclr_keras.training import chain, setup
 from simclr_keras.training import strategy as strategies
 from simclr_keras.training.classification_stage import judge, labelled_part, say_result
 from simclr_keras.training.data_binding import bind_data
-from simclr_keras.training.scoring import Extractor, knn_bank
+from simclr_keras.training.from_run import FromRun
+from simclr_keras.training.scoring import knn_bank
 from simclr_keras.training.stage import Stage
 from simclr_keras.version import __version__
 
@@ -24,7 +25,7 @@ def run(config, say=print):
     return {"eval": Evaluation, "knn": Neighbours}[config.NAME](config, say).run()
 
 
-class Measurement(Stage):
+class Measurement(FromRun, Stage):
     """Features or logits of a finished run's network, judged by the labels of an evaluation split.
 
     A subclass sets MODE and TITLE and defines `measure`.
@@ -34,21 +35,12 @@ class Measurement(Stage):
     REPEATED = True  # quick, and the run that it judges may have gone on
     TITLE = None
 
-    def inherit(self, config):
-        self.ancestor = chain.find(config.init, "init", config.init_checkpoint)
-        config = chain.inherit(config, self.ancestor, "init")
-        chain.check_same_model(config, self.ancestor, "init")
+    def settle(self, config):
         chain.check_head_layer(getattr(config, "head_layer", 0), self.ancestor)
         return config
 
     def check_config(self):
         """Evaluation batches are rounded up to the replicas, so any size will do."""
-
-    def lineage(self):
-        return self.ancestor.lineage()
-
-    def selection(self):
-        return self.ancestor.selection(self.config)
 
     def check_data(self, splits):
         setup.check_labels(self.config, splits.train, f"--mode={self.MODE}")
@@ -68,29 +60,17 @@ class Measurement(Stage):
             self.say(f"data     {line}")
         with self.strategy.scope():
             self.model = architectures.build(self.ancestor.architecture, self.policy)
-            self.ancestor.weights().load_into(self.model)
+            self.ancestor.weights.load_into(self.model)
         scores, labels, labels_used, told = self.measure()
         figure, figures = judge(scores, labels, self.splits.class_names)
         if figure is not None:
             run_dir.save_figure("confusion.png", figure)
         result = {
-            "mode": self.MODE,
-            "finished": True,
-            "version": __version__,
-            "model": self.ancestor.architecture["name"],
-            "parameters": self.model.encoder.count_params(),
-            "dataset": config.dataset,
-            "image_size": config.image_size,
-            "training_images": self.splits.train.num_examples,
+            **self.facts(self.model, self.splits.evaluation),
             "labels_used": labels_used,
-            "evaluation_images": self.splits.evaluation.num_examples,
             "classes": len(self.splits.class_names),
-            "devices": strategies.describe(self.strategy, self.policy),
-            "seed": config.seed,
-            "epochs": getattr(config, "epochs", None),
             **told,
             **figures,
-            "unreadable_images": len(self.splits.unreadable),
             "ancestors": self.lineage(),
         }
         run_dir.write_result(result)
@@ -102,15 +82,7 @@ class Measurement(Stage):
 
     def outputs(self, source, endpoint):
         """(values [n, ...], labels [n]) of an endpoint over a source."""
-        batch_size = setup.eval_batch_size(self.config)
-        extractor = Extractor(
-            self.model,
-            self.strategy,
-            image_size=self.config.image_size,
-            batch_size=batch_size,
-            endpoints=(endpoint,),
-        )
-        found = extractor(source)
+        found = self.extractor(self.model, endpoint)(source)
         return found[endpoint], found["label"]
 
     def say_result(self, result):

@@ -10,9 +10,9 @@ from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearne
 from simclr_keras.training import architecture as architectures
 from simclr_keras.training import baselines, inputs, setup
 from simclr_keras.training import strategy as strategies
-from simclr_keras.training.epochs import epoch_ends
+from simclr_keras.training.epochs import OnItsTurn, epoch_ends
 from simclr_keras.training.optimizers import make_optimization
-from simclr_keras.training.scoring import Extractor, RepresentationScore, knn_bank
+from simclr_keras.training.scoring import RepresentationScore, knn_bank
 from simclr_keras.training.stage import Stage
 from simclr_keras.version import __version__
 
@@ -20,7 +20,6 @@ MODE = "pretrain"
 FIGURES = (*CONTRASTIVE_FIGURES, *PROBE_FIGURES)
 SCORES = ("knn_top1", "knn_top5", "probe_top1", "probe_top5")
 COLUMNS = ("epoch", "step", "learning_rate", *FIGURES, *SCORES, "skipped_batches", "images_per_second")
-EVALUATIONS = 10  # in a run, where --eval_every does not say
 SHOWN_PAIRS = 16
 PIXEL_SIZE = 32  # of the images whose raw pixels are compared
 
@@ -65,19 +64,11 @@ class Pretraining(Stage):
         if first_step == 0:
             run_dir.save_figure("views.png", draw_views(config, self.splits.train, self.learner.augment))
             self.say(f"views    {run_dir.file('views.png')} shows pairs as the network sees them")
-        score, self._baselines = make_scores(config, self.splits, self.learner.model, self.strategy, run_dir)
+        extractor = self.extractor(self.learner.model, "final_avg_pool", "logits")
+        score, self._baselines = make_scores(config, self.splits, extractor, run_dir)
         self._figures = self._baselines.before(first_step) if self._baselines else {}
         last = len(epoch_ends(config, self.num_examples)) - 1
-        every = config.eval_every or max(last // EVALUATIONS, 1)
-
-        def due(epoch):
-            return score is not None and (epoch % every == 0 or epoch == last)
-
-        def evaluate(epoch):
-            return score() if due(epoch) else {}
-
-        evaluate.due = due
-        return evaluate
+        return OnItsTurn(None if score is None else lambda epoch: score(), config.eval_every, last)
 
     def end(self, history):
         figures, references = self._figures, None
@@ -85,8 +76,14 @@ class Pretraining(Stage):
             figures = figures | self._baselines.after()
             references = {"raw pixels, kNN": figures["raw_pixels_knn_top1"]}
         self.run_dir.save_figure("curves.png", plots.curves_figure(history.rows, references))
-        devices = strategies.describe(self.strategy, self.policy)
-        return make_result(self.config, self.learner, self.splits, history, devices, figures)
+        return {
+            **self.facts(self.learner.model, self.splits.evaluation),
+            **history.facts(FIGURES),
+            # By kNN and probe; training has no use for them.
+            "labels_used": setup.labels_seen(self.splits.train),
+            **{name: history.last(name) for name in SCORES if history.last(name) is not None},
+            **figures,
+        }
 
     def say_result(self, result):
         say_result(result, self.say)
@@ -126,17 +123,10 @@ def draw_views(config, train, augment):
     return plots.view_pairs_figure(np.stack(np.split(views, 2), axis=1), titles)
 
 
-def make_scores(config, splits, model, strategy, run_dir):
+def make_scores(config, splits, extractor, run_dir):
     """Returns (RepresentationScore, Baselines), each None where it does not apply."""
     if not splits.train.has_labels or splits.evaluation is None:
         return None, None
-    extractor = Extractor(
-        model,
-        strategy,
-        image_size=config.image_size,
-        batch_size=setup.eval_batch_size(config),
-        endpoints=("final_avg_pool", "logits"),
-    )
     bank = knn_bank(splits.train, config.knn_bank, config.seed)
     knn = {"num_classes": len(splits.class_names), "k": config.knn_k, "temperature": config.knn_temperature}
     score = RepresentationScore(extractor, bank, splits.evaluation, **knn)
@@ -159,31 +149,3 @@ def say_result(result, say):
             say(line)
     elif {"knn_top1", "probe_top1"} <= result.keys():
         say(f"top-1    kNN {result['knn_top1']:.1%}, online linear probe {result['probe_top1']:.1%}")
-
-
-def make_result(config, learner, splits, history, devices, figures):
-    """The figures of a finished run, as result.json holds them."""
-    row = history.rows[-1]
-    rates = [r["images_per_second"] for r in history.rows if r["images_per_second"]]
-    return {
-        "mode": MODE,
-        "finished": True,
-        "version": __version__,
-        "model": config.model,
-        "parameters": learner.model.encoder.count_params(),
-        "dataset": config.dataset,
-        "image_size": config.image_size,
-        "training_images": splits.train.num_examples,
-        "labels_used": setup.labels_seen(splits.train),  # by kNN and probe; training has no use for them
-        "evaluation_images": 0 if splits.evaluation is None else splits.evaluation.num_examples,
-        "devices": devices,
-        "seed": config.seed,
-        "step": row["step"],
-        "epochs": config.epochs,
-        "images_per_second": float(np.median(rates)) if rates else None,
-        **{name: row[name] for name in FIGURES if row[name] is not None},
-        **{name: history.last(name) for name in SCORES if history.last(name) is not None},
-        **figures,
-        "skipped_batches": row["skipped_batches"],
-        "unreadable_images": len(splits.unreadable),
-    }

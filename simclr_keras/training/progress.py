@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 
+import numpy as np
 import tensorflow as tf
 import tqdm
 
@@ -146,6 +147,16 @@ class History:
     def has(self, epoch):
         """Whether an epoch's row is there."""
         return any(row["epoch"] == epoch for row in self.rows)
+
+    def facts(self, figures):
+        """What a result tells of how training went: its last row, of which these figures, and its speed."""
+        row, rates = self.rows[-1], [r["images_per_second"] for r in self.rows if r["images_per_second"]]
+        return {
+            "step": row["step"],
+            "images_per_second": float(np.median(rates)) if rates else None,
+            **{name: row[name] for name in figures if row[name] is not None},
+            "skipped_batches": row["skipped_batches"],
+        }
 
     def last(self, name):
         """Returns the newest measured value of a column, None if there is none."""

@@ -18,6 +18,8 @@ from simclr_keras.training.data_binding import bind_data
 from simclr_keras.training.progress import History
 from simclr_keras.training.recovery import Recovery
 from simclr_keras.training.run_dir import CONFIG, RESULT, RunDir
+from simclr_keras.training.scoring import Extractor
+from simclr_keras.version import __version__
 
 
 class Stage:
@@ -217,6 +219,40 @@ class Stage:
     def num_examples(self):
         """Images of an epoch."""
         return self.splits.train.num_examples
+
+    def extractor(self, model, *endpoints):
+        """Returns the Extractor of these endpoints that the config asks for."""
+        config = self.config
+        return Extractor(
+            model,
+            self.strategy,
+            image_size=config.image_size,
+            batch_size=setup.eval_batch_size(config),
+            endpoints=endpoints,
+        )
+
+    def facts(self, model, evaluation):
+        """What every result tells: what was done, with which network, on what data and where.
+
+        Args:
+            model: SimCLRModel. evaluation: the source it was judged by, or None.
+        """
+        config = self.config
+        return {
+            "mode": self.MODE,
+            "finished": True,
+            "version": __version__,
+            "model": config.model,
+            "parameters": model.encoder.count_params(),
+            "dataset": config.dataset,
+            "image_size": config.image_size,
+            "training_images": self.splits.train.num_examples,
+            "evaluation_images": 0 if evaluation is None else evaluation.num_examples,
+            "devices": strategies.describe(self.strategy, self.policy),
+            "seed": config.seed,
+            "epochs": getattr(config, "epochs", None),
+            "unreadable_images": len(self.splits.unreadable),
+        }
 
     def make_learner(self):
         """Returns the compiled Learner, made under the strategy, and its learning rate by step.

@@ -2,7 +2,7 @@
 
 from simclr_keras.objectives.classification import FIGURES, Classifier
 from simclr_keras.training import architecture as architectures
-from simclr_keras.training import inputs, setup
+from simclr_keras.training import setup
 from simclr_keras.training.classification_stage import ClassificationStage, columns
 from simclr_keras.training.optimizers import make_optimization
 
@@ -36,20 +36,7 @@ class Supervised(ClassificationStage):
         with self.strategy.scope():
             model = architectures.build(self.architecture, self.policy, **backbone_arguments(config))
             optimization = make_optimization(config, self.num_examples, adapt_classifier=True)
-            learner = Classifier(
-                model,
-                augment=inputs.labelled_views(config)[1],
-                label_smoothing=config.label_smoothing,
-                weight_decay=config.weight_decay,
-                decayed_in_loss=optimization.decayed_in_loss,
-                skip_nonfinite=config.on_nan == "skip_batch",
-            )
-            learner.compile(optimization.optimizer)
-        return learner, optimization.schedule
-
-    def make_batches(self):
-        crop, _ = inputs.labelled_views(self.config)
-        return inputs.make_batches(self.config, self.labelled, crop, windows=1, repeat=True)
+            return self.compiled(Classifier, model, optimization, label_smoothing=config.label_smoothing)
 
 
 def backbone_arguments(config):

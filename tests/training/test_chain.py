@@ -183,9 +183,7 @@ def test_a_run_may_not_go_on_from_itself(tiny, finetuned):
 
 
 def test_weights_come_from_the_checkpoint_that_was_asked_for(finetuned):
-    steps = {
-        name: chain.find(str(finetuned.folder), "init", name).weights().step for name in ("last", "best")
-    }
+    steps = {name: chain.find(str(finetuned.folder), "init", name).weights.step for name in ("last", "best")}
     assert steps["last"] == finetuned.result["step"]
     assert np.isin(steps["best"], [2, 3, 4])
 
