@@ -21,7 +21,9 @@ def _settings(config):
     kept = {
         name: value
         for name, value in config.items()
-        if name not in _PLACES and rules.get(name, {}).get("resume") != "free"
+        if name not in _PLACES
+        # Beside the settings there is what follows from them, such as the paths of ancestors.
+        and (not rules or (name in rules and rules[name].get("resume") != "free"))
     }
     return json.dumps(kept, sort_keys=True)
 

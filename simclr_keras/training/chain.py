@@ -11,7 +11,7 @@ from simclr_keras.training import architecture as architectures
 from simclr_keras.training.checkpoints import steps_in
 from simclr_keras.training.config import config_of_run
 from simclr_keras.training.data_binding import SPLIT
-from simclr_keras.training.restore import Weights
+from simclr_keras.training.restore import Weights, check_has_network
 from simclr_keras.training.run_dir import CONFIG, RESULT, RunDir
 
 # What a descendant's result.json says of an ancestor.
@@ -52,7 +52,7 @@ class Ancestor:
 
     @property
     def class_names(self):
-        names = self.split.get("class_names")
+        names = self.split.get("class_names") or self.held.get("class_names")
         return None if names is None else tuple(names)
 
     def lineage(self):
@@ -162,14 +162,10 @@ def _check_types(run_dir, name, held, **lists):
 
 def _check_has_weights(run_dir, config, checkpoint):
     """Raises InputError where a finished run has no such checkpoint."""
+    check_has_network(run_dir, config)
     if not steps_in(run_dir.checkpoints):
-        judged = getattr(config, "init", None)
-        measured = config.NAME in ("knn", "eval") or getattr(config, "linear_eval", None) == "fast"
         raise InputError(
-            f"--{run_dir.flag}={run_dir.path} is a run of --mode={config.NAME}, with no network of its own; give the "
-            f"one that it judged, --{run_dir.flag}={judged}."
-            if measured
-            else f"{run_dir.path} has no checkpoint; bring back its folder, or give another --{run_dir.flag}."
+            f"{run_dir.path} has no checkpoint; bring back its folder, or give another --{run_dir.flag}."
         )
     if checkpoint == "best" and not steps_in(run_dir.best):
         raise InputError(

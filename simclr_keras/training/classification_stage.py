@@ -91,6 +91,10 @@ class ClassificationStage(Stage):
                 f"{kind} images; an epoch is one batch, the first two"
             )
 
+    def told(self):
+        # The data of a distillation may know no names of its own.
+        return {**super().told(), "class_names": list(self.class_names)}
+
     def compiled(self, learner, model, optimization, **arguments):
         """Returns a compiled learner (a class) of the model, and its learning rate by step; under the strategy."""
         config = self.config

@@ -1,15 +1,84 @@
 """From a run directory back to its weights: into a fresh model for whoever builds on it, or into a later stage's."""
 
+import dataclasses
 import warnings
 
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.training import architecture as architectures
-from simclr_keras.training.checkpoints import newest_readable, path_of
+from simclr_keras.training.checkpoints import newest_readable, path_of, steps_in
 from simclr_keras.training.config import config_of_run
 from simclr_keras.training.data_binding import SPLIT
 from simclr_keras.training.run_dir import CONFIG, RunDir
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenRun:
+    """A run directory, seen from outside.
+
+    Attributes:
+        run_dir: RunDir. config: of its stage. held, split: what config.json and split.json hold.
+        architecture: arguments of `create_model`.
+        weights: Weights that count.
+    """
+
+    run_dir: RunDir
+    config: object
+    held: dict
+    split: dict
+    architecture: dict
+    weights: "Weights"
+
+    @property
+    def class_names(self):
+        """Names of the classes in the order of the logits; None where they are not known."""
+        names = self.split.get("class_names") or self.held.get("class_names")
+        return None if names is None else tuple(names)
+
+    @property
+    def image_size(self):
+        """Side of the images it was trained on, in pixels."""
+        return self.config.image_size or self.architecture["image_size"]
+
+    def model(self, dtype="float32"):
+        """Returns the network, a SimCLRModel. dtype: as in `create_model`."""
+        model = architectures.build(self.architecture, dtype)
+        self.weights.load_into(model)
+        return model
+
+
+def open_run(path, checkpoint="last", flag="model_dir"):
+    """Looks into a run directory, of a run that need not be finished.
+
+    Args:
+        path: run directory. checkpoint: "last" or "best". flag: that gave it, for messages.
+
+    Raises:
+        InputError: there is no run, its settings are damaged, or it has no checkpoint that can be read.
+    """
+    run_dir = RunDir(path, flag)
+    run_dir.check_path()
+    held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
+    if held is None or split is None:
+        raise InputError(f"{path} is not a run directory: give the --model_dir of a training run.")
+    config = config_of_run(held, run_dir.file(CONFIG))
+    check_has_network(run_dir, config)
+    weights = Weights(run_dir, checkpoint)
+    architecture = architectures.read(run_dir)
+    if architecture is None:
+        architecture = architectures.of_pretraining(config, weights.num_classes)
+    return OpenRun(run_dir, config, held, split, architecture, weights)
+
+
+def check_has_network(run_dir, config):
+    """Raises InputError where a run is of a stage that only judges another run's network."""
+    measured = config.NAME in ("knn", "eval") or getattr(config, "linear_eval", None) == "fast"
+    if measured and not steps_in(run_dir.checkpoints):
+        raise InputError(
+            f"--{run_dir.flag}={run_dir.path} is a run of --mode={config.NAME}, with no network of its own; give the "
+            f"one that it judged, --{run_dir.flag}={config.init}."
+        )
 
 
 def load_run(path, checkpoint="last", dtype="float32"):
@@ -26,18 +95,7 @@ def load_run(path, checkpoint="last", dtype="float32"):
     Raises:
         InputError: there is no run, its settings are damaged, or it has no checkpoint that can be read.
     """
-    run_dir = RunDir(path)
-    held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
-    if held is None or split is None:
-        raise InputError(f"{path} is not a run directory: give the --model_dir of a training run.")
-    weights = Weights(run_dir, checkpoint)
-    config = config_of_run(held, run_dir.file(CONFIG))
-    architecture = architectures.read(run_dir)
-    if architecture is None:
-        architecture = architectures.of_pretraining(config, weights.num_classes)
-    model = architectures.build(architecture, dtype)
-    weights.load_into(model)
-    return model
+    return open_run(path, checkpoint).model(dtype)
 
 
 class Weights:
