@@ -1,0 +1,147 @@
+"""The card of an export for people: README.md, written from card.json."""
+
+from simclr_keras.export.endpoints import LOGITS
+
+FILE = "README.md"
+# Figures of a result in percent; settings worth a line. card.json has all of them.
+_SHARES = ("top1", "top5", "best_top1", "knn_top1", "probe_top1", "probe_top5")
+_SETTINGS = (
+    "dataset",
+    "epochs",
+    "batch_size",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "temperature",
+    "alpha",
+    "head_layer",
+    "seed",
+)
+_LINES = {
+    "saved_model": """```python
+import tensorflow as tf
+
+model = tf.saved_model.load("{folder}")
+{endpoint} = model.signatures["{endpoint}"](images=images)["{output}"]  # float32 [n, {size}, {size}, 3] in [0, 1]
+```""",
+    "keras": """```python
+import keras
+from simclr_keras import SimCLRModel  # so that Keras knows the class
+
+{endpoint} = keras.models.load_model("{folder}/model.keras")(images)["{output}"]  # in [0, 1]
+```""",
+    "litert": """```python
+from ai_edge_litert.interpreter import Interpreter
+
+model = Interpreter("{folder}/model.tflite").get_signature_runner()
+{endpoint} = model(images=images)["{output}"]  # float32 [n, {size}, {size}, 3] in [0, 1]
+```""",
+    "onnx": """```python
+import onnxruntime
+
+model = onnxruntime.InferenceSession("{folder}/model.onnx")
+{endpoint} = model.run(["{output}"], {{"images": images}})[0]  # float32 [n, {size}, {size}, 3] in [0, 1]
+```""",
+}
+_TRAINING = """To train on: `simclr_keras.HubLayer("{folder}", endpoint="{first}")` in Keras 3;
+`hub.KerasLayer("{folder}", trainable=True)` in tf_keras, a dict of all endpoints; without either,
+`keras.layers.TFSMLayer("{folder}", call_endpoint="{first}", call_training_endpoint="{first}_train")`."""
+_PROBE = """The logits are those of an online probe behind a stop-gradient: training on them trains the probe alone.
+To fine-tune the network, put a layer of your own on `encoder` or on one of the `proj_head`s."""
+
+
+def as_text(card, folder):
+    """Returns the text of README.md. card: dict as in card.json. folder: what the export's own is called."""
+    parts = [_head(card), _use(card, folder), _images(card), _endpoints(card), _training(card), _files(card)]
+    parts += [f"## Licence\n\n{card['licence'] or 'Not stated; `export.py --licence=` states one.'}"]
+    parts += [
+        f"Made with simclr_keras {card['version']}, TensorFlow {card['tensorflow']}, Keras {card['keras']}."
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(card):
+    size, names = card["image_size"], card["class_names"]
+    classes = f" Classes, in the order of the logits: {_some(names)}." if names else ""
+    return (
+        f"# {card['model']}, {card['stage']}\n\n{card['parameters']:,} parameters, of them "
+        f"{card['encoder_parameters']:,} in the encoder, trained on images of {size} x {size} pixels.{classes}"
+    )
+
+
+def _use(card, folder):
+    formats = {file["format"] for file in card["files"]}
+    endpoints = card["endpoints"]
+    shown = LOGITS if LOGITS in endpoints else next(iter(endpoints))
+    words = {
+        "folder": folder,
+        "endpoint": shown,
+        "output": endpoints[shown]["output"],
+        "first": next(iter(endpoints)),
+        "size": card["image_size"],
+    }
+    parts = ["## Use", *(text.format(**words) for name, text in _LINES.items() if name in formats)]
+    if "saved_model" in formats:
+        parts.append(_TRAINING.format(**words))
+        parts += [_PROBE] if endpoints.get(LOGITS, {}).get("stop_gradient") else []
+    return "\n\n".join(parts)
+
+
+def _images(card):
+    size, proportion = card["image_size"], card["preprocessing"]["crop_proportion"]
+    seen = f"the central {proportion:.1%} of the shorter side" if proportion else "the whole image"
+    text = (
+        "## Images\n\nRGB, float32 in [0, 1]: divide 8-bit pixels by 255; there is no mean or standard deviation step. "
+        f"It was evaluated on {seen}, resized to {size} x {size} (bicubic, no antialiasing)."
+    )
+    if any(file.get("decode_images") for file in card["files"]):
+        text += (
+            "\nThe signatures `NAME_from_bytes` do all that: their input `image_bytes` is a batch of JPEG, PNG, BMP "
+            "or GIF files."
+        )
+    return text
+
+
+def _endpoints(card):
+    rows = ["## Endpoints", "", "| signature | output | shape |", "|---|---|---|"]
+    for name, told in card["endpoints"].items():
+        shape = ", ".join("n" if size is None else str(size) for size in told["shape"])
+        rows.append(f"| `{name}` | `{told['output']}` | [{shape}] |")
+    return "\n".join(rows)
+
+
+def _training(card):
+    settings, results = card["training"] or {}, card["results"] or {}
+    lines = ["## Training", ""]
+    told = [f"{name} {settings[name]}" for name in _SETTINGS if settings.get(name) is not None]
+    lines += [f"- settings: {', '.join(told)}"] if told else []
+    figures = [f"{name} {results[name]:.1%}" for name in _SHARES if results.get(name) is not None]
+    if results.get("top1_interval"):
+        figures.append("95 % interval of top1 {:.1%} to {:.1%}".format(*results["top1_interval"]))
+    if figures:
+        lines.append(f"- on {results.get('evaluation_images', 0):,} images: {', '.join(figures)}")
+    if not results:
+        lines.append("- the run had not ended when this was exported")
+    for run in card["ancestors"] or []:
+        parts = [f"{run.get('mode')} of {run.get('model')} on {run.get('dataset')}"]
+        parts += [f"{run['labels_used']:,} labels"] if run.get("labels_used") else []
+        parts += [f"top1 {run['top1']:.1%}"] if run.get("top1") is not None else []
+        lines.append(f"- before it: {', '.join(parts)}")
+    return "\n".join(lines)
+
+
+def _files(card):
+    lines = ["## Files", ""]
+    for file in card["files"]:
+        told = [f"{name} {_short(value)}" for name, value in file.items() if name not in ("format", "file")]
+        lines.append(f"- `{file['file']}` ({file['format']}): {', '.join(told)}")
+    return "\n".join(lines)
+
+
+def _short(value):
+    return f"{value:.2g}" if isinstance(value, float) else value
+
+
+def _some(names, most=12):
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
