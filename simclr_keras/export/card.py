@@ -11,6 +11,19 @@ from simclr_keras.version import __version__
 
 FORMAT, FORMAT_VERSION = "simclr_keras export", 1
 JSON = "card.json"
+_TOLD = (
+    "class_names",
+    "stage",
+    "run",
+    "checkpoint",
+    "step",
+    "results",
+    "training",
+    "history",
+    "ancestors",
+    "licence",
+)
+_CUT = ("num_classes", "head_layer", "kept_head_layers")
 
 
 def make_card(model, about, endpoints, files):
@@ -18,12 +31,12 @@ def make_card(model, about, endpoints, files):
 
     Args:
         model: the exported SimCLRModel.
-        about: dict of architecture (arguments of `create_model`), image_size, class_names, stage, run, results,
-            training (settings), history (rows of metrics.csv), ancestors and licence, any of the last ones None.
+        about: dict of architecture (arguments of `create_model`), image_size, class_names, stage, run, checkpoint,
+            step, results, training (settings), history (rows of metrics.csv), ancestors and licence.
         endpoints: dict of name to (endpoint, shape).
         files: list of dicts, one of each file: format, file, and what its check found.
     """
-    size = about["image_size"]
+    size, config = about["image_size"], model.get_config()
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -31,7 +44,8 @@ def make_card(model, about, endpoints, files):
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "model": about["architecture"]["name"],
-        "architecture": about["architecture"],
+        # Layers may have been left out.
+        "architecture": about["architecture"] | {name: config[name] for name in _CUT},
         "parameters": model.count_params(),
         "encoder_parameters": model.encoder.count_params(),
         "image_size": size,
@@ -46,19 +60,7 @@ def make_card(model, about, endpoints, files):
             | ({"stop_gradient": True} if name == LOGITS and model.stop_gradient else {})
             for name, (endpoint, shape) in endpoints.items()
         },
-        **{
-            name: about[name]
-            for name in (
-                "class_names",
-                "stage",
-                "run",
-                "results",
-                "training",
-                "history",
-                "ancestors",
-                "licence",
-            )
-        },
+        **{name: about[name] for name in _TOLD},
         "files": files,
     }
 

@@ -118,6 +118,10 @@ def _training(card):
     figures = [f"{name} {results[name]:.1%}" for name in _SHARES if results.get(name) is not None]
     if results.get("top1_interval"):
         figures.append("95 % interval of top1 {:.1%} to {:.1%}".format(*results["top1_interval"]))
+    if card["checkpoint"] == "best":
+        lines.append(
+            f"- weights of step {card['step']}, those of best_top1; the other figures are of the last step"
+        )
     if figures:
         lines.append(f"- on {results.get('evaluation_images', 0):,} images: {', '.join(figures)}")
     if not results:

@@ -45,9 +45,6 @@ def write_saved_model(
             encoded JPEG, PNG, BMP or GIF files, and do the evaluation preprocessing.
         endpoints: names of the signatures to write; None for all.
 
-    Returns:
-        dict of signature to (endpoint, shape [None, ...]).
-
     Raises:
         InputError: the network is not float32, or has no such endpoint.
     """
@@ -79,7 +76,6 @@ def write_saved_model(
         if class_names is not None:
             module.class_names = tf.saved_model.Asset(_write_names(class_names, folder))
         tf.saved_model.save(module, path, signatures=signatures, options=options)
-    return {name: (endpoint, forward.outputs[endpoint]) for name, endpoint in vectors.items()}
 
 
 class _Module(tf.train.Checkpoint):
@@ -94,7 +90,7 @@ class _Forward:
 
     Attributes:
         function: of (images, training=False) to a dict of all endpoints.
-        outputs: dict of endpoint to its shape, a list whose first item is None.
+        outputs: names of all endpoints.
         has_custom_gradients: whether some operation in it has a gradient of its own making.
     """
 
@@ -110,7 +106,7 @@ class _Forward:
 
         self.function = tf.function(call, autograph=False)
         traces = [self.function.get_concrete_function(self._spec, training=flag) for flag in (False, True)]
-        self.outputs = {name: found.shape.as_list() for name, found in traces[0].structured_outputs.items()}
+        self.outputs = tuple(traces[0].structured_outputs)
         self.has_custom_gradients = any(_has_custom_gradient(trace.graph) for trace in traces)
 
     def one(self, endpoint, training=False):

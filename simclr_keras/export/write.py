@@ -1,0 +1,95 @@
+"""Writes an export: every format that is asked for, each held against the network, with one card, as a whole."""
+
+import numpy as np
+
+from simclr_keras.errors import InputError
+from simclr_keras.export import card, card_text
+from simclr_keras.export.check import check_saved_model
+from simclr_keras.export.endpoints import chosen, signature_endpoints
+from simclr_keras.export.folder import write_text, written_whole
+from simclr_keras.export.formats import KERAS, LITERT, ONNX, SAVED_MODEL
+from simclr_keras.export.saved_model import write_saved_model
+from simclr_keras.export.truncated import truncated
+
+
+def write_export(
+    model,
+    out,
+    about,
+    *,
+    formats=(SAVED_MODEL,),
+    endpoints=None,
+    decode_images=False,
+    representative=None,
+    overwrite=False,
+    say=print,
+):
+    """Writes a network as an export, or nothing at all.
+
+    Args:
+        model: built float32 SimCLRModel.
+        out: path of the folder.
+        about: dict of what its card tells, see `card.make_card`; and weight_decay, for the regularization losses.
+        formats: names out of FORMATS, one or more.
+        endpoints: names of signatures to write (encoder, proj_head_0 .., logits); None for all.
+        decode_images: whether the SavedModel also takes encoded images.
+        representative: float32 images [n, size, size, 3] in [0, 1] by which an int8 LiteRT model is scaled beside the
+            float one; None for no such model.
+        overwrite: whether an export that is there may be replaced.
+        say: prints a line.
+
+    Returns:
+        the card, a dict.
+
+    Raises:
+        InputError: the folder or an endpoint will not do, or a format's package is missing.
+        TrainingError: a file differs from the network by more than its tolerance, or cannot be written.
+    """
+    if "://" in str(out) and set(formats) - {SAVED_MODEL}:
+        raise InputError(f"--out={out}: only saved_model is written to remote places; give a local folder.")
+    model = truncated(model, endpoints)
+    size, names = about["image_size"], about["class_names"]
+    outputs = model(np.zeros((1, size, size, 3), np.float32), training=False)
+    signatures = chosen(signature_endpoints(outputs), endpoints, "the network")
+    with written_whole(out, overwrite) as folder:
+        files = []
+
+        def wrote(kind, found):
+            files.append({"format": kind, **found})
+            say(f"wrote    {found['file']}, within {found['difference']:.1e} of the network")
+
+        if SAVED_MODEL in formats:
+            write_saved_model(
+                model,
+                folder,
+                image_size=size,
+                class_names=names,
+                weight_decay=about["weight_decay"],
+                decode_images=decode_images,
+                endpoints=endpoints,
+            )
+            found = check_saved_model(folder, model, size, signatures)
+            wrote(SAVED_MODEL, {"file": "saved_model.pb", "decode_images": decode_images, **found})
+        # Each writer is imported where it is asked for: it stands on packages that not everybody has.
+        if KERAS in formats:
+            from simclr_keras.export.keras_file import write_keras
+
+            wrote(KERAS, write_keras(model, f"{folder}/model.keras"))
+        if LITERT in formats:
+            from simclr_keras.export.litert import write_litert
+
+            wrote(LITERT, write_litert(model, f"{folder}/model.tflite", image_size=size))
+            if representative is not None:
+                path = f"{folder}/model_int8.tflite"
+                wrote(LITERT, write_litert(model, path, image_size=size, representative=representative))
+        if ONNX in formats:
+            from simclr_keras.export.onnx_file import write_onnx
+
+            wrote(ONNX, write_onnx(model, f"{folder}/model.onnx", image_size=size))
+        shapes = {
+            name: (endpoint, [None, *outputs[endpoint].shape[1:]]) for name, endpoint in signatures.items()
+        }
+        told = card.make_card(model, about, shapes, files)
+        write_text(f"{folder}/{card.JSON}", card.as_json(told))
+        write_text(f"{folder}/{card_text.FILE}", card_text.as_text(told, str(out)))
+    return told
