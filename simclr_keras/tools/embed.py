@@ -1,0 +1,231 @@
+"""python -m simclr_keras.tools.embed: the vectors a model gives for images, as a file."""
+
+import sys
+
+from simclr_keras import command_line
+from simclr_keras.errors import InputError, TrainingError, one_line
+from simclr_keras.tools import tool_flags
+from simclr_keras.tools.tool_flags import Flag
+
+PROGRAM = "embed"
+ENDINGS = (".npz", ".parquet", ".csv")
+INTRODUCTION = """\
+Computes the vectors that a model gives for images, and writes them with the images' names.
+
+  python -m simclr_keras.tools.embed --model=runs/photos --images=photos --out=features.npz
+  python -m simclr_keras.tools.embed --model=exports/flowers --images=tf_flowers \\
+      --endpoint=proj_head_1 --out=features.parquet
+
+Images go through the evaluation preprocessing. Stopped at any instant, the same command goes on
+where it was. A file holds features (float32 [n, d]), ids (file names, or split and row), and
+labels (-1: none) and class names where the images have any.
+
+Exit codes: 0 done; 1 it could not go on; 2 something in the command, the model or the images is
+wrong; 130 stopped by Ctrl-C (SIGINT); 143 stopped by SIGTERM."""
+MODEL = Flag(
+    "A run directory, the folder of an export (any SavedModel with signatures), a .keras file or a TF-Hub handle "
+    "(https://...).",
+    required=True,
+)
+IMAGE_SIZE = Flag("Side in pixels of what the model sees; by default what it was trained on.", int)
+BATCH_SIZE = Flag("Images at a time.", int, 64)
+DATA_DIR = Flag("Where TFDS keeps its data.")
+FLAGS = {
+    "Flags": {
+        "model": MODEL,
+        "images": Flag(
+            "A folder (class sub-folders are labels) or image file; or digits, folder:PATH, npz:PATH or a TFDS name. "
+            "Both splits are taken where there are two.",
+            required=True,
+        ),
+        "out": Flag(f"The file to write: {', '.join(ENDINGS)}.", required=True),
+        "endpoint": Flag(
+            "Which output: encoder (the representation), proj_head_0 .., logits; of feature maps (block_group1 ..) the "
+            "mean over their pixels. By default encoder."
+        ),
+        "image_size": IMAGE_SIZE,
+        "batch_size": BATCH_SIZE,
+        "data_dir": DATA_DIR,
+        "overwrite": Flag("Replace --out, and rows of another command that was not finished.", bool, False),
+    }
+}
+
+
+def main(argv):
+    """Embeds as the command line says.
+
+    Args:
+        argv: list of words, the first of which is the program.
+
+    Raises:
+        InputError, TrainingError, Stopped: one line.
+    """
+    if command_line.wants_help(argv):
+        print(tool_flags.help_text(INTRODUCTION, FLAGS))
+        return
+    given, _ = tool_flags.read(argv, FLAGS)
+    tool_flags.check_file(given["out"], ENDINGS, given["overwrite"])
+    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+
+    require_tensorflow()
+    start_tensorflow_quietly()
+    embed(**given)
+
+
+def embed(
+    model,
+    images,
+    out,
+    *,
+    endpoint=None,
+    image_size=None,
+    batch_size=64,
+    data_dir=None,
+    overwrite=False,
+    say=print,
+):
+    """Writes the vectors that a model gives for images to a file; goes on with what an earlier call left unfinished.
+
+    Args:
+        model: path of a run directory, an export or a .keras file, or a TF-Hub handle.
+        images: see `tools.images.open_images`. out: path of the file to write, .npz, .parquet or .csv.
+        endpoint: name of an output, None for the representation; of feature maps the mean over their pixels is taken.
+        image_size: side in pixels, None for what the model was trained on. batch_size: images at a time.
+        data_dir: where TFDS keeps its data, or None for its default.
+        overwrite: whether `out` may be replaced, and unfinished rows of another call thrown away.
+        say: prints a line.
+
+    Raises:
+        InputError: the model, the images or `out` will not do. TrainingError: something cannot be written, or the
+            vectors are not finite. Stopped: by SIGINT or SIGTERM; what was done is saved.
+    """
+    from simclr_keras.tools import any_model, feature_files
+    from simclr_keras.tools.feature_parts import FeatureParts
+    from simclr_keras.tools.images import open_images
+    from simclr_keras.training import stopping
+
+    tool_flags.check_file(out, ENDINGS, overwrite)
+    with stopping.listening() as stop:
+        stop.all_saved("nothing was computed yet")
+        opened = any_model.open_model(model)
+        name, size = opened.find(endpoint), opened.size(image_size)
+        compute, width = vector_function(opened, name, size)
+        pooled = ", the mean over the pixels of its maps" if opened.shapes[name].rank == 4 else ""
+        say(f"model    {model}: {name}{pooled}, {width} numbers for each image of {size} x {size} pixels")
+        found = open_images(images, data_dir)
+        classes = "" if found.class_names is None else f", {len(found.class_names)} classes"
+        say(f"data     {found.spec}: {len(found):,} images{classes}")
+        for note in found.notes:
+            say(f"         {note}")
+        binding = {
+            "model": opened.fingerprint,
+            "endpoint": name,
+            "image_size": size,
+            "images": found.fingerprint(),
+        }
+        parts = FeatureParts(out, binding, width, overwrite)
+        try:
+            if parts.rows:
+                say(f"resume   {parts.rows:,} of {len(found):,} images were done before")
+            speed = _fill(parts, found, compute, size, batch_size, stop)
+            features, labels = parts.read()
+            known = labels if found.has_labels and (labels >= 0).any() else None
+            facts = {"model": str(model), "endpoint": name, "images": found.spec, "image_size": str(size)}
+            written = feature_files.Features(features, list(found.ids), known, found.class_names, facts)
+            feature_files.write(out, written)
+        except BaseException:
+            parts.close()
+            raise
+        parts.remove()
+    say(f"features {len(written):,} x {width} in {out}{speed}")
+
+
+def vector_function(model, endpoint, image_size):
+    """How a model turns images into vectors.
+
+    Args:
+        model: AnyModel. endpoint: name of one that it has. image_size: side in pixels.
+
+    Returns:
+        (function of images float32 [n, image_size, image_size, 3] to float32 [n, width], width)
+
+    Raises:
+        InputError: the endpoint gives neither vectors nor maps, or the model does not take such images.
+    """
+    import tensorflow as tf
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, image_size, image_size, 3], tf.float32)], autograph=False
+    )
+    def compute(images):
+        found = model.call(images, endpoint)
+        return tf.reduce_mean(found, [1, 2]) if found.shape.rank == 4 else found
+
+    try:
+        # One image, for the width, and so that what does not fit fails before the images are looked through.
+        tried = compute(tf.zeros([1, image_size, image_size, 3]))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{model.path} does not take images of {image_size} pixels ({one_line(error)}); give another --image_size."
+        ) from error
+    if tried.shape.rank != 2:
+        raise InputError(
+            f"{endpoint} of {model.path} is no vector: its shape is {tried.shape}; choose an --endpoint of "
+            f"{', '.join(model.vectors)}."
+        )
+    return compute, tried.shape[1]
+
+
+def _fill(parts, images, compute, image_size, batch_size, stop):
+    """Computes the rows that are missing; returns how fast, in words."""
+    import numpy as np
+    import tensorflow as tf
+    import tqdm
+
+    from simclr_keras.data import pipeline
+
+    done, total = parts.rows, len(images)
+    stop.nothing_to_save = False
+    bar = tqdm.tqdm(
+        total=total,
+        initial=done,
+        desc="embedding",
+        unit=" images",
+        disable=not sys.stderr.isatty(),
+        leave=False,
+        dynamic_ncols=True,
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
+    )
+    try:
+        with bar:
+            for source in images.rows(np.arange(done, total)):
+                for batch in pipeline.eval_batches(source, image_size=image_size, batch_size=batch_size):
+                    features = compute(batch["image"]).numpy()
+                    if not np.isfinite(features).all():
+                        raise TrainingError(
+                            "the model gives numbers that are not finite: its weights are damaged or its training had "
+                            "diverged; give another --model."
+                        )
+                    parts.add(features, batch["label"].numpy())
+                    bar.update(len(features))
+                    if stop.requested:
+                        parts.save()
+                        stop.leave(f"{parts.rows:,} of {total:,} images are done")
+    except tf.errors.OpError as error:
+        parts.save()
+        raise InputError(
+            f"an image of {images.spec} could be read before and now not ({one_line(error)}); mend it or remove it, "
+            "then repeat the command."
+        ) from error
+    parts.save()
+    seconds = bar.format_dict["elapsed"]
+    stop.all_saved("all images are done")
+    return (
+        f" ({(total - done) / seconds:,.0f} images/s)" if seconds > 1 and total - done >= batch_size else ""
+    )
+
+
+if __name__ == "__main__":
+    command_line.leave(command_line.run(main, sys.argv, PROGRAM))

@@ -1,0 +1,154 @@
+"""python -m simclr_keras.tools.predict: which classes a model sees in image files, and how sure it is."""
+
+import csv
+import io
+import json
+import os
+import sys
+
+from simclr_keras import command_line
+from simclr_keras.errors import InputError, TrainingError, one_line, some
+from simclr_keras.tools import tool_flags
+from simclr_keras.tools.embed import BATCH_SIZE, IMAGE_SIZE, MODEL
+from simclr_keras.tools.tool_flags import Flag
+
+PROGRAM = "predict"
+ENDINGS = (".csv", ".jsonl")
+INTRODUCTION = """\
+Prints the classes that a model with a classifier sees in image files, with their probabilities.
+
+  python -m simclr_keras.tools.predict --model=runs/photos-classifier photo.jpg more_photos/
+  python -m simclr_keras.tools.predict --model=exports/flowers photos --top=3 --out=predictions.csv
+
+Folders are searched to any depth. Files that cannot be read are named and passed over.
+
+Exit codes: 0 done, at least one file could be read; 1 --out cannot be written; 2 something in the
+command or the model is wrong, or no file could be read."""
+FLAGS = {
+    "Flags": {
+        "model": MODEL,
+        "top": Flag("How many classes to tell, the likeliest first.", int, 5),
+        "out": Flag(f"Also write them to a file, {' or '.join(ENDINGS)}, with all digits."),
+        "image_size": IMAGE_SIZE,
+        "batch_size": BATCH_SIZE,
+        "overwrite": Flag("Replace --out.", bool, False),
+    }
+}
+_WIDEST = 60  # characters of a file name that others are lined up with
+
+
+def main(argv):
+    """Predicts as the command line says.
+
+    Args:
+        argv: list of words, the first of which is the program: files and folders, and flags.
+
+    Raises:
+        InputError, TrainingError: one line.
+    """
+    if command_line.wants_help(argv):
+        print(tool_flags.help_text(INTRODUCTION, FLAGS))
+        return
+    given, paths = tool_flags.read(argv, FLAGS, "no image is given: name image files, or folders of them.")
+    out, overwrite = given.pop("out"), given.pop("overwrite")
+    if out:
+        tool_flags.check_file(out, ENDINGS, overwrite)
+    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+
+    require_tensorflow()
+    start_tensorflow_quietly()
+    told = []
+    for path, classes in predict(paths=paths, **given, bad=_say_bad):
+        if not told:
+            width = min(max(map(len, [path, *paths])), _WIDEST)
+        print(line(path, classes, width), flush=True)
+        told.append((path, classes))
+    if out:
+        _write(out, told)
+        print(f"table    {out}")
+
+
+def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
+    """The likeliest classes of image files.
+
+    Args:
+        model: path of a run directory, an export or a .keras file, or a TF-Hub handle.
+        paths: of files and folders. top: how many classes of each.
+        image_size: side in pixels, None for what the model was trained on. batch_size: images at a time.
+        bad: called with (path, reason) of every file that cannot be read, before the first prediction; or None.
+
+    Yields:
+        (path, list of (class name, probability in [0, 1]), the likeliest first)
+
+    Raises:
+        InputError: the model has no classifier or cannot be loaded, or no file can be read.
+    """
+    import tensorflow as tf
+
+    from simclr_keras.data import pipeline
+    from simclr_keras.data.source import FileStore, Source
+    from simclr_keras.export.endpoints import LOGITS
+    from simclr_keras.tools.any_model import open_model
+    from simclr_keras.tools.embed import vector_function
+    from simclr_keras.tools.image_words import find_images
+
+    opened = open_model(model)
+    size = opened.size(image_size)
+    compute, classes = vector_function(opened, opened.find(LOGITS), size)
+    names = opened.names_of(classes)
+    files, problems = find_images(paths)
+    for path, problem in problems:
+        if bad is not None:
+            bad(path, problem)
+    if not files:
+        reasons = some([f"{path} {problem}" for path, problem in problems], 2)
+        raise InputError(f"no image could be read: {reasons}; give JPEG, PNG, GIF or BMP files.")
+    source = Source("files", FileStore(files), tuple(files))
+    try:
+        for batch in pipeline.eval_batches(source, image_size=size, batch_size=batch_size):
+            probabilities, order = tf.math.top_k(tf.nn.softmax(compute(batch["image"])), min(top, classes))
+            for row, shares, found in zip(batch["id"].numpy(), probabilities.numpy(), order.numpy()):
+                # By its text, or 0.1 of 32 bits would become 0.10000000149.
+                yield files[row], [(names[i], float(str(share))) for i, share in zip(found, shares)]
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"an image could be read before and now not ({one_line(error)}); mend it or leave it out."
+        ) from error
+
+
+def line(path, classes, width):
+    """One line of the table on the screen: a file and its classes."""
+    return f"{path:<{width}}  " + "  ".join(f"{name} {share:.1%}" for name, share in classes)
+
+
+def _say_bad(path, problem):
+    print(f"{PROGRAM}: {path} {problem}; passed over", file=sys.stderr, flush=True)
+
+
+def _write(path, told):
+    if path.lower().endswith(".jsonl"):
+        lines = [
+            json.dumps({"file": file, "classes": [{"class": n, "probability": p} for n, p in classes]})
+            for file, classes in told
+        ]
+        text = "\n".join(lines) + "\n"
+    else:
+        ranks = range(1, len(told[0][1]) + 1)
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(
+            ["file", *(f"{column}_{rank}" for rank in ranks for column in ("class", "probability"))]
+        )
+        writer.writerows([file, *(cell for pair in classes for cell in pair)] for file, classes in told)
+        text = table.getvalue()
+    temporary = f"{path}.tmp"
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be written ({one_line(error)}); give another --out.") from error
+
+
+if __name__ == "__main__":
+    command_line.leave(command_line.run(main, sys.argv, PROGRAM))
