@@ -1,0 +1,1 @@
+"""Weights from elsewhere: the published SimCLRv2 networks, made ours."""

@@ -1,0 +1,111 @@
+"""Variables of a file held against the layers of a network: what is where, and everything that does not fit."""
+
+import collections
+from typing import NamedTuple
+
+from simclr_keras.interop.layers import CONV, NORM
+
+
+class Match(NamedTuple):
+    """How a file fits a network.
+
+    Attributes:
+        keys: dict of our variable path within the model to the key in the file.
+        problems: what does not fit, a phrase each with the key it is about.
+    """
+
+    keys: dict
+    problems: list
+
+
+def match(form, entries, shapes, layers):
+    """Holds the entries of some kinds against the layers of these kinds.
+
+    Args:
+        form: module of the format: tf1_checkpoint, tf2_checkpoint or tf2_saved_model.
+        entries: list of Entry. shapes: dict of key to shape. layers: tuple of Layer.
+
+    Returns:
+        A Match: of the ways in which the format lets places be read the one with the fewest problems.
+    """
+    keys, problems = {}, []
+    by_kind = by_kind_of(entries)
+    wanted = _by_kind(layers)
+    for kind in wanted.keys() | by_kind.keys():
+        own, expected = by_kind.get(kind, []), wanted.get(kind, ())
+        found = [
+            _match_kind(form, own, shapes, expected, numbering)
+            for numbering in form.numberings(own, expected)
+        ]
+        best = min(found, key=lambda one: len(one.problems))
+        keys |= best.keys
+        problems += best.problems
+    return Match(keys, problems)
+
+
+def by_kind_of(entries):
+    """Dict of kind to its entries."""
+    kinds = collections.defaultdict(list)
+    for entry in entries:
+        kinds[entry.kind].append(entry)
+    return kinds
+
+
+def _by_kind(layers):
+    kinds = collections.defaultdict(list)
+    for layer in layers:
+        kinds[layer.kind].append(layer)
+    return {kind: tuple(of_kind) for kind, of_kind in kinds.items()}
+
+
+def _match_kind(form, entries, shapes, layers, numbering):
+    keys, problems, held = {}, [], {}
+    for entry in entries:
+        index = numbering.get(entry.place)
+        if index is None or not 0 <= index < len(layers) or entry.role not in layers[index].shapes:
+            problems.append(f"unexpected {described(entry.key, shapes)}")
+        elif (index, entry.role) in held:
+            problems.append(f"{entry.key} doubles {held[index, entry.role].key}")
+        else:
+            held[index, entry.role] = entry
+    places = {index: place for place, index in numbering.items()}
+    start = min((place - index for place, index in numbering.items() if isinstance(place, int)), default=0)
+    for index, layer in enumerate(layers):
+        for role, shape in layer.shapes.items():
+            entry = held.get((index, role))
+            if entry is None:
+                key = form.key_of(layer, places.get(index, index + start), role, entries)
+                problems.append(f"missing {key} {list(shape)}")
+            elif tuple(shapes[entry.key]) != shape:
+                problems.append(f"{described(entry.key, shapes)} should be {list(shape)}")
+            elif entry.group is not None and entry.group != layer.group:
+                problems.append(f"{entry.key} stands where {layer.ours} belongs")
+            else:
+                keys[f"{layer.ours}/{role}"] = entry.key
+    return Match(keys, problems + _disorder(held))
+
+
+def _disorder(held):
+    """Phrases on entries that come, by their number, before others that they should follow, by what they lie in."""
+    found = []
+    furthest_block, furthest_wrapper = (), -1
+    for _, entry in sorted(held.items(), key=lambda item: item[0]):
+        if not entry.within:
+            continue
+        *block, wrapper = entry.within
+        if tuple(block) < furthest_block or (wrapper is not None and wrapper < furthest_wrapper):
+            found.append(f"{entry.key} is out of order")
+        furthest_block = max(furthest_block, tuple(block))
+        furthest_wrapper = max(furthest_wrapper, -1 if wrapper is None else wrapper)
+    return found
+
+
+def described(key, shapes):
+    """A key with its shape, for a message."""
+    return f"{key} {list(shapes[key])}" if key in shapes else key
+
+
+def count_layers(layers):
+    """(convolutions, normalizations) of an encoder."""
+    kinds = _by_kind(layers)
+    return len(kinds[CONV]), len(kinds[NORM])

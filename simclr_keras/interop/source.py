@@ -1,0 +1,116 @@
+"""A file of published weights: which format it is, the shapes in it, and its arrays one by one."""
+
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.errors import InputError, one_line
+from simclr_keras.interop import tf1_checkpoint, tf2_checkpoint, tf2_saved_model
+
+_ENDING = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
+RIGHT = "give the prefix of a checkpoint, such as model.ckpt-250228, or its folder, or that of a SavedModel"
+
+
+class Source:
+    """Published weights that are there and can be looked into.
+
+    Args:
+        path: prefix of a checkpoint, a folder with one, a SavedModel or a folder with a folder saved_model; local or
+            any that tf.io.gfile knows.
+
+    Attributes:
+        path: as given, without an ending. prefix: of the checkpoint that holds the arrays.
+        form: module of the format. shapes: dict of key to shape, a tuple.
+
+    Raises:
+        InputError: one line: there is nothing of the kind, or it cannot be read.
+    """
+
+    def __init__(self, path):
+        self.path = _ENDING.sub("", str(path).rstrip("/")) or "/"
+        if any(c in self.path for c in "*?[]\\"):
+            raise InputError(
+                f"{path} holds one of * ? [ ] \\, which TensorFlow takes for a pattern when it reads checkpoints; give "
+                "a path without them."
+            )
+        try:
+            self.prefix, saved_model = _locate(self.path)
+            self._reader = tf.compat.v1.train.NewCheckpointReader(self.prefix)
+            stored = self._reader.get_variable_to_shape_map()
+        except InputError:
+            raise
+        except (
+            Exception
+        ) as error:  # beside its own TensorFlow's reader raises IndexError, RuntimeError and others
+            raise InputError(f"{path} cannot be read ({one_line(error)}); fetch it again.") from error
+        self.form = _form(stored, saved_model)
+        if self.form is tf2_saved_model:
+            self._keys = tf2_saved_model.checkpoint_keys(saved_model)
+            apart = stored.keys() - {*self._keys.values(), tf2_checkpoint.GRAPH}
+            self._keys |= {key: key for key in apart}  # of no name: they will be found unexpected
+        else:
+            self._keys = {key: key for key in stored}
+        self.shapes = {name: tuple(stored[key]) for name, key in self._keys.items() if key in stored}
+
+    def read(self, key):
+        """Returns the float array of a key.
+
+        Raises:
+            InputError: it cannot be read, or is not of finite floats.
+        """
+        try:
+            value = self._reader.get_tensor(self._keys[key])
+        except Exception as error:  # see above
+            raise InputError(
+                f"{key} in {self.path} cannot be read ({one_line(error)}); fetch the file again."
+            ) from error
+        if not np.issubdtype(value.dtype, np.floating) or not np.all(np.isfinite(value)):
+            raise InputError(f"{key} in {self.path} is not of finite floats; fetch the file again.")
+        return value
+
+    def step(self):
+        """The training step that the file tells, None where it tells none."""
+        for key in ("global_step", f"global_step{tf2_checkpoint.VALUE}"):
+            if key in self.shapes and self.shapes[key] == ():
+                return int(self._reader.get_tensor(key))
+        return None
+
+
+def _form(stored, saved_model):
+    object_paths = sum(key.endswith(tf2_checkpoint.VALUE) for key in stored)
+    if tf2_checkpoint.GRAPH not in stored and 2 * object_paths < len(stored):
+        return tf1_checkpoint  # so are the variables of a TF1 hub module
+    return tf2_saved_model if saved_model else tf2_checkpoint
+
+
+def _locate(path):
+    """(prefix of the checkpoint with the arrays, folder of the SavedModel or None)."""
+    exists, is_folder = tf.io.gfile.exists, tf.io.gfile.isdir
+    if not is_folder(path):
+        if exists(f"{path}.index"):
+            return path, None
+        what = "is none of the release's formats" if exists(path) else "does not exist"
+        raise InputError(f"{path} {what}: {RIGHT}.")
+    if exists(f"{path}/saved_model.pb"):
+        return f"{path}/variables/variables", path
+    names = tf.io.gfile.listdir(path)
+    prefixes = [name.removesuffix(".index") for name in names if name.endswith(".index")]
+    if prefixes:
+        return f"{path}/{_newest(path, prefixes)}", None
+    if exists(f"{path}/config.json") and is_folder(f"{path}/checkpoints"):
+        raise InputError(f"{path} is a run directory, not weights of the release: load_run loads it.")
+    below = sorted((name.rstrip("/") for name in names if name.rstrip("/").isdecimal()), key=int)
+    for name in ("saved_model", *reversed(below)):  # the release's training leaves saved_model/STEP
+        if is_folder(f"{path}/{name}"):
+            return _locate(f"{path}/{name}")
+    raise InputError(f"{path} holds neither a checkpoint nor a SavedModel: {RIGHT}.")
+
+
+def _newest(path, prefixes):
+    """The checkpoint that the folder's own note names, else the one with the highest number."""
+    state = tf.train.get_checkpoint_state(path)
+    named = state.model_checkpoint_path.rpartition("/")[2] if state else None
+    if named in prefixes:
+        return named
+    return max(prefixes, key=lambda name: (int("0" + (re.findall(r"\d*$", name) or [""])[0]), name))

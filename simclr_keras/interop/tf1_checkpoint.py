@@ -1,0 +1,79 @@
+"""The names in a TF1 checkpoint of the release: base_model/conv2d_7/kernel, head_contrastive/..., head_supervised/...
+
+Convolutions and normalizations are numbered apart from 0, in the order of creation. ema_model/ holds a moving average
+of the same tree; */Momentum, memory* and global_step belong to training.
+"""
+
+import re
+
+from simclr_keras.interop.keys import ROLES, Entry, Sorted, fits, number
+from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
+
+NAME = "TF1 checkpoint"
+EMA = "ema_model/"
+_ENCODER = re.compile(rf"base_model/(conv2d|batch_normalization)(?:_(\d+))?/{ROLES}")
+_HEAD = re.compile(rf"head_contrastive/(nl_\d+|l_0)/(dense|batch_normalization)/{ROLES}")
+_CLASSIFIER = re.compile(r"head_supervised/linear_layer/dense/(kernel|bias)")
+_SLOT = re.compile(r"(.+?)(?:/LARSOptimizer)?/(?:Momentum|Adam|Adam_1)")
+_TRAINING = re.compile(r"global_step|beta[12]_power|memory.*")
+
+
+def sort_keys(keys, ema=False):
+    """Returns the Sorted of the keys of a file.
+
+    Args:
+        keys: iterable of str. ema: whether the moving average is wanted, instead of the network itself.
+    """
+    keys = sorted(keys)
+    found = Sorted([], {}, [])
+    averaged = {key for key in keys if key.startswith(EMA)}
+    linear = False
+    for key in keys:
+        slot = _SLOT.fullmatch(key)
+        bare = key.removeprefix(EMA)
+        if _TRAINING.fullmatch(key):
+            found.skipped[key] = "training"
+        elif slot and _entry(slot[1].removeprefix(EMA), key):
+            found.skipped[key] = "optimizer"
+        elif not (entry := _entry(bare, key)):
+            found.unknown.append(key)
+        elif ema == (key in averaged):
+            found.entries.append(entry)
+            linear |= bare.startswith("head_contrastive/l_")
+        else:
+            # The average has no classifier of its own in some files; the one there is was trained on the other network.
+            found.skipped[key] = "network itself" if ema else "moving average"
+    return found._replace(linear_head=linear)
+
+
+def _entry(name, key):
+    """The Entry of a name without ema_model/, None where it is no variable of the network."""
+    if match := _ENCODER.fullmatch(name):
+        kind = CONV if match[1] == "conv2d" else NORM
+        return Entry(kind, number(match[2]), match[3], key) if fits(kind, match[3]) else None
+    if match := _HEAD.fullmatch(name):
+        kind, role = (HEAD_DENSE if match[2] == "dense" else HEAD_NORM), match[3]
+        good = role == "kernel" if kind == HEAD_DENSE else fits(NORM, role)
+        return Entry(kind, int(match[1].rpartition("_")[2]), role, key) if good else None
+    if match := _CLASSIFIER.fullmatch(name):
+        return Entry(CLASSIFIER, 0, match[1], key)
+    return None
+
+
+def numberings(entries, layers):
+    """Ways to read the places of one kind as indices into its layers: here the place is the index."""
+    return [{entry.place: entry.place for entry in entries}]
+
+
+def key_of(layer, index, role, entries):
+    """The key that a variable should have had."""
+    prefix = EMA if any(entry.key.startswith(EMA) for entry in entries) else ""
+    suffix = f"_{index}" if index else ""
+    names = {
+        CONV: f"base_model/conv2d{suffix}",
+        NORM: f"base_model/batch_normalization{suffix}",
+        HEAD_DENSE: f"head_contrastive/nl_{index}/dense",
+        HEAD_NORM: f"head_contrastive/nl_{index}/batch_normalization",
+        CLASSIFIER: "head_supervised/linear_layer/dense",
+    }
+    return f"{prefix}{names[layer.kind]}/{role}"

@@ -1,0 +1,64 @@
+"""The keys in a TF2 training checkpoint of the release: object paths, model/resnet_model/.../kernel/.ATTRIBUTES/..."""
+
+import re
+
+from simclr_keras.interop.keys import ROLES, Entry, Sorted, fits
+from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
+
+NAME = "TF2 training checkpoint"
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_ENCODER = re.compile(rf"model/resnet_model/((?:initial_conv_relu_max_pool|block_groups)/.+)/{ROLES}")
+_HEAD = re.compile(rf"model/_projection_head/linear_layers/(\d+)/(dense|bn_relu/bn)/{ROLES}")
+_CLASSIFIER = re.compile(r"model/supervised_head/linear_layer/dense/(kernel|bias)")
+_SLOT = re.compile(r"(.+)/\.OPTIMIZER_SLOT/optimizer/\w+")
+_TRAINING = re.compile(
+    r"global_step|save_counter|optimizer/(iter|learning_rate|decay|momentum|beta_1|beta_2|epsilon)"
+)
+
+
+def sort_keys(keys, ema=False):
+    """Returns the Sorted of the keys of a file; there is no moving average in this format."""
+    found = Sorted([], {}, [])
+    for key in sorted(keys):
+        name = key.removesuffix(VALUE)
+        slot = _SLOT.fullmatch(name)
+        if key == GRAPH or (name != key and _TRAINING.fullmatch(name)):
+            found.skipped[key] = "training"
+        elif slot and _entry(slot[1], key):
+            found.skipped[key] = "optimizer"
+        elif name != key and not slot and (entry := _entry(name, key)):
+            found.entries.append(entry)
+        else:
+            found.unknown.append(key)
+    return found
+
+
+def _entry(name, key):
+    if match := _ENCODER.fullmatch(name):
+        kind = NORM if match[1].endswith("/bn") else CONV
+        return Entry(kind, match[1], match[2], key) if fits(kind, match[2]) else None
+    if match := _HEAD.fullmatch(name):
+        kind = HEAD_DENSE if match[2] == "dense" else HEAD_NORM
+        good = match[3] == "kernel" if kind == HEAD_DENSE else fits(NORM, match[3])
+        return Entry(kind, int(match[1]), match[3], key) if good else None
+    if match := _CLASSIFIER.fullmatch(name):
+        return Entry(CLASSIFIER, 0, match[1], key)
+    return None
+
+
+def numberings(entries, layers):
+    """Ways to read the places of one kind as indices into its layers: an encoder's have one object path each."""
+    if layers and layers[0].path:
+        return [{layer.path: index for index, layer in enumerate(layers)}]
+    return [{entry.place: entry.place for entry in entries}]
+
+
+def key_of(layer, index, role, entries):
+    """The key that a variable should have had."""
+    names = {
+        HEAD_DENSE: f"_projection_head/linear_layers/{index}/dense",
+        HEAD_NORM: f"_projection_head/linear_layers/{index}/bn_relu/bn",
+        CLASSIFIER: "supervised_head/linear_layer/dense",
+    }
+    return f"model/{names.get(layer.kind) or 'resnet_model/' + layer.path}/{role}{VALUE}"
