@@ -13,6 +13,8 @@ _PUBLIC = {
     "ContrastiveLearner": "simclr_keras.objectives.contrastive",
     "Classifier": "simclr_keras.objectives.classification",
     "Distiller": "simclr_keras.objectives.distillation",
+    "load_published": "simclr_keras.interop.published",
+    "HubLayer": "simclr_keras.export.hub_layer",
     "load_run": "simclr_keras.training.restore",
     "nt_xent": "simclr_keras.objectives.nt_xent",
     "LARS": "simclr_keras.optim.lars",

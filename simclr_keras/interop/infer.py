@@ -38,7 +38,7 @@ def infer_encoder(form, entries, shapes, prefer_sk=None):
     best = None
     for width in _widths(shapes, convs, norms):
         for depth, sk, small in _nearest(counts, gated, bool(prefer_sk)):
-            for ratio in _se_ratios(shapes, convs, depth, width) if gated else (0.0,):
+            for ratio in _se_ratios(shapes, convs, depth) if gated else (0.0,):
                 encoder = Encoder(depth, width, sk, ratio, small)
                 found = match(form, [*convs, *norms], shapes, encoder_layers(encoder))
                 if best is None or len(found.problems) < len(best[1].problems):
@@ -72,17 +72,15 @@ def _widths(shapes, convs, norms):
     return widths or [1.0]
 
 
-def _se_ratios(shapes, convs, depth, width):
-    """Ratios that fit the widest gate."""
-    reduced = [
-        shapes[entry.key][0] for entry in convs if entry.role == "bias" and len(shapes[entry.key]) == 1
-    ]
-    # Of each gate's two layers the first is the narrow one.
-    features = Encoder(depth, width, False, 0.0, False).features
-    filters = features // (4 if depth >= 50 else 1)
-    narrow = max((size for size in reduced if size < filters), default=1)
-    found = [ratio for ratio in (0.0625, 0.125, 0.25, 0.5) if int(filters * ratio) == narrow]
-    return (*found, narrow / filters) if not found else tuple(found[:1])
+def _se_ratios(shapes, convs, depth):
+    """Ratios that the narrow layer of the widest gate may come from."""
+    gates = {entry.place for entry in convs if entry.role == "bias"}
+    found = [shapes[entry.key] for entry in convs if entry.place in gates and entry.role == "kernel"]
+    narrow = [shape[2:] for shape in found if len(shape) == 4 and shape[3] < shape[2]]
+    channels, reduced = max(narrow, default=(4, 1))
+    filters = channels // 4 if depth >= 50 else channels
+    usual = [ratio for ratio in (0.0625, 0.125, 0.25, 0.5) if int(filters * ratio) == reduced]
+    return usual[:1] or [reduced / filters]
 
 
 def infer_head(form, entries, shapes, features):

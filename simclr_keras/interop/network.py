@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from simclr_keras.errors import InputError
 from simclr_keras.interop.infer import infer_classifier, infer_encoder, infer_head
+from simclr_keras.interop.layers import CONV
 from simclr_keras.models.zoo import parse_name
 
 LARGE, SMALL = 224, 32  # pixels; up to 32 gets the stem for small images
@@ -44,15 +45,11 @@ def find_network(form, shapes, where, *, name=None, ema=False, head_layer=None, 
         raise InputError(
             f"{where} holds no moving average, which TF1 checkpoints may have under ema_model/; leave ema out."
         )
+    if not any(entry.kind == CONV for entry in sort.entries) or len(sort.unknown) > len(shapes) / 2:
+        first = f"{sort.unknown[0]} is none of SimCLR's variables" if sort.unknown else "it has no network"
+        raise InputError(f"{where} is a {form.NAME} of some other model: {first}; give one of the release.")
     prefer = name or likely
-    found = infer_encoder(form, sort.entries, shapes, parse_name(prefer)[2] if prefer else None)
-    if found is None or len(sort.unknown) > len(shapes) / 2:
-        first = (sort.unknown or [*shapes, "nothing"])[0]
-        raise InputError(
-            f"{where} is a {form.NAME} of some other model: {first} is no variable of SimCLR's; give "
-            "one of the release."
-        )
-    encoder, base = found
+    encoder, base = infer_encoder(form, sort.entries, shapes, parse_name(prefer)[2] if prefer else None)
     layers, hidden, out, head = infer_head(form, sort.entries, shapes, encoder.features)
     widths = [encoder.features, *[hidden] * (layers - 1), *([out] if layers else [])]
     classes, fitting, top = infer_classifier(form, sort.entries, shapes, widths)

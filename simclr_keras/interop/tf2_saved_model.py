@@ -55,16 +55,15 @@ def _entry(name, key):
 def numberings(entries, layers):
     """Ways to read the suffixes of one kind as indices into its layers.
 
-    As many as there should be: by order, whatever the numbers. Else they are taken to be without gaps, but for what is
-    missing, which may be at either end; so that it can be named.
+    By order, whatever the numbers, where there are as many as there should be. If that does not fit, they are taken to
+    be without gaps but for what is missing, which may be at either end; so that it can be named.
     """
     places = sorted({entry.place for entry in entries})
     if not places or not layers or not layers[0].path:
         return [{place: place for place in places}]
-    if len(places) == len(layers):
-        return [{place: index for index, place in enumerate(places)}]
-    first = {places[0], places[-1] - len(layers) + 1}
-    return [{place: place - start for place in places} for start in first]
+    by_order = [{place: index for index, place in enumerate(places)}] if len(places) == len(layers) else []
+    first = sorted({places[0], places[-1] - len(layers) + 1})
+    return by_order + [{place: place - start for place in places} for start in first]
 
 
 def key_of(layer, index, role, entries):
@@ -75,6 +74,9 @@ def key_of(layer, index, role, entries):
     for entry in beside:
         if entry.place == index:
             return f"{entry.key.rpartition('/')[0]}/{role}"
+    if layer.kind == HEAD_DENSE and beside:  # the others' suffixes count on from layer to layer
+        own = number(re.search(r"/dense(?:_(\d+))?/", beside[0].key)[1]) + index - beside[0].place
+        return f"projection_head/nl_{index}/dense{f'_{own}' if own > 0 else ''}/{role}"
     names = {
         HEAD_DENSE: f"projection_head/nl_{index}/dense",
         HEAD_NORM: f"projection_head/nl_{index}/batch_norm_relu/batch_normalization",
