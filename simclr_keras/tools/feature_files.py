@@ -4,13 +4,13 @@ import csv
 import dataclasses
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 
 import numpy as np
 
-from simclr_keras.errors import InputError, TrainingError, one_line
+from simclr_keras.errors import InputError, one_line
+from simclr_keras.tools import outputs
 
 ENDINGS = (".npz", ".parquet", ".csv")
 FACTS = ("model", "endpoint", "images", "image_size")
@@ -58,25 +58,7 @@ def write(path, held):
         InputError: the package that .parquet takes is missing.
     """
     writer = {".npz": _write_npz, ".parquet": _write_parquet, ".csv": _write_csv}[_ending(path)]
-    folder, name = os.path.split(os.path.abspath(path))
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-        with os.fdopen(descriptor, "wb") as file:
-            writer(file, held)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives rights to its owner alone
-        os.replace(temporary, path)
-    except OSError as error:
-        raise TrainingError(
-            f"{path} cannot be written ({one_line(error)}); free space, then repeat the command."
-        ) from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.remove(temporary)
+    outputs.replace(path, lambda file: writer(file, held))
 
 
 def read(path, flag="features"):

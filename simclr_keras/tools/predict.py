@@ -3,12 +3,11 @@
 import csv
 import io
 import json
-import os
 import sys
 
 from simclr_keras import command_line
-from simclr_keras.errors import InputError, TrainingError, one_line, some
-from simclr_keras.tools import tool_flags
+from simclr_keras.errors import InputError, one_line, some
+from simclr_keras.tools import outputs, tool_flags
 from simclr_keras.tools.embed import BATCH_SIZE, IMAGE_SIZE, MODEL
 from simclr_keras.tools.tool_flags import Flag
 
@@ -141,13 +140,7 @@ def _write(path, told):
         )
         writer.writerows([file, *(cell for pair in classes for cell in pair)] for file, classes in told)
         text = table.getvalue()
-    temporary = f"{path}.tmp"
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise TrainingError(f"{path} cannot be written ({one_line(error)}); give another --out.") from error
+    outputs.replace_bytes(path, text.encode())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""Image search: the images of a folder that are most like an example image, by the vectors a model gives them.
+
+    python examples/image_search.py --model=runs/photos --images=photos --query=cat.jpg
+
+The folder is embedded once, into photos.npz beside it (--index says where else); later searches read that file. Delete
+it when the folder or the model has changed. --model is a run directory, an export, a .keras file or a TF-Hub handle.
+"""
+
+import argparse
+import os
+import sys
+
+import numpy as np
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # without installing it, too
+
+from simclr_keras import command_line
+from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+from simclr_keras.errors import InputError
+from simclr_keras.tools import embed
+
+
+def search(model, images, query, index, k):
+    """Returns [(file name, cosine)] of the k images that are most like the query, the most alike first."""
+    from simclr_keras.tools import feature_files
+
+    if not os.path.exists(index):
+        embed.embed(model, images, index)
+    searched = feature_files.read(index, "index")
+    # The query goes the way the images went: by the same output, at the same size.
+    vector = vector_of(query, model, searched.facts["endpoint"], int(searched.facts["image_size"]))
+    if len(vector) != searched.features.shape[1]:
+        raise InputError(
+            f"{index} was made with {searched.facts['model']}; give that as --model, or delete it."
+        )
+    cosines = unit(searched.features) @ unit(vector)
+    best = np.argsort(-cosines, kind="stable")[:k]
+    return [(searched.ids[row], float(cosines[row])) for row in best]
+
+
+def vector_of(path, model, endpoint, size):
+    """The vector of an image file, float32 [d]."""
+    import tensorflow as tf
+
+    from simclr_keras import preprocess
+    from simclr_keras.data.image_file import problem_of
+    from simclr_keras.tools.any_model import open_model
+
+    if problem := problem_of(path):
+        raise InputError(f"--query={path} {problem}; give an image file.")
+    opened = open_model(model)
+    compute, _ = embed.vector_function(opened, opened.find(endpoint), size)
+    image = preprocess.evaluation_view(preprocess.decode(tf.io.read_file(path)), size)
+    return compute(image[None]).numpy()[0]
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--images", required=True, help="folder to search in")
+    parser.add_argument("--query", required=True, help="image file to search for")
+    parser.add_argument("--index", help="file of vectors, .npz [IMAGES.npz]")
+    parser.add_argument("--k", type=int, default=5, help="images to find [5]")
+    given = parser.parse_args(argv[1:])
+    require_tensorflow()
+    start_tensorflow_quietly()
+    index = given.index or given.images.rstrip("/") + ".npz"
+    for name, cosine in search(given.model, given.images, given.query, index, given.k):
+        print(f"{cosine:.3f}  {os.path.join(given.images, name)}")
+
+
+if __name__ == "__main__":
+    command_line.leave(command_line.run(main, sys.argv, "image_search"))
