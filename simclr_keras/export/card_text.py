@@ -17,6 +17,7 @@ _SETTINGS = (
     "head_layer",
     "seed",
 )
+_SAID = ("format", "file", "difference", "images", "tolerance", "decode_images")
 _LINES = {
     "saved_model": """```python
 import tensorflow as tf
@@ -44,7 +45,7 @@ model = onnxruntime.InferenceSession("{folder}/model.onnx")
 ```""",
 }
 _TRAINING = """To train on: `simclr_keras.HubLayer("{folder}", endpoint="{first}")` in Keras 3;
-`hub.KerasLayer("{folder}", trainable=True)` in tf_keras, a dict of all endpoints; without either,
+`hub.KerasLayer("{folder}", trainable=True, output_key="{output_of_first}")` in tf_keras; without either,
 `keras.layers.TFSMLayer("{folder}", call_endpoint="{first}", call_training_endpoint="{first}_train")`."""
 _PROBE = """The logits are those of an online probe behind a stop-gradient: training on them trains the probe alone.
 To fine-tune the network, put a layer of your own on `encoder` or on one of the `proj_head`s."""
@@ -78,6 +79,7 @@ def _use(card, folder):
         "endpoint": shown,
         "output": endpoints[shown]["output"],
         "first": next(iter(endpoints)),
+        "output_of_first": endpoints[next(iter(endpoints))]["output"],
         "size": card["image_size"],
     }
     parts = ["## Use", *(text.format(**words) for name, text in _LINES.items() if name in formats)]
@@ -137,13 +139,15 @@ def _training(card):
 def _files(card):
     lines = ["## Files", ""]
     for file in card["files"]:
-        told = [f"{name} {_short(value)}" for name, value in file.items() if name not in ("format", "file")]
-        lines.append(f"- `{file['file']}` ({file['format']}): {', '.join(told)}")
+        told = f"within {file['difference']:.1g} of the network on {file['images']} images"
+        told += f" (tolerance {file['tolerance']:.1g})"
+        more = [f"{name} {_short(value)}" for name, value in file.items() if name not in _SAID]
+        lines.append(f"- `{file['file']}`: {', '.join([told, *more])}")
     return "\n".join(lines)
 
 
 def _short(value):
-    return f"{value:.2g}" if isinstance(value, float) else value
+    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def _some(names, most=12):

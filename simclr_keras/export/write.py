@@ -1,5 +1,7 @@
 """Writes an export: every format that is asked for, each held against the network, with one card, as a whole."""
 
+import os
+
 import numpy as np
 
 from simclr_keras.errors import InputError
@@ -91,5 +93,7 @@ def write_export(
         }
         told = card.make_card(model, about, shapes, files)
         write_text(f"{folder}/{card.JSON}", card.as_json(told))
-        write_text(f"{folder}/{card_text.FILE}", card_text.as_text(told, str(out)))
+        write_text(
+            f"{folder}/{card_text.FILE}", card_text.as_text(told, os.path.basename(str(out).rstrip("/")))
+        )
     return told

@@ -1,0 +1,24 @@
+"""One network and one SavedModel of it for all tests."""
+
+import pytest
+
+from simclr_keras.export.saved_model import write_saved_model
+from tests.export.networks import CLASSES, SIZE, make_network
+
+WEIGHT_DECAY = 1e-2
+
+
+@pytest.fixture(scope="session")
+def network():
+    """A float32 SimCLRModel; whoever changes its variables puts them back."""
+    return make_network()
+
+
+@pytest.fixture(scope="session")
+def exported(network, tmp_path_factory):
+    """Path of its SavedModel, with classes, L2 terms of 1e-2 and signatures for encoded images."""
+    path = str(tmp_path_factory.mktemp("exported") / "saved")
+    write_saved_model(
+        network, path, image_size=SIZE, class_names=CLASSES, weight_decay=WEIGHT_DECAY, decode_images=True
+    )
+    return path

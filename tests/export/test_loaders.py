@@ -1,0 +1,208 @@
+"""The SavedModel through every loader there is: the outputs of the network, and its training."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_hub as hub
+import tf_keras
+
+from tests.export.conftest import WEIGHT_DECAY
+from tests.export.networks import CLASSES, SIZE, assert_close, images, outputs_of, values_of
+
+LEARNING_RATE = 0.1
+RATE_TOLERANCE = 1e-4  # of a variable after a step: rounding of gradients through 20 normalizations
+
+
+def step_by_hand(network, weight_decay):
+    """(weights, statistics) of the network after one step of SGD towards 0 on the sum of its representation."""
+    before = values_of(network.variables)
+    weights = [v.value for v in network.trainable_variables]
+    with tf.GradientTape() as tape:
+        features = network(images(), training=True)["final_avg_pool"]
+        loss = tf.reduce_mean(tf.square(tf.reduce_sum(features, axis=-1)))
+        kernels = [v.value for v in network.trainable_variables if v.path.endswith("kernel")]
+        loss += weight_decay * sum(tf.nn.l2_loss(kernel) for kernel in kernels)
+    gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+    stepped = [weight.numpy() - LEARNING_RATE * np.array(g) for weight, g in zip(weights, gradients)]
+    after = stepped, values_of(network.non_trainable_variables)
+    for variable, value in zip(network.variables, before):
+        variable.assign(value)
+    return after
+
+
+def downstream(framework, layer, output_key=None):
+    """A functional model of one output, the sum of a layer's features twice; `framework` is keras or tf_keras."""
+    inputs = framework.Input((SIZE, SIZE, 3))
+    features = layer(inputs)[output_key] if output_key else layer(inputs)
+    return framework.Model(inputs, framework.layers.Dense(2, kernel_initializer="ones")(features))
+
+
+def fit_one_step(framework, model, layer):
+    """Takes the step of `step_by_hand`; returns the layer's (weights, statistics)."""
+    model.compile(framework.optimizers.SGD(LEARNING_RATE), "mse")
+    model.fit(images(), np.zeros((4, 2)), batch_size=4, verbose=0)
+    return values_of(layer.trainable_variables), values_of(layer.non_trainable_variables)
+
+
+def assert_stepped(found, expected):
+    for ours, theirs in zip(found, expected):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs):
+            assert_close(one, other, RATE_TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def expected(network):
+    return outputs_of(network, images())
+
+
+class TestHub:
+    def test_load_gives_all_endpoints(self, exported, expected):
+        found = hub.load(exported)(tf.constant(images()))
+        assert {*found} == {*expected}
+        for name, value in expected.items():
+            assert_close(found[name], value)
+
+    @pytest.mark.parametrize("trainable", [False, True])
+    def test_keras_layer_gives_all_endpoints(self, exported, expected, trainable):
+        found = hub.KerasLayer(exported, trainable=trainable)(images())
+        for name, value in expected.items():
+            assert_close(found[name], value)
+
+    @pytest.mark.parametrize(("signature", "key"), [("encoder", "final_avg_pool"), ("logits", "logits")])
+    def test_keras_layer_takes_a_signature_and_a_key(self, exported, expected, signature, key):
+        layer = hub.KerasLayer(exported, signature=signature, output_key=key)
+        assert_close(layer(images()), expected[key])
+        whole = hub.KerasLayer(exported, signature=signature, signature_outputs_as_dict=True)
+        assert_close(whole(images())[key], expected[key])
+
+    def test_a_frozen_layer_stands_still_in_training(self, exported, network):
+        layer = hub.KerasLayer(exported, trainable=False)
+        fit_one_step(tf_keras, downstream(tf_keras, layer, "final_avg_pool"), layer)
+        assert not layer.trainable_variables
+        expected = {variable.path: variable.numpy() for variable in network.variables}
+        assert len(layer.variables) == len(expected)
+        for found in layer.variables:
+            assert (found.numpy() == expected[found.name.split(":")[0]]).all()
+
+    @pytest.mark.slow
+    def test_a_trainable_layer_in_a_functional_model_takes_the_networks_step(self, exported, network):
+        layer = hub.KerasLayer(exported, trainable=True)
+        model = downstream(tf_keras, layer, "final_avg_pool")
+        # In the order of its lists: trainable ones, then the rest.
+        assert_stepped(fit_one_step(tf_keras, model, layer), step_by_hand(network, WEIGHT_DECAY))
+
+    @pytest.mark.slow
+    def test_a_trainable_layer_in_a_sequential_model_moves_weights_and_statistics(self, exported):
+        layer = hub.KerasLayer(exported, trainable=True, output_key="final_avg_pool")
+        model = tf_keras.Sequential([tf_keras.Input((SIZE, SIZE, 3)), layer, tf_keras.layers.Dense(2)])
+        before = values_of(layer.variables)
+        fit_one_step(tf_keras, model, layer)
+        moved = {v.name: (old != v.numpy()).any() for v, old in zip(layer.variables, before)}
+        assert moved["simclr/encoder/stem/conv1/kernel:0"]
+        assert moved["simclr/encoder/stem/bn1/moving_mean:0"]
+
+    @pytest.mark.slow
+    def test_two_replicas_train_it(self, exported, network):
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        with strategy.scope():
+            layer = hub.KerasLayer(exported, trainable=True)
+            model = downstream(tf_keras, layer, "final_avg_pool")
+        before = values_of(network.trainable_variables)
+        weights, statistics = fit_one_step(tf_keras, model, layer)
+        copies = [strategy.experimental_local_results(weight) for weight in layer.trainable_variables]
+        assert all((one.numpy() == other.numpy()).all() for one, other in copies)
+        assert any((old != new).any() for old, new in zip(before, weights))
+        assert all(np.isfinite(value).all() for value in statistics)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("suffix", ["", ".keras", ".h5"])
+    def test_a_model_that_holds_it_saves_and_trains_again_after_loading(
+        self, exported, network, tmp_path, suffix
+    ):
+        layer = hub.KerasLayer(exported, trainable=True)
+        model = downstream(tf_keras, layer, "final_avg_pool")
+        path = str(tmp_path / f"model{suffix}")
+        model.save(path)
+        loaded = tf_keras.models.load_model(path, {"KerasLayer": hub.KerasLayer})
+        assert_close(loaded(images()), model(images()))
+        found = fit_one_step(tf_keras, loaded, loaded.layers[1])
+        assert_stepped(found, step_by_hand(network, WEIGHT_DECAY))
+
+
+class TestTFSMLayer:
+    @pytest.mark.parametrize("name", ["encoder", "proj_head_2", "logits", "block_group3"])
+    def test_calls_an_endpoint(self, exported, expected, name):
+        layer = keras.layers.TFSMLayer(exported, call_endpoint=name)
+        assert_close(layer(images()), expected["final_avg_pool" if name == "encoder" else name])
+
+    def test_gives_all_vectors_where_it_is_not_told_which(self, exported, expected):
+        found = keras.layers.TFSMLayer(exported, call_endpoint="serve")(images())
+        assert {*found} == {"final_avg_pool", *(f"proj_head_{layer}" for layer in range(4)), "logits"}
+        assert_close(found["logits"], expected["logits"])
+
+    @pytest.mark.slow
+    def test_the_training_endpoint_takes_the_networks_step(self, exported, network):
+        layer = keras.layers.TFSMLayer(
+            exported, call_endpoint="encoder", call_training_endpoint="encoder_train"
+        )
+        # It knows no regularization losses.
+        found = fit_one_step(keras, downstream(keras, layer), layer)
+        assert_stepped(found, step_by_hand(network, 0.0))
+
+
+class TestElsewhere:
+    @pytest.mark.slow
+    def test_saved_model_cli_shows_and_runs_the_signatures(self, exported, expected, tmp_path):
+        cli = functools.partial(subprocess.run, capture_output=True, text=True, check=True)
+        program = [os.path.join(os.path.dirname(sys.executable), "saved_model_cli")]
+        asked = ["--dir", exported, "--tag_set", "serve", "--signature_def"]
+        shown = cli([*program, "show", *asked, "logits"]).stdout
+        assert "inputs['images']" in shown
+        assert "outputs['logits']" in shown
+        np.save(tmp_path / "images.npy", images())
+        given = ["--inputs", f"images={tmp_path}/images.npy", "--outdir", str(tmp_path)]
+        cli([*program, "run", *asked, "logits", *given])
+        assert_close(np.load(tmp_path / "logits.npy"), expected["logits"])
+
+    @pytest.mark.slow
+    def test_another_process_without_this_package_loads_and_trains_it(self, exported, expected, tmp_path):
+        np.save(tmp_path / "images.npy", images())
+        (tmp_path / "other.py").write_text(OTHER_PROCESS)
+        done = subprocess.run(
+            [sys.executable, "other.py", exported],
+            cwd=tmp_path,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout.splitlines()[-1])
+        assert found["classes"] == list(CLASSES)
+        assert found["without_gradient"] == 0
+        assert_close(np.load(tmp_path / "logits.npy"), expected["logits"])
+
+
+OTHER_PROCESS = """
+import json, sys
+
+sys.modules["simclr_keras"] = None  # importing it fails from here on
+import numpy as np
+import tensorflow as tf
+
+loaded = tf.saved_model.load(sys.argv[1])
+images = tf.constant(np.load("images.npy"))
+np.save("logits.npy", loaded.signatures["logits"](images=images)["logits"])
+with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(loaded(images, training=True)["logits"] ** 2)
+gradients = tape.gradient(loss, loaded.trainable_variables)
+names = tf.io.gfile.GFile(loaded.class_names.asset_path.numpy()).read().splitlines()
+print(json.dumps({"classes": names, "without_gradient": sum(g is None for g in gradients)}))
+"""
