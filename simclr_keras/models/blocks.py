@@ -98,7 +98,9 @@ class SelectiveKernel(Composite):
 
     def call(self, inputs, training=False):
         streams = tf.nn.relu(self.bn(self.conv(inputs), training=training))
-        features = tf.add_n(tf.split(spatial_mean(streams), 2, axis=-1))[:, tf.newaxis, tf.newaxis]
+        # Not add_n: 8-bit converters leave that one in float32.
+        first, second = tf.split(spatial_mean(streams), 2, axis=-1)
+        features = (first + second)[:, tf.newaxis, tf.newaxis]
         features = tf.nn.relu(self.squeeze_bn(self.squeeze_conv(features), training=training))
         first, second = tf.split(streams, 2, axis=-1)
         logits_first, logits_second = tf.split(self.mix_conv(features), 2, axis=-1)
