@@ -1,0 +1,93 @@
+"""Writes a network as an ONNX model and runs it in onnxruntime before it is let out."""
+
+from simclr_keras.errors import InputError
+from simclr_keras.export.comparison import (
+    check_size,
+    compare,
+    fixed_size,
+    kept_if_good,
+    pick_vectors,
+    quietly,
+    random_images,
+    require,
+    vectors_of,
+)
+from simclr_keras.export.endpoints import IMAGES
+
+PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
+# Convolutions in float32 add up some thousand products in another order: 1e-6 for a network of 50 layers, 1e-5 for one
+# of 152. What is left out or mistaken (a padding, a normalization) shows from 1e-3 on.
+TOLERANCE = 1e-4
+OPSET = 15  # of 2021, so that old runtimes know it too
+OPSETS = range(13, 19)  # what tf2onnx writes, and has tests for
+
+
+def write_onnx(model, path, *, image_size, opset=None):
+    """Writes the inference pass with all vectors: float32 `images` [n, h, w, 3] in [0, 1] -> final_avg_pool, ...
+
+    Any n; any h and w too where the encoder takes them (those of this package do). Batch normalization is part of the
+    convolutions before it. The outputs are called as the endpoints are.
+
+    Args:
+        model: built float32 SimCLRModel. path: of the file; one that is there is replaced.
+        image_size: side in pixels of the images it was trained on.
+        opset: version of ONNX's operators, 13 to 18; None for 15.
+
+    Returns:
+        dict of file, tolerance, difference (the largest over the vectors, in units of the largest value), images, opset
+        and input, for the card.
+
+    Raises:
+        InputError: a package is missing, the opset is none of these, or the weights do not go into one file.
+        TrainingError: the network cannot be converted, or the file gives other numbers than it; the file is removed.
+    """
+    if opset is not None and opset not in OPSETS:
+        raise InputError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}. Received: opset={opset!r}")
+    require_packages()
+    check_size(model, "onnx")
+    any_size = fixed_size(model) is None
+    # SAME padding depends on the size being odd or even: one of each.
+    batches = [random_images(1, image_size), random_images(3, image_size)]
+    batches += [random_images(2, image_size + 9)] if any_size else []
+    with kept_if_good(path) as path:
+        with quietly(path.name):
+            path.write_bytes(_converted(model, None if any_size else image_size, opset or OPSET))
+            run = _runner(path)
+        found = compare(lambda images: pick_vectors(model, images), run, batches, TOLERANCE, path.name)
+    side = None if any_size else image_size
+    shape = {"name": IMAGES, "dtype": "float32", "shape": [None, side, side, 3], "range": [0, 1]}
+    return {"file": path.name, **found, "opset": opset or OPSET, "input": shape}
+
+
+def require_packages():
+    """Raises InputError where tf2onnx, onnx or onnxruntime is missing."""
+    require("onnx", PACKAGES)
+
+
+def _converted(model, size, opset):
+    """The bytes of the ONNX model."""
+    import tf2onnx
+
+    function = vectors_of(model, size)
+    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=opset)
+    # The converter numbers the sizes it does not know; a reader should see which are the same.
+    del proto.graph.value_info[:]
+    names = ["batch", *([] if size else ["height", "width"])]
+    for value, known in [
+        (proto.graph.input[0], names),
+        *((value, names[:1]) for value in proto.graph.output),
+    ]:
+        for dimension, name in zip(value.type.tensor_type.shape.dim, known):
+            dimension.dim_param = name
+    return proto.SerializeToString()
+
+
+def _runner(path):
+    """A function of images to the dict of what onnxruntime makes of them by this file."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(names, session.run(names, {IMAGES: images})))
