@@ -36,8 +36,11 @@ def check_out(path, overwrite, flag="out"):
 
 
 @contextlib.contextmanager
-def written_whole(path, overwrite=False, flag="out"):
+def written_whole(path, overwrite=False, flag="out", check=check_out):
     """Gives the path of an empty folder that takes the place of `path` when the block ends well, and goes if not.
+
+    Args:
+        path, overwrite, flag: as in `check_out`. check: what looks whether it may be written, with these arguments.
 
     Raises:
         InputError: see `check_out`; or the folder cannot be made.
@@ -47,7 +50,7 @@ def written_whole(path, overwrite=False, flag="out"):
     partial, old = path + PARTIAL, path + OLD
     if tf.io.gfile.exists(old) and not tf.io.gfile.exists(path):
         tf.io.gfile.rename(old, path)  # of a replacing that was killed between its two renamings
-    check_out(path, overwrite, flag)
+    check(path, overwrite, flag)
     try:
         _remove(partial)  # of an export that was killed
         tf.io.gfile.makedirs(partial)
@@ -57,7 +60,7 @@ def written_whole(path, overwrite=False, flag="out"):
         ) from error
     try:
         yield partial
-        check_out(path, overwrite, flag)  # again: it may have come meanwhile
+        check(path, overwrite, flag)  # again: it may have come meanwhile
         _remove(old)
         if tf.io.gfile.exists(path):
             tf.io.gfile.rename(path, old)

@@ -1,6 +1,7 @@
 """The published SimCLRv2 weights as our models: TF1 checkpoints, TF2 training checkpoints and TF2 SavedModels."""
 
 import dataclasses
+import math
 
 from simclr_keras.interop.categories import Category, category_of, model_in, read_name
 from simclr_keras.interop.network import Network, find_network
@@ -51,6 +52,12 @@ class Published:
     def architecture(self):
         """Arguments of `create_model`."""
         return self.network.architecture
+
+    @property
+    def encoder_parameters(self):
+        """How many the encoder has, moving statistics included."""
+        held = (key for path, key in self.network.keys.items() if path.startswith("encoder/"))
+        return sum(math.prod(self.source.shapes[key]) for key in held)
 
     def load(self):
         """Returns the SimCLRModel, in float32.

@@ -120,14 +120,13 @@ def test_a_truncated_data_file_is_refused_with_the_key_that_cannot_be_read(left,
     data = tmp_path / "model.ckpt-1.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:left])
     source = Source(path)
-    with pytest.raises(InputError, match="base_model/conv2d_19/kernel .* cannot be read") as raised:
-        for key in sorted(source.shapes, key=lambda key: key != "base_model/conv2d_19/kernel"):
-            source.read(key)
+    with pytest.raises(InputError, match=r"base_model/conv2d_19/kernel .* cannot be read") as raised:
+        source.read("base_model/conv2d_19/kernel")
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("value", [np.array([1.0, np.nan], np.float32), np.array([1, 2])])
 def test_arrays_that_are_not_of_finite_floats_are_refused(value, tmp_path):
     source = Source(write_checkpoint(tmp_path / "model.ckpt-1", {"base_model/conv2d/kernel": value}))
-    with pytest.raises(InputError, match="base_model/conv2d/kernel in .* is not of finite floats"):
+    with pytest.raises(InputError, match=r"base_model/conv2d/kernel in .* is not of finite floats"):
         source.read("base_model/conv2d/kernel")

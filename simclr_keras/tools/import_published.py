@@ -1,0 +1,114 @@
+"""python -m simclr_keras.tools.import_published: published weights as a run directory, for every later stage."""
+
+import collections
+import sys
+
+from simclr_keras import command_line
+from simclr_keras.tools import tool_flags
+from simclr_keras.tools.tool_flags import Flag
+
+PROGRAM = "import_published"
+INTRODUCTION = """\
+Makes a run directory of weights that were released with SimCLRv2 (TF1 checkpoints, TF2 training
+checkpoints, TF2 SavedModels), so that train.py starts or learns from them and export.py exports them.
+
+  python -m simclr_keras.tools.import_published --path=simclrv2/pretrained/r50_1x_sk0 \\
+      --out=runs/r50
+  python train.py --mode=finetune --recipe=photos_finetune --init=runs/r50 --dataset=folder:photos
+  python -m simclr_keras.tools.import_published --path=simclrv2/finetuned_1pct/r50_1x_sk0 \\
+      --out=runs/r50-1pct
+  python train.py --mode=distill --recipe=photos_distill --teacher=runs/r50-1pct
+
+Which network it is follows from the shapes in the file, and every variable is accounted for.
+
+Exit codes: 0 done; 1 the run directory cannot be written; 2 something in the command or the file is
+wrong."""
+PATH = Flag("Prefix of a checkpoint, a folder with one, or a SavedModel.", required=True)
+NAME = Flag(
+    "What it must be: a model (r50_1x_sk0), a kind (pretrained, finetuned_1pct, finetuned_10pct, finetuned_100pct, "
+    "supervised, distill_1pct, distill_10pct), or both, such as finetuned_1pct/r50_1x_sk0. By default what the path "
+    "says."
+)
+EMA = Flag("Take the moving average of a TF1 checkpoint that was pretrained with one.", bool, False)
+HEAD_LAYER = Flag(
+    "Layer of the projection head that the classifier sits on, where neither its width nor the path tells.",
+    int,
+    least=0,
+)
+FLAGS = {
+    "Flags": {
+        "path": PATH,
+        "out": Flag("The run directory to write.", required=True),
+        "name": NAME,
+        "head_layer": HEAD_LAYER,
+        "ema": EMA,
+        "class_names": Flag("Text file with the names of the classes, one in a line, in their order."),
+        "dataset": Flag("What it was trained on, as train.py's --dataset.", default="imagenet2012"),
+        "overwrite": Flag("Replace an imported run that is there.", bool, False),
+    }
+}
+
+
+def main(argv):
+    """Imports as the command line says.
+
+    Args:
+        argv: list of words, the first of which is the program.
+
+    Raises:
+        InputError, TrainingError: one line.
+    """
+    if command_line.wants_help(argv):
+        print(tool_flags.help_text(INTRODUCTION, FLAGS))
+        return
+    given, _ = tool_flags.read(argv, FLAGS)
+    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+
+    require_tensorflow()
+    start_tensorflow_quietly()
+    import_published(**given)
+
+
+def import_published(
+    path,
+    out,
+    *,
+    name=None,
+    head_layer=None,
+    ema=False,
+    class_names=None,
+    dataset="imagenet2012",
+    overwrite=False,
+    say=print,
+):
+    """Writes a finished run directory that holds published weights, whole or not at all; returns its result.
+
+    Args:
+        path, name, head_layer, ema: as in `load_published`.
+        out: the run directory. overwrite: whether an imported run that is there may be replaced.
+        class_names: path of a text file with a name in each line, or None where they are not known.
+        dataset: what the network was trained on.
+        say: prints a line.
+
+    Raises:
+        InputError: one line: see `load_published`; the kind of network is not known; `out` or the names will not do.
+        TrainingError: the disk is full, or the like.
+    """
+    from simclr_keras.interop.published import open_published
+    from simclr_keras.tools import imported_run
+
+    imported_run.check_out(out, overwrite)
+    published = open_published(path, name, ema=ema, head_layer=head_layer)
+    run = imported_run.make(published, out, dataset, class_names)
+    form, keys, skipped = published.source.form.NAME, published.network.keys, published.network.skipped
+    say(f"weights  {path}: {form}, {len(keys)} variables of {run.config.model}")
+    for why, count in sorted(collections.Counter(skipped.values()).items()):
+        say(f"         left out: {count} of the {why}")
+    say(f"kind     {imported_run.described(run)}")
+    imported_run.write(run, published, out, overwrite)
+    say(f"run      {out}, for --init, --teacher and export.py --run")
+    return run.result
+
+
+if __name__ == "__main__":
+    command_line.leave(command_line.run(main, sys.argv, PROGRAM))

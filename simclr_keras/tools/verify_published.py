@@ -1,0 +1,157 @@
+"""python -m simclr_keras.tools.verify_published: the accuracy of published weights, measured anew beside the published."""
+
+import math
+import sys
+
+from simclr_keras import command_line
+from simclr_keras.errors import InputError
+from simclr_keras.tools import tool_flags
+from simclr_keras.tools.import_published import EMA, HEAD_LAYER, NAME
+from simclr_keras.tools.tool_flags import Flag
+
+PROGRAM = "verify_published"
+INTRODUCTION = """\
+Evaluates a published classifier on ImageNet's validation images, as every classifier here is
+evaluated, and prints the published accuracy beside it.
+
+  python -m simclr_keras.tools.verify_published --path=simclrv2/finetuned_1pct/r50_1x_sk0 \\
+      --data_dir=/data/tfds
+  python -m simclr_keras.tools.verify_published --run=runs/r50-1pct --data_dir=/data/tfds
+
+Exit codes: 0 done, however it compares; 2 something in the command, the file or the data is wrong."""
+FLAGS = {
+    "Flags": {
+        "path": Flag("Published weights: prefix of a checkpoint, a folder with one, or a SavedModel."),
+        "run": Flag("Or a run directory that import_published made of them."),
+        "name": NAME,
+        "head_layer": HEAD_LAYER,
+        "ema": EMA,
+        "dataset": Flag(
+            "Labelled data: its evaluation split is used. digits, folder:PATH, npz:PATH or a TFDS name.",
+            default="imagenet2012",
+        ),
+        "data_dir": Flag("Where TFDS keeps its data."),
+        "batch_size": Flag("Images at a time.", int, 256),
+    }
+}
+
+
+def main(argv):
+    """Verifies as the command line says.
+
+    Args:
+        argv: list of words, the first of which is the program.
+
+    Raises:
+        InputError: one line.
+    """
+    if command_line.wants_help(argv):
+        print(tool_flags.help_text(INTRODUCTION, FLAGS))
+        return
+    given, _ = tool_flags.read(argv, FLAGS)
+    if bool(given["path"]) == bool(given["run"]):
+        raise InputError("give --path of published weights, or --run of an imported run: one of the two.")
+    for flag in ("name", "head_layer", "ema"):
+        if given["run"] and given[flag] not in (None, False):
+            raise InputError(f"--{flag} goes with --path; the run in --run has its own.")
+    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+
+    require_tensorflow()
+    start_tensorflow_quietly()
+    verify(**given)
+
+
+def verify(
+    path=None,
+    run=None,
+    *,
+    name=None,
+    head_layer=None,
+    ema=False,
+    dataset="imagenet2012",
+    data_dir=None,
+    batch_size=256,
+    say=print,
+):
+    """Returns what is found: dict of top1, top5 (shares), images, and published_top1 where there is one.
+
+    Args:
+        path, name, head_layer, ema: as in `load_published`. run: instead, an imported run directory.
+        dataset, data_dir: as in `sources.load`. batch_size: images at a time. say: prints a line.
+
+    Raises:
+        InputError: one line: the weights, the run or the data will not do.
+    """
+    import tensorflow as tf
+
+    from simclr_keras.data import sources
+    from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
+    from simclr_keras.training.scoring import Extractor
+
+    load, about = _of_run(run) if run else _of_file(path, name, head_layer, ema)
+    splits = sources.load(dataset, data_dir=data_dir)
+    _check(splits, dataset, about)
+    say(f"network  {run or path}: {about['name']}, classifier on layer {about['head_layer']} of the head")
+    say(f"data     {dataset}: {splits.evaluation.num_examples:,} images, {about['image_size']} pixels a side")
+    extractor = Extractor(
+        load(),
+        tf.distribute.get_strategy(),
+        image_size=about["image_size"],
+        batch_size=batch_size,
+        endpoints=("logits",),
+    )
+    outputs = extractor(splits.evaluation)
+    found = accuracy(outputs["logits"], outputs["label"])
+    low, high = accuracy_interval(round(found.top1 * found.total), found.total)
+    say(f"top-1    {found.top1:.1%} (95 % interval {low:.1%} to {high:.1%})")
+    say(f"top-5    {found.top5:.1%}")
+    result = {"top1": found.top1, "top5": found.top5, "images": found.total}
+    published = about["published_top1"]
+    if published is None or dataset.partition("/")[0].partition(":")[0] != "imagenet2012":
+        say("no accuracy of such a network on this data is published")
+        return result
+    apart = 100 * (found.top1 - published)
+    say(f"published top-1 {published:.1%} ({about['published_in']}): {apart:+.1f} points")
+    return {**result, "published_top1": published}
+
+
+def _of_file(path, name, head_layer, ema):
+    from simclr_keras.interop.published import open_published
+
+    published = open_published(path, name, ema=ema, head_layer=head_layer)
+    top1, where = (None, None)
+    if published.category and not ema:
+        top1, where = published.category.top1(published.architecture["name"])
+    return published.load, {**published.architecture, "published_top1": top1, "published_in": where}
+
+
+def _of_run(path):
+    from simclr_keras.training.restore import open_run
+    from simclr_keras.training.run_dir import RESULT
+
+    opened = open_run(path, flag="run")
+    result = opened.run_dir.read_json(RESULT) or {}
+    if result.get("imported") is not True:
+        raise InputError(f"--run={path} was not imported; train.py --mode=eval --init={path} evaluates it.")
+    top1 = result.get("published_top1")
+    if top1 is not None and not (isinstance(top1, float) and math.isfinite(top1)):
+        raise opened.run_dir.damaged(RESULT, f"published_top1 is {top1!r}")
+    told = {"published_top1": top1, "published_in": result.get("published_in")}
+    return opened.model, {**opened.architecture, **told, "image_size": opened.image_size}
+
+
+def _check(splits, dataset, about):
+    """Raises InputError where there is nothing to judge by, or nothing to judge."""
+    if about["num_classes"] is None:
+        raise InputError("the network has no classifier, so that it has no accuracy; give a fine-tuned one.")
+    if splits.evaluation is None or not splits.evaluation.has_labels:
+        raise InputError(f"{dataset} has no labelled evaluation split; give data that has one.")
+    if len(splits.class_names) != about["num_classes"]:
+        raise InputError(
+            f"the network knows {about['num_classes']} classes, {dataset} has {len(splits.class_names)}; give the data "
+            "that it was trained on."
+        )
+
+
+if __name__ == "__main__":
+    command_line.leave(command_line.run(main, sys.argv, PROGRAM))
