@@ -12,10 +12,8 @@ import tensorflow as tf
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.export import loading
 from simclr_keras.export.endpoints import ENCODER, LOGITS, REPRESENTATION
-from simclr_keras.training import architecture as architectures
-from simclr_keras.training.data_binding import SPLIT
-from simclr_keras.training.restore import load_run
-from simclr_keras.training.run_dir import CONFIG, RESULT, RunDir
+from simclr_keras.training.restore import open_run
+from simclr_keras.training.run_dir import CONFIG, RunDir
 
 KERAS_FILE = "model.keras"
 _OTHER_FORMATS = {"model.tflite": "LiteRT", "model.onnx": "ONNX"}
@@ -129,7 +127,7 @@ def open_model(path, flag="model"):
         if run_dir.has(KERAS_FILE):
             return _of_keras_file(path, run_dir.file(KERAS_FILE), flag)
         if run_dir.has(CONFIG):
-            return _of_run(run_dir)
+            return _of_run(path, flag)
         other = next((kind for name, kind in _OTHER_FORMATS.items() if run_dir.has(name)), None)
     except tf.errors.OpError as error:
         raise InputError(f"--{flag}={path} cannot be looked at ({one_line(error)}); give another.") from error
@@ -141,23 +139,9 @@ def open_model(path, flag="model"):
     )
 
 
-def _of_run(run_dir):
-    run_dir.check_path()
-    model = load_run(run_dir.path)
-    architecture = architectures.read(run_dir) or run_dir.read_json(CONFIG)
-    names = None if model.classifier is None else _names_of_run(run_dir, model.classifier.num_classes)
-    return _of_keras(run_dir.path, "run", model, architecture["image_size"], names, run_dir.flag)
-
-
-def _names_of_run(run_dir, count):
-    """Class names as the run's data had them, or that of the run it learnt from where its own data had no labels."""
-    ancestors = (run_dir.read_json(RESULT) or {}).get("ancestors") or []
-    places = [run_dir, *(RunDir(earlier["run"]) for earlier in reversed(ancestors) if "run" in earlier)]
-    for place in places:
-        names = (place.read_json(SPLIT) or {}).get("class_names")
-        if names is not None and len(names) == count:
-            return tuple(map(str, names))
-    return None
+def _of_run(path, flag):
+    run = open_run(path, flag=flag)
+    return _of_keras(path, "run", run.model(), run.image_size, run.class_names, flag)
 
 
 def _of_export(path, flag):

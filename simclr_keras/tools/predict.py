@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 
 from simclr_keras import command_line
@@ -60,8 +61,13 @@ def main(argv):
     for path, classes in predict(paths=paths, **given, bad=_say_bad):
         if not told:
             width = min(max(map(len, [path, *paths])), _WIDEST)
-        print(line(path, classes, width), flush=True)
         told.append((path, classes))
+        try:
+            print(line(path, classes, width), flush=True)
+        except BrokenPipeError:  # whoever read the lines has enough of them, as `head` has
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            if not out:
+                return
     if out:
         _write(out, told)
         print(f"table    {out}")
