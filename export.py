@@ -88,6 +88,10 @@ class ExportConfig:
                 raise InputError(f"--format={name} is not known: {nearest(name, FORMATS)}")
         if self.int8 and "litert" not in self.formats:
             raise InputError("--int8 goes with --format=litert.")
+        if "://" in self.out and self.formats != ("saved_model",):
+            raise InputError(
+                f"--out={self.out}: only saved_model is written to remote places; give a local folder."
+            )
         if self.decode_images and "saved_model" not in self.formats:
             raise InputError("--decode_images goes with --format=saved_model.")
 

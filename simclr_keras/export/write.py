@@ -4,7 +4,6 @@ import os
 
 import numpy as np
 
-from simclr_keras.errors import InputError
 from simclr_keras.export import card, card_text
 from simclr_keras.export.check import check_saved_model
 from simclr_keras.export.endpoints import chosen, signature_endpoints
@@ -47,8 +46,6 @@ def write_export(
         InputError: the folder or an endpoint will not do, or a format's package is missing.
         TrainingError: a file differs from the network by more than its tolerance, or cannot be written.
     """
-    if "://" in str(out) and set(formats) - {SAVED_MODEL}:
-        raise InputError(f"--out={out}: only saved_model is written to remote places; give a local folder.")
     model = truncated(model, endpoints)
     size, names = about["image_size"], about["class_names"]
     outputs = model(np.zeros((1, size, size, 3), np.float32), training=False)

@@ -8,6 +8,7 @@ import numpy as np
 from simclr_keras.data import pipeline, sources
 from simclr_keras.errors import InputError
 from simclr_keras.export.folder import check_out
+from simclr_keras.export.truncated import truncated
 from simclr_keras.export.write import write_export
 from simclr_keras.training import setup
 from simclr_keras.training.restore import open_run
@@ -28,8 +29,8 @@ def run(config, say=print):
     check_out(config.out, config.overwrite)
     opened = open_run(config.run, config.checkpoint, flag="run")
     about = describe(opened, config.checkpoint, config.licence)
+    model = truncated(opened.model(), config.signatures, opened.run_dir.path)
     representative = representative_images(config, opened) if config.int8 else None
-    model = opened.model()
     say(
         f"network  {about['architecture']['name']}, {about['stage']}, step {about['step']}: "
         f"{model.count_params():,} parameters"

@@ -1,0 +1,95 @@
+"""The card says what the network is, and nothing that it is not."""
+
+import json
+
+import pytest
+
+from simclr_keras.export.card import as_json, make_card
+from simclr_keras.export.card_text import as_text
+from tests.export.networks import make_network
+
+ABOUT = {
+    "architecture": {"name": "r18_0.125x_sk0", "num_classes": 3, "proj_dim": 8, "image_size": 16},
+    "image_size": 16,
+    "class_names": ["ant", "bee", "cat"],
+    "stage": "finetune",
+    "run": "runs/x",
+    "checkpoint": "last",
+    "step": 7,
+    "results": {"top1": 0.5, "top1_interval": [0.4, 0.6], "evaluation_images": 1000, "finished": True},
+    "training": {"dataset": "digits", "epochs": 3},
+    "history": [{"epoch": 1, "loss": 2.0}],
+    "ancestors": [{"run": "runs/w", "mode": "pretrain", "model": "r18_0.125x_sk0", "dataset": "digits"}],
+    "licence": None,
+}
+ENDPOINTS = {"encoder": ("final_avg_pool", [None, 64]), "logits": ("logits", [None, 3])}
+FILE = {"difference": 1e-7, "images": 2, "tolerance": 1e-5}
+FILES = [
+    {"format": "saved_model", "file": "saved_model.pb", "decode_images": False, **FILE},
+    {"format": "keras", "file": "model.keras", **FILE},
+    {"format": "litert", "file": "model.tflite", **FILE},
+    {"format": "onnx", "file": "model.onnx", **FILE},
+]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return make_network()
+
+
+def card(network, **about):
+    return make_card(network, {**ABOUT, **about}, ENDPOINTS, FILES)
+
+
+def test_what_goes_into_json_comes_out_of_it(network):
+    made = card(network)
+    assert json.loads(as_json(made)) == made
+
+
+def test_parameters_are_counted_as_keras_counts_them(network):
+    assert card(network)["parameters"] == sum(int(v.numpy().size) for v in network.variables)
+
+
+@pytest.mark.parametrize(
+    ("size", "proportion", "words"), [(32, None, "whole image"), (33, 0.875, "central 87.5%")]
+)
+def test_evaluation_crops_large_images_alone(network, size, proportion, words):
+    made = card(network, image_size=size)
+    assert made["preprocessing"]["crop_proportion"] == proportion
+    assert words in as_text(made, "x")
+
+
+def test_the_text_tells_results_ancestors_files_and_classes(network):
+    text = as_text(card(network), "exports")
+    for words in (
+        "# r18_0.125x_sk0, finetune",
+        "ant, bee, cat",
+        "on 1,000 images: top1 50.0%, 95 % interval of top1 40.0% to 60.0%",
+        "before it: pretrain of r18_0.125x_sk0 on digits",
+        "`model.onnx`: within 1e-07 of the network on 2 images (tolerance 1e-05)",
+        "| `encoder` | `final_avg_pool` | [n, 64] |",
+        'tf.saved_model.load("exports")',
+        "Interpreter(",
+        "onnxruntime.InferenceSession",
+        "load_model",
+        "Not stated",
+    ):
+        assert words in text
+
+
+def test_a_probe_is_called_one(network):
+    model = make_network(stop_gradient=True)
+    made = make_card(model, ABOUT, ENDPOINTS, FILES)
+    assert made["endpoints"]["logits"]["stop_gradient"] is True
+    assert "online probe" in as_text(made, "x")
+    assert "online probe" not in as_text(card(network), "x")
+
+
+def test_best_weights_are_told_from_the_last(network):
+    assert "weights of step 7, those of best_top1" in as_text(card(network, checkpoint="best"), "x")
+    assert "best_top1" not in as_text(card(network), "x")
+
+
+def test_a_thousand_classes_do_not_fill_the_page(network):
+    text = as_text(card(network, class_names=[f"class {i}" for i in range(1000)]), "x")
+    assert "class 11 and 988 more" in text
