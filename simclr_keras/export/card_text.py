@@ -141,7 +141,8 @@ def _files(card):
     for file in card["files"]:
         told = f"within {file['difference']:.1g} of the network on {file['images']} images"
         told += f" (tolerance {file['tolerance']:.1g})"
-        more = [f"{name} {_short(value)}" for name, value in file.items() if name not in _SAID]
+        rest = {name: value for name, value in file.items() if name not in _SAID}
+        more = [f"{name} {_short(v)}" for name, v in rest.items() if isinstance(v, (str, int, float))]
         lines.append(f"- `{file['file']}`: {', '.join([told, *more])}")
     return "\n".join(lines)
 

@@ -1,0 +1,96 @@
+"""Times an exported network against the same one in process, and weighs it.
+
+Contestants, in float32 on the same images, each giving the representation: the model called as a tf.function (the
+fastest way in process), the model called eagerly, the signature `encoder` of its SavedModel, and that loaded as
+HubLayer. They take turns in one process, so that a drifting machine slows all; figures are medians, the ratios those of
+paired turns with their quartiles beside them; above 1 the export is the faster. Then the bytes of the SavedModel over
+those of the parameters.
+
+    python benchmarks/export_speed.py                       # r50_1x_sk0, 224 px, batches of 1 and 32
+    python benchmarks/export_speed.py --model=r18_0.25x_sk0 --image_size=32
+"""
+
+import argparse
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from simclr_keras.backend import start_tensorflow_quietly
+
+start_tensorflow_quietly()
+
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.export.hub_layer import HubLayer
+from simclr_keras.export.saved_model import write_saved_model
+from simclr_keras.models.zoo import create_model
+
+ENDPOINT = "final_avg_pool"
+WARM_UP = 2
+
+
+def contestants(model, path):
+    """{name: function of images to their representation}."""
+    graph = tf.function(lambda images: model(images, training=False)[ENDPOINT], autograph=False)
+    signature = tf.saved_model.load(path).signatures["encoder"]
+    layer = HubLayer(path, endpoint="encoder")
+    in_graph = tf.function(lambda images: layer(images, training=False), autograph=False)
+    return {
+        "in process": graph,
+        "in process, eager": lambda images: model(images, training=False)[ENDPOINT],
+        "export": lambda images: signature(images=images)[ENDPOINT],
+        "HubLayer": in_graph,
+    }
+
+
+def seconds(function, images):
+    started = time.perf_counter()
+    function(images).numpy()
+    return time.perf_counter() - started
+
+
+def quartiles(values):
+    low, _, high = statistics.quantiles(values, n=4)
+    return f"{statistics.median(values):.2f} ({low:.2f}-{high:.2f})"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="r50_1x_sk0")
+    parser.add_argument("--image_size", type=int, default=224)
+    parser.add_argument("--batches", default="1,32", help="[%(default)s]")
+    parser.add_argument("--turns", type=int, default=15, help="of each batch size [%(default)s]")
+    arguments = parser.parse_args()
+    model = create_model(arguments.model, num_classes=1000, image_size=arguments.image_size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/export"
+        write_saved_model(model, path, image_size=arguments.image_size)
+        size = sum(file.stat().st_size for file in pathlib.Path(path).rglob("*") if file.is_file())
+        parameters = 4 * model.count_params()
+        print(f"{arguments.model}: {size / 1e6:.1f} MB, {size / parameters:.3f} of its parameters' bytes")
+        functions = contestants(model, path)
+        for batch in map(int, arguments.batches.split(",")):
+            shape = (batch, arguments.image_size, arguments.image_size, 3)
+            images = tf.constant(np.random.default_rng(0).uniform(size=shape), tf.float32)
+            times = {name: [] for name in functions}
+            for turn in range(WARM_UP + arguments.turns):
+                for name, function in functions.items():
+                    taken = seconds(function, images)
+                    if turn >= WARM_UP:
+                        times[name].append(taken)
+            print(f"batch {batch}:")
+            for name, taken in times.items():
+                rate = batch / statistics.median(taken)
+                ratios = [first / other for first, other in zip(times["in process"], taken)]
+                print(f"  {name:<18} {rate:8.1f} images/s  {quartiles(ratios)} of in process")
+
+
+if __name__ == "__main__":
+    main()
