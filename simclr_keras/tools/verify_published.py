@@ -1,4 +1,4 @@
-"""python -m simclr_keras.tools.verify_published: the accuracy of published weights, measured anew beside the published."""
+"""python -m simclr_keras.tools.verify_published: the accuracy of published weights, beside the published figure."""
 
 import math
 import sys
@@ -52,7 +52,7 @@ def main(argv):
     if bool(given["path"]) == bool(given["run"]):
         raise InputError("give --path of published weights, or --run of an imported run: one of the two.")
     for flag in ("name", "head_layer", "ema"):
-        if given["run"] and given[flag] not in (None, False):
+        if given["run"] and given[flag] is not None and given[flag] is not False:
             raise InputError(f"--{flag} goes with --path; the run in --run has its own.")
     from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 

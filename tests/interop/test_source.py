@@ -73,6 +73,13 @@ def test_a_value_of_a_saved_model_that_has_no_name_is_not_passed_over(tmp_path):
     assert Source(tmp_path / "saved").shapes["stray"] == (3,)
 
 
+def test_the_variables_of_a_tf1_hub_module_are_those_of_a_tf1_checkpoint(tiny, tmp_path):
+    write_checkpoint(tmp_path / "variables" / "variables", tiny)
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    source = Source(tmp_path)
+    assert (source.form.NAME, source.shapes.keys()) == ("TF1 checkpoint", tiny.keys())
+
+
 def make_places(folder, tiny):
     """Paths that hold no good weights."""
     (folder / "empty").mkdir()
