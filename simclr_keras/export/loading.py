@@ -43,7 +43,7 @@ class Exported:
         self.maps = {} if card is None else _maps(module, {*self.endpoints, *self.endpoints.values()})
         self.fixed_size = self._fixed_size()
         self.image_size = (card or {}).get("image_size") or self.fixed_size
-        self.class_names = _class_names(path, card, flag)
+        self.class_names = read_class_names(path, card, flag)
 
     def __call__(self, images, endpoint):
         """One endpoint of a batch of images.
@@ -234,7 +234,12 @@ def _maps(module, known):
     }
 
 
-def _class_names(path, card, flag):
+def read_class_names(path, card, flag="model"):
+    """Returns the tuple of class names on an export's card (a dict, or None), else in its asset; None without either.
+
+    Raises:
+        InputError: the asset is damaged.
+    """
     if card is not None and card.get("class_names") is not None:
         return tuple(card["class_names"])
     asset = f"{path}/assets/{CLASS_NAMES}"
