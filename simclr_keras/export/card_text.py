@@ -120,6 +120,12 @@ def _training(card):
     figures = [f"{name} {results[name]:.1%}" for name in _SHARES if results.get(name) is not None]
     if results.get("top1_interval"):
         figures.append("95 % interval of top1 {:.1%} to {:.1%}".format(*results["top1_interval"]))
+    if results.get("imported"):
+        lines.append(f"- trained elsewhere, imported from {results['imported_from']}")
+    if results.get("published_top1") is not None:
+        lines.append(
+            f"- published top1 {results['published_top1']} % ({results['published_in']}), not measured here"
+        )
     if card["checkpoint"] == "best":
         lines.append(
             f"- weights of step {card['step']}, those of best_top1; the other figures are of the last step"

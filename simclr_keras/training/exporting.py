@@ -64,6 +64,8 @@ def describe(opened, checkpoint="last", licence=None):
     settings = {
         name: getattr(config, name) for name, group in fields.items() if group != "Run" or name == "seed"
     }
+    if told.get("imported"):  # trained elsewhere: the settings are only those that were published
+        settings = {"dataset": config.dataset}
     rows = run_dir.read_metrics()
     return {
         "architecture": opened.architecture,

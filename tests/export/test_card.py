@@ -90,6 +90,18 @@ def test_best_weights_are_told_from_the_last(network):
     assert "best_top1" not in as_text(card(network), "x")
 
 
+def test_published_figures_are_called_so(network):
+    results = {
+        "imported": True,
+        "imported_from": "a/b/model.ckpt-1",
+        "published_top1": 57.9,
+        "published_in": "Table 1",
+    }
+    text = as_text(card(network, results=results), "x")
+    assert "trained elsewhere, imported from a/b/model.ckpt-1" in text
+    assert "published top1 57.9 % (Table 1), not measured here" in text
+
+
 def test_a_thousand_classes_do_not_fill_the_page(network):
     text = as_text(card(network, class_names=[f"class {i}" for i in range(1000)]), "x")
     assert "class 11 and 988 more" in text
