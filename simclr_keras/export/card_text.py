@@ -124,7 +124,7 @@ def _training(card):
         lines.append(f"- trained elsewhere, imported from {results['imported_from']}")
     if results.get("published_top1") is not None:
         lines.append(
-            f"- published top1 {results['published_top1']} % ({results['published_in']}), not measured here"
+            f"- published top1 {results['published_top1']:.1%} ({results['published_in']}), not measured here"
         )
     if card["checkpoint"] == "best":
         lines.append(

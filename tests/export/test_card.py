@@ -94,12 +94,12 @@ def test_published_figures_are_called_so(network):
     results = {
         "imported": True,
         "imported_from": "a/b/model.ckpt-1",
-        "published_top1": 57.9,
+        "published_top1": 0.579,
         "published_in": "Table 1",
     }
     text = as_text(card(network, results=results), "x")
     assert "trained elsewhere, imported from a/b/model.ckpt-1" in text
-    assert "published top1 57.9 % (Table 1), not measured here" in text
+    assert "published top1 57.9% (Table 1), not measured here" in text
 
 
 def test_a_thousand_classes_do_not_fill_the_page(network):
