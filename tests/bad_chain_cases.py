@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.bad_input_cases import FOLDER, NPZ, Case, flat_folder, npz
+from tests.export.foreign import write_foreign
 
 # What does not belong to a mode that trains nothing is taken out of the good command.
 NO_TRAINING = {"batch_size": None, "epochs": None, "warmup_epochs": None}
@@ -276,6 +277,70 @@ LABELS = [
         make=npz(x_train=np.zeros((3, 9, 9, 3), np.uint8), y_train=np.arange(3), x_test=None, y_test=None),
     ),
 ]
+
+
+def saved_model(**settings):
+    """Writes a SavedModel of others, of 4 classes where its output is bare, to the test's folder."""
+    return lambda folder: write_foreign(folder / "saved", **settings)
+
+
+def cut_saved_model(folder):
+    (folder / "saved").mkdir()
+    (folder / "saved" / "saved_model.pb").write_bytes(b"no graph")
+
+
+SAVED = {**DISTILL, "teacher": "{tmp}/saved", "model": "r18_0.125x_sk0", "image_size": 8}
+EXPORTED_TEACHERS = [
+    Case(
+        "an exported teacher without data",
+        ("--dataset is missing", "--teacher={tmp}/saved is an export"),
+        ("--dataset=folder:photos",),
+        {**SAVED, "dataset": None},
+        make=saved_model(bare=True),
+    ),
+    Case(
+        "an exported teacher without a model",
+        ("--model is missing", "--teacher={tmp}/saved"),
+        ("--model=r50_1x_sk0",),
+        {**SAVED, "model": None},
+        make=saved_model(bare=True),
+    ),
+    Case(
+        "an exported teacher without a size",
+        ("--image_size is missing", "--teacher={tmp}/saved"),
+        ("give it",),
+        {**SAVED, "image_size": None},
+        make=saved_model(bare=True),
+    ),
+    Case(
+        "an exported teacher of other classes",
+        ("--teacher={tmp}/saved knows 4 classes", "digits has 10"),
+        ("data with its classes, or another --teacher",),
+        SAVED,
+        make=saved_model(bare=True),
+    ),
+    Case(
+        "an exported teacher without logits",
+        ("--teacher={tmp}/saved has no logits", "features, shifted"),
+        ("the export of a fine-tuned",),
+        SAVED,
+        make=saved_model(),
+    ),
+    Case(
+        "an exported teacher that cannot be loaded",
+        ("--teacher={tmp}/saved", "cannot be loaded"),
+        ("a SavedModel that export.py wrote",),
+        SAVED,
+        make=cut_saved_model,
+    ),
+    Case(
+        "the best checkpoint of an export",
+        ("--teacher_checkpoint=best", "{tmp}/saved is an export"),
+        ("leave it out",),
+        {**SAVED, "teacher_checkpoint": "best"},
+        make=saved_model(bare=True),
+    ),
+]
 DISTILLATION = [
     Case(
         "neither a teacher nor data",
@@ -437,4 +502,4 @@ OPTIONS = [
         {**FINETUNE, "recipe": "digits_demo"},
     ),
 ]
-CHAIN_CASES = [*EARLIER_RUNS, *HEAD_LAYERS, *LABELS, *DISTILLATION, *NETWORKS, *OPTIONS]
+CHAIN_CASES = [*EARLIER_RUNS, *HEAD_LAYERS, *LABELS, *DISTILLATION, *EXPORTED_TEACHERS, *NETWORKS, *OPTIONS]

@@ -91,7 +91,8 @@ class Ancestor:
         if place == self.held.get("place", place_of(self.config.dataset)):
             return self.config, self.split, self.held
         for earlier in reversed(self.result.get("ancestors", [])):
-            if _kind(place) != _kind(earlier["dataset"]):
+            # Runs that an export tells of may be of another machine; what they held out is not known here.
+            if earlier.get("exported") or _kind(place) != _kind(earlier["dataset"]):
                 continue
             run_dir = RunDir(earlier["run"])
             held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))

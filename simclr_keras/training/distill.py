@@ -6,7 +6,7 @@ from simclr_keras.data import pipeline
 from simclr_keras.errors import InputError
 from simclr_keras.objectives.distillation import FIGURES, Distiller
 from simclr_keras.training import architecture as architectures
-from simclr_keras.training import chain, setup
+from simclr_keras.training import chain, exported_teacher, setup
 from simclr_keras.training.classification_stage import ClassificationStage, columns
 from simclr_keras.training.optimizers import make_optimization
 from simclr_keras.training.supervised import backbone_arguments
@@ -28,31 +28,40 @@ class Distillation(ClassificationStage):
     """A run of --mode=distill (SimCLRv2, arXiv 2006.10029, section 2, equations 2 and 3).
 
     Attributes:
-        teacher: Ancestor. student: Ancestor whose encoder the student starts from, or None.
+        teacher: Ancestor, or ExportedTeacher. student: Ancestor whose encoder the student starts from, or None.
     """
 
     MODE = "distill"
 
     def inherit(self, config):
-        self.teacher = chain.find(config.teacher, "teacher", config.teacher_checkpoint)
-        if self.teacher.architecture.get("num_classes") is None or self.teacher.config.NAME == "pretrain":
-            raise InputError(
-                f"--teacher={config.teacher} is a run of --mode={self.teacher.config.NAME}, which has no classifier to "
-                "learn from; give a fine-tuned, supervised or distilled one."
-            )
+        self.exported = exported_teacher.is_export(config.teacher)
+        self.teacher = self._find_teacher(config)
         self.student = chain.find(config.init, "init", config.init_checkpoint) if config.init else None
         start = self.student or self.teacher
-        if config.model is None:
+        if config.model is None and "name" in start.architecture:
             config = _with_network_of(start, config)
-        config = chain.inherit(config, self.teacher, "teacher")
+        config = (
+            self.teacher.inherit(config) if self.exported else chain.inherit(config, self.teacher, "teacher")
+        )
         if self.student:
             chain.check_same_model(config, self.student, "init")
             chain.check_image_size(config, self.student, "init")
             _check_same_shape(config, self.student)
         if config.temperature is None:
-            same = config.model == self.teacher.architecture["name"]
+            same = config.model == self.teacher.architecture.get("name")
             config = dataclasses.replace(config, temperature=SELF_TEMPERATURE if same else OTHER_TEMPERATURE)
         return config
+
+    def _find_teacher(self, config):
+        if self.exported:
+            return exported_teacher.ExportedTeacher(config.teacher)
+        teacher = chain.find(config.teacher, "teacher", config.teacher_checkpoint)
+        if teacher.architecture.get("num_classes") is None or teacher.config.NAME == "pretrain":
+            raise InputError(
+                f"--teacher={config.teacher} is a run of --mode={teacher.config.NAME}, which has no classifier to "
+                "learn from; give a fine-tuned, supervised or distilled one."
+            )
+        return teacher
 
     COLUMNS = columns(FIGURES)
 
@@ -66,6 +75,11 @@ class Distillation(ClassificationStage):
         taught = self.teacher.lineage()
         begun = self.student.lineage() if self.student else []
         return [*(run for run in begun if run not in taught), *taught]
+
+    def check_lineage(self, began_with):
+        super().check_lineage(began_with)
+        if self.exported:
+            self.teacher.check_same(began_with, self.config.model_dir)
 
     def selection(self):
         selection = self.teacher.selection(self.config)
@@ -107,15 +121,20 @@ class Distillation(ClassificationStage):
 
     def introduction(self):
         yield from super().introduction()
+        if self.exported and self.judging is not None:
+            yield (
+                f"data     what {self.teacher.path} was trained on is not known here: held-out images may have been "
+                "learnt from"
+            )
         known, size = self.labelled.num_examples, self.labelled_batch_size
         if self.config.alpha < 1 and known < size:
             yield f"steps    labelled batches of {size} are filled by repeating the {known} labelled images"
 
     @property
     def title(self):
-        config = self.config
+        config, teacher = self.config, self.teacher.architecture.get("name", "a SavedModel")
         return (
-            f"distilling {self.teacher.architecture['name']} ({self.teacher.path}) into {config.model}, "
+            f"distilling {teacher} ({self.teacher.path}) into {config.model}, "
             f"temperature {config.temperature:g}, alpha {config.alpha:g}"
         )
 
@@ -123,18 +142,26 @@ class Distillation(ClassificationStage):
         config = self.config
         self.architecture = architectures.of_classifier(config, self.teacher.architecture["num_classes"])
         start = (self.student or self.teacher).architecture
-        if start["name"] == config.model:
+        if start.get("name") == config.model:
             self.architecture["image_size"] = start["image_size"]  # its stem, whatever size is seen now
         with self.strategy.scope():
-            teacher = architectures.build(self.teacher.architecture, self.policy)
-            self.teacher.weights.load_into(teacher)
-            teacher.trainable = False
+            # Before the teacher, which may be made in several ways: the same seed, the same student.
             student = architectures.build(self.architecture, self.policy, **backbone_arguments(config))
             if self.student:
                 self.student.weights.load_into(student, parts=("encoder",))
+            teacher = self._make_teacher()
             optimization = make_optimization(config, self.num_examples, adapt_classifier=True)
             told = {"temperature": config.temperature, "alpha": config.alpha}
             return self.compiled(Distiller, student, optimization, teacher=teacher, **told)
+
+    def _make_teacher(self):
+        """What the learner asks, made in the strategy's scope."""
+        if self.exported:
+            return self.teacher.load()
+        teacher = architectures.build(self.teacher.architecture, self.policy)
+        self.teacher.weights.load_into(teacher)
+        teacher.trainable = False
+        return teacher
 
     def make_batches(self):
         unlabelled = super().make_batches()

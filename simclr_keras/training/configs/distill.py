@@ -23,7 +23,10 @@ class DistillConfig(
     MODULE = "simclr_keras.training.distill"
 
     teacher: str | None = option(
-        None, "Run directory of the teacher: a finished run with a classifier.", group="Chain"
+        None,
+        "The teacher: run directory of a finished run with a classifier, or an exported SavedModel with logits (folder "
+        "or https:// address).",
+        group="Chain",
     )
     teacher_checkpoint: str = option(
         "last",

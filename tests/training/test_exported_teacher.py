@@ -1,0 +1,411 @@
+"""Distillation from exports: the student learns what the run behind the export would have taught it, and what cannot
+be inherited has to be given."""
+
+import json
+import shutil
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.errors import InputError
+from simclr_keras.export.endpoints import SERVING
+from simclr_keras.preprocess import evaluation_view
+from simclr_keras.training import exporting, loop
+from simclr_keras.training.compare import differing, weights
+from simclr_keras.training.restore import load_run
+from tests.export.foreign import SPEC, Listed
+from tests.training.killing import kill
+from tests.training.tiny import (
+    GROUPED,
+    TINY,
+    begin,
+    configure,
+    make_tiny,
+    metrics,
+    run,
+    saved_variables,
+    variables,
+    write_npz,
+)
+
+pytestmark = pytest.mark.usefixtures("tiny")
+NAMES = ["rows", "columns", "slanted"]
+
+
+def export(run_path, out, **settings):
+    """Writes the export of a run, of a tiny network, as export.py does."""
+    told = {"checkpoint": "last", "licence": None, "signatures": None, "int8": False, "overwrite": False}
+    told |= {"run": str(run_path), "out": str(out), "formats": ("saved_model",), "decode_images": False}
+    exporting.run(types.SimpleNamespace(**told | settings), say=lambda line: None)
+    return str(out)
+
+
+@pytest.fixture(scope="session")
+def exported(finetuned, folder):
+    """The export of the fine-tuned run; the path of its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_tiny(patch)
+        return export(finetuned.folder, folder / "exported")
+
+
+@pytest.fixture
+def copied(exported, tmp_path):
+    """Copies the export, with other values on its card (None: without a card)."""
+
+    def copy(card=None, **changes):
+        path = tmp_path / "copied"
+        shutil.copytree(exported, path)
+        held = json.loads((path / "card.json").read_text())
+        (path / "card.json").unlink()
+        if card != "none":
+            (path / "card.json").write_text(json.dumps({**held, **changes}))
+        else:
+            shutil.rmtree(path / "assets")
+        return str(path)
+
+    return copy
+
+
+@pytest.fixture
+def config(exported, stripes, tmp_path):
+    """Makes the config of a distillation of the export."""
+    return lambda name="run", **settings: configure(
+        "distill", tmp_path / name, **{"teacher": exported, "dataset": stripes, "epochs": 1, **settings}
+    )
+
+
+class Classifier(tf.Module):
+    """A network as others write them: mean colors to logits, returned in one way or another."""
+
+    def __init__(self, give, classes=3):
+        super().__init__()
+        self.kernel = tf.Variable(tf.reshape(tf.range(3.0 * classes), [3, classes]) - 4, name="kernel")
+        self.give = give
+
+    def logits(self, images):
+        return tf.reduce_mean(images, [1, 2]) @ self.kernel
+
+    @tf.function
+    def __call__(self, images, training=False):
+        return self.give(self.logits(images))
+
+
+def foreign(path, give, spec=SPEC, classes=3):
+    module = Classifier(give, classes)
+    module.__call__.get_concrete_function(spec, training=False)
+    tf.saved_model.save(Listed(module, [module.kernel]), str(path))
+    return module
+
+
+class Released(tf.Module):
+    """As the SavedModels of the SimCLR release: without signatures, told `trainable` by position, logits_sup."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = tf.Variable(tf.reshape(tf.range(9.0), [3, 3]) - 4)
+
+    @tf.function
+    def __call__(self, inputs, trainable):
+        pooled = tf.reduce_mean(inputs, [1, 2])
+        return {"final_avg_pool": pooled, "logits_sup": pooled @ self.kernel + (100.0 if trainable else 0.0)}
+
+
+def asked(begun, images):
+    return begun.learner._ask_teacher(images)["logits"]
+
+
+@pytest.fixture(scope="module")
+def images(stripes):
+    return evaluation_view(np.load(stripes.removeprefix("npz:"))["x_train"], 8)
+
+
+def test_the_teacher_answers_as_the_exported_network(config, finetuned, images, monkeypatch):
+    begun = begin(config(), monkeypatch)
+    expected = load_run(str(finetuned.folder))(images)["logits"]
+    np.testing.assert_allclose(asked(begun, images), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_student_of_an_export_is_that_of_the_run_with_the_same_seed(config, finetuned, tmp_path):
+    other = "npz:" + write_npz(
+        tmp_path / "other.npz"
+    )  # of which nothing was held out, so that there is nothing to know
+    same = {"dataset": other, "epochs": 3, "seed": 4, "alpha": 0.5}
+    run(config("of_export", **same))
+    run(config("of_run", teacher=str(finetuned.folder), **same))
+    found, expected = (saved_variables(tmp_path / name) for name in ("of_export", "of_run"))
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert metrics(tmp_path / "of_export")[-1]["top1"] == metrics(tmp_path / "of_run")[-1]["top1"]
+
+
+def test_the_student_begins_the_same_whatever_teaches_it(config, finetuned, monkeypatch):
+    one = variables(begin(config("a", seed=4), monkeypatch).learner.model)
+    other = variables(begin(config("b", seed=4, teacher=str(finetuned.folder)), monkeypatch).learner.model)
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+def test_model_size_and_temperature_come_from_the_card(config, monkeypatch):
+    begun = begin(config(), monkeypatch)
+    assert begun.learner.temperature == 0.1
+    assert {"encoder", "classifier"} == {name.split("/")[0] for name in variables(begun.learner.model)}
+    assert any(f"distilling {GROUPED} (" in line for line in begun.lines)
+    other = begin(config("other", model=TINY), monkeypatch)
+    assert other.learner.temperature == 1.0
+
+
+def test_the_result_names_the_export_after_the_ancestors_on_its_card(config, exported, finetuned, pretrained):
+    done = run(config())
+    found = done.result["ancestors"]
+    assert [run["run"] for run in found] == [str(pretrained.folder), exported]
+    assert [run["mode"] for run in found] == ["pretrain", "finetune"]
+    assert found[-1]["exported_from"] == str(finetuned.folder)
+    assert found[-1]["top1"] == finetuned.result["top1"]
+    assert done.result["labels_used"] == 12  # the teacher's
+    assert all(row["agreement"] for row in metrics(done.folder))
+
+
+def test_what_the_teacher_has_seen_is_said_to_be_unknown_where_images_are_held_out(config, tmp_path):
+    done = run(config())
+    assert len([line for line in done.lines if "held-out images may have been learnt from" in line]) == 1
+    bare = "npz:" + write_npz(tmp_path / "bare.npz", labels=False, test=0)
+    done = run(config("bare", dataset=bare))
+    assert not [line for line in done.lines if "learnt from" in line]
+    assert done.result["classes"] == 3
+    assert json.loads((tmp_path / "bare" / "split.json").read_text())["class_names"] is None
+
+
+def test_the_student_is_judged_later_although_the_runs_on_the_card_are_gone(config, copied, tmp_path):
+    gone = [{"run": "elsewhere/pretrained", "mode": "pretrain", "dataset": "npz:elsewhere/data.npz"}]
+    teacher = copied(ancestors=gone, run="elsewhere/finetuned")
+    done = run(config(teacher=teacher))
+    other = "npz:" + write_npz(tmp_path / "other.npz")
+    judged = run(configure("eval", tmp_path / "eval", init=str(done.folder), dataset=other))
+    assert [run["run"] for run in judged.result["ancestors"]] == [
+        "elsewhere/pretrained",
+        teacher,
+        str(done.folder),
+    ]
+
+
+def test_the_teacher_is_neither_trained_nor_decayed_nor_saved(config, images, monkeypatch):
+    begun, train = [], loop.train
+
+    def watched(learner, *args, **settings):
+        begun.append((learner, learner._ask_teacher(images)["logits"].numpy()))
+        return train(learner, *args, **settings)
+
+    monkeypatch.setattr(loop, "train", watched)
+    done = run(config(weight_decay=0.5, epochs=2))
+    learner, before = begun[0]
+    np.testing.assert_array_equal(learner._ask_teacher(images)["logits"], before)
+    saved = weights(done.folder)
+    assert not [name for name in saved if "teacher" in name]
+    assert len([name for name in saved if "state/model/" in name]) == len(learner.model.variables)
+
+
+def test_a_killed_distillation_ends_as_one_never_killed(config, monkeypatch, tmp_path):
+    run(config("whole", seed=9, epochs=2))
+    again = config(seed=9, epochs=2, checkpoint_steps=1)
+    kill(again, monkeypatch, loop.Bar, "advance", 3)
+    done = run(again)
+    assert any("continued at step" in line for line in done.lines)
+    assert not differing(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["finished", "stopped"])
+def test_an_export_that_has_changed_since_is_refused(config, copied, pretrained, tmp_path, resumed):
+    teacher = copied()
+    settings = config(teacher=teacher)
+    run(settings)
+    shutil.rmtree(teacher)
+    export(pretrained.folder, teacher)
+    card = tmp_path / "copied" / "card.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"stage": "finetune", "step": 6}))
+    if resumed:
+        (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(InputError, match=r"copied (holds other weights than|is at step .* was at step)"):
+        run(settings)
+
+
+@pytest.mark.slow
+def test_on_replicas_it_teaches_as_on_one_device(config, own_collectives, tmp_path):
+    for strategy in ("one", "mirrored"):
+        own_collectives()
+        run(config(strategy, strategy=strategy, precision="float64", alpha=0.5, epochs=2))
+    one, four = (metrics(tmp_path / name) for name in ("one", "mirrored"))
+    for name in one[0]:
+        found, expected = ([float(row[name] or 0) for row in rows] for rows in (four, one))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
+    one, four = (saved_variables(tmp_path / name) for name in ("one", "mirrored"))
+    for name, value in one.items():
+        np.testing.assert_allclose(four[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda logits: {"logits": logits, "features": logits - 1},
+        lambda logits: {"logits_sup": logits, "features": logits - 1},
+        lambda logits: logits,
+    ],
+    ids=["logits", "logits_sup", "bare"],
+)
+def test_a_saved_model_of_others_teaches_by_its_call(config, tmp_path, images, monkeypatch, give):
+    module = foreign(tmp_path / "foreign", give)
+    settings = config(teacher=str(tmp_path / "foreign"), model=TINY, image_size=8)
+    begun = begin(settings, monkeypatch)
+    np.testing.assert_allclose(asked(begun, images), module.logits(images), rtol=1e-5)
+    assert begun.learner.temperature == 1.0
+    assert any("distilling a SavedModel (" in line for line in begun.lines)
+
+
+def test_a_saved_model_of_others_teaches_a_whole_run(config, tmp_path):
+    foreign(tmp_path / "foreign", lambda logits: logits)
+    found = run(config(teacher=str(tmp_path / "foreign"), model=TINY, image_size=8)).result["ancestors"]
+    assert len(found) == 1
+    assert (found[0]["run"], found[0]["mode"], found[0]["dataset"]) == (
+        str(tmp_path / "foreign"),
+        "unknown",
+        "unknown",
+    )
+
+
+def test_a_saved_model_as_the_release_wrote_them_teaches_in_inference_mode(
+    config, tmp_path, images, monkeypatch
+):
+    module = Released()
+    for trainable in (False, True):
+        module.__call__.get_concrete_function(SPEC, trainable)
+    tf.saved_model.save(module, str(tmp_path / "released"))
+    begun = begin(config(teacher=str(tmp_path / "released"), model=TINY, image_size=8), monkeypatch)
+    expected = module(images, False)["logits_sup"]
+    np.testing.assert_allclose(asked(begun, images), expected, rtol=1e-5)
+
+
+def test_the_signature_logits_goes_before_the_call(config, tmp_path, images, monkeypatch):
+    module = Classifier(lambda logits: {"features": logits})
+    module.__call__.get_concrete_function(SPEC, training=False)
+    signature = tf.function(lambda images: {"scores": 2 * module.logits(images)}, input_signature=[SPEC])
+    tf.saved_model.save(module, str(tmp_path / "signed"), signatures={"logits": signature})
+    begun = begin(config(teacher=str(tmp_path / "signed"), model=TINY, image_size=8), monkeypatch)
+    np.testing.assert_allclose(asked(begun, images), 2 * module.logits(images), rtol=1e-5)
+
+
+def test_an_address_is_fetched_by_tensorflow_hub(config, exported, images, finetuned, monkeypatch):
+    import tensorflow_hub as hub
+
+    seen = []
+
+    def resolve(handle):
+        seen.append(handle)
+        return exported
+
+    monkeypatch.setattr(hub, "resolve", resolve)
+    handle = "https://example.org/teacher/1"
+    begun = begin(config(teacher=handle, model=GROUPED), monkeypatch)
+    assert {*seen} == {handle}
+    expected = load_run(str(finetuned.folder))(images)["logits"]
+    np.testing.assert_allclose(asked(begun, images), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_address_that_leads_nowhere_is_refused(config, monkeypatch):
+    import tensorflow_hub as hub
+
+    def resolve(handle):
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(hub, "resolve", resolve)
+    with pytest.raises(
+        InputError, match=r"^--teacher=https://x.org/1 cannot be downloaded \(no route to host\); .*$"
+    ):
+        run(config(teacher="https://x.org/1"))
+
+
+def test_images_of_the_one_size_that_it_takes(config, tmp_path, monkeypatch):
+    foreign(tmp_path / "fixed", lambda logits: logits, tf.TensorSpec([None, 10, 10, 3]))
+    settings = {"teacher": str(tmp_path / "fixed"), "model": TINY}
+    with pytest.raises(InputError, match=r"--image_size=8, but .*fixed takes images of 10; leave"):
+        run(config(image_size=8, **settings))
+    begun = begin(config(**settings), monkeypatch)
+    assert next(iter(begun.batches(0, 1)))["views"].shape[2:4] == (10, 10)
+
+
+def test_without_a_card_model_and_size_have_to_be_given(config, copied):
+    teacher = copied(card="none")
+    with pytest.raises(InputError, match=r"--model is missing: --teacher=.*does not say which network"):
+        run(config(teacher=teacher))
+    with pytest.raises(InputError, match=r"--image_size is missing: --teacher=.*does not say which size"):
+        run(config(teacher=teacher, model=TINY))
+
+
+def test_a_best_checkpoint_of_an_export_is_refused(config):
+    with pytest.raises(InputError, match=r"--teacher_checkpoint=best: .*one set of weights; leave it out"):
+        run(config(teacher_checkpoint="best"))
+
+
+def test_data_has_to_be_given(exported, tmp_path):
+    with pytest.raises(InputError, match=r"--dataset is missing: --teacher=.* is an export"):
+        run(configure("distill", tmp_path / "run", teacher=exported))
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_classes_are_refused_with_both_counts(config, copied, tmp_path):
+    with pytest.raises(InputError, match=r"knows 3 classes \(rows, columns, slanted\), digits has 10"):
+        run(config(dataset="digits"))
+    with pytest.raises(InputError, match=r"knows 3 classes \(names unknown\), digits has 10"):
+        run(config(teacher=copied(card="none"), dataset="digits", model=TINY, image_size=8))
+    arrays = dict(np.load(write_npz(tmp_path / "stripes.npz")))
+    np.savez(tmp_path / "named.npz", **{**arrays, "class_names": np.array(["a", "b", "c"])})
+    with pytest.raises(InputError, match=r"knows 3 classes .*slanted.* has 3 .a, b, c."):
+        run(config(dataset=f"npz:{tmp_path}/named.npz"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_export_of_a_pretrained_network_is_refused(config, pretrained, tmp_path):
+    export(pretrained.folder, tmp_path / "probe")
+    with pytest.raises(InputError, match="export of a run of --mode=pretrain, which has no classifier"):
+        run(config(teacher=str(tmp_path / "probe")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"ancestors": [{"run": 3}]}, "ancestors"),
+        ({"ancestors": "none"}, "ancestors"),
+        ({"architecture": {"name": 3}}, "architecture"),
+        ({"results": []}, "results"),
+        ({"results": {"labels_used": "all"}}, "labels_used"),
+        ({"image_size": "8"}, "image_size"),
+    ],
+    ids=str,
+)
+def test_a_damaged_card_is_refused(config, copied, changes, what):
+    with pytest.raises(InputError, match=f"card.json is damaged \\({what} is"):
+        run(config(teacher=copied(**changes)))
+
+
+def test_a_card_of_another_network_s_classes_is_refused(config, copied):
+    with pytest.raises(InputError, match=r"logits of shape \(1, 3\), and names 4 classes"):
+        run(config(teacher=copied(class_names=[*NAMES, "dotted"])))
+
+
+def test_an_export_in_another_format_alone_is_refused(config, copied, tmp_path):
+    teacher = copied()
+    (tmp_path / "copied" / "saved_model.pb").unlink()
+    with pytest.raises(InputError, match="without a SavedModel; export its run with --format=saved_model"):
+        run(config(teacher=teacher))
+
+
+def test_serving_default_alone_is_enough(config, tmp_path, images, monkeypatch):
+    module = Classifier(lambda logits: logits)
+    signature = tf.function(
+        lambda images: {"logits": module.logits(images), "other": images}, input_signature=[SPEC]
+    )
+    holder = tf.train.Checkpoint(kernel=module.kernel)
+    tf.saved_model.save(holder, str(tmp_path / "served"), signatures={SERVING: signature})
+    begun = begin(config(teacher=str(tmp_path / "served"), model=TINY, image_size=8), monkeypatch)
+    np.testing.assert_allclose(asked(begun, images), module.logits(images), rtol=1e-5)
