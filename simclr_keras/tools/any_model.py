@@ -32,6 +32,7 @@ class AnyModel:
         class_names: tuple of the names of the classes that logits are of, or None.
         fingerprint: hexadecimal digest of its weights.
         flag: name of the one that gave it, for messages.
+        holder: what holds its variables, which TensorFlow's traced functions do not.
     """
 
     path: str
@@ -43,6 +44,7 @@ class AnyModel:
     class_names: tuple | None
     fingerprint: str
     flag: str
+    holder: object
 
     @property
     def vectors(self):
@@ -162,6 +164,7 @@ def _of_export(path, flag):
         exported.class_names,
         digest.hexdigest(),
         flag,
+        exported,
     )
 
 
@@ -211,9 +214,8 @@ def _of_keras(path, kind, model, image_size, class_names, flag):
     digest = hashlib.blake2b(digest_size=16)
     for variable in model.variables:
         digest.update(np.ascontiguousarray(variable.numpy()).data)
-    return AnyModel(
-        path, kind, shapes, call, image_size or fixed, fixed, class_names, digest.hexdigest(), flag
-    )
+    size = image_size or fixed
+    return AnyModel(path, kind, shapes, call, size, fixed, class_names, digest.hexdigest(), flag, model)
 
 
 def _fixed_size(model):

@@ -27,7 +27,7 @@ MODEL = Flag(
     "(https://...).",
     required=True,
 )
-IMAGE_SIZE = Flag("Side in pixels of what the model sees; by default what it was trained on.", int)
+IMAGE_SIZE = Flag("Side in pixels of what the model sees; by default what it was trained on.", int, least=8)
 BATCH_SIZE = Flag("Images at a time.", int, 64)
 DATA_DIR = Flag("Where TFDS keeps its data.")
 FLAGS = {

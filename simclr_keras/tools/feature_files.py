@@ -203,7 +203,7 @@ def _read_csv(path):
         rows = list(reader)
     if any(len(row) != len(header) for row in rows):
         raise ValueError("a row has more or fewer columns than the first line")
-    features = np.array([row[first:] for row in rows], np.float32).reshape(len(rows), -1)
+    features = np.array([row[first:] for row in rows], np.float32).reshape(len(rows), len(header) - first)
     ids = [row[0] for row in rows]
     if not labelled:
         return Features(features, ids)

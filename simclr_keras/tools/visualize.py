@@ -15,7 +15,7 @@ INTRODUCTION = """\
 Draws what vectors say of images: nearest neighbors, a map, and files for TensorBoard's projector.
 
   python -m simclr_keras.tools.visualize --features=features.npz --out=pictures
-  python -m simclr_keras.tools.visualize --model=runs/photos --images=photos --out=pictures --map=tsne
+  python -m simclr_keras.tools.visualize --model=runs/photos --images=photos --out=pictures
 
 OUT/neighbors.png   some images, and beside each those most like it (cosine)
 OUT/map.png         all images on a plane

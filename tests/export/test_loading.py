@@ -76,11 +76,11 @@ class TestOurs:
         assert_close(graph(images()), opened(images(), "encoder"))
 
     def test_images_of_8_bits_are_refused(self, exported):
-        with pytest.raises(InputError, match="divide 8-bit ones by 255. Received: uint8"):
+        with pytest.raises(InputError, match=r"divide 8-bit ones by 255\. Received: uint8"):
             open_export(exported)(np.zeros([1, SIZE, SIZE, 3], np.uint8), "encoder")
 
     def test_an_endpoint_it_lacks_is_named_with_those_it_has(self, exported):
-        with pytest.raises(InputError, match="has no endpoint proj_head_9; it has encoder, proj_head_0, .*logits"):
+        with pytest.raises(InputError, match=r"has no endpoint proj_head_9; it has encoder, proj_head_0, .*logits"):
             open_export(exported)(images(), "proj_head_9")
 
 

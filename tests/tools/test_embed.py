@@ -1,0 +1,366 @@
+"""tools.embed: what it writes, that it goes on after any stop, and what it refuses."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras import preprocess
+from simclr_keras.errors import Stopped
+from simclr_keras.tools import any_model, embed, feature_files, images
+from simclr_keras.tools.feature_parts import FeatureParts
+from simclr_keras.training.restore import load_run
+from tests.data.pictures import classes, flat, jpeg, png
+from tests.tools.models_to_run import SIZE, run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two classes of 5 and 6 images of two sizes, and two files that are no images."""
+    classes(tmp_path / "photos", {"ant": 5, "bee": 4})
+    jpeg(tmp_path / "photos" / "bee" / "a.jpg", 1)
+    jpeg(tmp_path / "photos" / "bee" / "b.jpg", 2)
+    (tmp_path / "photos" / "bee" / "text.png").write_text("no image")
+    (tmp_path / "photos" / "ant" / "empty.jpg").write_bytes(b"")
+    return tmp_path / "photos"
+
+
+def expected(models, paths, endpoint="final_avg_pool", size=SIZE):
+    """What the network of the run gives for image files, one by one."""
+    model = load_run(models / "run")
+    views = [
+        preprocess.evaluation_view(preprocess.decode(tf.io.read_file(str(path))), size) for path in paths
+    ]
+    return model(np.stack(views), training=False)[endpoint].numpy()
+
+
+class TestWhatItWrites:
+    def test_features_ids_labels_and_classes_of_a_folder(self, models, photos, tmp_path):
+        out = tmp_path / "f.npz"
+        code, said, error = run(
+            embed, f"--model={models}/run", f"--images=folder:{photos}", f"--out={out}", "--batch_size=4"
+        )
+        assert (code, error) == (0, "")
+        found = feature_files.read(str(out))
+        ants, bees = [f"ant/{i}.png" for i in range(5)], [f"bee/{i}.png" for i in range(4)]
+        assert found.ids == [*ants, *bees, "bee/a.jpg", "bee/b.jpg"]
+        np.testing.assert_array_equal(found.labels, [0] * 5 + [1] * 6)
+        assert found.class_names == ("ant", "bee")
+        np.testing.assert_allclose(
+            found.features, expected(models, [photos / name for name in found.ids]), rtol=1e-4, atol=1e-6
+        )
+        assert found.facts == {
+            "model": f"{models}/run",
+            "endpoint": "encoder",
+            "images": f"folder:{photos}",
+            "image_size": str(SIZE),
+        }
+        assert os.listdir(tmp_path).count("f.npz") == 1
+        assert not [name for name in os.listdir(tmp_path) if "unfinished" in name]
+        lines = said.splitlines()
+        assert lines[0] == f"model    {models}/run: encoder, 64 numbers for each image of 8 x 8 pixels"
+        assert lines[1] == f"data     folder:{photos}: 11 images, 2 classes"
+        assert lines[-1].startswith(f"features 11 x 64 in {out}")
+
+    def test_bad_files_are_counted_and_listed_in_a_file_that_is_named(self, models, photos, tmp_path):
+        _, said, _ = run(embed, f"--model={models}/run", f"--images={photos}", f"--out={tmp_path}/f.csv")
+        (note,) = [line for line in said.splitlines() if "unreadable" in line]
+        assert "2 unreadable images passed over" in note
+        listed = note.partition("all listed in ")[2].rstrip(")")
+        with open(listed) as file:
+            assert file.read().splitlines()[1:] == [
+                "ant/empty.jpg,is empty",
+                'bee/text.png,"is no JPEG, PNG, GIF or BMP image"',
+            ]
+
+    def test_a_run_and_its_export_agree(self, models, photos, tmp_path):
+        for name in ("run", "export", "model.keras"):
+            code, _, error = run(
+                embed,
+                f"--model={models / name}",
+                f"--images={photos}",
+                f"--out={tmp_path}/{name}.npz",
+                "--image_size=12",
+            )
+            assert (code, error) == (0, "")
+        found = [
+            feature_files.read(str(tmp_path / f"{n}.npz")).features for n in ("run", "export", "model.keras")
+        ]
+        scale = np.abs(found[0]).max()
+        assert scale > 0
+        np.testing.assert_allclose(found[1] / scale, found[0] / scale, atol=1e-5)
+        np.testing.assert_allclose(found[2] / scale, found[0] / scale, atol=1e-5)
+
+    def test_any_endpoint_and_of_maps_the_mean(self, models, photos, tmp_path):
+        paths = sorted((photos / "ant").glob("*.png"))
+        for endpoint in ("proj_head_1", "logits", "block_group2"):
+            out = tmp_path / f"{endpoint}.npz"
+            words = [
+                f"--model={models}/run",
+                f"--images={photos}/ant",
+                f"--out={out}",
+                f"--endpoint={endpoint}",
+            ]
+            code, said, _ = run(embed, *words)
+            assert code == 0
+            value = expected(models, paths, endpoint)
+            assert ("the mean over the pixels of its maps" in said) == (value.ndim == 4)
+            value = value.mean((1, 2)) if value.ndim == 4 else value
+            np.testing.assert_allclose(feature_files.read(str(out)).features, value, rtol=1e-4, atol=1e-6)
+
+    def test_both_splits_of_an_archive_and_of_the_digits_all(self, models, tmp_path):
+        rng = np.random.default_rng(0)
+        arrays = {
+            f"x_{part}": rng.integers(0, 256, (n, 8, 8), np.uint8) for part, n in (("train", 5), ("test", 3))
+        }
+        np.savez(tmp_path / "a.npz", **arrays, y_train=[0, 1, 1, 0, 1], y_test=[1, 0, 1])
+        for given, count, last in ((f"npz:{tmp_path}/a.npz", 8, "test/2"), ("digits", 1797, "train/1796")):
+            out = tmp_path / "f.npz"
+            code, _, _ = run(
+                embed, f"--model={models}/run", f"--images={given}", f"--out={out}", "--overwrite"
+            )
+            found = feature_files.read(str(out))
+            assert (code, len(found), found.ids[-1], found.ids[0]) == (0, count, last, "train/0")
+            assert (found.labels >= 0).all()
+
+    def test_a_single_file(self, models, photos, tmp_path):
+        path = photos / "bee" / "a.jpg"
+        code, _, _ = run(embed, f"--model={models}/run", f"--images={path}", f"--out={tmp_path}/f.npz")
+        found = feature_files.read(str(tmp_path / "f.npz"))
+        assert (code, found.ids, found.labels) == (0, ["a.jpg"], None)
+        np.testing.assert_allclose(found.features, expected(models, [path]), rtol=1e-4, atol=1e-6)
+
+    def test_a_flat_folder_has_no_labels(self, models, tmp_path):
+        flat(tmp_path / "flat", 3)
+        run(embed, f"--model={models}/run", f"--images={tmp_path}/flat", f"--out={tmp_path}/f.parquet")
+        found = feature_files.read(str(tmp_path / "f.parquet"))
+        assert (found.labels, found.class_names, found.ids) == (None, None, ["0.png", "1.png", "2.png"])
+
+
+class TestGoingOn:
+    """Stopped after any batch, it goes on with the next and ends as if nothing had been."""
+
+    def words(self, models, photos, out):
+        return (f"--model={models}/run", f"--images={photos}", f"--out={out}", "--batch_size=2")
+
+    @pytest.mark.parametrize(
+        "stop", [KeyboardInterrupt, Stopped("stopped", signal.SIGTERM), OSError(5, "I/O error")]
+    )
+    @pytest.mark.parametrize("batches", [1, 4])
+    def test_after_a_stop(self, models, photos, tmp_path, monkeypatch, stop, batches):
+        run(embed, *self.words(models, photos, tmp_path / "whole.npz"))
+        words = self.words(models, photos, tmp_path / "f.npz")
+        real, added = FeatureParts.add, []
+
+        def add(parts, features, labels):
+            if len(added) == batches:
+                raise stop
+            real(parts, features, labels)
+            parts.save()
+            added.append(len(features))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FeatureParts, "add", add)
+            if isinstance(stop, OSError):
+                with pytest.raises(OSError, match="I/O error"):
+                    run(embed, *words)
+            else:
+                code, _, error = run(embed, *words)
+                assert code in (130, 143)
+                assert error.count("\n") == 1
+        assert not (tmp_path / "f.npz").exists()
+        computed = []
+        monkeypatch.setattr(
+            FeatureParts, "add", lambda *given: computed.append(len(given[1])) or real(*given)
+        )
+        code, said, _ = run(embed, *words)
+        assert code == 0
+        assert f"resume   {2 * batches} of 11 images were done before" in said
+        assert sum(computed) == 11 - 2 * batches
+        whole, resumed = (feature_files.read(str(tmp_path / n)) for n in ("whole.npz", "f.npz"))
+        np.testing.assert_allclose(resumed.features, whole.features, rtol=1e-5, atol=1e-7)
+        assert resumed.ids == whole.ids
+        np.testing.assert_array_equal(resumed.labels, whole.labels)
+        assert not [name for name in os.listdir(tmp_path) if "unfinished" in name]
+
+    def interrupt_after_one_batch(self, models, photos, out, monkeypatch):
+        real = FeatureParts.add
+
+        def add(parts, features, labels):
+            real(parts, features, labels)
+            parts.save()
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FeatureParts, "add", add)
+            assert run(embed, *self.words(models, photos, out))[0] == 130
+
+    def test_not_with_another_endpoint_or_model_or_other_images(self, models, photos, tmp_path, monkeypatch):
+        out = tmp_path / "f.npz"
+        self.interrupt_after_one_batch(models, photos, out, monkeypatch)
+        words = self.words(models, photos, out)
+        other = [*words[1:], f"--model={models}/unlabelled"]
+        for changed, told in (([*words, "--endpoint=logits"], "endpoint"), (other, "model")):
+            code, _, error = run(embed, *changed)
+            assert code == 2
+            assert f"holds 2 rows of another command (differing: {told})" in error
+        png(photos / "ant" / "new.png", 9)
+        code, _, error = run(embed, *words)
+        assert "differing: images" in error
+        code, said, _ = run(embed, *words, "--overwrite")
+        assert code == 0
+        assert "resume" not in said
+        assert len(feature_files.read(str(out))) == 12
+
+    def test_an_image_that_changed_is_another_image(self, models, photos, tmp_path, monkeypatch):
+        self.interrupt_after_one_batch(models, photos, tmp_path / "f.npz", monkeypatch)
+        jpeg(photos / "bee" / "a.jpg", 77)
+        os.utime(photos / "bee" / "a.jpg", (1, 1))
+        code, _, error = run(embed, *self.words(models, photos, tmp_path / "f.npz"))
+        assert (code, "differing: images" in error) == (2, True)
+
+    def test_an_image_that_goes_meanwhile_is_one_line(self, models, photos, tmp_path, monkeypatch):
+        real = images.Images.fingerprint  # the last that is asked before they are read
+        lose = lambda found: (real(found), shutil.rmtree(photos / "bee"))[0]  # noqa: E731
+        monkeypatch.setattr(images.Images, "fingerprint", lose)
+        code, _, error = run(embed, *self.words(models, photos, tmp_path / "f.npz"))
+        assert code == 2
+        assert "could be read before and now not" in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "f.npz").exists()
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+    def test_a_process_that_is_stopped(self, models, tmp_path, number):
+        rng = np.random.default_rng(0)
+        np.savez(tmp_path / "a.npz", x_train=rng.integers(0, 256, (60_000, 8, 8), np.uint8))
+        out = tmp_path / "f.npz"
+        words = [f"--model={models}/run", f"--images=npz:{tmp_path}/a.npz", f"--out={out}", "--batch_size=8"]
+        command = [sys.executable, "-m", "simclr_keras.tools.embed", *words]
+        quiet = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet
+        )
+        rows = tmp_path / "f.npz.unfinished" / "features.f32"
+        while process.poll() is None and not (rows.exists() and rows.stat().st_size > 100_000):
+            time.sleep(0.05)
+        if number == signal.SIGKILL:
+            time.sleep(6)  # rows count from their first saving on
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+        assert not out.exists()
+        if number != signal.SIGKILL:
+            assert "images are done; the same command continues." in error
+            assert error.count("\n") == 1
+        done = json.loads((tmp_path / "f.npz.unfinished" / "rows.json").read_text())["rows"]
+        assert 0 < done < 60_000
+        code, said, _ = run(embed, *words[:-1], "--batch_size=4096")
+        assert code == 0
+        assert f"resume   {done:,} of 60,000" in said
+        run(embed, *words[:2], f"--out={tmp_path}/whole.npz", "--batch_size=4096")
+        found, whole = (feature_files.read(str(path)).features for path in (out, tmp_path / "whole.npz"))
+        np.testing.assert_allclose(found, whole, rtol=1e-4, atol=1e-6)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--images=digits", "--out={}/f.npz"], "--model is missing: a run directory"),
+            (["--model={models}/run", "--out={}/f.npz"], "--images is missing"),
+            (["--model={models}/run", "--images=digits"], "--out is missing"),
+            (
+                ["--model={models}/none", "--images=digits", "--out={}/f.npz"],
+                "there is no such file or folder",
+            ),
+            (["--model={models}/plain", "--images=digits", "--out={}/f.npz"], "has no signatures"),
+            (
+                ["--model={models}/run", "--images=digits", "--out={}/f.npz", "--endpoint=proj_head_7"],
+                "has no endpoint proj_head_7; it has encoder,",
+            ),
+            (
+                ["--model={models}/unlabelled", "--images=digits", "--out={}/f.npz", "--endpoint=logits"],
+                "has no classifier",
+            ),
+            (["--model={models}/export", "--images=digits", "--out={}/f.npz"], "give --image_size"),
+            (["--model={models}/run", "--images={}/texts", "--out={}/f.npz"], "can be decoded"),
+            (
+                ["--model={models}/run", "--images={}/empty", "--out={}/f.npz"],
+                "holds no .jpg, .jpeg or .png files",
+            ),
+            (
+                ["--model={models}/run", "--images={}/none.jpg", "--out={}/f.npz"],
+                "there is no such file or folder",
+            ),
+            (["--model={models}/run", "--images=folder:{}/none", "--out={}/f.npz"], "There is no folder"),
+            (["--model={models}/run", "--images={}/there.npz", "--out={}/f.npz"], "is not an .npz archive"),
+            (
+                ["--model={models}/run", "--images=digits", "--out={}/f.txt"],
+                "must end in .npz or .parquet or .csv",
+            ),
+            (
+                ["--model={models}/run", "--images=digits", "--out={}/there.npz"],
+                "exists; give another name, or --ov",
+            ),
+            (["--model={models}/run", "--images=digits", "--out={}/no/f.npz"], "there is no folder"),
+            (["--model={models}/run", "--images=digits", "--out=gs://b/f.npz"], "is not on this machine"),
+            (
+                ["--model={models}/run", "--images=digits", "--out={}/f.npz", "--batch_size=0"],
+                "must be at least 1",
+            ),
+            (["--model={models}/run", "--images=digits", "--out={}/f.npz", "--image_size=4"], "at least 8"),
+            (["--modle={models}/run"], "unknown flag --modle: did you mean --model?"),
+            (["--model={models}/run", "photo.jpg"], "unexpected word 'photo.jpg'"),
+        ],
+    )
+    def test_one_line_and_code_2(self, models, tmp_path, words, said):
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "texts").mkdir()
+        for name in ("a.jpg", "b.png"):
+            (tmp_path / "texts" / name).write_text("x")
+        (tmp_path / "there.npz").write_text("mine")
+        before = sorted(os.listdir(tmp_path))
+        code, _, error = run(embed, *(word.format(tmp_path, models=models) for word in words))
+        assert code == 2
+        assert said in error
+        assert error.startswith("embed: error: ")
+        assert error.count("\n") == 1
+        assert (tmp_path / "there.npz").read_text() == "mine"
+        assert sorted(os.listdir(tmp_path)) == before
+
+    def test_a_network_that_has_diverged(self, models, tmp_path):
+        flat(tmp_path / "flat", 3)
+        shutil.copytree(models / "run", tmp_path / "run")
+        real = any_model.open_model(tmp_path / "run")
+        broken = any_model.dataclasses.replace(real, call=lambda x, name: real.call(x, name) / 0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(any_model, "open_model", lambda path: broken)
+            code, _, error = run(
+                embed, f"--model={tmp_path}/run", f"--images={tmp_path}/flat", f"--out={tmp_path}/f.npz"
+            )
+        assert (code, error.count("\n")) == (1, 1)
+        assert "not finite" in error
+
+
+def test_help_and_refusals_do_not_wait_for_tensorflow(tmp_path):
+    code = (
+        "import sys, time\nbegin = time.time()\nfrom simclr_keras import command_line\n"
+        "from simclr_keras.tools import embed, predict, visualize\n"
+        "for module in (embed, predict, visualize):\n"
+        "    command_line.run(module.main, ['x', '--help'], 'x')\n"
+        "command_line.run(embed.main, ['x', '--model=a', '--images=b', '--out=c.txt'], 'x')\n"
+        "print([name for name in ('tensorflow', 'keras', 'matplotlib', 'sklearn') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "[]"
+    assert max(map(len, lines)) <= 100
+    assert done.stderr == "x: error: --out=c.txt must end in .npz or .parquet or .csv.\n"

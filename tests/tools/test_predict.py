@@ -1,0 +1,129 @@
+"""tools.predict: the classes of image files, on the screen and in files."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras import preprocess
+from simclr_keras.tools import predict
+from simclr_keras.training.restore import load_run
+from tests.data.pictures import jpeg, png
+from tests.tools.models_to_run import SIZE, run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """a.png, deep/er/b.jpg, and deep/bad.png, which is none."""
+    png(tmp_path / "photos" / "a.png", 1)
+    jpeg(tmp_path / "photos" / "deep" / "er" / "b.jpg", 2)
+    (tmp_path / "photos" / "deep" / "bad.png").write_text("no image")
+    return tmp_path / "photos"
+
+
+def expected(models, path):
+    """Probabilities [10] of an image file by the network of the run."""
+    view = preprocess.evaluation_view(preprocess.decode(tf.io.read_file(str(path))), SIZE)
+    logits = load_run(models / "run")(view[None], training=False)["logits"].numpy()[0].astype(np.float64)
+    return np.exp(logits) / np.exp(logits).sum()
+
+
+@pytest.mark.parametrize("name", ["run", "export", "model.keras"])
+def test_probabilities_are_the_softmax_of_the_logits(models, photos, tmp_path, name):
+    paths = [photos / "a.png", photos / "deep" / "er" / "b.jpg"]
+    for path, classes in predict.predict(
+        str(models / name), [str(p) for p in paths], top=10, image_size=SIZE
+    ):
+        shares = expected(models, path)
+        assert [name for name, _ in classes] == [str(i) for i in np.argsort(-shares)]
+        np.testing.assert_allclose([share for _, share in classes], np.sort(shares)[::-1], rtol=1e-4)
+        paths.remove(tmp_path / path)
+    assert not paths
+
+
+def test_a_line_for_each_file_with_the_likeliest_first(models, photos):
+    path = photos / "a.png"
+    code, said, error = run(predict, f"--model={models}/run", path, "--top=2")
+    best = np.argsort(-expected(models, path))[:2]
+    shares = [f"{i} {expected(models, path)[i]:.1%}" for i in best]
+    assert (code, error, said) == (0, "", f"{path}  {shares[0]}  {shares[1]}\n")
+
+
+def test_folders_are_searched_and_bad_files_named_and_passed_over(models, photos, tmp_path):
+    code, said, error = run(
+        predict, f"--model={models}/run", photos, tmp_path / "none.jpg", photos / "a.png", "--top=1"
+    )
+    assert code == 0
+    assert [line.split()[0] for line in said.splitlines()] == [f"{photos}/a.png", f"{photos}/deep/er/b.jpg"]
+    assert error.splitlines() == [
+        f"predict: {tmp_path}/none.jpg is not there; passed over",
+        f"predict: {photos}/deep/bad.png is no JPEG, PNG, GIF or BMP image; passed over",
+    ]
+
+
+def test_more_classes_than_there_are_are_all_of_them(models, photos):
+    _, said, _ = run(predict, f"--model={models}/run", photos / "a.png", "--top=99")
+    assert said.count("%") == 10
+
+
+def test_csv_and_jsonl_hold_all_digits(models, photos, tmp_path):
+    for ending in ("csv", "jsonl"):
+        code, said, _ = run(
+            predict,
+            f"--model={models}/run",
+            photos,
+            "--top=3",
+            f"--out={tmp_path}/p.{ending}",
+            "--batch_size=1",
+        )
+        assert code == 0
+        assert said.splitlines()[-1] == f"table    {tmp_path}/p.{ending}"
+    with open(tmp_path / "p.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [row["file"] for row in rows] == [line["file"] for line in lines]
+    for row, line in zip(rows, lines):
+        told = [(row[f"class_{i}"], float(row[f"probability_{i}"])) for i in (1, 2, 3)]
+        assert told == [(found["class"], found["probability"]) for found in line["classes"]]
+        shares = expected(models, row["file"])
+        np.testing.assert_allclose([p for _, p in told], np.sort(shares)[::-1][:3], rtol=1e-5)
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model={models}/run"], "no image is given: name image files, or folders of them"),
+        (["{photos}/a.png"], "--model is missing"),
+        (["--model={models}/unlabelled", "{photos}/a.png"], "has no classifier: no endpoint logits"),
+        (["--model={models}/none", "{photos}/a.png"], "there is no such file or folder"),
+        (["--model={models}/run", "{photos}/deep/bad.png"], "no image could be read"),
+        (["--model={models}/run", "{empty}"], "holds no JPEG, PNG, GIF or BMP files"),
+        (["--model={models}/run", "{photos}", "--out={photos}/a.png"], "must end in .csv or .jsonl"),
+        (["--model={models}/run", "{photos}", "--out={photos}/no/p.csv"], "there is no folder"),
+        (["--model={models}/run", "{photos}", "--top=0"], "--top=0 must be at least 1"),
+        (["--model={models}/export", "{photos}"], "give --image_size"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_code_2(models, photos, tmp_path, words, said):
+    (tmp_path / "empty").mkdir()
+    names = {"models": models, "photos": photos, "empty": tmp_path / "empty"}
+    code, out, error = run(predict, *(word.format(**names) for word in words))
+    assert (code, out) == (2, "")
+    assert said in error
+    assert error.splitlines()[-1].startswith("predict: error: ")
+    assert all(line.endswith("; passed over") for line in error.splitlines()[:-1])
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_is_no_error(models, photos):
+    command = f"{sys.executable} -m simclr_keras.tools.predict --model={models}/run {photos} --batch_size=1 | head -n 1"
+    quiet = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=quiet)
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr
