@@ -4,7 +4,7 @@ import os
 import sys
 
 from simclr_keras import command_line
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.tools import tool_flags
 from simclr_keras.tools.embed import BATCH_SIZE, DATA_DIR, IMAGE_SIZE, MODEL
 from simclr_keras.tools.tool_flags import Flag
@@ -67,10 +67,10 @@ def main(argv):
     require_tensorflow()
     start_tensorflow_quietly()
     features, out = given["features"], given["out"]
-    os.makedirs(out, exist_ok=True)
     if not features:
         from simclr_keras.tools.embed import embed
 
+        _make(out)
         features = os.path.join(out, FEATURES)
         passed = ("model", "images", "endpoint", "image_size", "batch_size", "data_dir", "overwrite")
         embed(out=features, **{name: given[name] for name in passed})
@@ -95,7 +95,7 @@ def visualize(
         data_dir: where TFDS keeps its data, or None for its default. say: prints a line.
 
     Raises:
-        InputError: the features are no features, or their images cannot be had.
+        InputError: the features are no features, or their images cannot be had. TrainingError: `out` cannot be written.
     """
     import numpy as np
 
@@ -131,6 +131,7 @@ def visualize(
         [os.path.basename(held.ids[row]) if held.class_of(row) else "" for row in chosen],
         name,
     )
+    _make(out)
     path = os.path.join(out, NEIGHBORS)
     outputs.replace_bytes(path, png_bytes(figure))
     say(f"neighbors {path}")
@@ -188,6 +189,13 @@ def _check(given):
         raise InputError(
             f"--out={out} holds {', '.join(there)} of before; give another folder, or --overwrite{again}."
         )
+
+
+def _make(folder):
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"--out={folder} cannot be made ({one_line(error)}); give another.") from error
 
 
 def _short(path):
