@@ -27,12 +27,11 @@ def search(model, images, query, index, k):
     if not os.path.exists(index):
         embed.embed(model, images, index)
     searched = feature_files.read(index, "index")
+    made = searched.facts
+    if made.get("model") != model:
+        raise InputError(f"{index} was made with --model={made.get('model')}; give that, or delete {index}.")
     # The query goes the way the images went: by the same output, at the same size.
-    vector = vector_of(query, model, searched.facts["endpoint"], int(searched.facts["image_size"]))
-    if len(vector) != searched.features.shape[1]:
-        raise InputError(
-            f"{index} was made with {searched.facts['model']}; give that as --model, or delete it."
-        )
+    vector = vector_of(query, model, made["endpoint"], int(made["image_size"]))
     cosines = unit(searched.features) @ unit(vector)
     best = np.argsort(-cosines, kind="stable")[:k]
     return [(searched.ids[row], float(cosines[row])) for row in best]

@@ -2,7 +2,6 @@
 
 import os
 
-import numpy as np
 import pytest
 
 from simclr_keras import command_line
@@ -65,8 +64,13 @@ def test_what_is_wrong_is_one_line(place, capsys):
     error = capsys.readouterr().err
     assert "none.png is not there; give an image file" in error
     assert error.count("\n") == 1
-    np.savez(
-        place / "other.npz", features=np.ones([2, 5]), ids=["a", "b"], endpoint="encoder", image_size="8"
-    )
-    assert search(place, f"--index={place}/other.npz") == 2
-    assert "was made with" in capsys.readouterr().err
+    assert search(place) == 0
+    os.rename(place / "run", place / "other")
+    words = [
+        "image_search",
+        f"--model={place}/other",
+        f"--images={place}/photos",
+        f"--query={place}/photos/3.png",
+    ]
+    assert command_line.run(image_search.main, words, "image_search") == 2
+    assert f"photos.npz was made with --model={place}/run; give that, or delete" in capsys.readouterr().err
