@@ -156,7 +156,10 @@ def as_images(x):
 
 def like(x, images):
     """Takes as_images back. A reshape without effect would keep TensorFlow from fusing the ReLU behind it."""
-    return images if len(x.shape) == 4 else tf.reshape(images, tf.shape(x))
+    if len(x.shape) == 4:
+        return images
+    # Without asking for the shape at run time: converted for phones, that keeps a network off their accelerators.
+    return tf.reshape(images, [-1, *x.shape[1:]] if x.shape[1:].is_fully_defined() else tf.shape(x))
 
 
 def unfused_inference(x, gamma, beta, mean, variance, epsilon):
