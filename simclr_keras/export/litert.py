@@ -22,9 +22,10 @@ from simclr_keras.export.endpoints import IMAGES, LOGITS, SERVING
 PACKAGES = ("ai_edge_litert.interpreter",)
 # As for ONNX: rounding gives 1e-6 to 1e-5, a mistake 1e-3 and more.
 TOLERANCE = 1e-4
-# Of int8: 1 - cosine similarity, and the share of images that may change their class.
+# Of int8: 1 - cosine similarity, 0.001 for networks trained on CIFAR-10; and the share of images that must keep their
+# class, 0.92 to 1 there at the same accuracy: what is in doubt between two classes may go either way.
 INT8_TOLERANCE = 0.02
-SAME_CLASS = 0.9
+SAME_CLASS = 0.8
 FEWEST_IMAGES = 16
 BATCH = 16
 
@@ -45,8 +46,10 @@ def write_litert(model, path, *, image_size, representative=None):
     Returns:
         dict of file, tolerance, difference, images, quantization and input, for the card. For float32 the difference is
         the largest over the vectors, in units of the largest value. For int8 it is 1 - the mean cosine similarity of an
-        endpoint's vectors on the representative images, where that is worst; same_class is the share of the images
-        whose class stays (None without a classifier), integer_only whether nothing in between is computed in float32.
+        endpoint's vectors on the representative images, where that is worst, and similarity_about_mean the least such
+        similarity when the mean of all images is taken off, as vectors of unlike images may have much in common;
+        same_class is the share of the images whose class stays (None without a classifier), integer_only whether
+        nothing in between is computed in float32.
 
     Raises:
         InputError: the package is missing, the representative images will not do, or the weights do not go into one
@@ -57,18 +60,15 @@ def write_litert(model, path, *, image_size, representative=None):
         representative = _checked(representative, image_size)
     require_packages()
     check_size(model, "litert")
-    with kept_if_good(path) as path:
-        with quietly(path.name):
-            path.write_bytes(_converted(model, image_size, representative))
-            interpreter, run = _runner(path)
-            if representative is None:
-                batches = [random_images(1, image_size), random_images(3, image_size)]
-                found = compare(
-                    lambda images: pick_vectors(model, images), run, batches, TOLERANCE, path.name
-                )
-            else:
-                found = _compare_int8(model, run, representative, path.name)
-                found["integer_only"] = _integer_only(interpreter)
+    with kept_if_good(path) as path, quietly(path.name):
+        path.write_bytes(_converted(model, image_size, representative))
+        interpreter, run = _runner(path)
+        if representative is None:
+            batches = [random_images(1, image_size), random_images(3, image_size)]
+            found = compare(lambda images: pick_vectors(model, images), run, batches, TOLERANCE, path.name)
+        else:
+            found = _compare_int8(model, run, representative, path.name)
+            found["integer_only"] = _integer_only(interpreter)
     shape = {"name": IMAGES, "dtype": "float32", "shape": [None, image_size, image_size, 3], "range": [0, 1]}
     quantization = None if representative is None else "int8 inside, float32 input and outputs"
     return {"file": path.name, **found, "quantization": quantization, "input": shape}
@@ -134,33 +134,31 @@ def _compare_int8(model, run, images, what):
     """As `compare`, by the angles between vectors and by the classes."""
     parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     pairs = [(pick_vectors(model, part), run(part)) for part in parts]
-    similarity = {
-        name: np.mean(np.concatenate([_cosine(a[name].numpy(), b[name]) for a, b in pairs]))
-        for name in pairs[0][0]
-    }
+    similarity, about_mean = {}, {}
+    for name in pairs[0][0]:
+        expected = np.concatenate([of_model[name] for of_model, _ in pairs])
+        found = np.concatenate([of_file[name] for _, of_file in pairs])
+        mean = expected.mean(axis=0)
+        similarity[name] = float(np.mean(_cosine(expected, found)))
+        about_mean[name] = float(np.mean(_cosine(expected - mean, found - mean)))
+        if name == LOGITS:
+            same_class = float(np.mean(expected.argmax(axis=-1) == found.argmax(axis=-1)))
     worst = min(similarity, key=similarity.get)
-    if not 1 - similarity[worst] <= INT8_TOLERANCE:
+    remedy = "give more representative images, or use the float model"
+    if 1 - similarity[worst] > INT8_TOLERANCE:
+        least = 1 - INT8_TOLERANCE
         refuse(
-            what,
-            f"{worst} has a cosine similarity of {similarity[worst]:.3f} with the network's, less than "
-            f"{1 - INT8_TOLERANCE}; give more representative images, or use the float model",
+            what, f"{worst} is only {similarity[worst]:.3f} similar to the network's, not {least}; {remedy}"
         )
-    same = None
-    if LOGITS in similarity:
-        kept = [np.argmax(a[LOGITS], -1) == np.argmax(b[LOGITS], -1) for a, b in pairs]
-        same = float(np.mean(np.concatenate(kept)))
-        if same < SAME_CLASS:
-            refuse(
-                what,
-                f"only {same:.0%} of the images keep their class, less than {SAME_CLASS:.0%}; give more "
-                "representative images, or use the float model",
-            )
+    if LOGITS in similarity and same_class < SAME_CLASS:
+        refuse(what, f"{same_class:.0%} of the images keep their class, less than {SAME_CLASS:.0%}; {remedy}")
     return {
         "tolerance": INT8_TOLERANCE,
-        "difference": float(1 - similarity[worst]),
-        "measure": "1 - mean cosine similarity, on the representative images",
+        "difference": 1 - similarity[worst],
         "images": len(images),
-        "same_class": same,
+        "measure": "1 - mean cosine similarity with the network's vectors, on the representative images",
+        "similarity_about_mean": min(about_mean.values()),
+        "same_class": same_class if LOGITS in similarity else None,
     }
 
 

@@ -1,5 +1,7 @@
 """Writes a network as an ONNX model and runs it in onnxruntime before it is let out."""
 
+import tensorflow as tf
+
 from simclr_keras.errors import InputError
 from simclr_keras.export.comparison import (
     check_size,
@@ -10,9 +12,8 @@ from simclr_keras.export.comparison import (
     quietly,
     random_images,
     require,
-    vectors_of,
 )
-from simclr_keras.export.endpoints import IMAGES
+from simclr_keras.export.endpoints import IMAGES, signature_endpoints
 
 PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 # Convolutions in float32 add up some thousand products in another order: 1e-6 for a network of 50 layers, 1e-5 for one
@@ -25,8 +26,8 @@ OPSETS = range(13, 19)  # what tf2onnx writes, and has tests for
 def write_onnx(model, path, *, image_size, opset=None):
     """Writes the inference pass with all vectors: float32 `images` [n, h, w, 3] in [0, 1] -> final_avg_pool, ...
 
-    Any n; any h and w too where the encoder takes them (those of this package do). Batch normalization is part of the
-    convolutions before it. The outputs are called as the endpoints are.
+    Any n; any h and w too where the encoder takes them (those of this package do). The outputs are
+    called as the endpoints are.
 
     Args:
         model: built float32 SimCLRModel. path: of the file; one that is there is replaced.
@@ -65,29 +66,88 @@ def require_packages():
 
 
 def _converted(model, size, opset):
-    """The bytes of the ONNX model."""
+    """The bytes of the ONNX model, for images of this size; None for any."""
     import tf2onnx
+    from onnx import numpy_helper
 
-    function = vectors_of(model, size)
-    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=opset)
+    # The converter gets a network without its weights: it copies what it gets some fifty times, 7 GB for a ResNet-50.
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
+    trainable = len(model.trainable_variables)
+
+    def call(images, *weights):
+        found, _ = model.stateless_call(weights[:trainable], weights[trainable:], images, training=False)
+        return {name: found[name] for name in signature_endpoints(found).values()}
+
+    specs = [tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)]
+    specs += [tf.TensorSpec(v.shape, v.dtype, name=f"weight_{i}") for i, v in enumerate(variables)]
+    function = tf.function(call, input_signature=specs, autograph=False)
+    proto, _ = tf2onnx.convert.from_function(function, specs, opset=opset)
+    graph = proto.graph
+    used = {name for node in graph.node for name in node.input}
+    weights = {spec.name: v.numpy() for spec, v in zip(specs[1:], variables) if spec.name in used}
+    del graph.input[1:]
+    weights = _laid_out(proto, weights)
+    graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
     # The converter numbers the sizes it does not know; a reader should see which are the same.
-    del proto.graph.value_info[:]
-    names = ["batch", *([] if size else ["height", "width"])]
-    for value, known in [
-        (proto.graph.input[0], names),
-        *((value, names[:1]) for value in proto.graph.output),
-    ]:
+    del graph.value_info[:]
+    names = ["batch"] if size else ["batch", "height", "width"]
+    for value, known in [(graph.input[0], names), *((value, names[:1]) for value in graph.output)]:
         for dimension, name in zip(value.type.tensor_type.shape.dim, known):
             dimension.dim_param = name
     return proto.SerializeToString()
 
 
-def _runner(path):
-    """A function of images to the dict of what onnxruntime makes of them by this file."""
+def _laid_out(proto, weights):
+    """Does once and for all what the graph would do to its weights alone, such as turning kernels.
+
+    Args:
+        proto: the model; the operations that are done are taken out of it.
+        weights: dict of name to array.
+
+    Returns:
+        dict of name to array, of what the rest of the graph takes.
+    """
+    from onnx import helper
+
+    graph = proto.graph
+    fixed, known, done = {value.name for value in graph.initializer}, set(weights), []
+    for i, node in enumerate(graph.node):
+        if known.intersection(node.input) and known.union(fixed).issuperset(node.input):
+            known.update(node.output)
+            done.append(i)
+    nodes = [graph.node[i] for i in done]
+    taken = {name for i, node in enumerate(graph.node) if i not in done for name in node.input}
+    kept = {name: array for name, array in weights.items() if name in taken}
+    made = [name for node in nodes for name in node.output if name in taken]
+    if made:
+        part = helper.make_graph(
+            nodes,
+            "weights",
+            [
+                helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+                for name, array in weights.items()
+            ],
+            [helper.make_empty_tensor_value_info(name) for name in made],
+            list(graph.initializer),
+        )
+        part = helper.make_model(part, opset_imports=proto.opset_import, ir_version=proto.ir_version)
+        kept |= zip(made, _session(part.SerializeToString()).run(made, weights))
+    for i in reversed(done):
+        del graph.node[i]
+    return kept
+
+
+def _session(model):
+    """Of onnxruntime, for a path or the bytes of a model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _runner(path):
+    """A function of images to the dict of what onnxruntime makes of them by this file."""
+    session = _session(str(path))
     names = [output.name for output in session.get_outputs()]
     return lambda images: dict(zip(names, session.run(names, {IMAGES: images})))
