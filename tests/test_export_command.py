@@ -206,3 +206,31 @@ def test_as_a_program_it_answers_at_once_and_prints_three_lines(runs, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["network", "wrote", "done"]
+
+
+class TestFormats:
+    @pytest.mark.slow
+    def test_all_of_them_go_into_one_folder_with_one_card(self, runs, tmp_path, capsys):
+        out = tmp_path / "all"
+        flags = ["--format=saved_model,keras,litert,onnx", "--int8", "--int8_images=20"]
+        assert run(f"--run={runs}/finetuned", f"--out={out}", *flags) == 0
+        card = json.loads((out / "card.json").read_text())
+        names = ["saved_model.pb", "model.keras", "model.tflite", "model_int8.tflite", "model.onnx"]
+        assert [file["file"] for file in card["files"]] == names
+        assert all(file["difference"] <= file["tolerance"] for file in card["files"])
+        assert card["files"][3]["images"] == 20
+        assert not [name for name in names if not (out / name).stat().st_size]
+        said = capsys.readouterr().out
+        assert [
+            line.split()[1].rstrip(",") for line in said.splitlines() if line.startswith("wrote")
+        ] == names
+
+    @pytest.mark.parametrize(
+        ("name", "package"), [("litert", "ai_edge_litert.interpreter"), ("onnx", "onnxruntime")]
+    )
+    def test_a_missing_package_is_said_before_anything_is_done(
+        self, name, package, runs, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.setitem(sys.modules, package, None)
+        assert run(f"--run={tmp_path}/no_matter", f"--out={tmp_path}/new", f"--format={name}") == 2
+        assert f'pip install "simclr_keras[{name}]"' in capsys.readouterr().err

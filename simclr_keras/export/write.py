@@ -4,13 +4,20 @@ import os
 
 import numpy as np
 
-from simclr_keras.export import card, card_text
+from simclr_keras.export import card, card_text, keras_file, litert, onnx_file
 from simclr_keras.export.check import check_saved_model
 from simclr_keras.export.endpoints import chosen, signature_endpoints
 from simclr_keras.export.folder import write_text, written_whole
 from simclr_keras.export.formats import KERAS, LITERT, ONNX, SAVED_MODEL
 from simclr_keras.export.saved_model import write_saved_model
 from simclr_keras.export.truncated import truncated
+
+
+def check_packages(formats):
+    """Raises InputError where a format's package is missing."""
+    for name, module in ((LITERT, litert), (ONNX, onnx_file)):
+        if name in formats:
+            module.require_packages()
 
 
 def write_export(
@@ -69,22 +76,17 @@ def write_export(
             )
             found = check_saved_model(folder, model, size, signatures)
             wrote(SAVED_MODEL, {"file": "saved_model.pb", "decode_images": decode_images, **found})
-        # Each writer is imported where it is asked for: it stands on packages that not everybody has.
         if KERAS in formats:
-            from simclr_keras.export.keras_file import write_keras
-
-            wrote(KERAS, write_keras(model, f"{folder}/model.keras"))
+            wrote(KERAS, keras_file.write_keras(model, f"{folder}/model.keras"))
         if LITERT in formats:
-            from simclr_keras.export.litert import write_litert
-
-            wrote(LITERT, write_litert(model, f"{folder}/model.tflite", image_size=size))
+            wrote(LITERT, litert.write_litert(model, f"{folder}/model.tflite", image_size=size))
             if representative is not None:
                 path = f"{folder}/model_int8.tflite"
-                wrote(LITERT, write_litert(model, path, image_size=size, representative=representative))
+                wrote(
+                    LITERT, litert.write_litert(model, path, image_size=size, representative=representative)
+                )
         if ONNX in formats:
-            from simclr_keras.export.onnx_file import write_onnx
-
-            wrote(ONNX, write_onnx(model, f"{folder}/model.onnx", image_size=size))
+            wrote(ONNX, onnx_file.write_onnx(model, f"{folder}/model.onnx", image_size=size))
         shapes = {
             name: (endpoint, [None, *outputs[endpoint].shape[1:]]) for name, endpoint in signatures.items()
         }

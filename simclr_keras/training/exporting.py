@@ -9,7 +9,7 @@ from simclr_keras.data import pipeline, sources
 from simclr_keras.errors import InputError
 from simclr_keras.export.folder import check_out
 from simclr_keras.export.truncated import truncated
-from simclr_keras.export.write import write_export
+from simclr_keras.export.write import check_packages, write_export
 from simclr_keras.training import setup
 from simclr_keras.training.restore import open_run
 from simclr_keras.training.run_dir import RESULT
@@ -27,6 +27,7 @@ def run(config, say=print):
     """
     started = time.monotonic()
     check_out(config.out, config.overwrite)
+    check_packages(config.formats)
     opened = open_run(config.run, config.checkpoint, flag="run")
     about = describe(opened, config.checkpoint, config.licence)
     model = truncated(opened.model(), config.signatures, opened.run_dir.path)
