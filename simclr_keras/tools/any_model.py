@@ -1,9 +1,7 @@
 """Any model that a command may be given, behind one interface: a run directory, an export, a .keras file."""
 
-import contextlib
 import dataclasses
 import hashlib
-import importlib
 from collections.abc import Callable
 
 import numpy as np
@@ -172,9 +170,9 @@ def _of_keras_file(path, file, flag):
     import keras
 
     # Layers of ours that a file may hold are known to Keras once their modules are imported.
-    for module in ("models.simclr", "export.hub_layer"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(f"simclr_keras.{module}")
+    from simclr_keras.export import hub_layer  # noqa: F401
+    from simclr_keras.models import simclr  # noqa: F401
+
     card = (loading.read_card(path, flag) if path != file else None) or {}
     try:
         model = keras.saving.load_model(file, compile=False)
