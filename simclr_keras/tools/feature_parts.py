@@ -118,7 +118,9 @@ class FeatureParts:
         sizes = [
             os.path.getsize(self._path(n)) if os.path.exists(self._path(n)) else 0 for n in (FEATURES, LABELS)
         ]
-        whole = type(rows) is int and rows >= 0 and sizes[0] >= rows * self._width * 4 and sizes[1] >= rows * 4
+        whole = (
+            type(rows) is int and rows >= 0 and sizes[0] >= rows * self._width * 4 and sizes[1] >= rows * 4
+        )
         return rows if whole else 0
 
     def _read_json(self, name):

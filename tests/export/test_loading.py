@@ -80,7 +80,9 @@ class TestOurs:
             open_export(exported)(np.zeros([1, SIZE, SIZE, 3], np.uint8), "encoder")
 
     def test_an_endpoint_it_lacks_is_named_with_those_it_has(self, exported):
-        with pytest.raises(InputError, match=r"has no endpoint proj_head_9; it has encoder, proj_head_0, .*logits"):
+        with pytest.raises(
+            InputError, match=r"has no endpoint proj_head_9; it has encoder, proj_head_0, .*logits"
+        ):
             open_export(exported)(images(), "proj_head_9")
 
 
@@ -95,7 +97,10 @@ class TestForeign:
         path = save(
             tmp_path / "m",
             encoder=(SPEC, mean),
-            bytes=(tf.TensorSpec([None], tf.string), lambda x: {"n": tf.cast(tf.strings.length(x), tf.float32)}),
+            bytes=(
+                tf.TensorSpec([None], tf.string),
+                lambda x: {"n": tf.cast(tf.strings.length(x), tf.float32)},
+            ),
             whole=(tf.TensorSpec([None, 8, 8, 3], tf.uint8), mean),
             vectors=(tf.TensorSpec([None, 3], tf.float32), lambda x: {"y": x}),
             grey=(tf.TensorSpec([None, 8, 8, 1], tf.float32), mean),
@@ -145,7 +150,9 @@ class TestRefusals:
         assert "--teacher=" in str(found.value) or "--teacher." in str(found.value)
 
     def test_no_folder(self, tmp_path):
-        self.refused(tmp_path / "none", "there is no such folder; give that of a SavedModel, or a TF-Hub handle")
+        self.refused(
+            tmp_path / "none", "there is no such folder; give that of a SavedModel, or a TF-Hub handle"
+        )
 
     def test_a_folder_without_a_savedmodel(self, tmp_path):
         self.refused(tmp_path, "holds no saved_model.pb")
