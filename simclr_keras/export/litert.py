@@ -131,18 +131,30 @@ def _runner(path):
 
 
 def _compare_int8(model, run, images, what):
-    """As `compare`, by the angles between vectors and by the classes."""
+    """As `compare`, on these images, by the angles between vectors and by the classes."""
     parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     pairs = [(pick_vectors(model, part), run(part)) for part in parts]
-    similarity, about_mean = {}, {}
-    for name in pairs[0][0]:
-        expected = np.concatenate([of_model[name] for of_model, _ in pairs])
-        found = np.concatenate([of_file[name] for _, of_file in pairs])
-        mean = expected.mean(axis=0)
-        similarity[name] = float(np.mean(_cosine(expected, found)))
-        about_mean[name] = float(np.mean(_cosine(expected - mean, found - mean)))
-        if name == LOGITS:
-            same_class = float(np.mean(expected.argmax(axis=-1) == found.argmax(axis=-1)))
+    expected, found = (
+        {name: np.concatenate([pair[i][name] for pair in pairs]) for name in pairs[0][0]} for i in (0, 1)
+    )
+    measure = "1 - mean cosine similarity with the network's vectors, on the representative images"
+    return {**hold_int8(expected, found, what), "images": len(images), "measure": measure}
+
+
+def hold_int8(expected, found, what):
+    """Holds the vectors of an int8 file against the network's.
+
+    Args:
+        expected, found: dicts of endpoint to vectors [n, d]. what: the file, for messages.
+
+    Returns:
+        dict of tolerance, difference, similarity_about_mean and same_class, see `write_litert`.
+
+    Raises:
+        TrainingError: too many are too unlike.
+    """
+    similarity = {name: _cosine(expected[name], found[name]) for name in expected}
+    about_mean = [_cosine(v - v.mean(axis=0), found[name] - v.mean(axis=0)) for name, v in expected.items()]
     worst = min(similarity, key=similarity.get)
     remedy = "give more representative images, or use the float model"
     if 1 - similarity[worst] > INT8_TOLERANCE:
@@ -150,23 +162,26 @@ def _compare_int8(model, run, images, what):
         refuse(
             what, f"{worst} is only {similarity[worst]:.3f} similar to the network's, not {least}; {remedy}"
         )
-    if LOGITS in similarity and same_class < SAME_CLASS:
-        refuse(what, f"{same_class:.0%} of the images keep their class, less than {SAME_CLASS:.0%}; {remedy}")
+    same_class = None
+    if LOGITS in expected:
+        same_class = float(np.mean(expected[LOGITS].argmax(axis=-1) == found[LOGITS].argmax(axis=-1)))
+        if same_class < SAME_CLASS:
+            refuse(
+                what, f"{same_class:.0%} of the images keep their class, less than {SAME_CLASS:.0%}; {remedy}"
+            )
     return {
         "tolerance": INT8_TOLERANCE,
         "difference": 1 - similarity[worst],
-        "images": len(images),
-        "measure": "1 - mean cosine similarity with the network's vectors, on the representative images",
-        "similarity_about_mean": min(about_mean.values()),
-        "same_class": same_class if LOGITS in similarity else None,
+        "similarity_about_mean": min(about_mean),
+        "same_class": same_class,
     }
 
 
 def _cosine(a, b):
-    """Cosine similarities [n] of vectors [n, d]; 1 for two zeros, 0 for one, and for what is not finite."""
+    """The mean cosine similarity of vectors [n, d]; 1 for two zeros, 0 for one, and for what is not finite."""
     lengths = np.linalg.norm(a, axis=-1), np.linalg.norm(b, axis=-1)
     product = np.sum(a * b, axis=-1) / np.maximum(lengths[0] * lengths[1], 1e-30)
-    return np.nan_to_num(np.where((lengths[0] == 0) & (lengths[1] == 0), 1.0, product))
+    return float(np.mean(np.nan_to_num(np.where((lengths[0] == 0) & (lengths[1] == 0), 1.0, product))))
 
 
 def _integer_only(interpreter):
