@@ -2,9 +2,7 @@
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common.symbolic_scope import (
-    in_symbolic_scope,  # the only way to ask whether shapes are inferred
-)
+from keras.src.backend import in_symbolic_scope  # the only way to ask whether shapes are inferred
 
 from simclr_keras.errors import InputError
 from simclr_keras.export import packed, reusable
@@ -92,9 +90,8 @@ class HubLayer(keras.layers.Layer):
 
     def _check_values(self, images):
         symbolic = in_symbolic_scope() or any(map(keras.utils.is_keras_tensor, keras.tree.flatten(images)))
-        if (
-            self._has_values or symbolic
-        ):  # a model that is being loaded is gone through once before its weights come
+        # A model that is being loaded is gone through once before its weights come.
+        if self._has_values or symbolic:
             return
         with tf.init_scope():
             self._has_values = all(bool(v.is_initialized()) for v in self._network.variables)

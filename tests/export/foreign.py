@@ -33,10 +33,18 @@ class Listed(tf.train.Checkpoint):
         self.regularization_losses = list(losses)
 
 
-def write_foreign(path, *, modes=(False, True), bare=False, listed=True):
-    """Writes a `Foreign` as a SavedModel, traced for these modes; `listed` says whether variables are listed."""
+def write_foreign(path, *, modes=(False, True), bare=False, listed=True, losses=False):
+    """Writes a `Foreign` as a SavedModel, traced for these modes, and returns it.
+
+    Args:
+        path: of the folder. modes: values of `training`. bare: whether it gives one tensor without a name.
+        listed: whether its variables are listed. losses: whether it has an L2 loss.
+    """
     module = Foreign(bare)
     for training in modes:
         module.__call__.get_concrete_function(SPEC, training=training)
-    tf.saved_model.save(Listed(module, [module.kernel], [module.mean]) if listed else module, str(path))
+    decay = tf.function(lambda: 0.01 * tf.nn.l2_loss(module.kernel), input_signature=[])
+    decay.get_concrete_function()
+    holder = Listed(module, [module.kernel], [module.mean], [decay] * losses) if listed else module
+    tf.saved_model.save(holder, str(path))
     return module

@@ -8,78 +8,75 @@ import tensorflow as tf
 import simclr_keras
 from simclr_keras import HubLayer
 from simclr_keras.errors import InputError
-from tests.export.small_exports import SIZE, SPEC, Listed, images, small_network, write_export, write_foreign
+from tests.export.conftest import WEIGHT_DECAY
+from tests.export.foreign import SPEC, Listed, write_foreign
+from tests.export.networks import SIZE, assert_close, images, make_network, outputs_of, values_of
 
-DECAY = 0.1
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hub_layer") / "export"
-    write_export(folder, weight_decay=DECAY)
-    return str(folder)
+BATCH = images()
+RATE = 1.0
 
 
-@pytest.fixture(scope="module")
-def network():
-    return small_network()
-
-
-def values(variables):
-    return [variable.numpy() for variable in variables]
+def dense():
+    return keras.layers.Dense(2, kernel_initializer=keras.initializers.Constant(0.01))
 
 
 def sequential(layer):
-    model = keras.Sequential([layer, keras.layers.Dense(2, kernel_initializer="ones")])
+    model = keras.Sequential([layer, dense()])
     return compiled(model)
 
 
 def functional(layer):
     inputs = keras.Input((None, None, 3))
-    return compiled(keras.Model(inputs, keras.layers.Dense(2, kernel_initializer="ones")(layer(inputs))))
+    return compiled(keras.Model(inputs, dense()(layer(inputs))))
 
 
 class Subclassed(keras.Model):
     def __init__(self, layer):
         super().__init__()
-        self.layer, self.dense = layer, keras.layers.Dense(2, kernel_initializer="ones")
+        self.layer, self.dense = layer, dense()
 
     def call(self, inputs, training=False):
         return self.dense(self.layer(inputs, training=training))
 
 
 def compiled(model):
-    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.compile(keras.optimizers.SGD(RATE), "mse")
     return model
 
 
-def fit(model, count=8):
-    model.fit(images(count=count), np.zeros((count, 2)), batch_size=count, shuffle=False, verbose=0)
+def fit(model):
+    model.fit(BATCH, np.zeros((len(BATCH), 2)), batch_size=len(BATCH), shuffle=False, verbose=0)
 
 
-def step_by_hand(network, decay):
+def step_by_hand():
     """The variables of the exported network after the step that `fit` makes: weights first, then statistics."""
+    network = make_network()
     weights = [v.value for v in network.trainable_variables]
     with tf.GradientTape() as tape:
-        features = network(images(), training=True)["final_avg_pool"]
-        loss = tf.reduce_mean(tf.square(tf.reduce_sum(features, axis=-1)))
+        features = network(BATCH, training=True)["final_avg_pool"]
+        loss = tf.reduce_mean(tf.square(0.01 * tf.reduce_sum(features, axis=-1)))
         kernels = [v for v in network.trainable_variables if v.path.endswith("kernel")]
-        loss += decay * tf.add_n([tf.nn.l2_loss(v.value) for v in kernels])
+        loss += WEIGHT_DECAY * tf.add_n([tf.nn.l2_loss(v.value) for v in kernels])
     gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
-    stepped = [w - 0.1 * g for w, g in zip(weights, gradients)]
-    return stepped + values(network.non_trainable_variables)
+    stepped = [w - RATE * g for w, g in zip(weights, gradients)]
+    return stepped + values_of(network.non_trainable_variables)
+
+
+def assert_all_close(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        assert_close(variable, value, 1e-4)
 
 
 def test_it_is_a_public_name():
     assert "HubLayer" in simclr_keras.__all__
 
 
-def test_without_an_endpoint_it_gives_what_the_network_gives(path, network):
-    for training in (False, True):
-        found, expected = HubLayer(path)(images(), training=training), network(images(), training=training)
-        assert found.keys() == expected.keys()
-        for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+@pytest.mark.parametrize("training", [False, True])
+def test_without_an_endpoint_it_gives_what_the_network_gives(exported, network, training):
+    found, expected = HubLayer(exported)(BATCH, training=training), outputs_of(network, BATCH, training)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert_close(found[name], value)
 
 
 @pytest.mark.parametrize(
@@ -91,113 +88,110 @@ def test_without_an_endpoint_it_gives_what_the_network_gives(path, network):
         ("block_group4", "block_group4"),
     ],
 )
-def test_an_endpoint_gives_one_tensor(path, endpoint, key):
-    found = HubLayer(path, endpoint=endpoint)(images())
-    np.testing.assert_allclose(found, small_network()(images())[key], rtol=1e-5, atol=1e-6)
+def test_an_endpoint_gives_one_tensor(exported, network, endpoint, key):
+    assert_close(HubLayer(exported, endpoint=endpoint)(BATCH), outputs_of(network, BATCH)[key])
 
 
-def test_images_of_other_sizes_are_taken(path):
-    assert HubLayer(path, endpoint="encoder")(images(size=21, count=3)).shape == (3, 64)
+def test_images_of_other_sizes_are_taken(exported):
+    assert HubLayer(exported, endpoint="encoder")(images(3, 21, 18)).shape == (3, 64)
 
 
-def test_a_functional_model_knows_the_shapes_of_all_outputs(path):
-    found = HubLayer(path)(keras.Input((SIZE, SIZE, 3)))
-    for name, value in small_network()(images()).items():
+def test_a_functional_model_knows_the_shapes_of_all_outputs(exported, network):
+    found = HubLayer(exported)(keras.Input((SIZE, SIZE, 3)))
+    for name, value in outputs_of(network, BATCH).items():
         assert found[name].shape == (None, *value.shape[1:]), name
-    maps = HubLayer(path, endpoint="block_group1")(keras.Input((None, None, 3)))
+    maps = HubLayer(exported, endpoint="block_group1")(keras.Input((None, None, 3)))
     assert maps.shape == (None, None, None, 8)
 
 
 @pytest.mark.parametrize("make", [sequential, functional, lambda layer: compiled(Subclassed(layer))])
-def test_a_fit_moves_weights_statistics_and_decays_as_by_hand(path, make):
-    layer = HubLayer(path, endpoint="encoder")
+def test_a_fit_moves_weights_statistics_and_decays_as_by_hand(exported, make):
+    layer = HubLayer(exported, endpoint="encoder")
     fit(make(layer))
-    expected = step_by_hand(small_network(), DECAY)
-    assert len(layer.trainable_weights) == len(small_network().trainable_variables)
-    for variable, value in zip(layer.weights, expected, strict=True):
-        np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-5, err_msg=variable.path)
+    assert len(layer.trainable_weights) == len(make_network().trainable_variables)
+    assert_all_close(layer.weights, step_by_hand())
 
 
-def test_regularization_counts_once_however_often_the_layer_is_called(path):
-    layer = HubLayer(path, endpoint="encoder")
+def test_regularization_counts_once_however_often_the_layer_is_called(exported):
+    layer = HubLayer(exported, endpoint="encoder")
     once, twice = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))
     model = keras.Model([once, twice], layer(once) - layer(twice))
-    model([images(), images(1)])
+    model([BATCH, BATCH[::-1]])
     kernels = [v for v in layer.trainable_weights if v.path.endswith("kernel")]
-    expected = DECAY * sum(float(tf.nn.l2_loss(v.value)) for v in kernels)
+    expected = WEIGHT_DECAY * sum(float(tf.nn.l2_loss(v.value)) for v in kernels)
     assert len(kernels) > 1
     assert sum(map(float, model.losses)) == pytest.approx(expected, rel=1e-5)
 
 
-def given(path):
-    return HubLayer(path, endpoint="encoder", trainable=False)
+def given(exported):
+    return HubLayer(exported, endpoint="encoder", trainable=False)
 
 
-def set_later(path):
-    layer = HubLayer(path, endpoint="encoder")
+def set_later(exported):
+    layer = HubLayer(exported, endpoint="encoder")
     layer.trainable = False
     return layer
 
 
 @pytest.mark.parametrize("make", [given, set_later])
-def test_frozen_means_that_nothing_moves_or_is_penalized(path, make):
-    layer = make(path)
+def test_frozen_means_that_nothing_moves_or_is_penalized(exported, network, make):
+    layer = make(exported)
     model = functional(layer)
-    before = values(layer.variables)
+    before = values_of(layer.variables)
     fit(model)
     assert not layer.trainable_weights
     assert not layer.losses
     for variable, value in zip(layer.variables, before):
         np.testing.assert_array_equal(variable, value, err_msg=variable.path)
-    inference = small_network()(images())["final_avg_pool"]
-    np.testing.assert_allclose(layer(images(), training=True), inference, rtol=1e-5, atol=1e-6)
+    assert_close(layer(BATCH, training=True), outputs_of(network, BATCH)["final_avg_pool"])
 
 
-def test_thawed_it_trains_and_is_penalized(path):
-    layer = given(path)
+def test_thawed_it_trains_and_is_penalized(exported):
+    layer = given(exported)
     layer.trainable = True
     fit(functional(layer))
-    for variable, value in zip(layer.weights, step_by_hand(small_network(), DECAY), strict=True):
-        np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-5, err_msg=variable.path)
+    assert_all_close(layer.weights, step_by_hand())
 
 
-def test_frozen_by_the_model_around_it_it_does_not_move(path):
-    model = functional(HubLayer(path, endpoint="encoder"))
+def test_frozen_by_the_model_around_it_it_does_not_move(exported):
+    model = functional(HubLayer(exported, endpoint="encoder"))
     model.trainable = False
     assert not model.trainable_weights
-    before = values(model.variables)
-    model(images(), training=True)
-    assert all(np.array_equal(a, b) for a, b in zip(before, values(model.variables)))
+    before = values_of(model.variables)
+    model(BATCH, training=True)
+    assert all(np.array_equal(a, b) for a, b in zip(before, values_of(model.variables)))
 
 
-def test_two_layers_of_one_export_go_their_own_ways(path):
+def test_two_layers_of_one_export_go_their_own_ways(exported):
     inputs = keras.Input((SIZE, SIZE, 3))
-    frozen, trained = (HubLayer(path, endpoint="encoder", trainable=flag) for flag in (False, True))
+    frozen, trained = (HubLayer(exported, endpoint="encoder", trainable=flag) for flag in (False, True))
     model = keras.Model(inputs, keras.layers.Dense(2)(frozen(inputs) + trained(inputs)))
     fit(compiled(model))
     paths = [variable.path for variable in model.variables]
     assert len({*paths}) == len(paths)
-    moved = [not np.array_equal(a, b) for a, b in zip(values(frozen.weights), values(trained.weights))]
+    moved = [not np.array_equal(a, b) for a, b in zip(values_of(frozen.weights), values_of(trained.weights))]
     assert sum(moved) > len(moved) / 2
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
-def test_under_a_policy_the_graph_stays_in_float32_and_outputs_have_its_type(path, policy):
-    layer = HubLayer(path, endpoint="encoder", dtype=policy)
-    found = layer(images())
+def test_under_a_policy_the_graph_stays_in_float32_and_outputs_have_its_type(exported, network, policy):
+    layer = HubLayer(exported, endpoint="encoder", dtype=policy)
+    found = layer(BATCH)
     assert found.dtype.name == layer.compute_dtype == layer(keras.Input((SIZE, SIZE, 3))).dtype
-    np.testing.assert_allclose(
-        tf.cast(found, tf.float32), small_network()(images())["final_avg_pool"], rtol=1e-2, atol=1e-3
-    )
+    assert_close(tf.cast(found, tf.float32), outputs_of(network, BATCH)["final_avg_pool"], 1e-2)
     assert {variable.dtype for variable in layer.variables} == {"float32"}
-    model = functional(layer)
-    before = values(layer.weights)
-    fit(model)
-    assert not np.array_equal(before[0], layer.weights[0])
 
 
-def test_xla_is_left_out_for_graphs_made_for_other_kernels(path):
-    assert not functional(HubLayer(path, endpoint="encoder")).jit_compile
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_under_a_policy_it_trains(tmp_path, policy):
+    write_foreign(tmp_path / "foreign")
+    layer = HubLayer(tmp_path / "foreign", endpoint="features", dtype=policy)
+    fit(functional(layer))
+    assert not np.allclose(layer.weights[0], 1)
+
+
+def test_xla_is_left_out_for_graphs_made_for_other_kernels(exported):
+    assert not functional(HubLayer(exported, endpoint="encoder")).jit_compile
 
 
 def test_a_module_of_others_trains(tmp_path):
@@ -207,13 +201,13 @@ def test_a_module_of_others_trains(tmp_path):
     assert [variable.name for variable in layer.weights] == ["kernel", "mean"]
     assert not np.allclose(layer.weights[0], 1)
     np.testing.assert_allclose(
-        layer.weights[1], tf.reduce_mean(tf.reduce_sum(tf.reduce_mean(images(), [1, 2]), -1))
+        layer.weights[1], tf.reduce_mean(tf.reduce_sum(tf.reduce_mean(BATCH, [1, 2]), -1))
     )
 
 
 def test_a_module_of_one_nameless_output_needs_no_endpoint(tmp_path):
     write_foreign(tmp_path / "bare", bare=True)
-    assert HubLayer(tmp_path / "bare")(images()).shape == (8, 4)
+    assert HubLayer(tmp_path / "bare")(BATCH).shape == (len(BATCH), 4)
     assert HubLayer(tmp_path / "bare")(keras.Input((SIZE, SIZE, 3))).shape == (None, 4)
     with pytest.raises(
         InputError, match=r"endpoint=logits, but .*bare puts out one tensor .*leave endpoint out"
@@ -234,11 +228,11 @@ def test_variables_of_one_name_get_names_of_their_own(tmp_path):
     assert [variable.name for variable in layer.weights] == ["kernel", "kernel_1", "kernel_2"]
 
 
-def test_an_unknown_endpoint_is_refused_with_those_that_exist(path):
+def test_an_unknown_endpoint_is_refused_with_those_that_exist(exported):
     with pytest.raises(
-        InputError, match=r"has no endpoint features; it has block_group1, .*encoder, .*proj_head_2\.$"
+        InputError, match=r"has no endpoint features; it has block_group1, .*encoder, .*proj_head_3\.$"
     ):
-        HubLayer(path, endpoint="features")
+        HubLayer(exported, endpoint="features")
 
 
 def test_what_is_no_saved_model_is_refused(tmp_path):
@@ -285,12 +279,12 @@ def test_what_cannot_train_is_refused_unless_it_need_not(tmp_path, settings, mis
     with pytest.raises(InputError, match=f"without {missing}; give trainable=False"):
         HubLayer(tmp_path / "fixed")
     layer = HubLayer(tmp_path / "fixed", endpoint="features", trainable=False)
-    assert layer(images(), training=True).shape == (8, 4)
+    assert layer(BATCH, training=True).shape == (len(BATCH), 4)
 
 
 @pytest.mark.parametrize("symbolic", [True, False])
-def test_8_bit_images_are_refused(path, symbolic):
-    layer = HubLayer(path, endpoint="encoder")
+def test_8_bit_images_are_refused(exported, symbolic):
+    layer = HubLayer(exported, endpoint="encoder")
     eight_bit = (
         keras.Input((SIZE, SIZE, 3), dtype="uint8") if symbolic else np.zeros((1, SIZE, SIZE, 3), np.uint8)
     )
@@ -298,8 +292,8 @@ def test_8_bit_images_are_refused(path, symbolic):
         layer(eight_bit)
 
 
-def test_images_of_another_shape_are_refused(path):
+def test_images_of_another_shape_are_refused(exported):
     with pytest.raises(
         InputError, match=r"takes inputs of shape \(None, None, None, 3\). Received: shape \(1, 9, 9, 1\)"
     ):
-        HubLayer(path)(np.zeros((1, 9, 9, 1), np.float32))
+        HubLayer(exported)(np.zeros((1, 9, 9, 1), np.float32))

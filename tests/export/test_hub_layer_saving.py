@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 import zipfile
 
 import keras
@@ -11,48 +12,36 @@ import tensorflow as tf
 
 from simclr_keras import HubLayer
 from simclr_keras.errors import InputError
-from tests.export.small_exports import (
-    SIZE,
-    SPEC,
-    Listed,
-    images,
-    small_network,
-    write_export,
-    write_foreign,
-)
+from tests.export.foreign import SPEC, Listed, write_foreign
+from tests.export.networks import assert_close, images, make_network
 
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("saving") / "export"
-    write_export(folder, weight_decay=0.01)
-    return folder
+BATCH = images()
+SIZE = BATCH.shape[1]
 
 
 @pytest.fixture
-def gone(exported, tmp_path):
-    """Moves the export away for as long as it is asked to."""
-    moved = []
+def place(tmp_path):
+    """The folder of a small SavedModel, which may go."""
+    write_foreign(tmp_path / "saved", losses=True)
+    return tmp_path / "saved"
 
-    def move():
-        exported.rename(tmp_path / "elsewhere")
-        moved.append(True)
 
-    yield move
-    if moved:
-        (tmp_path / "elsewhere").rename(exported)
+@pytest.fixture
+def ours(exported, tmp_path):
+    """A copy of an export of ours, which may go."""
+    return shutil.copytree(exported, tmp_path / "ours")
 
 
 def functional(path, **settings):
     inputs = keras.Input((SIZE, SIZE, 3))
-    features = HubLayer(path, **{"endpoint": "encoder"} | settings)(inputs)
+    features = HubLayer(path, **{"endpoint": "features"} | settings)(inputs)
     model = keras.Model(inputs, keras.layers.Dense(2)(features))
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     return model
 
 
 def sequential(path):
-    model = keras.Sequential([HubLayer(path, endpoint="encoder"), keras.layers.Dense(2)])
+    model = keras.Sequential([HubLayer(path, endpoint="features"), keras.layers.Dense(2)])
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     return model
 
@@ -75,13 +64,13 @@ class Subclassed(keras.Model):
 
 
 def subclassed(path):
-    model = Subclassed(HubLayer(path, endpoint="encoder"))
+    model = Subclassed(HubLayer(path, endpoint="features"))
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     return model
 
 
 def fit(model):
-    model.fit(images(), np.zeros((8, 2)), batch_size=8, shuffle=False, verbose=0)
+    model.fit(BATCH, np.zeros((len(BATCH), 2)), batch_size=len(BATCH), shuffle=False, verbose=0)
     return model
 
 
@@ -92,138 +81,141 @@ def check_same(found, expected):
             fit(found), fit(expected)
         assert [v.name for v in found.variables] == [v.name for v in expected.variables]
         for one, other in zip(found.weights, expected.weights, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=one.path)
-        np.testing.assert_allclose(found(images()), expected(images()), rtol=1e-5, atol=1e-6)
+            assert_close(one, other)
+        assert_close(found(BATCH), expected(BATCH))
 
 
 @pytest.mark.parametrize("make", [functional, sequential, subclassed])
 @pytest.mark.parametrize("moved", [False, True], ids=["in place", "moved"])
-def test_a_file_gives_the_fine_tuned_model_back(exported, gone, tmp_path, make, moved):
-    model = fit(make(exported))
+def test_a_file_gives_the_fine_tuned_model_back(place, tmp_path, make, moved):
+    model = fit(make(place))
     model.save(tmp_path / "model.keras")
     if moved:
-        gone()
+        place.rename(tmp_path / "elsewhere")
     check_same(keras.models.load_model(tmp_path / "model.keras"), model)  # safe_mode, as it is by default
 
 
-def test_the_file_holds_every_weight_once(exported, tmp_path):
-    model = functional(exported)
+def test_a_file_with_an_export_of_ours_gives_the_fine_tuned_model_back(ours, tmp_path):
+    model = functional(ours, endpoint="encoder")
+    model.compile(keras.optimizers.SGD(1e-4), "mse")
+    fit(model).save(tmp_path / "model.keras")
+    shutil.rmtree(ours)
+    check_same(keras.models.load_model(tmp_path / "model.keras"), model)
+
+
+def test_the_file_holds_every_weight_once(ours, tmp_path):
+    model = functional(ours, endpoint="encoder")
     model.compile("sgd", "mse")
     model.save(tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as file:
         sizes = {entry.filename: entry.file_size for entry in file.infolist()}
     weights = 4 * model.count_params()
-    graph = (exported / "saved_model.pb").stat().st_size
-    assert sizes["model.weights.h5"] < 2 * weights
-    assert sizes["config.json"] < graph / 2
+    assert weights < sizes["model.weights.h5"] < 1.6 * weights  # HDF5 wants some room for each of many arrays
+    assert sizes["config.json"] < (ours / "saved_model.pb").stat().st_size / 2
 
 
-def test_a_frozen_layer_comes_back_frozen(exported, gone, tmp_path):
-    model = functional(exported, trainable=False)
+def test_a_frozen_layer_comes_back_frozen(place, tmp_path):
+    model = functional(place, trainable=False)
     model.save(tmp_path / "model.keras")
-    gone()
+    shutil.rmtree(place)
     found = keras.models.load_model(tmp_path / "model.keras")
     assert not found.layers[1].trainable_weights
     check_same(found, model)
 
 
-def test_the_loaded_model_is_saved_again(exported, gone, tmp_path):
-    model = fit(functional(exported))
+def test_the_loaded_model_is_saved_again(place, tmp_path):
+    model = fit(functional(place))
     model.save(tmp_path / "first.keras")
-    gone()
+    shutil.rmtree(place)
     keras.models.load_model(tmp_path / "first.keras").save(tmp_path / "second.keras")
     check_same(keras.models.load_model(tmp_path / "second.keras"), model)
 
 
-def test_two_layers_of_one_export_come_back_apart(exported, gone, tmp_path):
+def test_two_layers_of_one_export_come_back_apart(place, tmp_path):
     inputs = keras.Input((SIZE, SIZE, 3))
-    layers = [HubLayer(exported, endpoint=name) for name in ("encoder", "proj_head_0")]
+    layers = [HubLayer(place, endpoint=name) for name in ("features", "shifted")]
     model = keras.Model(inputs, keras.layers.Dense(2)(layers[0](inputs) - layers[1](inputs)))
     layers[1].weights[0].assign(tf.ones(layers[1].weights[0].shape))
     model.compile("sgd", "mse")
     model.save(tmp_path / "two.keras")
-    gone()
+    shutil.rmtree(place)
     found = keras.models.load_model(tmp_path / "two.keras")
     for one, other in zip(found.weights, model.weights, strict=True):
         np.testing.assert_array_equal(one, other)
-    np.testing.assert_allclose(found(images()), model(images()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found(BATCH), model(BATCH), rtol=1e-5, atol=1e-6)
 
 
-def test_weights_alone_are_saved_and_loaded(exported, tmp_path):
-    model, other = fit(functional(exported)), functional(exported)
+def test_weights_alone_are_saved_and_loaded(place, tmp_path):
+    model, other = fit(functional(place)), functional(place)
     model.save_weights(tmp_path / "model.weights.h5")
     other.load_weights(tmp_path / "model.weights.h5")
-    np.testing.assert_allclose(other(images()), model(images()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(other(BATCH), model(BATCH), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("loaded", [False, True])
-def test_the_model_around_it_is_exported(exported, gone, tmp_path, loaded):
-    model = fit(functional(exported))
+def test_the_model_around_it_is_exported(place, tmp_path, loaded):
+    model = fit(functional(place))
     if loaded:
         model.save(tmp_path / "model.keras")
-        gone()
+        shutil.rmtree(place)
         model = keras.models.load_model(tmp_path / "model.keras")
     model.export(tmp_path / "served", verbose=False)
     served = tf.saved_model.load(tmp_path / "served")
-    np.testing.assert_allclose(served.serve(images()), model(images()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(served.serve(BATCH), model(BATCH), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_gradients_after_loading_are_those_of_the_network(exported, gone, tmp_path, training):
-    functional(exported).save(tmp_path / "model.keras")
-    gone()
-    layer = keras.models.load_model(tmp_path / "model.keras").layers[1]
-    network = small_network()
+def test_gradients_after_loading_are_those_of_the_network(ours, tmp_path, training):
+    functional(ours, endpoint="encoder").save(tmp_path / "model.keras")
+    shutil.rmtree(ours)
+    layer, network = keras.models.load_model(tmp_path / "model.keras").layers[1], make_network()
 
     def gradients(call, variables):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(call(images(), training=training)))
+            loss = tf.reduce_mean(tf.square(call(BATCH, training=training)))
         return tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero")
 
     found = gradients(layer, layer.trainable_weights)
     expected = gradients(lambda *a, **k: network(*a, **k)["final_avg_pool"], network.trainable_variables)
-    assert sum(float(tf.norm(gradient)) > 0 for gradient in found) > 20
-    for variable, one, other in zip(layer.trainable_weights, found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6, err_msg=variable.path)
+    assert sum(float(tf.norm(gradient)) > 0 for gradient in found) > 50
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other, 1e-4)
 
 
-def test_a_deep_copy_has_weights_of_its_own(exported, gone):
-    model = fit(functional(exported))
-    gone()
+def test_a_deep_copy_has_weights_of_its_own(place):
+    model = fit(functional(place))
+    shutil.rmtree(place)
     found = copy.deepcopy(model)
-    np.testing.assert_allclose(found(images()), model(images()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found(BATCH), model(BATCH), rtol=1e-5, atol=1e-6)
     found.layers[1].weights[0].assign(tf.zeros(found.layers[1].weights[0].shape))
     assert np.abs(model.layers[1].weights[0]).max() > 0
 
 
-def test_a_clone_has_the_weights_of_the_export(exported):
-    model = fit(functional(exported))
+def test_a_clone_has_the_weights_of_the_export(place):
+    model = fit(functional(place))
     clone = keras.models.clone_model(model)
-    for one, other in zip(clone.layers[1].weights, HubLayer(exported).weights, strict=True):
+    for one, other in zip(clone.layers[1].weights, HubLayer(place).weights, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_clone_without_the_export_says_that_it_has_no_weights_until_it_gets_some(exported, gone):
-    model = fit(functional(exported))
-    gone()
+def test_a_clone_without_the_export_says_that_it_has_no_weights_until_it_gets_some(place):
+    model = fit(functional(place))
+    shutil.rmtree(place)
     clone = keras.models.clone_model(model)
-    with pytest.raises(InputError, match=r"has no weights: .*export is gone; set them"):
-        clone(images())
+    with pytest.raises(InputError, match=r"has no weights: .*saved is gone; set them"):
+        clone(BATCH)
     with pytest.raises(InputError, match="has no weights"):
-        clone.predict(images(), verbose=0)
+        clone.predict(BATCH, verbose=0)
     clone.set_weights(model.get_weights())
-    np.testing.assert_allclose(clone(images()), model(images()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(clone(BATCH), model(BATCH), rtol=1e-5, atol=1e-6)
 
 
-def test_another_export_in_the_old_place_does_not_disturb(exported, gone, tmp_path):
-    model = fit(functional(exported))
+def test_another_export_in_the_old_place_does_not_disturb(place, tmp_path):
+    model = fit(functional(place))
     model.save(tmp_path / "model.keras")
-    gone()
-    write_foreign(exported)
-    try:
-        check_same(keras.models.load_model(tmp_path / "model.keras"), model)
-    finally:
-        exported.rename(tmp_path / "foreign")
+    shutil.rmtree(place)
+    write_foreign(place, bare=True)
+    check_same(keras.models.load_model(tmp_path / "model.keras"), model)
 
 
 def test_what_a_module_holds_beside_its_variables_comes_along(tmp_path):
@@ -252,21 +244,21 @@ def test_what_a_module_holds_beside_its_variables_comes_along(tmp_path):
     listed = Listed(module, [module.kernel])
     listed.table, listed.hidden = module.table, module.hidden
     tf.saved_model.save(listed, str(tmp_path / "lookup"))
-    expected = module(images())
+    expected = module(BATCH)
     model = keras.Sequential([HubLayer(tmp_path / "lookup")])
-    model(images())
+    model(BATCH)
     model.save(tmp_path / "model.keras")
     (tmp_path / "lookup").rename(tmp_path / "away")
     (tmp_path / "words.txt").unlink()
     found = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(found(images()), expected, rtol=1e-6)
+    np.testing.assert_allclose(found(BATCH), expected, rtol=1e-6)
     found.export(tmp_path / "served", verbose=False)
     served = tf.saved_model.load(tmp_path / "served")
-    np.testing.assert_allclose(served.serve(images()), expected, rtol=1e-6)
+    np.testing.assert_allclose(served.serve(BATCH), expected, rtol=1e-6)
 
 
-def test_a_damaged_config_is_refused_in_one_line(exported):
-    config = HubLayer(exported).get_config()
+def test_a_damaged_config_is_refused_in_one_line(place):
+    config = HubLayer(place).get_config()
     json.dumps(config)
     for carried in ("", "no base64!", config["carried"][:-200]):
         with pytest.raises(InputError, match="the SavedModel in the file is damaged") as caught:
