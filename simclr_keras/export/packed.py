@@ -44,12 +44,25 @@ def unpack(text):
     try:
         archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(text, validate=True)))
         folder = tempfile.TemporaryDirectory(prefix="saved_model_")
-        archive.extractall(folder.name)
+        for name in archive.namelist():
+            _write(folder.name, name, archive.read(name))
     except (ValueError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(
             f"the SavedModel in the file is damaged ({error}); save the model that holds it again."
         ) from error
     return folder, os.path.isdir(os.path.join(folder.name, VARIABLES))
+
+
+def _write(folder, name, data):
+    """Writes one file of a SavedModel under a folder. Raises ValueError where the name leads anywhere else."""
+    parts = name.split("/")
+    inside = len(parts) == 1 or parts[0] in ("assets", VARIABLES)
+    if not inside or {"", ".", ".."} & {*parts} or any("\\" in part or ":" in part for part in parts):
+        raise ValueError(f"it holds {name!r}")
+    path = os.path.join(folder, *parts)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(data)
 
 
 def holds(folder, text):
