@@ -48,6 +48,7 @@ def test_int8_takes_and_gives_the_same_arrays_as_the_float_model(written_int8, n
         assert a @ b >= 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
 
 
+@pytest.mark.slow
 def test_weights_are_stored_once_and_int8_takes_a_quarter(tmp_path):
     model = make_network("r18_0.25x_sk0")
     small, large = 1.05 * model.count_params(), 1.05 * 4 * model.count_params()
@@ -64,7 +65,7 @@ def test_what_the_card_is_told(written, written_int8):
     assert found.pop("difference") <= 1e-4
     assert found == {
         "file": "model.tflite",
-        "tolerance": 1e-4,
+        "tolerance": 1e-3,
         "images": 4,
         "quantization": None,
         "input": shape,
@@ -143,7 +144,7 @@ def worse(monkeypatch, factor):
 def test_a_file_with_other_weights_is_refused_and_gone(network, tmp_path, monkeypatch):
     worse(monkeypatch, 1.01)
     with pytest.raises(
-        TrainingError, match=r"^model.tflite: \w+ of \d images .* more than 1e-04; it is not kept.$"
+        TrainingError, match=r"^model.tflite: \w+ of \d images .* more than 1e-03; it is not kept.$"
     ):
         write_litert(network, tmp_path / "model.tflite", image_size=SIZE)
     assert not list(tmp_path.iterdir())

@@ -40,8 +40,19 @@ def test_the_model_is_valid_onnx_and_names_its_sizes(written):
     onnx.checker.check_model(model, full_check=True)
     sizes = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     assert [value.name for value in model.graph.input] == ["images"]
+    taken = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= taken
     assert sizes == ["batch", "height", "width", 3]
     assert {v.type.tensor_type.shape.dim[0].dim_param for v in model.graph.output} == {"batch"}
+
+
+@pytest.mark.slow
+def test_no_padding_stands_before_an_average_pool(tmp_path):
+    model = make_network("r50_0.125x_sk1", proj_mode="none")
+    write_onnx(model, tmp_path / "model.onnx", image_size=SIZE)
+    kinds = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
+    assert "AveragePool" in kinds
+    assert "Pad" not in kinds
 
 
 def test_weights_are_stored_once(written, network):
@@ -53,7 +64,7 @@ def test_what_the_card_is_told(written):
     found = dict(written[1])
     assert found.pop("difference") <= 1e-4
     shape = {"name": "images", "dtype": "float32", "shape": [None, None, None, 3], "range": [0, 1]}
-    assert found == {"file": "model.onnx", "tolerance": 1e-4, "images": 6, "opset": 15, "input": shape}
+    assert found == {"file": "model.onnx", "tolerance": 1e-3, "images": 6, "opset": 15, "input": shape}
 
 
 @pytest.mark.parametrize("opset", [13, 18])
@@ -107,7 +118,7 @@ def test_a_file_with_another_weight_is_refused_and_gone(network, tmp_path, monke
 
     monkeypatch.setattr(onnx_file, "_converted", convert_worse)
     with pytest.raises(
-        TrainingError, match=r"^model.onnx: \w+ of \d images .* more than 1e-04; it is not kept.$"
+        TrainingError, match=r"^model.onnx: \w+ of \d images .* more than 1e-03; it is not kept.$"
     ):
         write_onnx(network, tmp_path / "model.onnx", image_size=SIZE)
     assert not list(tmp_path.iterdir())
