@@ -12,6 +12,9 @@ from simclr_keras.errors import InputError
 from simclr_keras.export.reusable import GRAPHS
 
 VARIABLES = "variables"
+MOST_BYTES = 2 * 1024**3  # unpacked; a graph of the largest network here has 20 MB
+# Of an archive that is no good: cut, of a kind Python does not know, encrypted, with names no disk takes.
+_DAMAGE = (ValueError, TypeError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError)
 _NO_VALUES = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter/")
 
 
@@ -43,10 +46,12 @@ def unpack(text):
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(text, validate=True)))
+        if sum(part.file_size for part in archive.infolist()) > MOST_BYTES:
+            raise ValueError("it unpacks to more than 2 GB")
         folder = tempfile.TemporaryDirectory(prefix="saved_model_")
         for name in archive.namelist():
             _write(folder.name, name, archive.read(name))
-    except (ValueError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"the SavedModel in the file is damaged ({error}); save the model that holds it again."
         ) from error
@@ -69,14 +74,9 @@ def holds(folder, text):
     """Whether a folder holds the graph that was packed."""
     try:
         found = {name: _read(folder, name) for name in GRAPHS if tf.io.gfile.exists(f"{folder}/{name}")}
-        with zipfile.ZipFile(io.BytesIO(base64.b64decode(text))) as archive:
+        with zipfile.ZipFile(io.BytesIO(base64.b64decode(text, validate=True))) as archive:
             return bool(found) and all(archive.read(name) == graph for name, graph in found.items())
-    except (
-        ValueError,
-        KeyError,
-        zipfile.BadZipFile,
-        tf.errors.OpError,
-    ):  # an address, or a place that is closed
+    except (*_DAMAGE, tf.errors.OpError):  # an address, or a place that is closed
         return False
 
 

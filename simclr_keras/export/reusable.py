@@ -127,6 +127,10 @@ class Reusable:
     def check(self, inputs):
         """Raises InputError unless inputs, or specs of them, have a type and a shape that it takes."""
         given, wanted = keras.tree.flatten(inputs), keras.tree.flatten(self.inputs)
+        if len(given) != len(wanted):
+            raise InputError(
+                f"{self._source} takes {len(wanted)} tensor, not a structure of {len(given)}: give one array."
+            )
         for tensor, spec in zip(given, wanted):
             dtype = keras.backend.standardize_dtype(getattr(tensor, "dtype", None) or "float32")
             if spec.dtype.is_floating and "float" not in dtype:

@@ -297,3 +297,8 @@ def test_images_of_another_shape_are_refused(exported):
         InputError, match=r"takes inputs of shape \(None, None, None, 3\). Received: shape \(1, 9, 9, 1\)"
     ):
         HubLayer(exported)(np.zeros((1, 9, 9, 1), np.float32))
+
+
+def test_a_list_of_numbers_is_refused_without_counting_them_up(exported):
+    with pytest.raises(InputError, match=r"takes 1 tensor, not a structure of 768: give one array\.$"):
+        HubLayer(exported)(np.zeros((1, SIZE, SIZE, 3), np.float32).tolist())

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 
 from simclr_keras.errors import InputError
+from simclr_keras.export import packed
 from simclr_keras.export.packed import holds, pack, unpack
 
 
@@ -42,10 +43,31 @@ def test_a_name_that_leads_elsewhere_is_refused(name):
         unpack(text_of({"saved_model.pb": b"x", name: b"mine"}))
 
 
-@pytest.mark.parametrize("text", ["", "no base64!", "AAAA", None])
+def odd(at, value):
+    """A text whose archive says something else at this byte of its directory entry."""
+    data = bytearray(base64.b64decode(text_of({"saved_model.pb": b"x"})))
+    data[data.index(b"PK\x01\x02") + at] = value
+    return base64.b64encode(bytes(data)).decode()
+
+
+LONG = text_of({"assets/" + "x" * 300: b"x"})
+
+
+@pytest.mark.parametrize("text", ["", "no base64!", "AAAA", None, odd(10, 99), odd(8, 1), LONG])
 def test_a_damaged_text_is_refused(text):
     with pytest.raises(InputError, match="is damaged"):
         unpack(text)
+
+
+@pytest.mark.parametrize("text", ["", "no base64!", odd(10, 99), odd(8, 1)])
+def test_a_damaged_text_is_in_no_folder(text, exported):
+    assert not holds(exported, text)
+
+
+def test_a_text_that_would_fill_the_disk_is_refused(monkeypatch):
+    monkeypatch.setattr(packed, "MOST_BYTES", 10)
+    with pytest.raises(InputError, match="unpacks to more than"):
+        unpack(text_of({"saved_model.pb": b"x" * 11}))
 
 
 def test_another_graph_is_not_the_same(tmp_path, exported, network):
