@@ -6,11 +6,11 @@ import keras
 import tensorflow as tf
 
 from simclr_keras.export.endpoints import LOGITS
+from simclr_keras.export.folder import FORMAT
 from simclr_keras.preprocess import CROP_PROPORTION, LARGEST_SIZE_WITHOUT_CROP
 from simclr_keras.version import __version__
 
-FORMAT, FORMAT_VERSION = "simclr_keras export", 1
-JSON = "card.json"
+FORMAT_VERSION = 1
 _TOLD = (
     "class_names",
     "stage",

@@ -1,5 +1,7 @@
 """The card of an export for people: README.md, written from card.json."""
 
+import json
+
 from simclr_keras.export.endpoints import LOGITS
 
 FILE = "README.md"
@@ -22,33 +24,33 @@ _LINES = {
     "saved_model": """```python
 import tensorflow as tf
 
-model = tf.saved_model.load("{folder}")
+model = tf.saved_model.load({folder})
 {endpoint} = model.signatures["{endpoint}"](images=images)["{output}"]  # float32 [n, {size}, {size}, 3] in [0, 1]
 ```""",
     "keras": """```python
 import keras
 from simclr_keras import SimCLRModel  # so that Keras knows the class
 
-{endpoint} = keras.models.load_model("{folder}/model.keras")(images)["{output}"]  # in [0, 1]
+{endpoint} = keras.models.load_model({keras})(images)["{output}"]  # in [0, 1]
 ```""",
     "litert": """```python
 from ai_edge_litert.interpreter import Interpreter
 
-model = Interpreter("{folder}/model.tflite").get_signature_runner()
+model = Interpreter({litert}).get_signature_runner()
 {endpoint} = model(images=images)["{output}"]  # float32 [n, {size}, {size}, 3] in [0, 1]
 ```""",
     "onnx": """```python
 import onnxruntime
 
-model = onnxruntime.InferenceSession("{folder}/model.onnx")
-{endpoint} = model.run(["{output}"], {{"images": images}})[0]  # float32 [n, {size}, {size}, 3] in [0, 1]
+model = onnxruntime.InferenceSession({onnx})
+{endpoint} = model.run(["{output}"], {{"images": images}})[0]  # numpy, float32 [n, {size}, {size}, 3] in [0, 1]
 ```""",
 }
-_TRAINING = """To train on: `simclr_keras.HubLayer("{folder}", endpoint="{first}")` in Keras 3;
-`hub.KerasLayer("{folder}", trainable=True, output_key="{output_of_first}")` in tf_keras; without either,
-`keras.layers.TFSMLayer("{folder}", call_endpoint="{first}", call_training_endpoint="{first}_train")`."""
+_TRAINING = """To train on: `simclr_keras.HubLayer({folder}, endpoint="{first}")` in Keras 3;
+`hub.KerasLayer({folder}, trainable=True, output_key="{output_of_first}")` in tf_keras; without either,
+`keras.layers.TFSMLayer({folder}, call_endpoint="{first}", call_training_endpoint="{first}_train")`."""
 _PROBE = """The logits are those of an online probe behind a stop-gradient: training on them trains the probe alone.
-To fine-tune the network, put a layer of your own on `encoder` or on one of the `proj_head`s."""
+To fine-tune the network, put a layer of your own on {below}."""
 
 
 def as_text(card, folder):
@@ -75,7 +77,10 @@ def _use(card, folder):
     endpoints = card["endpoints"]
     shown = LOGITS if LOGITS in endpoints else next(iter(endpoints))
     words = {
-        "folder": folder,
+        "folder": _quoted(folder),
+        "keras": _quoted(f"{folder}/model.keras"),
+        "litert": _quoted(f"{folder}/model.tflite"),
+        "onnx": _quoted(f"{folder}/model.onnx"),
         "endpoint": shown,
         "output": endpoints[shown]["output"],
         "first": next(iter(endpoints)),
@@ -85,7 +90,11 @@ def _use(card, folder):
     parts = ["## Use", *(text.format(**words) for name, text in _LINES.items() if name in formats)]
     if "saved_model" in formats:
         parts.append(_TRAINING.format(**words))
-        parts += [_PROBE] if endpoints.get(LOGITS, {}).get("stop_gradient") else []
+    if endpoints.get(LOGITS, {}).get("stop_gradient") and formats & {"saved_model", "keras"}:
+        others = [f"`{name}`" for name in endpoints if name != LOGITS]
+        parts.append(
+            _PROBE.format(below=" or ".join(others) or "another endpoint, in an export that has one")
+        )
     return "\n\n".join(parts)
 
 
@@ -99,7 +108,7 @@ def _images(card):
     if any(file.get("decode_images") for file in card["files"]):
         text += (
             "\nThe signatures `NAME_from_bytes` do all that: their input `image_bytes` is a batch of JPEG, PNG, BMP "
-            "or GIF files."
+            "or GIF files. One that is none of these fails the whole batch."
         )
     return text
 
@@ -151,6 +160,11 @@ def _files(card):
         more = [f"{name} {_short(v)}" for name, v in rest.items() if isinstance(v, (str, int, float))]
         lines.append(f"- `{file['file']}`: {', '.join([told, *more])}")
     return "\n".join(lines)
+
+
+def _quoted(path):
+    """A Python literal, in double quotes whatever the path holds."""
+    return json.dumps(path, ensure_ascii=False)
 
 
 def _short(value):

@@ -6,10 +6,9 @@ import re
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
+from simclr_keras.export.folder import CARD, FORMAT
 from simclr_keras.export.saved_model import CLASS_NAMES
 
-CARD = "card.json"
-CARD_FORMAT = "simclr_keras export"
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _HUB_V1 = "tfhub_module.pb"
 
@@ -145,7 +144,7 @@ def read_card(path, flag="model"):
     try:
         with tf.io.gfile.GFile(file, "rb") as opened:
             card = json.loads(opened.read())
-        if not isinstance(card, dict) or card.get("format") != CARD_FORMAT:
+        if not isinstance(card, dict) or card.get("format") != FORMAT:
             return None
         size, names = card.get("image_size"), card.get("class_names")
         if size is not None and (type(size) is not int or size < 1):

@@ -26,7 +26,7 @@ def write_saved_model(
     The saved object has
 
     - `__call__(images, training=False)`: float32 images [n, h, w, 3] in [0, 1] -> dict of all endpoints, float32.
-      Networks of this package take any n, h and w; those of keras.applications their own size;
+      Networks of this package take any n (1 or more), h and w; those of keras.applications their own size;
     - `variables`, `trainable_variables`, and `regularization_losses`, one L2 term for each kernel;
     - for every endpoint E, and `encoder`, the functions E(images) and E_train(images) of one bare tensor. The latter
       normalizes by the statistics of the batch and moves the stored ones. `serve` and `serve_train` give all vectors.
@@ -121,11 +121,13 @@ class _Forward:
         """The function of encoded images, strings [n], to a dict of these endpoints."""
 
         def see(encoded):
-            view = preprocess.evaluation_view(preprocess.decode(encoded), image_size)
-            return tf.ensure_shape(view, [image_size, image_size, 3])
+            return preprocess.evaluation_view(preprocess.decode(encoded), image_size)
+
+        seen = tf.TensorSpec([image_size, image_size, 3], tf.float32)
 
         def call(image_bytes):
-            return self._pick(tf.map_fn(see, image_bytes, fn_output_signature=tf.float32), endpoints, False)
+            images = tf.map_fn(see, image_bytes, fn_output_signature=seen)
+            return self._pick(images, endpoints, False)
 
         spec = tf.TensorSpec([None], tf.string, name=IMAGE_BYTES)
         return tf.function(call, input_signature=[spec], autograph=False)

@@ -7,7 +7,7 @@ import numpy as np
 from simclr_keras.export import card, card_text, keras_file, litert, onnx_file
 from simclr_keras.export.check import check_saved_model
 from simclr_keras.export.endpoints import chosen, signature_endpoints
-from simclr_keras.export.folder import write_text, written_whole
+from simclr_keras.export.folder import CARD, write_text, written_whole
 from simclr_keras.export.formats import KERAS, LITERT, ONNX, SAVED_MODEL
 from simclr_keras.export.saved_model import write_saved_model
 from simclr_keras.export.truncated import truncated
@@ -91,7 +91,7 @@ def write_export(
             name: (endpoint, [None, *outputs[endpoint].shape[1:]]) for name, endpoint in signatures.items()
         }
         told = card.make_card(model, about, shapes, files)
-        write_text(f"{folder}/{card.JSON}", card.as_json(told))
+        write_text(f"{folder}/{CARD}", card.as_json(told))
         write_text(
             f"{folder}/{card_text.FILE}", card_text.as_text(told, os.path.basename(str(out).rstrip("/")))
         )

@@ -5,7 +5,7 @@ import warnings
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, one_line
 from simclr_keras.training import architecture as architectures
 from simclr_keras.training.checkpoints import newest_readable, path_of, steps_in
 from simclr_keras.training.config import config_of_run
@@ -98,6 +98,9 @@ def load_run(path, checkpoint="last", dtype="float32"):
     return open_run(path, checkpoint).model(dtype)
 
 
+ATTEMPTS = 3  # to read a checkpoint of a run that goes on and keeps only the newest
+
+
 class Weights:
     """The model's weights in a checkpoint of a run, by the path of each variable within the model.
 
@@ -110,6 +113,11 @@ class Weights:
     """
 
     def __init__(self, run_dir, checkpoint="last"):
+        self._run_dir, self._checkpoint = run_dir, checkpoint
+        self._look()
+
+    def _look(self):
+        run_dir, checkpoint = self._run_dir, self._checkpoint
         directory = run_dir.best if checkpoint == "best" else run_dir.checkpoints
         step, damage = newest_readable(directory, f"give another --{run_dir.flag}")
         if step is None and checkpoint == "best":
@@ -120,7 +128,7 @@ class Weights:
             raise InputError(f"{run_dir.path} has no checkpoint yet: let the run finish an epoch.")
         for bad, why in damage.items():
             warnings.warn(
-                f"the checkpoint of step {bad} is damaged ({why}): taking that of step {step}", stacklevel=3
+                f"the checkpoint of step {bad} is damaged ({why}): taking that of step {step}", stacklevel=4
             )
         self.step = step
         self._path = path_of(directory, step)
@@ -135,7 +143,7 @@ class Weights:
         return self._shapes[bias][0] if bias else None
 
     def load_into(self, model, parts=None):
-        """Assigns the weights to a model.
+        """Assigns the weights to a model; newer ones where a run that goes on has removed these meanwhile.
 
         Args:
             model: a built SimCLRModel.
@@ -143,8 +151,21 @@ class Weights:
                 model wants; None for all, where both must hold the same.
 
         Raises:
-            InputError: names or shapes are not those of the model.
+            InputError: names or shapes are not those of the model, or the checkpoint cannot be read.
         """
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._load_into(model, parts)
+            except tf.errors.OpError:
+                self._look()
+        try:
+            return self._load_into(model, parts)
+        except tf.errors.OpError as error:
+            raise InputError(
+                f"the checkpoint {self._path} cannot be read ({one_line(error)}); try again."
+            ) from error
+
+    def _load_into(self, model, parts):
         variables = {variable.path.partition("/")[2]: variable for variable in model.variables}
         if parts is not None:
             variables = {name: v for name, v in variables.items() if name.split("/")[0] in parts}

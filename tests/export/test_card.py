@@ -1,6 +1,8 @@
 """The card says what the network is, and nothing that it is not."""
 
+import ast
 import json
+import re
 
 import pytest
 
@@ -81,8 +83,17 @@ def test_a_probe_is_called_one(network):
     model = make_network(stop_gradient=True)
     made = make_card(model, ABOUT, ENDPOINTS, FILES)
     assert made["endpoints"]["logits"]["stop_gradient"] is True
-    assert "online probe" in as_text(made, "x")
+    assert "a layer of your own on `encoder`." in as_text(made, "x")
     assert "online probe" not in as_text(card(network), "x")
+
+
+@pytest.mark.parametrize("folder", ["e", "ü ñ'x", 'a"b', "back\\slash"])
+def test_every_block_of_code_is_python_whatever_the_folder_is_called(network, folder):
+    blocks = re.findall(r"```python\n(.*?)```", as_text(card(network), folder), re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        strings = [node.value for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Constant)]
+        assert any(str(value).split("/model.")[0] == folder for value in strings)
 
 
 def test_best_weights_are_told_from_the_last(network):

@@ -20,21 +20,26 @@ LEARNING_RATE = 0.1
 RATE_TOLERANCE = 1e-4  # of a variable after a step: rounding of gradients through 20 normalizations
 
 
-def step_by_hand(network, weight_decay):
-    """(weights, statistics) of the network after one step of SGD towards 0 on the sum of its representation."""
+def step_by_hand(network, weight_decay, parts=1):
+    """(weights, statistics of each part) after one step of SGD towards 0 on the sum of the network's representation.
+
+    Each of so many parts of the batch is normalized by itself, as on replicas.
+    """
     before = values_of(network.variables)
     weights = [v.value for v in network.trainable_variables]
-    with tf.GradientTape() as tape:
-        features = network(images(), training=True)["final_avg_pool"]
-        loss = tf.reduce_mean(tf.square(tf.reduce_sum(features, axis=-1)))
-        kernels = [v.value for v in network.trainable_variables if v.path.endswith("kernel")]
-        loss += weight_decay * sum(tf.nn.l2_loss(kernel) for kernel in kernels)
-    gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
-    stepped = [weight.numpy() - LEARNING_RATE * np.array(g) for weight, g in zip(weights, gradients)]
-    after = stepped, values_of(network.non_trainable_variables)
-    for variable, value in zip(network.variables, before):
-        variable.assign(value)
-    return after
+    gradients, statistics = [], []
+    for part in np.split(images(), parts):
+        with tf.GradientTape() as tape:
+            features = network(part, training=True)["final_avg_pool"]
+            loss = tf.reduce_mean(tf.square(tf.reduce_sum(features, axis=-1)))
+            kernels = [v.value for v in network.trainable_variables if v.path.endswith("kernel")]
+            loss += weight_decay * sum(tf.nn.l2_loss(kernel) for kernel in kernels)
+        gradients.append(tape.gradient(loss, weights, unconnected_gradients="zero"))
+        statistics.append(values_of(network.non_trainable_variables))
+        for variable, value in zip(network.variables, before):
+            variable.assign(value)
+    means = [np.mean([g.numpy() for g in of_parts], axis=0) for of_parts in zip(*gradients)]
+    return [w.numpy() - LEARNING_RATE * g for w, g in zip(weights, means)], *statistics
 
 
 def downstream(framework, layer, output_key=None):
@@ -47,7 +52,7 @@ def downstream(framework, layer, output_key=None):
 def fit_one_step(framework, model, layer):
     """Takes the step of `step_by_hand`; returns the layer's (weights, statistics)."""
     model.compile(framework.optimizers.SGD(LEARNING_RATE), "mse")
-    model.fit(images(), np.zeros((4, 2)), batch_size=4, verbose=0)
+    model.fit(images(), np.zeros((4, 2)), batch_size=4, shuffle=False, verbose=0)
     return values_of(layer.trainable_variables), values_of(layer.non_trainable_variables)
 
 
@@ -110,17 +115,36 @@ class TestHub:
         assert moved["simclr/encoder/stem/bn1/moving_mean:0"]
 
     @pytest.mark.slow
-    def test_two_replicas_train_it(self, exported, network):
+    def test_two_replicas_take_the_step_of_both_halves(self, exported, network, tmp_path):
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
         with strategy.scope():
             layer = hub.KerasLayer(exported, trainable=True)
             model = downstream(tf_keras, layer, "final_avg_pool")
-        before = values_of(network.trainable_variables)
-        weights, statistics = fit_one_step(tf_keras, model, layer)
-        copies = [strategy.experimental_local_results(weight) for weight in layer.trainable_variables]
-        assert all((one.numpy() == other.numpy()).all() for one, other in copies)
-        assert any((old != new).any() for old, new in zip(before, weights))
-        assert all(np.isfinite(value).all() for value in statistics)
+        fit_one_step(tf_keras, model, layer)
+
+        def on_replica(variables, replica):
+            return [strategy.experimental_local_results(v)[replica].numpy() for v in variables]
+
+        expected = step_by_hand(network, WEIGHT_DECAY, parts=2)
+        for replica in (0, 1):
+            weights = on_replica(layer.trainable_variables, replica)
+            # Each replica moves its own statistics, by its own half of the batch.
+            statistics = on_replica(layer.non_trainable_variables, replica)
+            assert_stepped((weights, statistics), (expected[0], expected[1 + replica]))
+        model.save(tmp_path / "model.keras")
+        loaded = tf_keras.models.load_model(tmp_path / "model.keras", {"KerasLayer": hub.KerasLayer})
+        assert all(
+            (one.numpy() == other).all()
+            for one, other in zip(
+                loaded.layers[1].trainable_variables, on_replica(layer.trainable_variables, 0)
+            )
+        )
+        with strategy.scope():
+            by_key = hub.KerasLayer(exported, signature="logits", output_key="logits")
+        assert_close(
+            strategy.run(by_key, args=(tf.constant(images()),)).values[1],
+            outputs_of(network, images())["logits"],
+        )
 
     @pytest.mark.slow
     @pytest.mark.parametrize("suffix", ["", ".keras", ".h5"])
