@@ -65,14 +65,33 @@ _STEP = re.compile(r"model\.ckpt-(\d+)$")
 _MODEL = re.compile(r"(?<![A-Za-z0-9])(r\d+_\d+(?:\.\d+)?x_sk[01])(?![A-Za-z0-9])")
 
 
-def category_of(path):
-    """The Category that a path names, or the step at the end of a TF1 checkpoint's name; None where neither does."""
-    named = _NAMED.findall(str(path))
-    if named:
-        return CATEGORIES[named[-1]]
-    step = _STEP.search(str(path))
-    ended = {category.step: category for category in CATEGORIES.values() if category.step}
-    return ended.get(int(step[1])) if step else None
+def category_of(path, head_layer=None):
+    """The Category that a path names, or the step at the end of a TF1 checkpoint's name; None where neither does.
+
+    Args:
+        path: of the checkpoint. head_layer: the layer under the classifier, where it is known: it decides between the
+            two where only one of them has it.
+
+    Raises:
+        InputError: the two are not trained alike, and `head_layer` does not decide: folders are called "pretrained" or
+            "supervised" for other reasons, and with a classifier on another layer nearly every answer is wrong.
+    """
+    words, step = _NAMED.findall(str(path)), _STEP.search(str(path))
+    named = CATEGORIES[words[-1]] if words else None
+    ends = {category.step: category for category in CATEGORIES.values() if category.step}
+    ended = ends.get(int(step[1])) if step else None
+    if named is None or ended is None:
+        return named or ended
+    if (named.mode, named.head_layer) == (ended.mode, ended.head_layer):
+        return named
+    decided = [category for category in (named, ended) if category.head_layer == head_layer]
+    if len(decided) == 1:
+        return decided[0]
+    layers = f", or head_layer={named.head_layer} or {ended.head_layer}"
+    raise InputError(
+        f"{path} is {named.name} by its folder, but {ended.name} by its step {ended.step}: give --name (name=) "
+        f"{named.name} or {ended.name}{layers if named.head_layer != ended.head_layer else ''}."
+    )
 
 
 def model_in(path):

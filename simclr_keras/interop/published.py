@@ -18,7 +18,7 @@ def load_published(path, name=None, *, ema=False, head_layer=None):
 
     Where the classifier sits shows in its input; where several layers are as wide, in the words of the release in the
     path or the name (pretrained, finetuned_1pct, finetuned_10pct, finetuned_100pct, supervised, distill_1pct,
-    distill_10pct) or in the step that ends the name of a TF1 checkpoint.
+    distill_10pct) or in the step that ends the name of a TF1 checkpoint. Where those two disagree, `name` decides.
 
     Args:
         path: prefix of a TF1 or TF2 checkpoint, a folder with one, or a TF2 SavedModel; local or any that tf.io.gfile
@@ -78,7 +78,7 @@ def open_published(path, name=None, *, ema=False, head_layer=None):
     """Returns the Published at a path, before any array is read. Arguments and errors as of `load_published`."""
     category, model = read_name(name)
     source = Source(path)
-    category = category or category_of(source.path) or category_of(source.prefix)
+    category = category or category_of(source.prefix, head_layer)
     network = find_network(
         source.form,
         source.shapes,
