@@ -53,6 +53,10 @@ def write(path, held):
     label, class and features (a list in each row), facts and class names in its metadata; .csv id, label, class, f0,
     f1, ... alone. Labels and classes are there if any image has one.
 
+    .csv keeps neither facts nor classes without images. Labels come back as the same numbers, and of `class_names` what
+    the rows tell: a class without images has its number for a name, or is missing if no later one has images; all are
+    None where every name is the class's own number.
+
     Raises:
         TrainingError: it cannot be written.
         InputError: the package that .parquet takes is missing.
@@ -80,7 +84,17 @@ def read(path, flag="features"):
         return found
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        OverflowError,
+        csv.Error,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(
             f"--{flag}={path} is no file of features ({one_line(error)}); make it with tools.embed."
         ) from error
@@ -170,8 +184,7 @@ def _read_parquet(path):
 
 def _write_csv(file, held):
     labelled = ["label", "class"] if held.labels is not None else []
-    text = _Lines(file)
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(outputs.CsvLines(file))
     writer.writerow(["id", *labelled, *(f"f{i}" for i in range(held.features.shape[1]))])
     for begin in range(0, len(held), _ROWS):
         # As few digits as bring back the same float32.
@@ -180,16 +193,6 @@ def _write_csv(file, held):
             known = held.labels is not None and held.labels[row] >= 0
             told = [int(held.labels[row]) if known else "", held.class_of(row)] if labelled else []
             writer.writerow([held.ids[row], *told, *numbers])
-
-
-class _Lines:
-    """The text file that the csv module wants, over a binary one."""
-
-    def __init__(self, file):
-        self._file = file
-
-    def write(self, text):
-        self._file.write(text.encode())
 
 
 def _read_csv(path):
@@ -209,5 +212,6 @@ def _read_csv(path):
         return Features(features, ids)
     labels = np.array([int(row[1] or -1) for row in rows], np.int32)
     names = {int(row[1]): row[2] for row in rows if row[1]}
-    count = max(names, default=-1) + 1
-    return Features(features, ids, labels, tuple(names.get(i, str(i)) for i in range(count)))
+    if all(name == str(label) for label, name in names.items()):
+        return Features(features, ids, labels)
+    return Features(features, ids, labels, tuple(names.get(i, str(i)) for i in range(max(names) + 1)))

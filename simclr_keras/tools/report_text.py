@@ -3,6 +3,8 @@
 import csv
 import io
 
+from simclr_keras.tools.outputs import CsvLines
+
 _HEADINGS = ("stage", "model", "parameters", "labels used", "top-1", "top-5", "95 % interval", "run")
 _TO_THE_RIGHT = {"parameters", "labels used", "top-1", "top-5", "95 % interval"}
 _COLUMNS = (
@@ -50,8 +52,8 @@ def table(rows):
 
 def as_csv(rows):
     """The same with all digits, as CSV with a heading; empty where a run does not say. The mean of runs has no run."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    text = io.BytesIO()
+    writer = csv.DictWriter(CsvLines(text), _COLUMNS)
     writer.writeheader()
     for row in rows:
         low, high = row.interval or (None, None)
@@ -64,7 +66,7 @@ def as_csv(rows):
         known = {name: getattr(row, name) for name in _COLUMNS if hasattr(row, name)}
         seeds = " ".join("" if seed is None else str(seed) for seed in row.seeds)
         writer.writerow(known | bounds | {"seeds": seeds, "finished": not row.note})
-    return text.getvalue()
+    return text.getvalue().decode()
 
 
 def percent(share):

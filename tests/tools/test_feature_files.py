@@ -53,6 +53,45 @@ def test_all_of_it_comes_back(tmp_path, ending, labelled):
         assert found.class_of(0) == ""
 
 
+@pytest.mark.parametrize("ending", feature_files.ENDINGS)
+def test_any_file_name_comes_back(tmp_path, ending):
+    ids = ["a\rb.png", "a\nb.png", "a\r\nb.png", 'a"b.png', "a,b.png", "a\tb.png", " a ", "\r", "end\r\n"]
+    held = Features(np.ones([len(ids), 2], np.float32), ids, np.zeros(len(ids), np.int32), ("c\rd",))
+    path = tmp_path / f"f{ending}"
+    feature_files.write(str(path), held)
+    found = feature_files.read(str(path))
+    assert (found.ids, found.class_names) == (ids, ("c\rd",))
+
+
+def test_csv_has_line_ends_of_one_character(tmp_path):
+    feature_files.write(str(tmp_path / "f.csv"), Features(np.ones([2, 1], np.float32), ["a", "b"]))
+    assert (tmp_path / "f.csv").read_bytes() == b"id,f0\na,1.0\nb,1.0\n"
+
+
+@pytest.mark.parametrize("ending", feature_files.ENDINGS)
+@pytest.mark.parametrize(
+    ("labels", "names", "of_csv"),
+    [
+        ([0, -1], ("x", "y", "z"), ("x",)),
+        ([2, 0], ("x", "y", "z"), ("x", "1", "z")),
+        ([0, 1], None, None),
+        ([5, -1], None, None),
+        ([-1, -1], None, None),
+        ([3, 0], tuple("0123456789"), None),
+        ([1, 0], ("1", "0"), ("1", "0")),
+    ],
+)
+def test_labels_are_the_same_numbers_and_of_csv_classes_what_the_rows_tell(
+    tmp_path, ending, labels, names, of_csv
+):
+    held = Features(np.ones([2, 1], np.float32), ["a", "b"], np.array(labels, np.int32), names)
+    feature_files.write(str(tmp_path / f"f{ending}"), held)
+    found = feature_files.read(str(tmp_path / f"f{ending}"))
+    assert found.labels.tolist() == labels
+    assert found.class_names == (of_csv if ending == ".csv" else names)
+    assert [found.class_of(row) for row in range(2)] == [held.class_of(row) for row in range(2)]
+
+
 def test_more_rows_than_are_written_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(feature_files, "_ROWS", 4)
     held = make(10)
@@ -121,6 +160,9 @@ def test_it_has_the_rights_of_any_new_file(tmp_path):
         ("f.csv", b"id,f0\na,nan\n", "not all features are finite"),
         ("f.csv", b"id,f0\n", "features must be floats [n, d]"),
         ("f.csv", b"\xff\xfe", "is no file of features"),
+        ("f.csv", b"id,f0\na\rb,1\n", "is no file of features"),
+        ("f.csv", b'id,f0\n"a,1\n', "is no file of features"),
+        ("f.csv", b"id,label,class,f0\na,99999999999,x,1\n", "is no file of features"),
     ],
 )
 def test_what_is_no_such_file_is_refused_in_one_line(tmp_path, name, content, said):
