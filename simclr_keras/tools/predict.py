@@ -1,7 +1,6 @@
 """python -m simclr_keras.tools.predict: which classes a model sees in image files, and how sure it is."""
 
 import csv
-import io
 import json
 import os
 import sys
@@ -20,7 +19,8 @@ Prints the classes that a model with a classifier sees in image files, with thei
   python -m simclr_keras.tools.predict --model=runs/photos-classifier photo.jpg more_photos/
   python -m simclr_keras.tools.predict --model=exports/flowers photos --top=3 --out=predictions.csv
 
-Folders are searched to any depth. Files that cannot be read are named and passed over.
+Folders are searched to any depth. Files that cannot be read are passed over, and the first ten
+of them named.
 
 Exit codes: 0 done, at least one file could be read; 1 --out cannot be written; 2 something in the
 command or the model is wrong, or no file could be read."""
@@ -35,6 +35,8 @@ FLAGS = {
     }
 }
 _WIDEST = 60  # characters of a file name that others are lined up with
+_LONGEST = 4096  # characters of a file name that are printed
+_MOST_BAD = 10  # files that are named
 
 
 def main(argv):
@@ -80,7 +82,8 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
         model: path of a run directory, an export or a .keras file, or a TF-Hub handle.
         paths: of files and folders. top: how many classes of each.
         image_size: side in pixels, None for what the model was trained on. batch_size: images at a time.
-        bad: called with (path, reason) of every file that cannot be read, before the first prediction; or None.
+        bad: called with the list of (path, reason) of the files that cannot be read, if there are any, before the
+            first prediction; or None.
 
     Yields:
         (path, list of (class name, probability in [0, 1]), the likeliest first)
@@ -102,9 +105,8 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
     compute, classes = vector_function(opened, opened.find(LOGITS), size)
     names = opened.names_of(classes)
     files, problems = find_images(paths)
-    for path, problem in problems:
-        if bad is not None:
-            bad(path, problem)
+    if problems and bad is not None:
+        bad(problems)
     if not files:
         reasons = some([f"{path} {problem}" for path, problem in problems], 2)
         raise InputError(f"no image could be read: {reasons}; give JPEG, PNG, GIF or BMP files.")
@@ -122,31 +124,38 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
 
 
 def line(path, classes, width):
-    """One line of the table on the screen: a file and its classes."""
-    return f"{path:<{width}}  " + "  ".join(f"{name} {share:.1%}" for name, share in classes)
+    """One line of the table on the screen: a file and its classes; line breaks and the like in names are spaces."""
+    return f"{_shown(path):<{width}}  " + "  ".join(f"{_shown(name)} {share:.1%}" for name, share in classes)
 
 
-def _say_bad(path, problem):
-    print(f"{PROGRAM}: {path} {problem}; passed over", file=sys.stderr, flush=True)
+def _shown(name):
+    # Two spaces in a name stay two where they can, so that what is printed still names the file.
+    return name if name.isprintable() else one_line(name, _LONGEST)
+
+
+def _say_bad(problems):
+    lines = [f"{path} {problem}; passed over" for path, problem in problems[:_MOST_BAD]]
+    if more := len(problems) - len(lines):
+        lines.append(f"and {more:,} more that cannot be read, {len(problems):,} in all; passed over")
+    for text in lines:
+        print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
 
 
 def _write(path, told):
-    if path.lower().endswith(".jsonl"):
-        lines = [
-            json.dumps({"file": file, "classes": [{"class": n, "probability": p} for n, p in classes]})
-            for file, classes in told
-        ]
-        text = "\n".join(lines) + "\n"
-    else:
+    def as_csv(file):
         ranks = range(1, len(told[0][1]) + 1)
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
+        writer = csv.writer(outputs.CsvLines(file))
         writer.writerow(
             ["file", *(f"{column}_{rank}" for rank in ranks for column in ("class", "probability"))]
         )
-        writer.writerows([file, *(cell for pair in classes for cell in pair)] for file, classes in told)
-        text = table.getvalue()
-    outputs.replace_bytes(path, text.encode())
+        writer.writerows([name, *(cell for pair in classes for cell in pair)] for name, classes in told)
+
+    def as_jsonl(file):
+        for name, classes in told:
+            found = {"file": name, "classes": [{"class": n, "probability": p} for n, p in classes]}
+            file.write((json.dumps(found) + "\n").encode())
+
+    outputs.replace(path, as_jsonl if path.lower().endswith(".jsonl") else as_csv)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,45 @@ def test_folders_are_searched_and_bad_files_named_and_passed_over(models, photos
     ]
 
 
+def test_a_name_with_line_breaks_is_one_line_and_whole_in_the_file(models, photos, tmp_path):
+    path = photos / 'a\r\nb\tc  "d", e.png'
+    os.rename(photos / "a.png", path)
+    for ending in ("csv", "jsonl"):
+        code, said, _ = run(predict, f"--model={models}/run", path, "--top=1", f"--out={tmp_path}/p.{ending}")
+        assert (code, said.count("\n"), said.count("\r"), said.count("\t")) == (0, 2, 0, 0)
+        assert said.startswith(f'{photos}/a b c "d", e.png  ')
+    with open(tmp_path / "p.csv", newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == [str(path)]
+    assert json.loads((tmp_path / "p.jsonl").read_text())["file"] == str(path)
+
+
+def test_a_carriage_return_alone_comes_back_from_csv(models, photos, tmp_path):
+    os.rename(photos / "a.png", photos / "a\rb.png")
+    assert run(predict, f"--model={models}/run", photos, "--top=1", f"--out={tmp_path}/p.csv")[0] == 0
+    with open(tmp_path / "p.csv", newline="") as file:
+        names = [row["file"] for row in csv.DictReader(file, strict=True)]
+    assert names == [f"{photos}/a\rb.png", f"{photos}/deep/er/b.jpg"]
+
+
+def test_a_usual_name_is_printed_as_it_is():
+    name = "my  photo é 写真.jpg"
+    assert predict.line(name, [("a  b", 0.5)], 0) == f"{name}  a  b 50.0%"
+
+
+def test_of_many_bad_files_the_first_are_named_and_all_counted(models, photos):
+    for i in range(30):
+        (photos / f"bad{i:02}.png").write_text("no image")
+    code, said, error = run(predict, f"--model={models}/run", photos, "--top=1")
+    lines = error.splitlines()
+    assert (code, said.count("\n"), len(lines)) == (0, 2, 11)
+    assert [line.split()[1] for line in lines[:10]] == [f"{photos}/bad{i:02}.png" for i in range(10)]
+    assert lines[10] == "predict: and 21 more that cannot be read, 31 in all; passed over"
+    os.remove(photos / "a.png")
+    os.remove(photos / "deep" / "er" / "b.jpg")
+    code, _, error = run(predict, f"--model={models}/run", photos)
+    assert (code, error.count("\n")) == (2, 12)
+
+
 def test_more_classes_than_there_are_are_all_of_them(models, photos):
     _, said, _ = run(predict, f"--model={models}/run", photos / "a.png", "--top=99")
     assert said.count("%") == 10
