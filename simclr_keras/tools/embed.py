@@ -125,6 +125,8 @@ def embed(
         }
         parts = FeatureParts(out, binding, width, overwrite)
         try:
+            # Another process may have finished it since the command line was looked at.
+            tool_flags.check_file(out, ENDINGS, overwrite)
             if parts.rows:
                 say(f"resume   {parts.rows:,} of {len(found):,} images were done before")
             speed = _fill(parts, found, compute, size, batch_size, stop)
@@ -132,6 +134,7 @@ def embed(
             known = labels if found.has_labels and (labels >= 0).any() else None
             facts = {"model": str(model), "endpoint": name, "images": found.spec, "image_size": str(size)}
             written = feature_files.Features(features, list(found.ids), known, found.class_names, facts)
+            tool_flags.check_file(out, ENDINGS, overwrite)  # or some other program, which takes no lock
             feature_files.write(out, written)
         except BaseException:
             parts.close()

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import time
 
 import numpy as np
@@ -13,7 +12,9 @@ from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.training.durable import to_disk
 
 FEATURES, LABELS, STATE, BINDING = "features.f32", "labels.i32", "rows.json", "binding.json"
+LOCK = "lock"
 SECONDS_BETWEEN_SAVES = 5.0
+_TRIES = 100  # at a folder that others take away meanwhile
 
 
 class FeatureParts:
@@ -36,11 +37,9 @@ class FeatureParts:
         self.folder = f"{out}.unfinished"
         self._out, self._width = out, width
         binding = json.loads(json.dumps(binding))
-        with self._written():
-            os.makedirs(self.folder, exist_ok=True)
-            self._lock = open(self._path("lock"), "a")  # noqa: SIM115  held until `close`
+        self.rows, self._files = 0, []
+        self._lock = self._take_lock()
         try:
-            self._take_lock()
             held = self._read_json(BINDING)
             if held is not None and held != binding and self._rows_stored() and not overwrite:
                 changed = ", ".join(
@@ -63,7 +62,6 @@ class FeatureParts:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(self._path(name))
             self._write_json(BINDING, binding)
-        self._files = []
         for name, size in ((FEATURES, self.rows * self._width * 4), (LABELS, self.rows * 4)):
             file = open(self._path(name), "ab")  # noqa: SIM115  held until `close`
             file.truncate(size)
@@ -94,23 +92,54 @@ class FeatureParts:
         return features, np.fromfile(self._path(LABELS), "<i4")
 
     def close(self):
-        for file in (*self._files, self._lock):
-            file.close()
+        """Lets go of the folder; it stays for another time if there are rows in it."""
+        if not self.rows:
+            self.remove()
+            return
+        self._close_files()
+        self._lock.close()
 
     def remove(self):
         """Takes the folder away, once the output is there."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._close_files()
+        # While the lock is held, and its own file last: a process that comes meanwhile is refused, or finds the file
+        # gone and makes a new one, and nothing of that is taken from it.
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(self.folder), key=lambda name: name == LOCK):
+                os.remove(self._path(name))
+        self._lock.close()
+        with contextlib.suppress(OSError):  # not empty where another process has it now
+            os.rmdir(self.folder)
+
+    def _close_files(self):
+        for file in self._files:
+            with contextlib.suppress(OSError):  # a full disk, for rows that do not count
+                file.close()
 
     def _take_lock(self):
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"--out={self._out} is being made by another process; wait for it, or give another name."
-            ) from error
-        except OSError:  # a file system that cannot lock
-            pass
+        """Returns the open lock file, which is locked and lies in the folder."""
+        for _ in range(_TRIES):
+            with self._written():
+                os.makedirs(self.folder, exist_ok=True)
+                try:
+                    lock = open(self._path(LOCK), "a")  # noqa: SIM115  held until `close`
+                except FileNotFoundError:  # the folder went again
+                    continue
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                break
+            except OSError:  # a file system that cannot lock
+                pass
+            # Not that of a process that has finished since and taken its folder away.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock.fileno()), os.stat(self._path(LOCK))):
+                    return lock
+            lock.close()
+        raise InputError(
+            f"--out={self._out} is being made by another process; wait for it, or give another name."
+        )
 
     def _rows_stored(self):
         """Rows that are all there; 0 where there is no telling."""

@@ -64,6 +64,18 @@ class TestWhatItWrites:
                 'bee/text.png,"is no JPEG, PNG, GIF or BMP image"',
             ]
 
+    def test_of_many_bad_files_some_are_named_and_the_line_tells_how_many_and_where(
+        self, models, photos, tmp_path
+    ):
+        for i in range(30):
+            (photos / "bee" / f"bad{i}.png").write_text("no image")
+        _, said, _ = run(embed, f"--model={models}/run", f"--images={photos}", f"--out={tmp_path}/f.npz")
+        (note,) = [line for line in said.splitlines() if "unreadable" in line]
+        assert note.strip().startswith("32 unreadable images passed over: ant/empty.jpg (is empty), ")
+        assert note.count(".png (") == 2
+        with open(note.partition("all listed in ")[2].removesuffix(")")) as file:
+            assert len(file.read().splitlines()) == 1 + 32
+
     def test_a_run_and_its_export_agree(self, models, photos, tmp_path):
         for name in ("run", "export", "model.keras"):
             code, _, error = run(

@@ -110,6 +110,40 @@ class TestGoingOn:
         assert error.count("\n") == 1
         assert not (tmp_path / "f.npz").exists()
 
+    @pytest.mark.parametrize(("overwrite", "code"), [((), 2), (("--overwrite",), 0)])
+    @pytest.mark.parametrize("when", ["before the lock", "before it is written"])
+    def test_what_another_process_finished_meanwhile(
+        self, models, photos, tmp_path, monkeypatch, when, overwrite, code
+    ):
+        out = tmp_path / "f.npz"
+        if when == "before the lock":
+            real = images.Images.fingerprint
+            finish = lambda found: (real(found), out.write_text("theirs"))[0]  # noqa: E731
+            monkeypatch.setattr(images.Images, "fingerprint", finish)
+            computed = 0
+        else:
+            real = FeatureParts.read
+            finish = lambda parts: (real(parts), out.write_text("theirs"))[0]  # noqa: E731
+            monkeypatch.setattr(FeatureParts, "read", finish)
+            computed = 11
+        added, add = [], FeatureParts.add
+        monkeypatch.setattr(FeatureParts, "add", lambda *given: added.append(len(given[1])) or add(*given))
+        found, _, error = run(embed, *self.words(models, photos, out), *overwrite)
+        assert found == code
+        if overwrite:
+            assert len(feature_files.read(str(out))) == 11
+            return
+        assert (
+            error == f"embed: error: --out={out} exists; give another name, or --overwrite to replace it.\n"
+        )
+        assert out.read_text() == "theirs"
+        assert sum(added) == computed
+        monkeypatch.undo()
+        # Rows that are done stay for --overwrite, and no empty folder does.
+        assert (tmp_path / "f.npz.unfinished").exists() == (computed > 0)
+        _, said, _ = run(embed, *self.words(models, photos, out), "--overwrite")
+        assert ("resume   11 of 11" in said) == (computed > 0)
+
     @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
     def test_a_process_that_is_stopped(self, models, tmp_path, number):

@@ -116,6 +116,90 @@ def test_two_at_once_are_refused(out):
     FeatureParts(out, BINDING, 3).close()
 
 
+def test_one_that_comes_while_the_folder_is_taken_away_is_refused(out, monkeypatch):
+    parts = FeatureParts(out, BINDING, 3)
+    add(parts, 0, 8)
+    parts.save()
+    real, refused = os.remove, []
+
+    def remove(path):
+        with pytest.raises(InputError, match="is being made by another process"):
+            FeatureParts(out, BINDING, 3)
+        refused.append(os.path.basename(path))
+        real(path)
+
+    monkeypatch.setattr(os, "remove", remove)
+    parts.remove()
+    assert sorted(refused) == sorted([FEATURES, LABELS, STATE, "binding.json", "lock"])
+    assert refused[-1] == "lock"
+    assert os.listdir(os.path.dirname(out)) == []
+
+
+def test_one_that_comes_when_the_lock_file_has_gone_keeps_its_own(out, monkeypatch):
+    first = FeatureParts(out, BINDING, 3)
+    add(first, 0, 8)
+    first.save()
+    real, seconds = os.remove, []
+
+    def remove(path):
+        real(path)
+        if os.path.basename(path) == "lock" and not seconds:
+            seconds.append(FeatureParts(out, BINDING, 3))
+
+    monkeypatch.setattr(os, "remove", remove)
+    first.remove()
+    (second,) = seconds
+    assert second.rows == 0
+    add(second, 0, 5)
+    second.save()
+    np.testing.assert_array_equal(second.read()[0], ROWS[:5])
+    with pytest.raises(InputError, match="is being made by another process"):
+        FeatureParts(out, BINDING, 3)
+
+
+def test_the_lock_of_a_folder_that_was_taken_away_meanwhile_is_none(out, monkeypatch):
+    first = FeatureParts(out, BINDING, 3)
+    add(first, 0, 8)
+    first.save()
+    real, tries = feature_parts.fcntl.flock, []
+
+    def flock(file, how):
+        tries.append(file)
+        if len(tries) == 1:  # between its opening and its locking
+            first.remove()
+        real(file, how)
+
+    monkeypatch.setattr(feature_parts.fcntl, "flock", flock)
+    second = FeatureParts(out, BINDING, 3)
+    assert len(tries) == 2
+    add(second, 0, 5)
+    second.save()
+    np.testing.assert_array_equal(second.read()[0], ROWS[:5])
+    with pytest.raises(InputError, match="is being made by another process"):
+        FeatureParts(out, BINDING, 3)
+
+
+def test_a_folder_that_goes_before_the_lock_file_is_in_it_is_made_again(out, monkeypatch):
+    real, made = os.makedirs, []
+
+    def makedirs(path, exist_ok):
+        real(path, exist_ok=exist_ok)
+        if not made:
+            os.rmdir(path)
+        made.append(path)
+
+    monkeypatch.setattr(os, "makedirs", makedirs)
+    FeatureParts(out, BINDING, 3).close()
+    assert len(made) == 2
+
+
+def test_without_rows_nothing_stays(out):
+    parts = FeatureParts(out, BINDING, 3)
+    add(parts, 0, 8)
+    parts.close()
+    assert os.listdir(os.path.dirname(out)) == []
+
+
 def test_a_full_disk_is_one_line(out, monkeypatch):
     parts = FeatureParts(out, BINDING, 3)
     add(parts, 0, 8)
