@@ -19,33 +19,40 @@ _SETTINGS = (
     "head_layer",
     "seed",
 )
-_SAID = ("format", "file", "difference", "images", "tolerance", "decode_images")
 _LINES = {
     "saved_model": """```python
 import tensorflow as tf
 
+images = tf.random.uniform([8, {size}, {size}, 3])  # yours: RGB in [0, 1]
 model = tf.saved_model.load({folder})
-{endpoint} = model.signatures["{endpoint}"](images=images)["{output}"]  # float32 [n, {size}, {size}, 3] in [0, 1]
+{endpoint} = model.signatures["{endpoint}"](images=images)["{output}"]
 ```""",
     "keras": """```python
 import keras
+import numpy as np
 from simclr_keras import SimCLRModel  # so that Keras knows the class
 
-{endpoint} = keras.models.load_model({keras})(images)["{output}"]  # in [0, 1]
+images = np.random.uniform(size=(8, {size}, {size}, 3)).astype("float32")  # yours: RGB in [0, 1]
+{endpoint} = keras.models.load_model({keras})(images)["{output}"]
 ```""",
     "litert": """```python
+import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+images = np.random.uniform(size=(8, {size}, {size}, 3)).astype("float32")  # yours: RGB in [0, 1]
 model = Interpreter({litert}).get_signature_runner()
-{endpoint} = model(images=images)["{output}"]  # float32 [n, {size}, {size}, 3] in [0, 1]
+{endpoint} = model(images=images)["{output}"]  # of this shape: LiteRT does not complain of others
 ```""",
     "onnx": """```python
+import numpy as np
 import onnxruntime
 
+images = np.random.uniform(size=(8, {size}, {size}, 3)).astype("float32")  # yours: RGB in [0, 1]
 model = onnxruntime.InferenceSession({onnx})
-{endpoint} = model.run(["{output}"], {{"images": images}})[0]  # numpy, float32 [n, {size}, {size}, 3] in [0, 1]
+{endpoint} = model.run(["{output}"], {{"images": images}})[0]
 ```""",
 }
+_PLACES = "Paths are as seen from the folder above this one; what imports simclr_keras needs it installed."
 _TRAINING = """To train on: `simclr_keras.HubLayer({folder}, endpoint="{first}")` in Keras 3;
 `hub.KerasLayer({folder}, trainable=True, output_key="{output_of_first}")` in tf_keras; without either,
 `keras.layers.TFSMLayer({folder}, call_endpoint="{first}", call_training_endpoint="{first}_train")`."""
@@ -87,7 +94,7 @@ def _use(card, folder):
         "output_of_first": endpoints[next(iter(endpoints))]["output"],
         "size": card["image_size"],
     }
-    parts = ["## Use", *(text.format(**words) for name, text in _LINES.items() if name in formats)]
+    parts = ["## Use", _PLACES, *(text.format(**words) for name, text in _LINES.items() if name in formats)]
     if "saved_model" in formats:
         parts.append(_TRAINING.format(**words))
     if endpoints.get(LOGITS, {}).get("stop_gradient") and formats & {"saved_model", "keras"}:
@@ -108,7 +115,8 @@ def _images(card):
     if any(file.get("decode_images") for file in card["files"]):
         text += (
             "\nThe signatures `NAME_from_bytes` do all that: their input `image_bytes` is a batch of JPEG, PNG, BMP "
-            "or GIF files. One that is none of these fails the whole batch."
+            'or GIF files, such as `tf.constant([open(name, "rb").read()])`. One that is none of these fails the whole '
+            "batch."
         )
     return text
 
@@ -118,6 +126,15 @@ def _endpoints(card):
     for name, told in card["endpoints"].items():
         shape = ", ".join("n" if size is None else str(size) for size in told["shape"])
         rows.append(f"| `{name}` | `{told['output']}` | [{shape}] |")
+    formats = {file["format"] for file in card["files"]}
+    if "saved_model" in formats:
+        rows += [
+            "",
+            "The signature `serving_default` gives all of these outputs. Called as a function, "
+            "`model(images, training=False)`, the SavedModel gives the feature maps too.",
+        ]
+    if formats & {"litert", "onnx"}:
+        rows += ["", "LiteRT and ONNX models have one function, with all of these outputs."]
     return "\n".join(rows)
 
 
@@ -154,21 +171,25 @@ def _training(card):
 def _files(card):
     lines = ["## Files", ""]
     for file in card["files"]:
-        told = f"within {file['difference']:.1g} of the network on {file['images']} images"
-        told += f" (tolerance {file['tolerance']:.1g})"
-        rest = {name: value for name, value in file.items() if name not in _SAID}
-        more = [f"{name} {_short(v)}" for name, v in rest.items() if isinstance(v, (str, int, float))]
-        lines.append(f"- `{file['file']}`: {', '.join([told, *more])}")
+        if file.get("quantization"):
+            told = (
+                f"{file['quantization']}; on {file['images']} images its vectors have a cosine similarity of "
+            )
+            told += f"{1 - file['difference']:.3f} with the network's, {file['similarity_about_mean']:.3f} about their mean"
+            told += (
+                "" if file.get("same_class") is None else f", and {file['same_class']:.1%} keep their class"
+            )
+        else:
+            told = f"within {file['difference']:.1g} of the network on {file['images']} images"
+            told += f" (tolerance {file['tolerance']:.1g}"
+            told += f", opset {file['opset']})" if file.get("opset") else ")"
+        lines.append(f"- `{file['file']}`: {told}")
     return "\n".join(lines)
 
 
 def _quoted(path):
     """A Python literal, in double quotes whatever the path holds."""
     return json.dumps(path, ensure_ascii=False)
-
-
-def _short(value):
-    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def _some(names, most=12):

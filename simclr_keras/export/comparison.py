@@ -33,7 +33,8 @@ def require(form, modules):
         except ImportError as error:
             package = module.split(".")[0].replace("_", "-")
             raise InputError(
-                f'--format={form} needs {package} ({one_line(error, 120)}): pip install "simclr_keras[{form}]"'
+                f"--format={form} needs {package} ({one_line(error, 120)}): install this package with its extra, as "
+                f'pip install ".[{form}]" does in its folder.'
             ) from error
 
 

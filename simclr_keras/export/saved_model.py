@@ -138,7 +138,8 @@ class _Forward:
 
     def _of_images(self, call):
         def named(images):  # the argument's name is that of the signature's input
-            return call(images)
+            # Without this, an image that is no batch ends the process in some of TensorFlow's CPU kernels.
+            return call(tf.ensure_shape(images, self._spec.shape))
 
         return tf.function(named, input_signature=[self._spec], autograph=False)
 

@@ -79,7 +79,8 @@ class ClassificationStage(Stage):
         for line in setup.describe_data(self.splits):
             yield f"data     {line}"
         if self.judging is None:
-            yield "data     no labelled evaluation split: no top-1; --eval_fraction holds one out"
+            hint = "; --eval_fraction holds one out" if self.splits.train.has_labels else ""
+            yield f"data     no labelled evaluation split: no top-1{hint}"
         yield (
             f"steps    {schedule.total_steps} of {config.batch_size} images, {config.epochs} epochs; "
             f"{config.optimizer}, learning rate up to {schedule.peak:g} in {config.warmup_epochs:g} epochs"

@@ -123,8 +123,8 @@ class Distillation(ClassificationStage):
         yield from super().introduction()
         if self.exported and self.judging is not None:
             yield (
-                f"data     what {self.teacher.path} was trained on is not known here: held-out images may have been "
-                "learnt from"
+                f"data     which images {self.teacher.path} has learnt from is not known here: held-out ones may be "
+                "among them"
             )
         known, size = self.labelled.num_examples, self.labelled_batch_size
         if self.config.alpha < 1 and known < size:

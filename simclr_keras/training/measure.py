@@ -45,8 +45,13 @@ class Measurement(FromRun, Stage):
     def check_data(self, splits):
         setup.check_labels(self.config, splits.train, f"--mode={self.MODE}")
         if splits.evaluation is None or not splits.evaluation.has_labels:
+            remedy = (
+                "give more labels of each class"
+                if splits.train.has_labels
+                else "--eval_fraction=0.1 holds one out"
+            )
             raise InputError(
-                f"{self.config.dataset} has no labelled evaluation split; --eval_fraction=0.1 holds one out."
+                f"{self.config.dataset} has no labelled evaluation split, nor labels to spare for one: {remedy}."
             )
 
     def _go(self, splits, stop):

@@ -119,7 +119,7 @@ def draw_views(config, train, augment):
     views = augment(batch["views"], tf.constant(0, tf.int64)).numpy()
     titles = None
     if train.class_names is not None:
-        titles = ["?" if label < 0 else train.class_names[label] for label in batch["label"].numpy()]
+        titles = ["" if label < 0 else train.class_names[label] for label in batch["label"].numpy()]
     return plots.view_pairs_figure(np.stack(np.split(views, 2), axis=1), titles)
 
 

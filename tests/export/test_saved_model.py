@@ -66,6 +66,11 @@ class TestSignatures:
         ]
         assert loaded.signatures["encoder_from_bytes"](image_bytes=encoded)["final_avg_pool"].shape == (2, 64)
 
+    @pytest.mark.parametrize("name", ["logits", "serving_default"])
+    def test_an_image_that_is_no_batch_is_an_error_and_does_not_end_the_process(self, loaded, name):
+        with pytest.raises((tf.errors.InvalidArgumentError, TypeError, ValueError)):
+            loaded.signatures[name](images=tf.constant(images()[0]))
+
     @pytest.mark.parametrize("data", [b"", b"no image", b"\xff\xd8\xff\xe0"])
     def test_bytes_that_are_no_image_are_an_error_and_not_a_black_one(self, loaded, data):
         with pytest.raises(tf.errors.InvalidArgumentError):
