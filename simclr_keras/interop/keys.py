@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from simclr_keras.interop.layers import CONV, NORM
+from simclr_keras.interop.layers import CONV, HEAD_DENSE, HEAD_NORM, NORM
 
 
 class Entry(NamedTuple):
@@ -40,6 +40,7 @@ class Sorted(NamedTuple):
     linear_head: bool = False
 
 
+STRAY = -1  # place of what belongs to another kind of projection head than the rest
 ROLES = r"(kernel|bias|gamma|beta|moving_mean|moving_variance)"
 _OF_KIND = {CONV: ("kernel", "bias"), NORM: ("gamma", "beta", "moving_mean", "moving_variance")}
 
@@ -47,6 +48,24 @@ _OF_KIND = {CONV: ("kernel", "bias"), NORM: ("gamma", "beta", "moving_mean", "mo
 def fits(kind, role):
     """Whether an encoder's layer of that kind may have a variable of that role."""
     return role in _OF_KIND[kind]
+
+
+def of_one_head(found):
+    """The Sorted with the kind of its projection head, which is either linear (l_0) or not (nl_0, nl_1, ...).
+
+    Of a mixture the smaller part is taken for the fault: its entries get the place STRAY.
+    """
+    head = [entry for entry in found.entries if entry.kind in (HEAD_DENSE, HEAD_NORM)]
+    in_linear = [entry for entry in head if is_linear(entry.key)]
+    linear = 2 * len(in_linear) > len(head)
+    stray = {entry.key for entry in head if is_linear(entry.key) != linear}
+    entries = [entry._replace(place=STRAY) if entry.key in stray else entry for entry in found.entries]
+    return found._replace(entries=entries, linear_head=linear)
+
+
+def is_linear(key):
+    """Whether a head's key, in the formats that name its layers, is of the linear one."""
+    return "/l_0/" in key
 
 
 def number(suffix):

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from simclr_keras.errors import InputError
 from simclr_keras.interop.categories import Category, category_of, model_in, read_name
 from simclr_keras.interop.network import Network, find_network
 from simclr_keras.interop.source import Source
@@ -63,15 +64,27 @@ class Published:
         """Returns the SimCLRModel, in float32.
 
         Raises:
-            InputError: an array cannot be read.
+            InputError: an array cannot be read, or is of another shape than the model's.
         """
         model = create_model(**self.architecture)
-        keys = self.network.keys
+        keys = {variable.path: self._key_of(variable) for variable in model.variables}
         for variable in model.variables:
-            path = variable.path.partition("/")[2]
-            # Squeeze-excitation's 1x1 convolutions are dense layers here.
-            variable.assign(self.source.read(keys[path]).reshape(variable.shape))
+            variable.assign(self.source.read(keys[variable.path]).reshape(variable.shape))
         return model
+
+    def _key_of(self, variable):
+        """The key of a variable of the model, which is of its shape."""
+        path, shape = variable.path.partition("/")[2], tuple(variable.shape)
+        key = self.network.keys.get(path)
+        if key is None:
+            raise InputError(f"{self.source.path} has nothing for {path}; give weights of the release.")
+        # Squeeze-excitation's 1x1 convolutions are dense layers here.
+        if self.source.shapes[key] not in (shape, (1, 1, *shape)):
+            held = list(self.source.shapes[key])
+            raise InputError(
+                f"{key} in {self.source.path} is {held}, and {path} {list(shape)}; give weights of the release."
+            )
+        return key
 
 
 def open_published(path, name=None, *, ema=False, head_layer=None):

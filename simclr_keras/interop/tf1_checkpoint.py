@@ -6,7 +6,7 @@ of the same tree; */Momentum, memory* and global_step belong to training.
 
 import re
 
-from simclr_keras.interop.keys import ROLES, Entry, Sorted, fits, number
+from simclr_keras.interop.keys import ROLES, STRAY, Entry, Sorted, fits, is_linear, number, of_one_head
 from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
 
 NAME = "TF1 checkpoint"
@@ -27,7 +27,6 @@ def sort_keys(keys, ema=False):
     keys = sorted(keys)
     found = Sorted([], {}, [])
     averaged = {key for key in keys if key.startswith(EMA)}
-    linear = False
     for key in keys:
         slot = _SLOT.fullmatch(key)
         bare = key.removeprefix(EMA)
@@ -39,11 +38,10 @@ def sort_keys(keys, ema=False):
             found.unknown.append(key)
         elif ema == (key in averaged):
             found.entries.append(entry)
-            linear |= bare.startswith("head_contrastive/l_")
         else:
             # The average has no classifier of its own in some files; the one there is was trained on the other network.
             found.skipped[key] = "network itself" if ema else "moving average"
-    return found._replace(linear_head=linear)
+    return of_one_head(found)
 
 
 def _entry(name, key):
@@ -69,11 +67,12 @@ def key_of(layer, index, role, entries):
     """The key that a variable should have had."""
     prefix = EMA if any(entry.key.startswith(EMA) for entry in entries) else ""
     suffix = f"_{index}" if index else ""
+    part = "l_0" if any(is_linear(entry.key) and entry.place != STRAY for entry in entries) else f"nl_{index}"
     names = {
         CONV: f"base_model/conv2d{suffix}",
         NORM: f"base_model/batch_normalization{suffix}",
-        HEAD_DENSE: f"head_contrastive/nl_{index}/dense",
-        HEAD_NORM: f"head_contrastive/nl_{index}/batch_normalization",
+        HEAD_DENSE: f"head_contrastive/{part}/dense",
+        HEAD_NORM: f"head_contrastive/{part}/batch_normalization",
         CLASSIFIER: "head_supervised/linear_layer/dense",
     }
     return f"{prefix}{names[layer.kind]}/{role}"

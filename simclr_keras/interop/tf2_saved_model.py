@@ -9,7 +9,7 @@ The suffixes depend on what else the process had made before, so only their orde
 import re
 
 from simclr_keras.errors import InputError
-from simclr_keras.interop.keys import ROLES, Entry, Sorted, fits, number
+from simclr_keras.interop.keys import ROLES, STRAY, Entry, Sorted, fits, is_linear, number, of_one_head
 from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
 
 NAME = "TF2 SavedModel"
@@ -26,15 +26,14 @@ _CLASSIFIER = re.compile(r"head_supervised/linear_layer/dense(?:_\d+)?/(kernel|b
 
 def sort_keys(keys, ema=False):
     """Returns the Sorted of the names of the variables; there is no moving average in this format."""
-    found, linear = Sorted([], {}, []), False
+    found = Sorted([], {}, [])
     for key in sorted(keys):
         entry = _entry(key.removesuffix(":0"), key)
         if entry is None:
             found.unknown.append(key)
         else:
             found.entries.append(entry)
-            linear |= key.startswith("projection_head/l_")
-    return found._replace(linear_head=linear)
+    return of_one_head(found)
 
 
 def _entry(name, key):
@@ -68,18 +67,19 @@ def numberings(entries, layers):
 
 def key_of(layer, index, role, entries):
     """The key that a variable should have had, as far as those beside it tell."""
-    beside = [entry for entry in entries if entry.kind == layer.kind]
+    beside = [entry for entry in entries if entry.kind == layer.kind and entry.place != STRAY]
     if layer.kind in (CONV, NORM):
         return _encoder_key(layer, index, role, beside)
     for entry in beside:
         if entry.place == index:
             return f"{entry.key.rpartition('/')[0]}/{role}"
+    part = "l_0" if any(is_linear(entry.key) for entry in entries if entry.place != STRAY) else f"nl_{index}"
     if layer.kind == HEAD_DENSE and beside:  # the others' suffixes count on from layer to layer
         own = number(re.search(r"/dense(?:_(\d+))?/", beside[0].key)[1]) + index - beside[0].place
-        return f"projection_head/nl_{index}/dense{f'_{own}' if own > 0 else ''}/{role}"
+        return f"projection_head/{part}/dense{f'_{own}' if own > 0 else ''}/{role}"
     names = {
-        HEAD_DENSE: f"projection_head/nl_{index}/dense",
-        HEAD_NORM: f"projection_head/nl_{index}/batch_norm_relu/batch_normalization",
+        HEAD_DENSE: f"projection_head/{part}/dense",
+        HEAD_NORM: f"projection_head/{part}/batch_norm_relu/batch_normalization",
         CLASSIFIER: "head_supervised/linear_layer/dense",
     }
     return f"{names[layer.kind]}/{role}"

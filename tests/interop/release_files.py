@@ -151,7 +151,8 @@ def weights_of(model):
             name = seen[layer]
         elif layer.startswith("projection_head/"):
             word, j = re.fullmatch(r"projection_head/(dense|bn)(\d+)", layer).groups()
-            name = f"head_contrastive/nl_{int(j) - 1}/{'dense' if word == 'dense' else 'batch_normalization'}"
+            part = "l_0" if model.projection_head.mode == "linear" else f"nl_{int(j) - 1}"
+            name = f"head_contrastive/{part}/{'dense' if word == 'dense' else 'batch_normalization'}"
         else:
             name = "head_supervised/linear_layer/dense"
         value = variable.numpy()

@@ -191,7 +191,27 @@ def foreign(rng, form, shapes, key):
     return [other]
 
 
-KINDS = (missing, doubled, mis_shaped, renamed, foreign)
+def renamed_head_part(rng, form, shapes, key):
+    """Keys of a layer of the projection head, one or all, said to be of another layer, or of a linear head."""
+    layers = {
+        "tf1": "head_contrastive/nl_",
+        "tf2": "_projection_head/linear_layers/",
+        "saved": "projection_head/nl_",
+    }
+    old = f"{layers[form]}{rng.integers(3)}/"
+    new = (
+        f"{layers[form]}7/"
+        if form == "tf2"
+        else str(rng.choice([layers[form].replace("nl_", "l_0/"), f"{layers[form]}7/"]))
+    )
+    keys = sorted(key for key in filter(is_models, shapes) if old in key)
+    keys = keys if rng.integers(2) else [str(rng.choice(keys))]
+    others = [key.replace(old, new) for key in keys]
+    shapes |= {other: shapes.pop(key) for key, other in zip(keys, others)}
+    return [*others, *keys]
+
+
+KINDS = (missing, doubled, mis_shaped, renamed, foreign, renamed_head_part)
 
 
 def corrupted(seed):
@@ -204,7 +224,7 @@ def corrupted(seed):
     return form, kind, shapes, [str(word) for word in kind(rng, form, shapes, key)]
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
 def test_corrupted_sets_of_keys_are_each_refused_with_the_key_that_is_wrong(count):
     seen = collections.Counter()
     for seed in range(count):
@@ -216,7 +236,37 @@ def test_corrupted_sets_of_keys_are_each_refused_with_the_key_that_is_wrong(coun
         assert "\n" not in message
         seen[form, kind.__name__] += 1
     assert len(seen) == len(FORMS) * len(KINDS)
-    assert min(seen.values()) > count / 30
+    assert min(seen.values()) > count / 50
+
+
+def with_linear_layer(form, *nonlinear):
+    """Shapes of a file whose projection head has the last layer of the release's as its l_0, and some others."""
+    shapes = {key: shape for key, shape in shapes_of(form, "r18_cifar").items() if is_models(key)}
+    for j in {0, 1, 2} - {*nonlinear}:
+        for key in [key for key in shapes if f"/nl_{j}/" in key]:
+            shape = shapes.pop(key)
+            if j == 2:
+                shapes[key.replace("/nl_2/", "/l_0/")] = shape
+    return shapes
+
+
+@pytest.mark.parametrize("form", ["tf1", "saved"])
+def test_a_linear_head_is_one_layer(form):
+    network = find(form, with_linear_layer(form))
+    told = {"proj_mode": "linear", "proj_layers": 1, "proj_dim": 128, "proj_hidden_dim": None}
+    assert network.architecture.items() >= told.items()
+
+
+@pytest.mark.parametrize("form", ["tf1", "saved"])
+@pytest.mark.parametrize(
+    ("nonlinear", "stray"), [((0, 1), "l_0/"), ((1,), "l_0/"), ((0,), "l_0/"), ((1, "kernel"), "nl_1/")]
+)
+def test_a_head_of_both_kinds_is_refused_with_the_part_that_is_fewer(form, nonlinear, stray):
+    shapes = with_linear_layer(form, *nonlinear)
+    if "kernel" in nonlinear:  # alone of its layer
+        shapes = {key: shape for key, shape in shapes.items() if "/nl_1/" not in key or "kernel" in key}
+    with pytest.raises(InputError, match=f"unexpected [^;]*/{stray}"):
+        find(form, shapes)
 
 
 def test_the_moving_average_is_held_to_the_same():

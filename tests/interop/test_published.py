@@ -1,5 +1,7 @@
 """Published weights, in each of their formats, compute through our networks what the release computes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,7 @@ def test_every_key_of_a_file_is_accounted_for(tmp_path):
         ({"name": "r50_0.125x_sk1", "image_size": 64}, (1, 64, 64, 3)),
         ({"name": "r34_0.125x_sk0", "proj_layers": 2, "proj_dim": 24}, (1, 32, 32, 3)),
         ({"name": "r50_0.125x_sk0", "proj_mode": "none", "num_classes": 5}, (1, 32, 32, 3)),
+        ({"name": "r18_0.125x_sk0", "proj_mode": "linear", "proj_dim": 24, "image_size": 16}, (1, 16, 16, 3)),
         ({"name": "r18_0.125x_sk0", "image_size": 16, "proj_layers": 1, "num_classes": 5}, (1, 16, 16, 3)),
         (
             {"name": "r50_0.25x_sk1", "se_ratio": 0.25, "proj_hidden_dim": 40, "image_size": 16},
@@ -236,6 +239,21 @@ def test_where_nothing_tells_it_is_asked_for(tiny_file):
 def test_arguments_that_do_not_suit_the_file_are_refused(arguments, message, tiny_file):
     with pytest.raises(InputError, match=message):
         load_published(tiny_file, **arguments)
+
+
+def test_an_array_that_is_not_as_large_as_its_variable_is_not_poured_into_it(tiny_file):
+    published = open_published(tiny_file, head_layer=0)
+    keys = dict(published.network.keys)
+    for other, message in (
+        (
+            {"classifier/kernel": keys["classifier/bias"]},
+            r"dense/bias in .* is \[10\], and classifier/kernel \[64, 10\]",
+        ),
+        ({"encoder/stem/conv1/kernel": None}, "has nothing for encoder/stem/conv1/kernel"),
+    ):
+        network = published.network._replace(keys=keys | other)
+        with pytest.raises(InputError, match=message):
+            dataclasses.replace(published, network=network).load()
 
 
 def test_a_layer_is_refused_where_there_is_no_classifier(tmp_path):
