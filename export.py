@@ -128,6 +128,7 @@ def main(argv):
         print(help_text())
         return
     config = read_flags(argv)
+    command_line.check_there("run", config.run, "a training run")
     require_tensorflow()
     start_tensorflow_quietly()
     importlib.import_module("simclr_keras.training.exporting").run(config)

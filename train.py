@@ -67,6 +67,9 @@ def main(argv):
         print(help_text(command_line.mentioned(argv, "mode", configs.MODES)))
         return
     config = read_flags(argv)
+    # The commonest slip, told before the seconds that TensorFlow takes to start.
+    for flag in ("init", "teacher"):
+        command_line.check_there(flag, getattr(config, flag, None), "an earlier stage")
     require_tensorflow()
     start_tensorflow_quietly()
     importlib.import_module(config.MODULE).run(config)

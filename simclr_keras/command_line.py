@@ -140,6 +140,18 @@ def _shown_default(field, field_type):
     return f"{str(field.default).lower() if kind is bool else field.default}{unit}"
 
 
+def check_there(flag, path, stage):
+    """Raises InputError where the run directory that a flag names does not exist; remote ones are left to others.
+
+    Args:
+        flag: name. path: its value, or None. stage: what left it, for the message.
+    """
+    if path and "://" not in path and not os.path.exists(path):
+        raise InputError(
+            f"--{flag}={path} is not a run directory (no such directory); give the --model_dir of {stage}."
+        )
+
+
 def run(main, argv, program):
     """Runs main(argv) and returns the exit code; what the user should know of a stop becomes one line on stderr."""
     try:

@@ -272,7 +272,7 @@ LABELS = [
     Case(
         "labels without evaluation images for knn",
         ("no labelled evaluation split",),
-        ("--eval_fraction=0.1 holds one out",),
+        ("give more labels",),
         {**KNN, **NPZ},
         make=npz(x_train=np.zeros((3, 9, 9, 3), np.uint8), y_train=np.arange(3), x_test=None, y_test=None),
     ),

@@ -238,3 +238,11 @@ class TestRun:
     def test_a_fault_of_ours_keeps_its_traceback(self, capsys):
         with pytest.raises(ValueError, match="a bug"):
             self.code_and_error(capsys, ValueError("a bug"))
+
+
+def test_a_run_that_is_not_there_is_told_at_once(tmp_path):
+    command_line.check_there("init", None, "an earlier stage")
+    command_line.check_there("init", str(tmp_path), "an earlier stage")
+    command_line.check_there("init", "gs://bucket/run", "an earlier stage")
+    with pytest.raises(InputError, match=r"^--init=.*/x is not a run directory \(no such directory\); give"):
+        command_line.check_there("init", str(tmp_path / "x"), "an earlier stage")

@@ -45,13 +45,9 @@ class Measurement(FromRun, Stage):
     def check_data(self, splits):
         setup.check_labels(self.config, splits.train, f"--mode={self.MODE}")
         if splits.evaluation is None or not splits.evaluation.has_labels:
-            remedy = (
-                "give more labels of each class"
-                if splits.train.has_labels
-                else "--eval_fraction=0.1 holds one out"
-            )
             raise InputError(
-                f"{self.config.dataset} has no labelled evaluation split, nor labels to spare for one: {remedy}."
+                f"{self.config.dataset} has no labelled evaluation split, nor classes of two labelled images, of which "
+                "one could be held out: give more labels."
             )
 
     def _go(self, splits, stop):

@@ -61,7 +61,7 @@ def open_run(path, checkpoint="last", flag="model_dir"):
     run_dir.check_path()
     held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
     if held is None or split is None:
-        raise InputError(f"{path} is not a run directory: give the --model_dir of a training run.")
+        raise InputError(f"{path} is not a run directory; give the --model_dir of a training run.")
     config = config_of_run(held, run_dir.file(CONFIG))
     check_has_network(run_dir, config)
     weights = Weights(run_dir, checkpoint)

@@ -21,10 +21,16 @@ def default_model_dir(mode, config):
     if mode in ("eval", "knn", "linear_eval"):
         fast = "-fast" if getattr(config, "linear_eval", None) == "fast" else ""
         judged = os.path.basename(config.init.rstrip("/"))
-        return f"runs/{mode}{fast}-{judged}{layer}{labels_suffix(config)}"
+        return f"runs/{mode}{fast}-{judged}{layer}{_labels_of(config)}{labels_suffix(config)}"
     data = config.dataset.rstrip("/").split("/")[-1] if ":" in config.dataset else config.dataset
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in data.removesuffix(".npz"))
     return f"runs/{mode}-{name}-{config.model.replace(':', '-')}{layer}{labels_suffix(config)}"
+
+
+def _labels_of(config):
+    """The name of the --labels file, so that a measurement by others has a directory of its own; or nothing."""
+    name = os.path.basename(config.labels or "").removesuffix(".csv")
+    return f"-{name}" if name and not name.startswith("labels") else ""
 
 
 def labels_suffix(config):

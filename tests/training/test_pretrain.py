@@ -152,7 +152,7 @@ def test_a_run_gives_its_model_back(done):
 
 
 def test_what_is_no_run_gives_no_model(tmp_path):
-    with pytest.raises(InputError, match="not a run directory: give the --model_dir"):
+    with pytest.raises(InputError, match="not a run directory; give the --model_dir"):
         load_run(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "split.json").write_text("{}")

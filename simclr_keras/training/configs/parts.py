@@ -99,8 +99,8 @@ class Optimization:
         """Raises InputError where the warm-up does not fit."""
         if self.warmup_epochs > self.epochs:
             raise InputError(
-                f"--warmup_epochs={self.warmup_epochs:g}, by recipe, default or flag, is longer than the run of "
-                f"--epochs={self.epochs}: give fewer, such as --warmup_epochs={self.epochs / 10:g}."
+                f"--warmup_epochs={self.warmup_epochs:g} is longer than the run of --epochs={self.epochs}: "
+                f"give fewer (a recipe may have brought these), such as --warmup_epochs={self.epochs / 10:g}."
             )
 
 
