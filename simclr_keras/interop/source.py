@@ -54,19 +54,27 @@ class Source:
         self.shapes = {name: tuple(stored[key]) for name, key in self._keys.items() if key in stored}
 
     def read(self, key):
-        """Returns the float array of a key.
+        """Returns the array of a key, floats of any width as float32.
 
         Raises:
-            InputError: it cannot be read, or is not of finite floats.
+            InputError: it cannot be read, is not of floats, has some that float32 cannot hold, or negative variances.
         """
         try:
-            value = self._reader.get_tensor(self._keys[key])
+            value = np.asarray(self._reader.get_tensor(self._keys[key]))
         except Exception as error:  # see above
             raise InputError(
                 f"{key} in {self.path} cannot be read ({one_line(error)}); fetch the file again."
             ) from error
-        if not np.issubdtype(value.dtype, np.floating) or not np.all(np.isfinite(value)):
-            raise InputError(f"{key} in {self.path} is not of finite floats; fetch the file again.")
+        # NumPy does not count bfloat16 among its floats.
+        dtype = tf.as_dtype(value.dtype)
+        if not dtype.is_floating:
+            raise InputError(f"{key} in {self.path} is of {dtype.name}, not of floats; fetch the file again.")
+        with np.errstate(over="ignore"):  # told below
+            value = value.astype(np.float32, copy=False)
+        if not np.all(np.isfinite(value)):
+            raise InputError(f"{key} in {self.path} is not finite in float32; fetch the file again.")
+        if "/moving_variance" in key and np.any(value < 0):
+            raise InputError(f"{key} in {self.path} has negative variances; fetch the file again.")
         return value
 
     def step(self):

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.interop.source import Source
+from simclr_keras.interop.tf2_checkpoint import VALUE
 from simclr_keras.models.zoo import create_model
 from tests.interop.release_files import (
     GRAPH,
@@ -53,8 +55,6 @@ def test_the_arrays_of_a_saved_model_are_those_of_their_names(tmp_path):
 
 
 def test_a_saved_model_with_two_variables_of_one_name_is_refused(tmp_path):
-    import tensorflow as tf
-
     module = tf.Module()
     module.both = [tf.Variable([1.0], name="resnet/conv2d/kernel") for _ in range(2)]
     tf.saved_model.save(module, str(tmp_path / "saved"))
@@ -65,8 +65,6 @@ def test_a_saved_model_with_two_variables_of_one_name_is_refused(tmp_path):
 def test_a_value_of_a_saved_model_that_has_no_name_is_not_passed_over(tmp_path):
     write_saved_model(tmp_path / "saved", {"resnet/conv2d/kernel": np.zeros((1, 1, 3, 4), np.float32)})
     values = {"trainable_variables_list/0/.ATTRIBUTES/VARIABLE_VALUE": np.zeros((1, 1, 3, 4), np.float32)}
-    import tensorflow as tf
-
     prefix = tmp_path / "saved" / "variables" / "variables"
     graph = tf.train.load_checkpoint(str(prefix)).get_tensor(GRAPH)
     write_checkpoint(prefix, {GRAPH: graph, "stray": np.ones(3, np.float32), **values})
@@ -132,8 +130,40 @@ def test_a_truncated_data_file_is_refused_with_the_key_that_cannot_be_read(left,
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("value", [np.array([1.0, np.nan], np.float32), np.array([1, 2])])
-def test_arrays_that_are_not_of_finite_floats_are_refused(value, tmp_path):
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.array([1.0, np.nan], np.float32), "is not finite in float32"),
+        (np.array([1.0, -np.inf], np.float16), "is not finite in float32"),
+        (np.array([1.0, 1e200]), "is not finite in float32"),
+        (np.array([1, 2]), "is of int64, not of floats"),
+        (np.array([True]), "is of bool, not of floats"),
+        (np.array(b"1.0"), "is of string, not of floats"),
+    ],
+)
+def test_arrays_that_float32_cannot_hold_are_refused(value, message, tmp_path):
     source = Source(write_checkpoint(tmp_path / "model.ckpt-1", {"base_model/conv2d/kernel": value}))
-    with pytest.raises(InputError, match=r"base_model/conv2d/kernel in .* is not of finite floats"):
+    with pytest.raises(InputError, match=rf"base_model/conv2d/kernel in .* {message}") as raised:
         source.read("base_model/conv2d/kernel")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+def test_floats_of_any_width_are_read_as_float32(dtype, tmp_path):
+    value = tf.cast([0.5, -1.25, 3.0], dtype)
+    source = Source(write_checkpoint(tmp_path / "model.ckpt-1", {"base_model/conv2d/kernel": value}))
+    read = source.read("base_model/conv2d/kernel")
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, [0.5, -1.25, 3.0])
+
+
+@pytest.mark.parametrize("tail", ["", ":0", VALUE])
+def test_a_negative_variance_is_refused_by_its_key(tail, tmp_path):
+    values = {
+        f"bn/{role}{tail}": np.array([0.0, -1e-3], np.float32) for role in ("moving_mean", "moving_variance")
+    }
+    source = Source(write_checkpoint(tmp_path / "model.ckpt-1", values))
+    with pytest.raises(InputError, match=f"^bn/moving_variance{tail} in .* has negative variances"):
+        source.read(f"bn/moving_variance{tail}")
+    assert source.read(f"bn/moving_mean{tail}").min() < 0
