@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -173,7 +174,7 @@ def _of_keras_file(path, file, flag):
     from simclr_keras.export import hub_layer  # noqa: F401
     from simclr_keras.models import simclr  # noqa: F401
 
-    card = (loading.read_card(path, flag) if path != file else None) or {}
+    card = loading.read_card(os.path.dirname(file) or ".", flag) or {}  # of an export, beside the file
     try:
         model = keras.saving.load_model(file, compile=False)
     except Exception as error:  # a file may hold anything

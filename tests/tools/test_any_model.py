@@ -80,11 +80,12 @@ def test_sizes(opened):
         opened["model.keras"].size()
 
 
-def test_a_keras_export_brings_its_card(models, tmp_path):
+@pytest.mark.parametrize("given", ["", "/model.keras"])
+def test_a_keras_export_brings_its_card(models, tmp_path, given):
     shutil.copy(models / "model.keras", tmp_path / "model.keras")
     card = {"format": "simclr_keras export", "image_size": 12, "class_names": list("abcdefghij")}
     (tmp_path / "card.json").write_text(json.dumps(card))
-    found = open_model(tmp_path)
+    found = open_model(f"{tmp_path}{given}")
     assert (found.image_size, found.class_names) == (12, tuple("abcdefghij"))
 
 

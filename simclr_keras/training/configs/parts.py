@@ -100,7 +100,8 @@ class Optimization:
         if self.warmup_epochs > self.epochs:
             raise InputError(
                 f"--warmup_epochs={self.warmup_epochs:g} is longer than the run of --epochs={self.epochs}: "
-                f"give fewer warm-up epochs (a recipe may have brought these), such as --warmup_epochs={self.epochs / 10:g}."
+                "give fewer warm-up epochs (a recipe may have brought these), such as "
+                f"--warmup_epochs={self.epochs / 10:g}."
             )
 
 
