@@ -68,6 +68,11 @@ def is_linear(key):
     return "/l_0/" in key
 
 
+def same_shape(key, base, shapes):
+    """Whether a file holds what a key is derived from, and of its shape."""
+    return base in shapes and tuple(shapes[base]) == tuple(shapes[key])
+
+
 def number(suffix):
     """The release leaves out suffix 0."""
     return int(suffix or 0)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from simclr_keras.errors import InputError
 from simclr_keras.interop.infer import infer_classifier, infer_encoder, infer_head
 from simclr_keras.interop.layers import CONV
+from simclr_keras.interop.tf1_checkpoint import EMA
 from simclr_keras.models.zoo import parse_name
 
 LARGE, SMALL = 224, 32  # pixels; up to 32 gets the stem for small images
@@ -41,9 +42,9 @@ def find_network(form, shapes, where, *, name=None, ema=False, head_layer=None, 
             the classifier sits cannot be told, or is not where `head_layer` says.
     """
     sort = form.sort_keys(shapes, ema)
-    if ema and not any(why == "moving average" for why in form.sort_keys(shapes).skipped.values()):
+    if ema and not any(entry.key.startswith(EMA) for entry in sort.entries):
         raise InputError(
-            f"{where} holds no moving average, which TF1 checkpoints may have under ema_model/; leave ema out."
+            f"{where} holds no moving average, which TF1 checkpoints may have under {EMA}; leave ema out."
         )
     if not any(entry.kind == CONV for entry in sort.entries) or len(sort.unknown) > len(shapes) / 2:
         first = f"{sort.unknown[0]} is none of SimCLR's variables" if sort.unknown else "it has no network"

@@ -6,7 +6,17 @@ of the same tree; */Momentum, memory* and global_step belong to training.
 
 import re
 
-from simclr_keras.interop.keys import ROLES, STRAY, Entry, Sorted, fits, is_linear, number, of_one_head
+from simclr_keras.interop.keys import (
+    ROLES,
+    STRAY,
+    Entry,
+    Sorted,
+    fits,
+    is_linear,
+    number,
+    of_one_head,
+    same_shape,
+)
 from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
 
 NAME = "TF1 checkpoint"
@@ -18,29 +28,34 @@ _SLOT = re.compile(r"(.+?)(?:/LARSOptimizer)?/(?:Momentum|Adam|Adam_1)")
 _TRAINING = re.compile(r"global_step|beta[12]_power|memory.*")
 
 
-def sort_keys(keys, ema=False):
+def sort_keys(shapes, ema=False):
     """Returns the Sorted of the keys of a file.
 
+    An optimizer's slot is left out if the file holds its variable, of the same shape; so is a moving average that is
+    not wanted, whose tree may be incomplete. The network itself is not looked at where the average is wanted.
+
     Args:
-        keys: iterable of str. ema: whether the moving average is wanted, instead of the network itself.
+        shapes: dict of key to shape. ema: whether the moving average is wanted, instead of the network itself.
     """
-    keys = sorted(keys)
     found = Sorted([], {}, [])
-    averaged = {key for key in keys if key.startswith(EMA)}
-    for key in keys:
+    for key in sorted(shapes):
         slot = _SLOT.fullmatch(key)
         bare = key.removeprefix(EMA)
         if _TRAINING.fullmatch(key):
             found.skipped[key] = "training"
-        elif slot and _entry(slot[1].removeprefix(EMA), key):
+        elif slot and _entry(slot[1].removeprefix(EMA), key) and same_shape(key, slot[1], shapes):
             found.skipped[key] = "optimizer"
         elif not (entry := _entry(bare, key)):
             found.unknown.append(key)
-        elif ema == (key in averaged):
+        elif ema == key.startswith(EMA):
             found.entries.append(entry)
-        else:
+        elif ema:
             # The average has no classifier of its own in some files; the one there is was trained on the other network.
-            found.skipped[key] = "network itself" if ema else "moving average"
+            found.skipped[key] = "network itself"
+        elif same_shape(key, bare, shapes):
+            found.skipped[key] = "moving average"
+        else:
+            found.unknown.append(key)
     return of_one_head(found)
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from simclr_keras.interop.keys import ROLES, Entry, Sorted, fits
+from simclr_keras.interop.keys import ROLES, Entry, Sorted, fits, same_shape
 from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
 
 NAME = "TF2 training checkpoint"
@@ -17,15 +17,21 @@ _TRAINING = re.compile(
 )
 
 
-def sort_keys(keys, ema=False):
-    """Returns the Sorted of the keys of a file; there is no moving average in this format."""
+def sort_keys(shapes, ema=False):
+    """Returns the Sorted of the keys of a file; there is no moving average in this format.
+
+    An optimizer's slot is left out if the file holds its variable, of the same shape.
+
+    Args:
+        shapes: dict of key to shape. ema: of no account.
+    """
     found = Sorted([], {}, [])
-    for key in sorted(keys):
+    for key in sorted(shapes):
         name = key.removesuffix(VALUE)
         slot = _SLOT.fullmatch(name)
         if key == GRAPH or (name != key and _TRAINING.fullmatch(name)):
             found.skipped[key] = "training"
-        elif slot and _entry(slot[1], key):
+        elif name != key and slot and _entry(slot[1], key) and same_shape(key, f"{slot[1]}{VALUE}", shapes):
             found.skipped[key] = "optimizer"
         elif name != key and not slot and (entry := _entry(name, key)):
             found.entries.append(entry)

@@ -24,10 +24,14 @@ _HEAD = re.compile(rf"projection_head/(nl_\d+|l_0)/(dense(?:_\d+)?|batch_norm_re
 _CLASSIFIER = re.compile(r"head_supervised/linear_layer/dense(?:_\d+)?/(kernel|bias)")
 
 
-def sort_keys(keys, ema=False):
-    """Returns the Sorted of the names of the variables; there is no moving average in this format."""
+def sort_keys(shapes, ema=False):
+    """Returns the Sorted of the names of the variables; there is no moving average in this format.
+
+    Args:
+        shapes: dict of name to shape. ema: of no account.
+    """
     found = Sorted([], {}, [])
-    for key in sorted(keys):
+    for key in sorted(shapes):
         entry = _entry(key.removesuffix(":0"), key)
         if entry is None:
             found.unknown.append(key)

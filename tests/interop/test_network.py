@@ -1,6 +1,5 @@
 """A set of keys and shapes is either one of the release's networks, whole, or refused with the key that is wrong."""
 
-import collections
 import json
 import pathlib
 
@@ -8,27 +7,12 @@ import numpy as np
 import pytest
 
 from simclr_keras.errors import InputError
-from simclr_keras.interop import tf1_checkpoint, tf2_checkpoint, tf2_saved_model
 from simclr_keras.interop.layers import Encoder, encoder_layers, head_layers
-from simclr_keras.interop.network import find_network
 from simclr_keras.models.zoo import PUBLISHED, create_model, parse_name
-from tests.interop.release_files import CASES, golden_keys, names_of, saved_names, tf1_tree
+from tests.interop.key_sets import FORMS, find, is_models, shapes_of
+from tests.interop.release_files import CASES, golden_keys, names_of
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
-FORMS = {"tf1": tf1_checkpoint, "tf2": tf2_checkpoint, "saved": tf2_saved_model}
-
-
-def shapes_of(form, case, start=0):
-    """Dict of key to shape of a good file."""
-    if form == "tf1":
-        return tf1_tree(names_of(case), ema=names_of(case))
-    if form == "saved":
-        return saved_names(names_of(case), start=start, plain=bool(start))
-    return {key: tuple(shape) for key, shape, _ in golden_keys()[case]["keys"]}
-
-
-def find(form, shapes, **arguments):
-    return find_network(FORMS[form], shapes, "the file", head_layer=0, **arguments)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -134,111 +118,6 @@ def test_a_file_of_some_other_model_is_told_apart(form, keys):
         find(form, dict.fromkeys(keys, (3, 3)))
 
 
-def is_models(key):
-    """Whether a key is a variable of the network, not something of training."""
-    marks = ("Momentum", "OPTIMIZER_SLOT", "ema_model", "memory", "global_step", "save_counter", "_CHECK")
-    return not any(mark in key for mark in marks)
-
-
-def missing(rng, form, shapes, key):
-    del shapes[key]
-    return [key, *(["/".join(key.split("/")[-2:])] if form == "saved" else [])]
-
-
-def doubled(rng, form, shapes, key):
-    layer, _, role = key.rpartition("/") if form != "tf2" else key.partition("/.ATTRIBUTES")
-    other = {
-        "tf1": f"{layer.rstrip('0123456789')}0{layer[len(layer.rstrip('0123456789')) :]}/{role}",
-        "tf2": key.replace("/0/", "/00/", 1) if "/0/" in key else f"{layer}_1/.ATTRIBUTES/VARIABLE_VALUE",
-        "saved": f"{layer}_copy/{role}",
-    }[form]
-    if form == "saved" and "batch_normalization" in layer:
-        sync = "sync_batch_normalization" in layer
-        words = ("sync_batch_", "batch_") if sync else ("batch_normalization", "sync_batch_normalization")
-        other = f"{words[1].join(layer.rsplit(words[0], 1))}/{role}"
-    shapes[other] = shapes[key]
-    return [other, key]
-
-
-def mis_shaped(rng, form, shapes, key):
-    shape = list(shapes[key])
-    axis = rng.integers(len(shape) + 1)
-    if axis == len(shape):
-        shape.append(1)
-    else:
-        shape[axis] = int(rng.choice([max(shape[axis] // 2, 1) + 1, shape[axis] + 1, 2 * shape[axis]]))
-    shapes[key] = tuple(shape)
-    return [key]
-
-
-def renamed(rng, form, shapes, key):
-    parts = key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE").split("/")
-    tail = "/.ATTRIBUTES/VARIABLE_VALUE" if form == "tf2" else ""
-    place = rng.integers(len(parts))
-    parts[place] = rng.choice([f"{parts[place]}s", f"my_{parts[place]}", "layer"])
-    other = "/".join(parts) + tail
-    shapes[other] = shapes.pop(key)
-    return [other, key]
-
-
-def foreign(rng, form, shapes, key):
-    tail = "/.ATTRIBUTES/VARIABLE_VALUE" if form == "tf2" else ""
-    head = key.removesuffix(tail).rpartition("/")[0]
-    root = {"tf1": "base_model", "tf2": "model/resnet_model", "saved": "resnet"}[form]
-    names = [f"{head}/renorm_mean", f"{root}/conv2d_999/kernel", f"{root}/dense/kernel", "decoder/kernel"]
-    other = f"{rng.choice([*names, f'{root}/batch_normalization_999/gamma'])}{tail}"
-    shapes[other] = (3, 3)
-    return [other]
-
-
-def renamed_head_part(rng, form, shapes, key):
-    """Keys of a layer of the projection head, one or all, said to be of another layer, or of a linear head."""
-    layers = {
-        "tf1": "head_contrastive/nl_",
-        "tf2": "_projection_head/linear_layers/",
-        "saved": "projection_head/nl_",
-    }
-    old = f"{layers[form]}{rng.integers(3)}/"
-    new = (
-        f"{layers[form]}7/"
-        if form == "tf2"
-        else str(rng.choice([layers[form].replace("nl_", "l_0/"), f"{layers[form]}7/"]))
-    )
-    keys = sorted(key for key in filter(is_models, shapes) if old in key)
-    keys = keys if rng.integers(2) else [str(rng.choice(keys))]
-    others = [key.replace(old, new) for key in keys]
-    shapes |= {other: shapes.pop(key) for key, other in zip(keys, others)}
-    return [*others, *keys]
-
-
-KINDS = (missing, doubled, mis_shaped, renamed, foreign, renamed_head_part)
-
-
-def corrupted(seed):
-    """(format, kind, shapes, words of which one must be said)."""
-    rng = np.random.default_rng(seed)
-    form, case = rng.choice([*FORMS]), rng.choice([*CASES])
-    kind = KINDS[rng.integers(len(KINDS))]
-    shapes = dict(shapes_of(form, case, start=int(rng.choice([0, 5]))))
-    key = str(rng.choice(sorted(filter(is_models, shapes))))
-    return form, kind, shapes, [str(word) for word in kind(rng, form, shapes, key)]
-
-
-@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
-def test_corrupted_sets_of_keys_are_each_refused_with_the_key_that_is_wrong(count):
-    seen = collections.Counter()
-    for seed in range(count):
-        form, kind, shapes, words = corrupted(seed)
-        with pytest.raises(InputError) as raised:
-            find(form, shapes)
-        message = str(raised.value)
-        assert any(word in message for word in words), (seed, kind.__name__, words, message)
-        assert "\n" not in message
-        seen[form, kind.__name__] += 1
-    assert len(seen) == len(FORMS) * len(KINDS)
-    assert min(seen.values()) > count / 50
-
-
 def with_linear_layer(form, *nonlinear):
     """Shapes of a file whose projection head has the last layer of the release's as its l_0, and some others."""
     shapes = {key: shape for key, shape in shapes_of(form, "r18_cifar").items() if is_models(key)}
@@ -269,24 +148,6 @@ def test_a_head_of_both_kinds_is_refused_with_the_part_that_is_fewer(form, nonli
         find(form, shapes)
 
 
-def test_the_moving_average_is_held_to_the_same():
-    for seed in range(100):
-        rng = np.random.default_rng(seed)
-        shapes = shapes_of("tf1", "r18_cifar")
-        key = str(rng.choice(sorted(key for key in shapes if key.startswith("ema_model"))))
-        words = (missing, mis_shaped, renamed)[seed % 3](rng, "tf1", shapes, key)
-        with pytest.raises(InputError) as raised:
-            find("tf1", shapes, ema=True)
-        assert any(word in str(raised.value) for word in words), (words, raised.value)
-
-
 def test_a_file_without_a_network_says_so():
     with pytest.raises(InputError, match="it has no network"):
         find("tf1", {"global_step": ()})
-
-
-@pytest.mark.parametrize("key", ["base_model/conv2d_9/kernel/Momentum_3", "dense/kernel/Momentum"])
-def test_what_training_left_is_only_passed_over_where_it_is_of_the_network(key):
-    shapes = shapes_of("tf1", "r18_cifar") | {key: (3,)}
-    with pytest.raises(InputError, match=f"unexpected {key}"):
-        find("tf1", shapes)
