@@ -140,14 +140,17 @@ def _laid_out(proto, weights):
 
 
 def _join_pads(graph):
-    """Makes padding a part of the average pool behind it: onnxruntime 1.20 does so itself, and divides wrongly."""
+    """Makes padding a part of the 2x2 average pool behind it, that of ResNet-D's shortcuts, as onnxruntime 1.20 joins
+    the two itself and then divides wrongly. Other pools are left alone: joined, 3x3 ones are wrong in 1.31.
+    """
     from onnx import helper, numpy_helper
 
     constants = {value.name: value for value in graph.initializer}
     pads = {node.output[0]: node for node in graph.node if node.op_type == "Pad" and len(node.input) == 2}
     for node in graph.node:
         pad = pads.get(node.input[0]) if node.op_type == "AveragePool" else None
-        if pad is None or any(attribute.name in ("pads", "auto_pad") for attribute in node.attribute):
+        settings = {attribute.name: list(attribute.ints) for attribute in node.attribute}
+        if pad is None or settings["kernel_shape"] != [2, 2] or settings.keys() & {"pads", "auto_pad"}:
             continue
         # [n, c, h, w] before, then after
         sides = numpy_helper.to_array(constants[pad.input[1]]).reshape(2, 4)[:, 2:]
