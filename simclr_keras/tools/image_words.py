@@ -45,5 +45,5 @@ def find_images(words):
 def _is_folder(path):
     try:
         return tf.io.gfile.isdir(path)
-    except tf.errors.OpError:  # then what is wrong with it is said as of a file
+    except (tf.errors.OpError, UnicodeError):  # then what is wrong with it is said as of a file
         return False

@@ -43,3 +43,10 @@ def test_what_may_not_be_read(tmp_path):
     png(tmp_path / "a" / "closed.png")
     (tmp_path / "a" / "closed.png").chmod(0)
     assert find_images([f"{tmp_path}/a"])[1] == [(f"{tmp_path}/a/closed.png", "may not be read")]
+
+
+def test_a_name_that_is_not_utf8_is_one_of_those(tmp_path):
+    png(tmp_path / "a.png")
+    good, bad = find_images([f"{tmp_path}/\udcff.png", f"{tmp_path}/a.png"])
+    assert good == [f"{tmp_path}/a.png"]
+    assert bad == [(f"{tmp_path}/\\udcff.png", "has a name that is not UTF-8")]
