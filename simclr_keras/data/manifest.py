@@ -109,7 +109,7 @@ class Manifest:
 
         def write(file):
             text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows([("file", "problem"), *problems])
+            csv.writer(text, lineterminator="\r\n").writerows([("file", "problem"), *problems])
             file.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
         return _replace(self.list_path, write)

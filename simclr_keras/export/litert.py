@@ -24,6 +24,10 @@ TOLERANCE = 1e-3  # as for ONNX, see there
 # Of int8: 1 - cosine similarity, 0.001 for networks trained on CIFAR-10; and the share of images that must keep their
 # class, 0.92 to 1 there at the same accuracy: what is in doubt between two classes may go either way.
 INT8_TOLERANCE = 0.02
+# Vectors of unlike images have much in common. What tells them apart is in how they differ from their mean: in that
+# trained networks keep a similarity of 0.99 and more, and one that was scaled by images of nothing keeps none.
+LEAST_ABOUT_MEAN = 0.8
+ALIKE = 1 / 255  # images that differ by less in every pixel
 SAME_CLASS = 0.8
 FEWEST_IMAGES = 16
 BATCH = 16
@@ -94,6 +98,8 @@ def _checked(images, size):
         raise InputError(
             f"int8 needs {FEWEST_IMAGES} representative images or more, better 100. Received: {len(images)}"
         )
+    if images.std(axis=0).max() < ALIKE:
+        raise InputError("representative images are all alike; give such as the app will see.")
     if not (images.min() >= 0 and images.max() <= 1):
         raise InputError(
             "representative images must have their pixels in [0, 1]: divide 8-bit ones by 255. "
@@ -160,6 +166,12 @@ def hold_int8(expected, found, what):
         least = 1 - INT8_TOLERANCE
         refuse(
             what, f"{worst} is only {similarity[worst]:.3f} similar to the network's, not {least}; {remedy}"
+        )
+    if min(about_mean) < LEAST_ABOUT_MEAN:
+        refuse(
+            what,
+            f"what tells images apart is only {min(about_mean):.2f} similar to the network's, not {LEAST_ABOUT_MEAN}; "
+            "give representative images such as the app will see, or use the float model",
         )
     same_class = None
     if LOGITS in expected:

@@ -95,7 +95,8 @@ def test_what_the_card_is_told(written, written_int8):
         ("keras:MobileNet", {"image_size": 32, "dense_layers": (8,)}),
     ],
 )
-def test_networks_of_all_kinds_are_written(name, arguments, representative, tmp_path):
+def test_networks_of_all_kinds_are_written(name, arguments, representative, tmp_path, monkeypatch):
+    monkeypatch.setattr(litert, "LEAST_ABOUT_MEAN", -1)  # untrained, they hardly tell noise from noise
     size = arguments.get("image_size", SIZE)
     model = make_network(name, **arguments)
     model(images(8, size, size), training=True)
@@ -115,6 +116,7 @@ def test_networks_of_all_kinds_are_written(name, arguments, representative, tmp_
         (images(16, 8, 8), r"float \[n, 16, 16, 3\] in \[0, 1\]. Received: float32 \[16, 8, 8, 3\]"),
         (np.zeros((16, SIZE, SIZE, 3), np.uint8), r"Received: uint8 \[16, 16, 16, 3\]"),
         (images(16) * 255, "divide 8-bit ones by 255. Received: 0.0"),
+        (np.zeros((16, SIZE, SIZE, 3), np.float32), "are all alike; give such as the app will see"),
         (images(16) * np.nan, "must have their pixels in .* Received: nan to nan"),
     ],
 )
@@ -160,7 +162,18 @@ def test_an_int8_file_of_unlike_vectors_is_refused_and_gone(network, tmp_path, m
     assert not list(tmp_path.iterdir())
 
 
-def test_an_int8_file_of_other_classes_is_refused():
+def test_an_int8_file_that_tells_no_images_apart_is_refused():
+    vectors = {"final_avg_pool": np.ones((4, 4)) + 0.05 * np.eye(4)}
+    alike = {"final_avg_pool": np.ones((4, 4)) + 0.05 * np.roll(np.eye(4), 1, axis=1)}
+    assert litert.hold_int8(vectors, vectors, "model.tflite")["similarity_about_mean"] == 1
+    with pytest.raises(
+        TrainingError, match=r"^model.tflite: what tells images apart is only -0.33 similar .* not 0.8"
+    ):
+        litert.hold_int8(vectors, alike, "model.tflite")
+
+
+def test_an_int8_file_of_other_classes_is_refused(monkeypatch):
+    monkeypatch.setattr(litert, "LEAST_ABOUT_MEAN", -1)
     logits = {"logits": 1 + 0.01 * np.eye(4, dtype=np.float32)}
     other = {"logits": np.roll(logits["logits"], 1, axis=1)}
     assert litert.hold_int8(logits, logits, "model.tflite")["same_class"] == 1
@@ -180,7 +193,7 @@ def test_vectors_of_zeros_or_of_no_numbers_are_like_nothing_but_zeros(found):
 
 def test_a_missing_package_is_named_with_its_extra(network, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    message = r'^--format=litert needs ai-edge-litert \(.*\): pip install "simclr_keras\[litert\]"$'
+    message = r'^--format=litert needs ai-edge-litert \(.*\): .* pip install "\.\[litert\]"'
     with pytest.raises(InputError, match=message):
         write_litert(network, tmp_path / "model.tflite", image_size=SIZE)
 
