@@ -171,18 +171,15 @@ def _training(card):
 def _files(card):
     lines = ["## Files", ""]
     for file in card["files"]:
+        said = [f"within {file['difference']:.1g} of the network on {file['images']} images"]
+        said += [f"tolerance {file['tolerance']:.1g}"]
         if file.get("quantization"):
-            told = (
-                f"{file['quantization']}; on {file['images']} images its vectors have a cosine similarity of "
-            )
-            told += f"{1 - file['difference']:.3f} with the network's, {file['similarity_about_mean']:.3f} about their mean"
-            told += (
-                "" if file.get("same_class") is None else f", and {file['same_class']:.1%} keep their class"
-            )
-        else:
-            told = f"within {file['difference']:.1g} of the network on {file['images']} images"
-            told += f" (tolerance {file['tolerance']:.1g}"
-            told += f", opset {file['opset']})" if file.get("opset") else ")"
+            alike, about_mean = 1 - file["difference"], file["similarity_about_mean"]
+            said = [f"{file['quantization']}; on {file['images']} images a cosine similarity of {alike:.3f}"]
+            said += [f"{about_mean:.3f} about the mean of all vectors"]
+            said += [] if file.get("same_class") is None else [f"{file['same_class']:.1%} keep their class"]
+        said += [f"opset {file['opset']}"] if file.get("opset") else []
+        told = ", ".join(said)
         lines.append(f"- `{file['file']}`: {told}")
     return "\n".join(lines)
 

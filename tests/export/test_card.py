@@ -68,7 +68,7 @@ def test_the_text_tells_results_ancestors_files_and_classes(network):
         "ant, bee, cat",
         "on 1,000 images: top1 50.0%, 95 % interval of top1 40.0% to 60.0%",
         "before it: pretrain of r18_0.125x_sk0 on digits",
-        "`model.onnx`: within 1e-07 of the network on 2 images (tolerance 1e-05)",
+        "`model.onnx`: within 1e-07 of the network on 2 images, tolerance 1e-05",
         "| `encoder` | `final_avg_pool` | [n, 64] |",
         'tf.saved_model.load("exports")',
         "Interpreter(",
