@@ -1,5 +1,6 @@
 """python -m simclr_keras.tools.embed: the vectors a model gives for images, as a file."""
 
+import hashlib
 import sys
 
 from simclr_keras import command_line
@@ -30,6 +31,7 @@ MODEL = Flag(
 IMAGE_SIZE = Flag("Side in pixels of what the model sees; by default what it was trained on.", int, least=8)
 BATCH_SIZE = Flag("Images at a time.", int, 64)
 DATA_DIR = Flag("Where TFDS keeps its data.")
+LABELS = Flag("CSV of filename,label for the images of a flat folder, as for train.py.")
 FLAGS = {
     "Flags": {
         "model": MODEL,
@@ -46,6 +48,7 @@ FLAGS = {
         "image_size": IMAGE_SIZE,
         "batch_size": BATCH_SIZE,
         "data_dir": DATA_DIR,
+        "labels": LABELS,
         "overwrite": Flag("Replace --out, and rows of another command that was not finished.", bool, False),
     }
 }
@@ -81,6 +84,7 @@ def embed(
     image_size=None,
     batch_size=64,
     data_dir=None,
+    labels=None,
     overwrite=False,
     say=print,
 ):
@@ -91,7 +95,7 @@ def embed(
         images: see `tools.images.open_images`. out: path of the file to write, .npz, .parquet or .csv.
         endpoint: name of an output, None for the representation; of feature maps the mean over their pixels is taken.
         image_size: side in pixels, None for what the model was trained on. batch_size: images at a time.
-        data_dir: where TFDS keeps its data, or None for its default.
+        data_dir, labels: as in `open_images`.
         overwrite: whether `out` may be replaced, and unfinished rows of another call thrown away.
         say: prints a line.
 
@@ -112,7 +116,7 @@ def embed(
         compute, width = vector_function(opened, name, size)
         pooled = ", the mean over the pixels of its maps" if opened.shapes[name].rank == 4 else ""
         say(f"model    {model}: {name}{pooled}, {width} numbers for each image of {size} x {size} pixels")
-        found = open_images(images, data_dir)
+        found = open_images(images, data_dir, labels)
         classes = "" if found.class_names is None else f", {len(found.class_names)} classes"
         say(f"data     {found.spec}: {len(found):,} images{classes}")
         for note in found.notes:
@@ -122,6 +126,7 @@ def embed(
             "endpoint": name,
             "image_size": size,
             "images": found.fingerprint(),
+            "labels": _digest_of(labels),
         }
         parts = FeatureParts(out, binding, width, overwrite)
         try:
@@ -141,6 +146,16 @@ def embed(
             raise
         parts.remove()
     say(f"features {len(written):,} x {width} in {out}{speed}")
+
+
+def _digest_of(path):
+    """Of what a file holds, or None of no file."""
+    if path is None:
+        return None
+    import tensorflow as tf
+
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return hashlib.blake2b(file.read(), digest_size=16).hexdigest()
 
 
 def vector_function(model, endpoint, image_size):

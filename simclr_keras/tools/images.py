@@ -75,30 +75,33 @@ class Images:
         return digest.hexdigest()
 
 
-def open_images(given, data_dir=None):
+def open_images(given, data_dir=None, labels=None):
     """Opens what --images names.
 
     Args:
         given: "digits", "npz:PATH", "folder:PATH" or a TFDS name, as in `data.sources.load`; or the plain path of a
             folder, of an image file or of an .npz archive.
         data_dir: where TFDS keeps its data, or None for its default.
+        labels: CSV of filename,label for the images of a flat folder, or None.
 
     Raises:
-        InputError: one line: there is no such thing, or nothing in it can be read.
+        InputError: one line: there is no such thing, nothing in it can be read, or labels do not go with it.
     """
     kind, _, path = given.partition(":")
+    if labels is not None and kind != "folder" and not tf.io.gfile.isdir(given):
+        raise InputError(f"--labels={labels} goes with a folder; --images={given} is none.")
     if given == "digits":
         return _of_splits(given, load_digits())
     if kind in ("npz", "folder"):
         place = path if "://" in path or not path else os.path.abspath(path)
         # Read when they are needed, once: nothing is held in memory.
         return _of_splits(
-            f"{kind}:{place}", load_npz(place) if kind == "npz" else load_folder(place, None, 0)
+            f"{kind}:{place}", load_npz(place) if kind == "npz" else load_folder(place, labels, 0)
         )
     path = path if kind == "file" else given
     try:
         if tf.io.gfile.isdir(path):
-            return open_images(f"folder:{path}")
+            return open_images(f"folder:{path}", labels=labels)
         if tf.io.gfile.exists(path):
             return open_images(f"npz:{path}") if path.lower().endswith(".npz") else _of_file(path)
     except tf.errors.OpError as error:

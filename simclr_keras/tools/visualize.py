@@ -6,7 +6,7 @@ import sys
 from simclr_keras import command_line
 from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.tools import tool_flags
-from simclr_keras.tools.embed import BATCH_SIZE, DATA_DIR, IMAGE_SIZE, MODEL
+from simclr_keras.tools.embed import BATCH_SIZE, DATA_DIR, IMAGE_SIZE, LABELS, MODEL
 from simclr_keras.tools.tool_flags import Flag
 
 PROGRAM = "visualize"
@@ -43,6 +43,7 @@ FLAGS = {
         "image_size": IMAGE_SIZE,
         "batch_size": BATCH_SIZE,
         "data_dir": DATA_DIR,
+        "labels": LABELS,
     },
 }
 _MOST_QUERIES, _MOST_NEIGHBORS = 50, 20  # more would make no picture to look at
@@ -72,7 +73,16 @@ def main(argv):
 
         _make(out)
         features = os.path.join(out, FEATURES)
-        passed = ("model", "images", "endpoint", "image_size", "batch_size", "data_dir", "overwrite")
+        passed = (
+            "model",
+            "images",
+            "endpoint",
+            "image_size",
+            "batch_size",
+            "data_dir",
+            "labels",
+            "overwrite",
+        )
         embed(out=features, **{name: given[name] for name in passed})
     visualize(
         features,

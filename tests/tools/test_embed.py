@@ -53,6 +53,15 @@ class TestWhatItWrites:
         assert lines[1] == f"data     folder:{photos}: 11 images, 2 classes"
         assert lines[-1].startswith(f"features 11 x 64 in {out}")
 
+    def test_labels_of_a_flat_folder_come_from_a_csv(self, models, tmp_path):
+        flat(tmp_path / "photos", 4)
+        (tmp_path / "labels.csv").write_text("filename,label\n0.png,ant\n2.png,bee\n3.png,ant\n")
+        words = [f"--model={models}/run", f"--images={tmp_path}/photos", f"--labels={tmp_path}/labels.csv"]
+        assert run(embed, *words, f"--out={tmp_path}/f.npz")[0] == 0
+        found = feature_files.read(str(tmp_path / "f.npz"))
+        assert (found.ids, found.class_names) == (["0.png", "1.png", "2.png", "3.png"], ("ant", "bee"))
+        np.testing.assert_array_equal(found.labels, [0, -1, 1, 0])
+
     def test_bad_files_are_counted_and_listed_in_a_file_that_is_named(self, models, photos, tmp_path):
         _, said, _ = run(embed, f"--model={models}/run", f"--images={photos}", f"--out={tmp_path}/f.csv")
         (note,) = [line for line in said.splitlines() if "unreadable" in line]

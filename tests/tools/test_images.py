@@ -81,3 +81,10 @@ def test_what_is_no_image_is_refused_in_one_line(tmp_path, given, said):
         open_images(given.format(tmp_path))
     assert said in str(found.value)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("given", ["digits", "npz:{}/a.npz", "{}/f/0.png"])
+def test_labels_go_with_a_folder_alone(tmp_path, given):
+    flat(tmp_path / "f", 1)
+    with pytest.raises(InputError, match=r"--labels=x.csv goes with a folder; --images=.* is none\."):
+        open_images(given.format(tmp_path), labels="x.csv")
