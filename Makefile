@@ -23,6 +23,7 @@ demo: $(STAMP)
 	$(PY) train.py --mode=finetune --recipe=digits_finetune --init=$(DEMO)/pretrain --head_layer=1 --model_dir=$(DEMO)/finetune-layer1
 	$(PY) train.py --mode=distill --recipe=digits_distill --teacher=$(DEMO)/finetune-layer1 --model_dir=$(DEMO)/distill
 	$(PY) -m simclr_keras.tools.report $(DEMO) --out=$(DEMO)/report.png
+	@echo "to use it elsewhere: $(PY) export.py --run=$(DEMO)/distill --out=exports/digits"
 
 test: $(STAMP) lint
 	$(PY) -m pytest -n 2 --dist loadfile
