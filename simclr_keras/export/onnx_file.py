@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, one_line
 from simclr_keras.export.comparison import (
     check_size,
     compare,
@@ -11,6 +11,7 @@ from simclr_keras.export.comparison import (
     pick_vectors,
     quietly,
     random_images,
+    refuse,
     require,
 )
 from simclr_keras.export.endpoints import IMAGES, signature_endpoints
@@ -40,7 +41,8 @@ def write_onnx(model, path, *, image_size, opset=None):
 
     Raises:
         InputError: a package is missing, the opset is none of these, or the weights do not go into one file.
-        TrainingError: the network cannot be converted, or the file gives other numbers than it; the file is removed.
+        TrainingError: the network cannot be converted, such as keras:ConvNeXtTiny, or the file gives other numbers
+            than it; the file is removed.
     """
     if opset is not None and opset not in OPSETS:
         raise InputError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}. Received: opset={opset!r}")
@@ -53,7 +55,14 @@ def write_onnx(model, path, *, image_size, opset=None):
     with kept_if_good(path) as path:
         with quietly(path.name):
             path.write_bytes(_converted(model, None if any_size else image_size, opset or OPSET))
-            run = _runner(path)
+            try:
+                run = _runner(path)
+            except Exception as error:  # onnxruntime's own, of many kinds
+                refuse(
+                    path.name,
+                    f"the converter does not know all operations of this network ({one_line(error, 120)}); use "
+                    "another format",
+                )
         found = compare(lambda images: pick_vectors(model, images), run, batches, TOLERANCE, path.name)
     side = None if any_size else image_size
     shape = {"name": IMAGES, "dtype": "float32", "shape": [None, side, side, 3], "range": [0, 1]}
