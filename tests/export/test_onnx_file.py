@@ -159,7 +159,7 @@ def test_the_screen_stays_clean(network, tmp_path, capfd):
 def test_a_network_that_the_converter_does_not_know_is_refused_in_one_line(tmp_path):
     model = make_network("keras:ConvNeXtTiny", image_size=32, dense_layers=())
     with pytest.raises(
-        TrainingError, match="does not know all operations of this network .*; use another format"
+        TrainingError, match=r"does not know all operations of this network .*; use another format"
     ):
         write_onnx(model, tmp_path / "model.onnx", image_size=32)
     assert not list(tmp_path.iterdir())
