@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras.src.backend import in_symbolic_scope  # the only way to ask whether shapes are inferred
 
 from simclr_keras.errors import InputError
-from simclr_keras.export import packed, reusable
+from simclr_keras.export import packed, place, reusable
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
@@ -62,7 +62,7 @@ class HubLayer(keras.layers.Layer):
             carried: what `get_config` gave, which needs no other folder; or None.
         """
         if carried is None or packed.holds(self.handle, carried):
-            folder, self._has_values = reusable.find(self.handle), True
+            folder, self._has_values = place.find(self.handle), True
         else:
             self._unpacked, self._has_values = packed.unpack(carried)
             folder = self._unpacked.name  # it stays, for its assets are read when it is saved again

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.export.folder import CARD, FORMAT
+from simclr_keras.export.place import find
 from simclr_keras.export.saved_model import CLASS_NAMES
 
-_GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _HUB_V1 = "tfhub_module.pb"
 
 
@@ -110,7 +110,7 @@ def open_export(handle, flag="model"):
         InputError: there is nothing, it is no SavedModel, it cannot be loaded, its card is damaged, or none of its
             signatures takes images.
     """
-    path = _resolve(str(handle).rstrip("/"), flag)
+    path = find(str(handle).rstrip("/"), f"--{flag}")
     card = read_card(path, flag)
     try:
         # As hub.load does, without that package: where TPUs are it would bring another TensorFlow.
@@ -121,15 +121,6 @@ def open_export(handle, flag="model"):
             f"--{flag}={handle} cannot be loaded ({one_line(error)}); export it anew, or give another."
         ) from error
     return Exported(str(handle), path, module, card, flag)
-
-
-def is_export(path):
-    """Whether a local or remote folder holds a SavedModel."""
-    return any(tf.io.gfile.exists(f"{path}/{name}") for name in _GRAPHS)
-
-
-def is_hub_handle(path):
-    return path.startswith(("https://", "http://"))
 
 
 def read_card(path, flag="model"):
@@ -158,38 +149,6 @@ def read_card(path, flag="model"):
             f"{file} is damaged ({one_line(error)}); export it anew, or give another --{flag}."
         ) from error
     return card
-
-
-def _resolve(handle, flag):
-    """The folder of a handle, which of a TF-Hub handle is fetched first."""
-    if is_hub_handle(handle):
-        try:
-            import tensorflow_hub as hub
-        except ImportError as error:
-            raise InputError(
-                f"--{flag}={handle} needs the package tensorflow-hub: pip install tensorflow-hub, or give a folder."
-            ) from error
-        try:
-            return hub.resolve(handle)
-        except Exception as error:  # of the network, of HTTP, of the archive
-            raise InputError(
-                f"--{flag}={handle} cannot be fetched ({one_line(error)}); give a handle of TF-Hub or a folder."
-            ) from error
-    try:
-        if is_export(handle):
-            return handle
-        there = tf.io.gfile.exists(handle)
-    except tf.errors.OpError as error:
-        raise InputError(
-            f"--{flag}={handle} cannot be looked at ({one_line(error)}); give another."
-        ) from error
-    if there:
-        raise InputError(
-            f"--{flag}={handle} is no SavedModel: it holds no {_GRAPHS[0]}; give the folder that export.py wrote."
-        )
-    raise InputError(
-        f"--{flag}={handle}: there is no such folder; give that of a SavedModel, or a TF-Hub handle (https://...)."
-    )
 
 
 def _input(signature):

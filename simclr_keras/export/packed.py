@@ -9,7 +9,7 @@ import zipfile
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.export.reusable import GRAPHS
+from simclr_keras.export.place import GRAPHS
 
 VARIABLES = "variables"
 MOST_BYTES = 2 * 1024**3  # unpacked; a graph of the largest network here has 20 MB

@@ -7,37 +7,12 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.export.endpoints import SERVING
+from simclr_keras.export.place import RIGHT
 
-RIGHT = "give a SavedModel that export.py wrote"
-GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 MODES = (
     "training",
     "trainable",
 )  # what reusable SavedModels, and those of the SimCLR release, call the argument
-
-
-def find(handle, what="path"):
-    """Returns the folder of a SavedModel.
-
-    Args:
-        handle: folder, or an address that tensorflow_hub downloads from.
-        what: name of the argument or flag that gave it, for messages.
-
-    Raises:
-        InputError: one line: there is no SavedModel.
-    """
-    folder = str(handle)
-    if folder.startswith(("http://", "https://")):
-        folder = _downloaded(folder, what)
-    if any(tf.io.gfile.exists(f"{folder}/{name}") for name in GRAPHS):
-        return folder
-    if not tf.io.gfile.exists(folder):
-        raise InputError(f"{what}={handle}: no such directory; {RIGHT}.")
-    if tf.io.gfile.exists(f"{folder}/config.json") and tf.io.gfile.exists(f"{folder}/checkpoints"):
-        raise InputError(
-            f"{what}={handle} is a run directory, not a SavedModel; write one with python export.py --run={handle}."
-        )
-    raise InputError(f"{what}={handle} is not a SavedModel: it holds no {GRAPHS[0]}; {RIGHT}.")
 
 
 def load(folder, what="path", handle=None, values=True):
@@ -155,21 +130,6 @@ class Reusable:
         except ValueError:
             return False
         return True
-
-
-def _downloaded(handle, what):
-    try:
-        import tensorflow_hub as hub
-    except ImportError as error:
-        raise InputError(
-            f'{what}={handle} is downloaded by tensorflow_hub, which is missing: pip install "simclr_keras[cpu]".'
-        ) from error
-    try:
-        return hub.resolve(handle)
-    except Exception as error:  # of the network, of the address, of the archive
-        raise InputError(
-            f"{what}={handle} cannot be downloaded ({one_line(error)}); give a folder, or another address."
-        ) from error
 
 
 def _first_argument(trace, source):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export import loading
+from simclr_keras.export import loading, place
 from simclr_keras.export.endpoints import ENCODER, LOGITS, REPRESENTATION
 from simclr_keras.training.restore import open_run
 from simclr_keras.training.run_dir import CONFIG, RunDir
@@ -110,7 +110,7 @@ def open_model(path, flag="model"):
         raise InputError(
             f"--{flag} is empty; give a run directory, an export, a .keras file or a TF-Hub handle."
         )
-    if loading.is_hub_handle(path):
+    if place.is_hub_handle(path):
         return _of_export(path, flag)
     run_dir = RunDir(path, flag)
     try:
@@ -123,7 +123,7 @@ def open_model(path, flag="model"):
             if not path.endswith(".keras"):
                 raise InputError(f"--{flag}={path} is a file, but no .keras file; give that, or a folder.")
             return _of_keras_file(path, path, flag)
-        if loading.is_export(path):
+        if place.is_export(path):
             return _of_export(path, flag)
         if run_dir.has(KERAS_FILE):
             return _of_keras_file(path, run_dir.file(KERAS_FILE), flag)

@@ -6,7 +6,7 @@ import hashlib
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export import loading, reusable
+from simclr_keras.export import loading, place, reusable
 from simclr_keras.export.logits import RIGHT, Logits
 from simclr_keras.training import chain
 
@@ -16,7 +16,7 @@ UNKNOWN = "unknown"
 def is_export(path):
     """Whether --teacher names an export rather than a run directory."""
     try:
-        return loading.is_hub_handle(path) or loading.is_export(path) or _has_card(path)
+        return place.is_hub_handle(path) or place.is_export(path) or _has_card(path)
     except tf.errors.OpError:  # a place that cannot be looked at, of which whoever reads runs has more to say
         return False
 
@@ -41,11 +41,11 @@ class ExportedTeacher:
 
     def __init__(self, path):
         self.path = path
-        if _has_card(path) and not loading.is_export(path):
+        if _has_card(path) and not place.is_export(path):
             raise InputError(
                 f"--teacher={path} is an export without a SavedModel; export its run with --format=saved_model."
             )
-        self._folder = reusable.find(path, "--teacher")
+        self._folder = place.find(path, "--teacher")
         self._card = _checked(loading.read_card(self._folder, "teacher"), path)
         self.result = self._card.get("results") or {}
         self.architecture = {**(self._card.get("architecture") or {})}
@@ -155,14 +155,14 @@ class ExportedTeacher:
     def _fingerprint(self):
         """The same for the same weights: a checkpoint's index holds the sum of every tensor."""
         index = f"{self._folder}/variables/variables.index"
-        graphs = [f"{self._folder}/{name}" for name in reusable.GRAPHS]
+        graphs = [f"{self._folder}/{name}" for name in place.GRAPHS]
         file = next(name for name in [index, *graphs] if tf.io.gfile.exists(name))
         with tf.io.gfile.GFile(file, "rb") as opened:
             return hashlib.sha256(opened.read()).hexdigest()[:16]
 
 
 def _has_card(path):
-    return not loading.is_hub_handle(path) and tf.io.gfile.exists(f"{path}/{loading.CARD}")
+    return not place.is_hub_handle(path) and tf.io.gfile.exists(f"{path}/{loading.CARD}")
 
 
 def _checked(card, path):

@@ -151,7 +151,7 @@ class TestRefusals:
 
     def test_no_folder(self, tmp_path):
         self.refused(
-            tmp_path / "none", "there is no such folder; give that of a SavedModel, or a TF-Hub handle"
+            tmp_path / "none", ": no such directory; give a SavedModel that export.py wrote"
         )
 
     def test_a_folder_without_a_savedmodel(self, tmp_path):
@@ -181,7 +181,7 @@ class TestRefusals:
             raise OSError("no\nnetwork")
 
         monkeypatch.setattr(tensorflow_hub, "resolve", fail)
-        self.refused("https://tfhub.dev/none/1", "cannot be fetched (no network)")
+        self.refused("https://tfhub.dev/none/1", "cannot be downloaded (no network)")
 
     def test_another_program_s_card_is_none_of_ours(self, carded):
         (carded / "card.json").write_text('{"format": "playing cards", "image_size": "big"}')
