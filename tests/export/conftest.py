@@ -1,11 +1,22 @@
 """One network and one SavedModel of it for all tests."""
 
 import pytest
+from tensorflow.python.framework import ops
 
 from simclr_keras.export.saved_model import write_saved_model
 from tests.export.networks import CLASSES, SIZE, make_network
 
 WEIGHT_DECAY = 1e-2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_gradients():
+    """TensorFlow keeps the gradient of every loaded network for good, 100 MB each; the suite would need 10 GB."""
+    registry = ops.gradient_registry._registry
+    before = {*registry}
+    yield
+    for name in [name for name in registry if name.startswith("CustomGradient-") and name not in before]:
+        del registry[name]
 
 
 @pytest.fixture(scope="session")

@@ -150,9 +150,7 @@ class TestRefusals:
         assert "--teacher=" in str(found.value) or "--teacher." in str(found.value)
 
     def test_no_folder(self, tmp_path):
-        self.refused(
-            tmp_path / "none", ": no such directory; give a SavedModel that export.py wrote"
-        )
+        self.refused(tmp_path / "none", ": no such directory; give a SavedModel that export.py wrote")
 
     def test_a_folder_without_a_savedmodel(self, tmp_path):
         self.refused(tmp_path, "holds no saved_model.pb")

@@ -156,7 +156,7 @@ def test_what_is_no_run_gives_no_model(tmp_path):
         load_run(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "split.json").write_text("{}")
-    with pytest.raises(InputError, match="no checkpoint yet"):
+    with pytest.raises(InputError, match="is not the settings of a run"):
         load_run(tmp_path)
 
 
