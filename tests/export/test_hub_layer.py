@@ -12,6 +12,8 @@ from tests.export.conftest import WEIGHT_DECAY
 from tests.export.foreign import SPEC, Listed, write_foreign
 from tests.export.networks import SIZE, assert_close, images, make_network, outputs_of, values_of
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 BATCH = images()
 RATE = 1.0
 
