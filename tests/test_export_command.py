@@ -43,6 +43,7 @@ def run(*words):
     return command_line.run(export.main, ["export.py", *map(str, words)], "export.py")
 
 
+@pytest.mark.slow
 class TestExport:
     def test_gives_what_the_run_gives(self, runs, exported):
         images = np.random.default_rng(0).uniform(size=(3, 8, 8, 3)).astype(np.float32)

@@ -10,6 +10,8 @@ from simclr_keras import command_line
 from tests.examples import scripts
 from tests.examples.small_export import SIZE, write_export, write_pictures
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 
 @pytest.fixture(scope="module")
 def example():
@@ -49,7 +51,6 @@ def test_it_learns_folders_of_pictures_and_saves_a_model_that_needs_no_export(
     ]  # in the folders' order
 
 
-@pytest.mark.slow
 def test_without_pictures_it_learns_digits(example, export, capsys):
     accuracy = example.fine_tune(str(export), epochs=2)
     assert accuracy > 0.5

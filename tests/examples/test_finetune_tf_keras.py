@@ -8,6 +8,8 @@ import pytest
 from tests.examples import scripts
 from tests.examples.small_export import SIZE, write_export, write_pictures
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 
 @pytest.fixture(scope="module")
 def example():
@@ -45,7 +47,6 @@ def test_it_learns_folders_of_pictures_and_saves_the_model(example, export, tmp_
     ]  # in the folders' order
 
 
-@pytest.mark.slow
 def test_without_pictures_it_learns_digits(example, export):
     assert example.fine_tune(str(export), epochs=2) > 0.5
 

@@ -9,6 +9,8 @@ from tests.data.pictures import flat
 from tests.earlier_runs import DIGITS, finetuning, make_run
 from tests.examples.scripts import load
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 image_search = load("image_search")
 
 

@@ -15,6 +15,8 @@ from tests.data.pictures import jpeg, png
 from tests.examples.scripts import load
 from tests.examples.served import serving
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 serving_example = load("serving")
 SIZE, CLASSES = 12, ["ant", "bee", "cat"]
 

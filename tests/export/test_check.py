@@ -8,6 +8,8 @@ from simclr_keras.export.check import check_saved_model, difference
 from simclr_keras.export.endpoints import signature_endpoints
 from tests.export.networks import SIZE, images
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 
 def signatures(network):
     return signature_endpoints(network(images(1)))

@@ -12,6 +12,8 @@ from tests.export.conftest import WEIGHT_DECAY
 from tests.export.foreign import Foreign, write_foreign
 from tests.export.networks import SIZE, assert_close, images, make_network, values_of
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 COUNT, RATE = 8, 1.0
 
 
@@ -58,7 +60,6 @@ def step_by_hand(shards):
     return stepped + [np.mean(values, axis=0) for values in zip(*statistics)]
 
 
-@pytest.mark.slow
 def test_a_fit_is_that_of_the_shards_by_hand_and_equal_on_all_replicas(exported, mirrored):
     count = mirrored.num_replicas_in_sync
     batch = shards_of(count)
@@ -111,7 +112,6 @@ def test_a_file_saved_on_replicas_loads_without_them_and_on_them(mirrored, tmp_p
     check_file(mirrored, tmp_path / "foreign", "features", tmp_path)
 
 
-@pytest.mark.slow
 def test_a_file_with_an_export_of_ours_saved_on_replicas_loads_too(exported, tmp_path):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     check_file(strategy, shutil.copytree(exported, tmp_path / "ours"), "encoder", tmp_path)

@@ -15,6 +15,8 @@ from simclr_keras.errors import InputError
 from tests.export.foreign import SPEC, Listed, write_foreign
 from tests.export.networks import assert_close, images, make_network
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 BATCH = images()
 SIZE = BATCH.shape[1]
 

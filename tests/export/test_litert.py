@@ -11,6 +11,8 @@ from simclr_keras.export import comparison, litert
 from simclr_keras.export.litert import write_litert
 from tests.export.networks import SIZE, assert_close, images, make_network, outputs_of
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 VECTORS = ["final_avg_pool", "logits", "proj_head_0", "proj_head_1", "proj_head_2", "proj_head_3"]
 
 
@@ -48,7 +50,6 @@ def test_int8_takes_and_gives_the_same_arrays_as_the_float_model(written_int8, n
         assert a @ b >= 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
 
 
-@pytest.mark.slow
 def test_weights_are_stored_once_and_int8_takes_a_quarter(tmp_path):
     model = make_network("r18_0.25x_sk0")
     small, large = 1.05 * model.count_params(), 1.05 * 4 * model.count_params()
@@ -85,7 +86,6 @@ def test_what_the_card_is_told(written, written_int8):
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("representative", [None, 16])
 @pytest.mark.parametrize(
     ("name", "arguments"),

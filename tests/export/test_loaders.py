@@ -16,6 +16,8 @@ import tf_keras
 from tests.export.conftest import WEIGHT_DECAY
 from tests.export.networks import CLASSES, SIZE, assert_close, images, outputs_of, values_of
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 LEARNING_RATE = 0.1
 RATE_TOLERANCE = 1e-4  # of a variable after a step: rounding of gradients through 20 normalizations
 
@@ -97,14 +99,12 @@ class TestHub:
         for found in layer.variables:
             assert (found.numpy() == expected[found.name.split(":")[0]]).all()
 
-    @pytest.mark.slow
     def test_a_trainable_layer_in_a_functional_model_takes_the_networks_step(self, exported, network):
         layer = hub.KerasLayer(exported, trainable=True)
         model = downstream(tf_keras, layer, "final_avg_pool")
         # In the order of its lists: trainable ones, then the rest.
         assert_stepped(fit_one_step(tf_keras, model, layer), step_by_hand(network, WEIGHT_DECAY))
 
-    @pytest.mark.slow
     def test_a_trainable_layer_in_a_sequential_model_moves_weights_and_statistics(self, exported):
         layer = hub.KerasLayer(exported, trainable=True, output_key="final_avg_pool")
         model = tf_keras.Sequential([tf_keras.Input((SIZE, SIZE, 3)), layer, tf_keras.layers.Dense(2)])
@@ -114,7 +114,6 @@ class TestHub:
         assert moved["simclr/encoder/stem/conv1/kernel:0"]
         assert moved["simclr/encoder/stem/bn1/moving_mean:0"]
 
-    @pytest.mark.slow
     def test_two_replicas_take_the_step_of_both_halves(self, exported, network, tmp_path):
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
         with strategy.scope():
@@ -146,7 +145,6 @@ class TestHub:
             outputs_of(network, images())["logits"],
         )
 
-    @pytest.mark.slow
     @pytest.mark.parametrize("suffix", ["", ".keras", ".h5"])
     def test_a_model_that_holds_it_saves_and_trains_again_after_loading(
         self, exported, network, tmp_path, suffix
@@ -172,7 +170,6 @@ class TestTFSMLayer:
         assert {*found} == {"final_avg_pool", *(f"proj_head_{layer}" for layer in range(4)), "logits"}
         assert_close(found["logits"], expected["logits"])
 
-    @pytest.mark.slow
     def test_the_training_endpoint_takes_the_networks_step(self, exported, network):
         layer = keras.layers.TFSMLayer(
             exported, call_endpoint="encoder", call_training_endpoint="encoder_train"
@@ -183,7 +180,6 @@ class TestTFSMLayer:
 
 
 class TestElsewhere:
-    @pytest.mark.slow
     def test_saved_model_cli_shows_and_runs_the_signatures(self, exported, expected, tmp_path):
         cli = functools.partial(subprocess.run, capture_output=True, text=True, check=True)
         program = [os.path.join(os.path.dirname(sys.executable), "saved_model_cli")]
@@ -196,7 +192,6 @@ class TestElsewhere:
         cli([*program, "run", *asked, "logits", *given])
         assert_close(np.load(tmp_path / "logits.npy"), expected["logits"])
 
-    @pytest.mark.slow
     def test_another_process_without_this_package_loads_and_trains_it(self, exported, expected, tmp_path):
         np.save(tmp_path / "images.npy", images())
         (tmp_path / "other.py").write_text(OTHER_PROCESS)

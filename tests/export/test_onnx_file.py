@@ -12,6 +12,8 @@ from simclr_keras.export import comparison, onnx_file
 from simclr_keras.export.onnx_file import write_onnx
 from tests.export.networks import SIZE, assert_close, images, make_network, outputs_of
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 VECTORS = ["final_avg_pool", "logits", "proj_head_0", "proj_head_1", "proj_head_2", "proj_head_3"]
 
 
@@ -44,7 +46,6 @@ def test_the_model_is_valid_onnx_and_names_its_sizes(written):
     assert {v.type.tensor_type.shape.dim[0].dim_param for v in model.graph.output} == {"batch"}
 
 
-@pytest.mark.slow
 def test_no_padding_stands_before_an_average_pool_and_nothing_is_left_of_it(tmp_path):
     model = make_network("r50_0.125x_sk1", proj_mode="none")
     write_onnx(model, tmp_path / "model.onnx", image_size=SIZE)
@@ -90,7 +91,6 @@ def test_a_keras_backbone_takes_its_own_size_and_any_batch(tmp_path):
     assert_close(run(tmp_path / "model.onnx", batch)["logits"], outputs_of(model, batch)["logits"], 1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -155,7 +155,6 @@ def test_the_screen_stays_clean(network, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
 def test_a_network_that_the_converter_does_not_know_is_refused_in_one_line(tmp_path):
     model = make_network("keras:ConvNeXtTiny", image_size=32, dense_layers=())
     with pytest.raises(

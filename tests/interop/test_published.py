@@ -23,6 +23,8 @@ from tests.interop.release_files import (
     write_tf2_checkpoint,
 )
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 ENDPOINTS = {"final_avg_pool": "final_avg_pool", "proj_head_3": "proj_head_output", "logits": "logits_sup"}
 TOLERANCE = 2e-5  # of float32 against float64, tests/golden/README.md
 cases = pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from simclr_keras.tools.feature_parts import FeatureParts
 from tests.data.pictures import jpeg, png
 from tests.tools.models_to_run import run
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 
 class TestGoingOn:
     """Stopped after any batch, it goes on with the next and ends as if nothing had been."""
@@ -144,7 +146,6 @@ class TestGoingOn:
         _, said, _ = run(embed, *self.words(models, photos, out), "--overwrite")
         assert ("resume   11 of 11" in said) == (computed > 0)
 
-    @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
     def test_a_process_that_is_stopped(self, models, tmp_path, number):
         rng = np.random.default_rng(0)

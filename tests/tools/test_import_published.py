@@ -19,6 +19,8 @@ from simclr_keras.training.restore import load_run
 from tests.tools.models_to_run import run
 from tests.tools.published_files import MODEL, write_published
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 IMAGES = np.random.default_rng(1).uniform(0, 1, (2, 8, 8, 3)).astype(np.float32)
 DIGITS = "--dataset=digits"  # any data of ten classes
 
@@ -113,7 +115,6 @@ def test_a_run_of_imagenet_tells_the_labels_it_has_learnt_from(tmp_path):
     assert (config["init"], config["epochs"]) == (f"simclrv2/pretrained/{MODEL}", 30)
 
 
-@pytest.mark.slow
 def test_a_published_network_brings_its_published_accuracy_and_licence(tmp_path):
     path = write_published(tmp_path, "finetuned_1pct", model="r50_1x_sk0", classes=1000, size=224)
     out = tmp_path / "run"

@@ -15,6 +15,8 @@ from tests.tools.models_to_run import run
 from tests.tools.published_files import MODEL, SmallImagenet, write_published
 from tests.training.tiny import CLASSES, write_npz
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 
 @pytest.fixture(scope="module")
 def imagenet(tmp_path_factory):

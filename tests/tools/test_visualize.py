@@ -14,6 +14,8 @@ from tests.data.pictures import flat
 from tests.evaluation.pixels import panel, pixels_of, texts
 from tests.tools.models_to_run import run
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 
 @pytest.fixture
 def photos(tmp_path):

@@ -26,7 +26,7 @@ from tests.training.tiny import (
     write_npz,
 )
 
-pytestmark = pytest.mark.usefixtures("tiny")
+pytestmark = [pytest.mark.usefixtures("tiny"), pytest.mark.slow]
 
 
 def export(run_path, out, **settings):
@@ -190,7 +190,6 @@ def test_an_export_that_has_changed_since_is_refused(config, copied, pretrained,
         run(settings)
 
 
-@pytest.mark.slow
 def test_on_replicas_it_teaches_as_on_one_device(config, own_collectives, tmp_path):
     for strategy in ("one", "mirrored"):
         own_collectives()

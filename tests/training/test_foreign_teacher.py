@@ -10,7 +10,7 @@ from simclr_keras.preprocess import evaluation_view
 from tests.export.foreign import SPEC, Listed
 from tests.training.tiny import TINY, begin, configure, run
 
-pytestmark = pytest.mark.usefixtures("tiny")
+pytestmark = [pytest.mark.usefixtures("tiny"), pytest.mark.slow]
 
 
 class Classifier(tf.Module):
