@@ -21,6 +21,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 NARROW = "r18_0.125x_sk0"
+NOTES = "## Notes\n"  # what is below it in the table's file was written by hand and stays
 LABELLED_ONLY = [
     "--alpha=0.5",
     "--distill_on=labelled",
@@ -264,7 +265,9 @@ def main():
     if not options.table_only:
         run_all(options, seeds)
     text = table(options, seeds)
-    pathlib.Path(options.table).write_text(text)
+    path = pathlib.Path(options.table)
+    _, heading, notes = (path.read_text() if path.exists() else "").partition(NOTES)
+    path.write_text(text + (f"\n{heading}{notes}" if heading else ""))
     print(f"\n{text}\nwritten to {options.table}")
 
 
