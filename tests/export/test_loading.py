@@ -12,6 +12,8 @@ from simclr_keras.errors import InputError
 from simclr_keras.export.loading import open_export
 from tests.export.networks import CLASSES, SIZE, assert_close, images, outputs_of
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 SPEC = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
 
 

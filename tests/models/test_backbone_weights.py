@@ -13,6 +13,8 @@ from simclr_keras.models.backbone_weights import copy
 from simclr_keras.models.backbones import DEVIATION, stock_model
 from simclr_keras.models.zoo import create_model
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 IMAGES = np.random.default_rng(0).uniform(0, 1, (2, 32, 32, 3)).astype("float32")
 PREPROCESSED = keras.applications.mobilenet.preprocess_input(IMAGES * 255)
 
@@ -160,7 +162,6 @@ def test_imagenet_weights_are_those_that_keras_downloads(known, monkeypatch, tmp
     np.testing.assert_allclose(pooled, known["bare"](PREPROCESSED), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_efficientnets_published_weights_are_read_as_keras_reads_them(monkeypatch, tmp_path):
     """They hold deviations for variances, for which Keras makes up with weights="imagenet", and with a file not."""
     stock = stock_model(create_model("keras:EfficientNetB0", image_size=32).encoder.record, 224)

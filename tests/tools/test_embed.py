@@ -15,6 +15,8 @@ from simclr_keras.training.restore import load_run
 from tests.data.pictures import flat
 from tests.tools.models_to_run import SIZE, run
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 
 def expected(models, paths, endpoint="final_avg_pool", size=SIZE):
     """What the network of the run gives for image files, one by one."""

@@ -16,6 +16,8 @@ from simclr_keras.training.restore import load_run
 from tests.data.pictures import jpeg, png
 from tests.tools.models_to_run import SIZE, run
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 
 @pytest.fixture
 def photos(tmp_path):
@@ -159,7 +161,6 @@ def test_what_is_wrong_is_one_line_and_code_2(models, photos, tmp_path, words, s
     assert all(line.endswith("; passed over") for line in error.splitlines()[:-1])
 
 
-@pytest.mark.slow
 def test_a_reader_that_has_enough_is_no_error(models, photos):
     command = f"{sys.executable} -m simclr_keras.tools.predict --model={models}/run {photos} --batch_size=1 | head -n 1"
     quiet = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}

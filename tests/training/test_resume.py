@@ -23,6 +23,8 @@ from tests.training.tiny import (
     write_npz,
 )
 
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -83,7 +85,6 @@ def test_a_run_killed_and_repeated_ends_as_one_never_killed(tiny, never_killed, 
     assert not differing(tmp_path / "run", whole)
 
 
-@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_one_never_killed(tiny, never_killed, tmp_path, monkeypatch):
     whole, data = never_killed
     config = make_config(data, tmp_path / "run", checkpoint_steps=2, baselines=True)
@@ -223,7 +224,6 @@ def test_a_stop_is_heard_though_the_data_fails_meanwhile(tiny, data, tmp_path, m
         pretrain.run(make_config(data, tmp_path / "run"), say=silent)
 
 
-@pytest.mark.slow
 def test_a_run_on_replicas_that_is_stopped_and_damaged_ends_as_one_that_was_not(
     tiny, data, tmp_path, monkeypatch, own_collectives
 ):
@@ -253,7 +253,6 @@ def test_a_run_on_replicas_that_is_stopped_and_damaged_ends_as_one_that_was_not(
     assert not differing(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("call", ["write", "GFile"])
 def test_a_disk_that_fills_up_stops_the_run_with_its_last_checkpoint_good(
     tiny, never_killed, tmp_path, monkeypatch, call
