@@ -81,15 +81,25 @@ def fitted(strings, size, room):
 
 def shorten(text, room):
     """Cuts a Text artist to at most `room` pixels, but to no less than a character."""
+    _cut(text, room, lambda whole, length: whole[:length].rstrip() + "…")
+
+
+def keep_end(text, room):
+    """As `shorten`, at its beginning: of file names the end tells them apart."""
+    _cut(text, room, lambda whole, length: "…" + whole[-length:].lstrip())
+
+
+def _cut(text, room, part):
+    """Shows the longest part(whole, length) of a text that takes at most `room` pixels."""
     whole = text.get_text()
     if text.get_window_extent().width <= room:
         return
     low, high = 1, max(len(whole) - 1, 1)
     while low <= high:
         length = (low + high) // 2
-        text.set_text(whole[:length].rstrip() + "…")
+        text.set_text(part(whole, length))
         if text.get_window_extent().width <= room:
             low = length + 1
         else:
             high = length - 1
-    text.set_text(whole[: max(high, 1)].rstrip() + "…")
+    text.set_text(part(whole, max(high, 1)))

@@ -48,11 +48,6 @@ def check_size(model, form):
         )
 
 
-def fixed_size(model):
-    """The only size of images the encoder takes, in pixels; None where it takes any."""
-    return getattr(model.encoder, "image_size", None)
-
-
 def vectors_of(model, size):
     """The network in inference mode, as a tf.function of images [n, size, size, 3] to the dict of its vectors.
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from simclr_keras.export.comparison import compare, fixed_size, kept_if_good, quietly, random_images
+from simclr_keras.export.comparison import compare, kept_if_good, quietly, random_images
 
 TOLERANCE = (
     1e-5  # of the largest value of an endpoint; the same weights in the same code give 0 on one machine
@@ -27,5 +27,5 @@ def write_keras(model, path):
         with quietly(path.name):
             model.save(path)
             loaded = keras.models.load_model(path, compile=False)
-        size = fixed_size(model) or ANY_SIZE
+        size = model.fixed_size or ANY_SIZE
         return {"file": path.name, **compare(model, loaded, [random_images(2, size)], TOLERANCE, path.name)}

@@ -6,7 +6,6 @@ from simclr_keras.errors import InputError, one_line
 from simclr_keras.export.comparison import (
     check_size,
     compare,
-    fixed_size,
     kept_if_good,
     pick_vectors,
     quietly,
@@ -48,7 +47,7 @@ def write_onnx(model, path, *, image_size, opset=None):
         raise InputError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}. Received: opset={opset!r}")
     require_packages()
     check_size(model, "onnx")
-    any_size = fixed_size(model) is None
+    any_size = model.fixed_size is None
     # SAME padding depends on the size being odd or even: one of each.
     batches = [random_images(1, image_size), random_images(3, image_size)]
     batches += [random_images(2, image_size + 9)] if any_size else []

@@ -95,9 +95,7 @@ class _Forward:
     """
 
     def __init__(self, model):
-        size = getattr(
-            model.encoder, "image_size", None
-        )  # networks of keras.applications take this one alone
+        size = model.fixed_size  # networks of keras.applications take this one alone
         self._spec = tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)
 
         def call(images, training=False):

@@ -26,8 +26,7 @@ def truncated(model, names, source="the model"):
     if LOGITS not in wanted:
         config |= {"num_classes": None, "head_layer": 0}
     smaller = SimCLRModel.from_config(config)
-    size = getattr(model.encoder, "image_size", None)
-    smaller.build((None, size, size, 3))
+    smaller.build((None, model.fixed_size, model.fixed_size, 3))
     values = {variable.path: variable for variable in model.variables}
     for variable in smaller.variables:
         variable.assign(values[variable.path])

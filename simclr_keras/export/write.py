@@ -10,7 +10,6 @@ from simclr_keras.export.endpoints import chosen, signature_endpoints
 from simclr_keras.export.folder import CARD, write_text, written_whole
 from simclr_keras.export.formats import KERAS, LITERT, ONNX, SAVED_MODEL
 from simclr_keras.export.saved_model import write_saved_model
-from simclr_keras.export.truncated import truncated
 
 
 def check_packages(formats):
@@ -35,7 +34,7 @@ def write_export(
     """Writes a network as an export, or nothing at all.
 
     Args:
-        model: built float32 SimCLRModel.
+        model: built float32 SimCLRModel, `truncated` to the endpoints if those are not all.
         out: path of the folder.
         about: dict of what its card tells, see `card.make_card`; and weight_decay, for the regularization losses.
         formats: names out of FORMATS, one or more.
@@ -53,7 +52,6 @@ def write_export(
         InputError: the folder or an endpoint will not do, or a format's package is missing.
         TrainingError: a file differs from the network by more than its tolerance, or cannot be written.
     """
-    model = truncated(model, endpoints)
     size, names = about["image_size"], about["class_names"]
     outputs = model(np.zeros((1, size, size, 3), np.float32), training=False)
     signatures = chosen(signature_endpoints(outputs), endpoints, "the network")

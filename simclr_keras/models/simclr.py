@@ -61,6 +61,11 @@ class SimCLRModel(keras.Model):
         self.head_layer = head_layer
         self.stop_gradient = stop_gradient
 
+    @property
+    def fixed_size(self):
+        """Side in pixels of the only images that the encoder takes; None where it takes any."""
+        return getattr(self.encoder, "image_size", None)
+
     def build(self, input_shape):
         if not self.encoder.built:
             self.encoder.build(input_shape)

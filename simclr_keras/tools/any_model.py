@@ -181,9 +181,8 @@ def _of_keras_file(path, file, flag):
         raise InputError(
             f"{file} cannot be loaded ({one_line(error)}); save it anew, or give another."
         ) from error
-    size = card.get("image_size") or getattr(getattr(model, "encoder", None), "image_size", None)
     names = card.get("class_names")
-    return _of_keras(path, ".keras file", model, size, names and tuple(names), flag)
+    return _of_keras(path, ".keras file", model, card.get("image_size"), names and tuple(names), flag)
 
 
 def _of_keras(path, kind, model, image_size, class_names, flag):
@@ -219,7 +218,7 @@ def _of_keras(path, kind, model, image_size, class_names, flag):
 
 def _fixed_size(model):
     """The one size of images that a Keras model takes, or None."""
-    size = getattr(getattr(model, "encoder", None), "image_size", None)
+    size = getattr(model, "fixed_size", None)
     shape = getattr(model, "input_shape", None) if size is None else None
     if isinstance(shape, tuple) and len(shape) == 4 and shape[1] == shape[2]:
         size = shape[1]

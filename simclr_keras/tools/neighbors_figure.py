@@ -10,6 +10,7 @@ from simclr_keras.evaluation.drawing import (
     MUTED,
     ORANGE,
     PixelBoxes,
+    keep_end,
     new_figure,
     shorten,
 )
@@ -96,22 +97,6 @@ def neighbors_figure(pictures, titles, classes, cosines, ids, name):
                 box.text(x + _PAD, y + card_height - 9, below, size=9, color=MUTED, parse_math=False), SIDE
             )
     return figure
-
-
-def keep_end(text, room):
-    """Cuts a Text artist at its beginning to at most `room` pixels: of file names the end tells them apart."""
-    whole = text.get_text()
-    if text.get_window_extent().width <= room:
-        return
-    low, high = 1, max(len(whole) - 1, 1)
-    while low <= high:
-        length = (low + high) // 2
-        text.set_text("…" + whole[-length:].lstrip())
-        if text.get_window_extent().width <= room:
-            low = length + 1
-        else:
-            high = length - 1
-    text.set_text("…" + whole[-max(high, 1) :].lstrip())
 
 
 def _color(own, other):

@@ -11,7 +11,7 @@ from simclr_keras.training import architecture as architectures
 from simclr_keras.training.checkpoints import steps_in
 from simclr_keras.training.config import config_of_run
 from simclr_keras.training.data_binding import SPLIT
-from simclr_keras.training.restore import Weights, check_has_network
+from simclr_keras.training.restore import OpenRun, Weights, architecture_of, check_has_network
 from simclr_keras.training.run_dir import CONFIG, RESULT, RunDir
 
 # What a descendant's result.json says of an ancestor.
@@ -30,30 +30,19 @@ TOLD = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Ancestor:
+class Ancestor(OpenRun):
     """A finished run.
 
     Attributes:
-        path: as the user gave it. run_dir: RunDir. config: of its stage.
-        architecture: arguments of `create_model`.
-        held, split, result: what its config.json, split.json and result.json hold.
-        checkpoint: "last" or "best": which of its weights count. weights: those, a `Weights`.
+        result: what result.json holds. checkpoint: "last" or "best": which of its weights count.
     """
 
-    path: str
-    run_dir: RunDir
-    config: object
-    architecture: dict
-    held: dict
-    split: dict
     result: dict
     checkpoint: str
-    weights: Weights
 
     @property
-    def class_names(self):
-        names = self.split.get("class_names") or self.held.get("class_names")
-        return None if names is None else tuple(names)
+    def path(self):
+        return self.run_dir.path
 
     def lineage(self):
         """All runs from the first to this one, oldest first, as a descendant's result.json names them."""
@@ -142,15 +131,13 @@ def find(path, flag, checkpoint="last"):
         )
     _check_has_weights(run_dir, config, checkpoint)
     weights = Weights(run_dir, checkpoint)
-    architecture = architectures.read(run_dir)
-    if architecture is None:
-        architecture = architectures.of_pretraining(config, weights.num_classes)
+    architecture = architecture_of(run_dir, config, weights)
     if weights.num_classes != architecture.get("num_classes"):
         raise run_dir.damaged(
             architectures.FILE,
             f"it has {architecture.get('num_classes')} classes, the checkpoint {weights.num_classes}",
         )
-    return Ancestor(run_dir.path, run_dir, config, architecture, held, split, result, checkpoint, weights)
+    return Ancestor(run_dir, config, held, split, architecture, weights, result, checkpoint)
 
 
 def _check_types(run_dir, name, held, **lists):
@@ -195,7 +182,7 @@ def inherit(config, ancestor, flag):
         found["model"] = ancestor.architecture["name"]
     if config.image_size is None:
         # The architecture's says what its stem was made for; the run may have seen others.
-        found["image_size"] = own.image_size or ancestor.architecture["image_size"]
+        found["image_size"] = ancestor.image_size
     config = dataclasses.replace(config, **found)
     if config.eval_fraction is None and place_of(config.dataset) == place_of(own.dataset):
         config = dataclasses.replace(config, eval_fraction=own.eval_fraction)

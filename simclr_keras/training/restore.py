@@ -65,10 +65,13 @@ def open_run(path, checkpoint="last", flag="model_dir"):
     config = config_of_run(held, run_dir.file(CONFIG))
     check_has_network(run_dir, config)
     weights = Weights(run_dir, checkpoint)
+    return OpenRun(run_dir, config, held, split, architecture_of(run_dir, config, weights), weights)
+
+
+def architecture_of(run_dir, config, weights):
+    """The arguments of `create_model` for a run's network, also of a run from before there was a model.json."""
     architecture = architectures.read(run_dir)
-    if architecture is None:
-        architecture = architectures.of_pretraining(config, weights.num_classes)
-    return OpenRun(run_dir, config, held, split, architecture, weights)
+    return architectures.of_pretraining(config, weights.num_classes) if architecture is None else architecture
 
 
 def check_has_network(run_dir, config):
@@ -153,17 +156,17 @@ class Weights:
         Raises:
             InputError: names or shapes are not those of the model, or the checkpoint cannot be read.
         """
-        for _ in range(ATTEMPTS - 1):
+        failure = None
+        for _ in range(ATTEMPTS):
+            if failure:
+                self._look()
             try:
                 return self._load_into(model, parts)
-            except tf.errors.OpError:
-                self._look()
-        try:
-            return self._load_into(model, parts)
-        except tf.errors.OpError as error:
-            raise InputError(
-                f"the checkpoint {self._path} cannot be read ({one_line(error)}); try again."
-            ) from error
+            except tf.errors.OpError as error:
+                failure = error
+        raise InputError(
+            f"the checkpoint {self._path} cannot be read ({one_line(failure)}); try again."
+        ) from failure
 
     def _load_into(self, model, parts):
         variables = {variable.path.partition("/")[2]: variable for variable in model.variables}
