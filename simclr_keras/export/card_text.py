@@ -3,6 +3,7 @@
 import json
 
 from simclr_keras.export.endpoints import LOGITS
+from simclr_keras.export.formats import KERAS_FILE, LITERT_FILE, ONNX_FILE
 
 FILE = "README.md"
 # Figures of a result in percent; settings worth a line. card.json has all of them.
@@ -85,9 +86,9 @@ def _use(card, folder):
     shown = LOGITS if LOGITS in endpoints else next(iter(endpoints))
     words = {
         "folder": _quoted(folder),
-        "keras": _quoted(f"{folder}/model.keras"),
-        "litert": _quoted(f"{folder}/model.tflite"),
-        "onnx": _quoted(f"{folder}/model.onnx"),
+        "keras": _quoted(f"{folder}/{KERAS_FILE}"),
+        "litert": _quoted(f"{folder}/{LITERT_FILE}"),
+        "onnx": _quoted(f"{folder}/{ONNX_FILE}"),
         "endpoint": shown,
         "output": endpoints[shown]["output"],
         "first": next(iter(endpoints)),

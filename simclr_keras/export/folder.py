@@ -11,20 +11,21 @@ import uuid
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, TrainingError, one_line
+from simclr_keras.export.formats import GRAPH_FILE, INT8_FILE, KERAS_FILE, LITERT_FILE, ONNX_FILE
 
 CARD, FORMAT = "card.json", "simclr_keras export"
 # All that an export may hold; a folder with anything else in it is not replaced.
 OURS = (
     CARD,
     "README.md",
-    "saved_model.pb",
+    GRAPH_FILE,
     "fingerprint.pb",
     "variables",
     "assets",
-    "model.keras",
-    "model.tflite",
-    "model_int8.tflite",
-    "model.onnx",
+    KERAS_FILE,
+    LITERT_FILE,
+    INT8_FILE,
+    ONNX_FILE,
 )
 ABANDONED = 24 * 3600  # seconds: no export is written for so long
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)

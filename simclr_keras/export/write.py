@@ -8,7 +8,17 @@ from simclr_keras.export import card, card_text, keras_file, litert, onnx_file
 from simclr_keras.export.check import check_saved_model
 from simclr_keras.export.endpoints import chosen, signature_endpoints
 from simclr_keras.export.folder import CARD, write_text, written_whole
-from simclr_keras.export.formats import KERAS, LITERT, ONNX, SAVED_MODEL
+from simclr_keras.export.formats import (
+    GRAPH_FILE,
+    INT8_FILE,
+    KERAS,
+    KERAS_FILE,
+    LITERT,
+    LITERT_FILE,
+    ONNX,
+    ONNX_FILE,
+    SAVED_MODEL,
+)
 from simclr_keras.export.saved_model import write_saved_model
 
 
@@ -73,18 +83,18 @@ def write_export(
                 endpoints=endpoints,
             )
             found = check_saved_model(folder, model, size, signatures)
-            wrote(SAVED_MODEL, {"file": "saved_model.pb", "decode_images": decode_images, **found})
+            wrote(SAVED_MODEL, {"file": GRAPH_FILE, "decode_images": decode_images, **found})
         if KERAS in formats:
-            wrote(KERAS, keras_file.write_keras(model, f"{folder}/model.keras"))
+            wrote(KERAS, keras_file.write_keras(model, f"{folder}/{KERAS_FILE}"))
         if LITERT in formats:
-            wrote(LITERT, litert.write_litert(model, f"{folder}/model.tflite", image_size=size))
+            wrote(LITERT, litert.write_litert(model, f"{folder}/{LITERT_FILE}", image_size=size))
             if representative is not None:
-                path = f"{folder}/model_int8.tflite"
+                path = f"{folder}/{INT8_FILE}"
                 wrote(
                     LITERT, litert.write_litert(model, path, image_size=size, representative=representative)
                 )
         if ONNX in formats:
-            wrote(ONNX, onnx_file.write_onnx(model, f"{folder}/model.onnx", image_size=size))
+            wrote(ONNX, onnx_file.write_onnx(model, f"{folder}/{ONNX_FILE}", image_size=size))
         shapes = {
             name: (endpoint, [None, *outputs[endpoint].shape[1:]]) for name, endpoint in signatures.items()
         }

@@ -11,11 +11,11 @@ import tensorflow as tf
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.export import loading, place
 from simclr_keras.export.endpoints import ENCODER, LOGITS, REPRESENTATION
+from simclr_keras.export.formats import KERAS_FILE, LITERT_FILE, ONNX_FILE
 from simclr_keras.training.restore import open_run
 from simclr_keras.training.run_dir import CONFIG, RunDir
 
-KERAS_FILE = "model.keras"
-_OTHER_FORMATS = {"model.tflite": "LiteRT", "model.onnx": "ONNX"}
+_OTHER_FORMATS = {LITERT_FILE: "LiteRT", ONNX_FILE: "ONNX"}
 
 
 @dataclasses.dataclass(frozen=True)

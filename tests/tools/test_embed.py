@@ -233,7 +233,7 @@ class TestRefusals:
 
 def test_help_and_refusals_do_not_wait_for_tensorflow(tmp_path):
     code = (
-        "import sys, time\nbegin = time.time()\nfrom simclr_keras import command_line\n"
+        "import sys\nfrom simclr_keras import command_line\n"
         "from simclr_keras.tools import embed, predict, visualize\n"
         "for module in (embed, predict, visualize):\n"
         "    command_line.run(module.main, ['x', '--help'], 'x')\n"
