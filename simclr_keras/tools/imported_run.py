@@ -13,9 +13,8 @@ from simclr_keras.training import architecture as architectures
 from simclr_keras.training import chain
 from simclr_keras.training.checkpoints import Checkpoints
 from simclr_keras.training.config import make_config
-from simclr_keras.training.data_binding import SPLIT
 from simclr_keras.training.recipes import recipe
-from simclr_keras.training.run_dir import CONFIG, RESULT, RunDir
+from simclr_keras.training.run_dir import CONFIG, RESULT, SPLIT, RunDir
 from simclr_keras.version import __version__
 
 IMAGENET, IMAGENET_CLASSES = "imagenet2012", 1000

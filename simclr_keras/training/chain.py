@@ -10,9 +10,8 @@ from simclr_keras.errors import InputError
 from simclr_keras.training import architecture as architectures
 from simclr_keras.training.checkpoints import steps_in
 from simclr_keras.training.config import config_of_run
-from simclr_keras.training.data_binding import SPLIT
 from simclr_keras.training.restore import OpenRun, Weights, architecture_of, check_has_network
-from simclr_keras.training.run_dir import CONFIG, RESULT, RunDir
+from simclr_keras.training.run_dir import CONFIG, RESULT, SPLIT, RunDir
 
 # What a descendant's result.json says of an ancestor.
 TOLD = (
@@ -115,8 +114,6 @@ def find(path, flag, checkpoint="last"):
         )
     config = config_of_run(held, run_dir.file(CONFIG))
     result = run_dir.read_json(RESULT)
-    _check_types(run_dir, SPLIT, split, class_names=str, held_out=str, labelled=str)
-    _check_types(run_dir, RESULT, result or {}, ancestors=dict)
     for earlier in (result or {}).get("ancestors") or []:
         for key, kind in (("run", str), ("dataset", str), ("mode", str), ("labels_used", int)):
             if not isinstance(earlier.get(key, 0 if kind is int else None), kind):
@@ -138,14 +135,6 @@ def find(path, flag, checkpoint="last"):
             f"it has {architecture.get('num_classes')} classes, the checkpoint {weights.num_classes}",
         )
     return Ancestor(run_dir, config, held, split, architecture, weights, result, checkpoint)
-
-
-def _check_types(run_dir, name, held, **lists):
-    """Raises InputError unless what a file holds under these names is None or a list of that type."""
-    for key, kind in lists.items():
-        value = held.get(key)
-        if value is not None and not (isinstance(value, list) and all(isinstance(v, kind) for v in value)):
-            raise run_dir.damaged(name, f"{key} is {value!r}")
 
 
 def _check_has_weights(run_dir, config, checkpoint):

@@ -11,8 +11,8 @@ import numpy as np
 from simclr_keras.data.earlier import MOST_MISSING
 from simclr_keras.data.source import RowIds
 from simclr_keras.errors import InputError, some
+from simclr_keras.training.run_dir import SPLIT
 
-SPLIT = "split.json"
 IMAGES = "training_images.tsv.gz"  # of a folder: label number and id, in the order of the run
 
 

@@ -9,8 +9,7 @@ from simclr_keras.errors import InputError, one_line
 from simclr_keras.training import architecture as architectures
 from simclr_keras.training.checkpoints import newest_readable, path_of, steps_in
 from simclr_keras.training.config import config_of_run
-from simclr_keras.training.data_binding import SPLIT
-from simclr_keras.training.run_dir import CONFIG, RunDir
+from simclr_keras.training.run_dir import CONFIG, SPLIT, RunDir
 
 
 @dataclasses.dataclass(frozen=True)

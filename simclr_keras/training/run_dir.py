@@ -1,6 +1,5 @@
 """The only place that knows what a run directory holds. All paths go through tf.io.gfile, so gs:// works too."""
 
-import contextlib
 import csv
 import dataclasses
 import io
@@ -11,19 +10,25 @@ import tempfile
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError, TrainingError, one_line
+from simclr_keras.errors import InputError, one_line
 from simclr_keras.evaluation import plots
 from simclr_keras.training.checkpoints import steps_in
 from simclr_keras.training.config import config_of_run
-from simclr_keras.training.durable import to_disk
 from simclr_keras.training.options import differences, may_change
 from simclr_keras.training.run_lock import RunLock
+from simclr_keras.training.whole_files import WholeFiles
 
-CONFIG, RESULT, METRICS = "config.json", "result.json", "metrics.csv"
+CONFIG, SPLIT, RESULT, METRICS = "config.json", "split.json", "result.json", "metrics.csv"
 CHECKPOINTS, BEST, TENSORBOARD = "checkpoints", "best", "tensorboard"
+# What a file holds lists of.
+_LISTS = {
+    CONFIG: {"class_names": str},
+    SPLIT: {"class_names": str, "held_out": str, "labelled": str},
+    RESULT: {"ancestors": dict},
+}
 
 
-class RunDir:
+class RunDir(WholeFiles):
     """A run directory: config.json, result.json, metrics.csv, checkpoints/, best/, tensorboard/,
     pictures, split.json, model.json.
 
@@ -34,13 +39,8 @@ class RunDir:
     """
 
     def __init__(self, path, flag="model_dir"):
-        self.path = str(path).rstrip("/") or "/"
-        self.flag = flag
+        super().__init__(path, flag, _LISTS)
         self._lock = RunLock(self.path)
-
-    def file(self, *parts):
-        """Path of a file inside the directory."""
-        return "/".join((self.path, *parts))
 
     @property
     def checkpoints(self):
@@ -54,96 +54,6 @@ class RunDir:
     @property
     def tensorboard(self):
         return self.file(TENSORBOARD)
-
-    def has(self, name):
-        """Whether there is such a file."""
-        return tf.io.gfile.exists(self.file(name))
-
-    def write_text(self, name, text):
-        """Replaces a file as a whole: a reader sees the old or the new one, never half."""
-        self.write_bytes(name, text.encode())
-
-    def write_bytes(self, name, data):
-        """As `write_text`, for bytes.
-
-        Raises:
-            TrainingError: it cannot be written; the old one stays.
-        """
-        target = self.file(name)
-        temporary = target + ".tmp"
-        try:
-            with tf.io.gfile.GFile(temporary, "wb") as file:
-                file.write(data)
-            to_disk(temporary)
-            tf.io.gfile.rename(temporary, target, overwrite=True)
-            to_disk(self.path)
-        except (tf.errors.OpError, OSError) as error:
-            with contextlib.suppress(tf.errors.OpError):  # half a file would only take up space
-                tf.io.gfile.remove(temporary)
-            raise TrainingError(
-                f"cannot write {target} ({one_line(error)}); free space or mend its rights, then "
-                "repeat the command: it continues from the last checkpoint."
-            ) from error
-
-    def read_text(self, name):
-        """Returns a file's text, or None where there is none.
-
-        Raises:
-            InputError: it cannot be read as text.
-        """
-        data = self.read_bytes(name)
-        try:
-            return None if data is None else data.decode()
-        except UnicodeDecodeError as error:
-            raise self.damaged(name, error) from error
-
-    def read_bytes(self, name):
-        """As `read_text`, for bytes."""
-        try:
-            if not tf.io.gfile.exists(self.file(name)):
-                return None
-            with tf.io.gfile.GFile(self.file(name), "rb") as file:
-                return file.read()
-        except tf.errors.OpError as error:
-            raise self.damaged(name, error) from error
-
-    def read_json(self, name):
-        """Returns the dict that a file holds, or None where there is no file.
-
-        Raises:
-            InputError: it holds something else.
-        """
-        text = self.read_text(name)
-        if text is None:
-            return None
-        try:
-            held = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise self.damaged(name, error) from error
-        if not isinstance(held, dict):
-            raise self.damaged(name, f"it holds a {type(held).__name__}")
-        return held
-
-    def damaged(self, name, why):
-        """Returns the InputError of a file that is not what a run wrote."""
-        return InputError(
-            f"{self.file(name)} is damaged ({one_line(why)}); bring it back, or give another --{self.flag}."
-        )
-
-    def check_path(self):
-        """Raises InputError where the path is a file, or none that TensorFlow could read checkpoints from."""
-        if any(c in self.path for c in "*?[]\\"):
-            raise InputError(
-                f"--{self.flag}={self.path} holds one of * ? [ ] \\, which TensorFlow takes for a pattern when it "
-                "reads checkpoints; give a path without them."
-            )
-        try:
-            if tf.io.gfile.exists(self.path) and not tf.io.gfile.isdir(self.path):
-                raise InputError(f"--{self.flag}={self.path} is a file; give a directory.")
-        except tf.errors.OpError as error:
-            raise InputError(
-                f"--{self.flag}={self.path} cannot be looked at ({one_line(error)}); give one that TensorFlow knows."
-            ) from error
 
     def check(self, mode, config):
         """Says whether a stage may run here, without leaving a trace: costs nothing, so it can come first.

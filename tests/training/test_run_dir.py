@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from simclr_keras.errors import InputError, TrainingError
+from simclr_keras.errors import InputError
 from simclr_keras.training import run_dir as run_dir_module
 from simclr_keras.training.run_dir import RunDir
 from tests.training.begun import begin, begin_and_save, config, files
@@ -179,44 +178,6 @@ def test_a_damaged_result_is_no_end(path):
     for text in ("", "{", "[]", "17", '{"finished": "yes"}', '{"epochs": 2}'):
         run_dir.write_text("result.json", text)
         assert run_dir.finished(config()) is None
-
-
-def test_a_file_is_replaced_as_a_whole(path, monkeypatch):
-    run_dir = begin(path)
-    run_dir.write_text("a.txt", "old")
-
-    def killed(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(tf.io.gfile, "rename", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run_dir.write_text("a.txt", "new")
-    assert run_dir.read_text("a.txt") == "old"
-    monkeypatch.undo()
-    run_dir.write_text("a.txt", "new")
-    assert files(path) == ["a.txt", "config.json"]
-
-
-def test_a_full_disk_is_one_clear_line(path, monkeypatch):
-    run_dir = begin(path)
-
-    def full(*args, **kwargs):
-        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
-
-    monkeypatch.setattr(tf.io.gfile, "rename", full)
-    with pytest.raises(TrainingError, match=r"cannot write .*a.txt \(No space left on device\); free space"):
-        run_dir.write_text("a.txt", "new")
-    assert files(path) == ["config.json"]
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full, of Linux alone")
-def test_a_disk_that_is_really_full_spares_what_is_there(tmp_path):
-    run_dir = RunDir(tmp_path)
-    run_dir.write_text("a.txt", "old")
-    os.symlink("/dev/full", tmp_path / "a.txt.tmp")
-    with pytest.raises(TrainingError, match=r"cannot write .*a.txt \(.*No space left on device\)"):
-        run_dir.write_text("a.txt", "x" * 100_000)
-    assert run_dir.read_text("a.txt") == "old"
 
 
 @pytest.mark.parametrize("name", ["run*", "run[1]", "what?", "back\\slash"])
