@@ -20,6 +20,9 @@ class OpenRun:
         run_dir: RunDir. config: of its stage. held, split: what config.json and split.json hold.
         architecture: arguments of `create_model`.
         weights: Weights that count.
+
+    Raises:
+        InputError: it names more or fewer classes than its classifier has.
     """
 
     run_dir: RunDir
@@ -28,6 +31,14 @@ class OpenRun:
     split: dict
     architecture: dict
     weights: "Weights"
+
+    def __post_init__(self):
+        names, classes = self.class_names, self.weights.num_classes
+        if names and classes and len(names) != classes:
+            name = SPLIT if self.split.get("class_names") else CONFIG
+            raise self.run_dir.damaged(
+                name, f"it names {len(names)} classes, the checkpoint has {classes} of them"
+            )
 
     @property
     def class_names(self):

@@ -1,5 +1,6 @@
 """Run directories as others see them: their network, and their weights while the run goes on."""
 
+import json
 import shutil
 
 import numpy as np
@@ -33,6 +34,17 @@ def test_class_names_that_the_data_lacks_are_in_the_settings(folder):
     opened = open_run(str(folder))
     opened.split["class_names"], opened.held["class_names"] = None, ["a", "b"]
     assert opened.class_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [("ten", "class_names is 'ten'"), (["a", "b"], "it names 2 classes, the checkpoint has 10")],
+)
+def test_names_that_are_none_or_not_as_many_as_classes_are_refused(folder, names, said):
+    split = json.loads((folder / "split.json").read_text())
+    (folder / "split.json").write_text(json.dumps({**split, "class_names": names}))
+    with pytest.raises(InputError, match=rf"split.json is damaged \({said}"):
+        open_run(str(folder))
 
 
 def test_a_checkpoint_that_gave_way_to_a_newer_one_is_no_hindrance(folder):
