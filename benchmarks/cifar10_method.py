@@ -85,6 +85,15 @@ RUNS = {
         "distill",
         ["--recipe=cifar10_distill", "--init={run}/pretrain", "--teacher={run}/finetune-10pct-layer1"],
     ),
+    "distill-10pct-20epochs": (
+        "distill",
+        [
+            "--recipe=cifar10_distill",
+            "--init={run}/pretrain",
+            "--teacher={run}/finetune-10pct-layer1",
+            "--epochs=20",
+        ],
+    ),
     "pretrain-narrow": ("pretrain", ["--recipe=cifar10_small", f"--model={NARROW}"]),
     **{
         f"finetune-{share}-narrow": (
@@ -108,6 +117,11 @@ ORDERINGS = {
     "1 %: self-distillation on all images beats its teacher": ("distill-1pct", "finetune-1pct-layer1", 0.0),
     "10 %: self-distillation on all images beats its teacher": (
         "distill-10pct",
+        "finetune-10pct-layer1",
+        0.0,
+    ),
+    "10 %: self-distillation of 20 epochs instead of 5 beats its teacher": (
+        "distill-10pct-20epochs",
         "finetune-10pct-layer1",
         0.0,
     ),
