@@ -48,16 +48,21 @@ class Ancestor(OpenRun):
         told = {name: self.result[name] for name in TOLD if name in self.result}
         return [*self.result.get("ancestors", []), {"run": self.path, **told, "checkpoint": self.checkpoint}]
 
-    def selection(self, config):
+    def selection(self, config, contents=None):
         """The arguments of `sources.load` that keep a stage to the same held-out images and labels.
 
         Where its data is that of this run, or of one before it: what was held out then, whose labels may have been
         learnt from otherwise; and the labels that were seen, unless the stage says itself which may be.
 
+        Args:
+            config: of the stage.
+            contents: its data by `data.contents.contents_of`, to know it again in another place; None where it has not
+                been opened yet.
+
         Raises:
             InputError: the config asks for another evaluation split, or there is no telling what was held out.
         """
-        own, split, held = self._on_same_data(config)
+        own, split, held = self._on_same_data(config, contents)
         if own is None:
             return {}
         given = {}
@@ -73,10 +78,16 @@ class Ancestor(OpenRun):
             given["labelled"] = tuple(split["labelled"])
         return given
 
-    def _on_same_data(self, config):
+    def _on_same_data(self, config, contents):
         """(config, split.json, config.json) of the latest run of the lineage with that data; thrice None of none."""
         place = place_of(config.dataset)
-        if place == self.held.get("place", place_of(self.config.dataset)):
+
+        def same(own, split, held):
+            # A run that held nothing out, as on these images without their labels, has nothing to hand down.
+            known = contents is not None and contents == split.get("contents") and split.get("held_out")
+            return known or place == held.get("place", place_of(own.dataset))
+
+        if same(self.config, self.split, self.held):
             return self.config, self.split, self.held
         for earlier in reversed(self.result.get("ancestors", [])):
             # Runs that an export tells of may be of another machine; what they held out is not known here.
@@ -85,12 +96,14 @@ class Ancestor(OpenRun):
             run_dir = RunDir(earlier["run"])
             held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
             if held is None or split is None:
+                if contents is None and place != place_of(earlier["dataset"]):
+                    continue  # it is asked again when the data is known
                 raise InputError(
                     f"{earlier['run']}, which {self.path} goes back to, is gone, so that there is no telling which "
                     f"images of {config.dataset} it held out; bring it back."
                 )
             own = config_of_run(held, run_dir.file(CONFIG))
-            if place == held.get("place", place_of(own.dataset)):
+            if same(own, split, held):
                 return own, split, held
         return None, None, None
 

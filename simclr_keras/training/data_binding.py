@@ -16,7 +16,7 @@ from simclr_keras.training.run_dir import SPLIT
 IMAGES = "training_images.tsv.gz"  # of a folder: label number and id, in the order of the run
 
 
-def bind_data(run_dir, splits, resumed, say=print):
+def bind_data(run_dir, splits, resumed, say=print, contents=None):
     """Binds a run to its data: writes split.json (class names, held-out ids, size and fingerprint) for every later
     stage, or finds the images a resumed run began with.
 
@@ -28,6 +28,7 @@ def bind_data(run_dir, splits, resumed, say=print):
         splits: Splits as the data is now.
         resumed: whether the run has a checkpoint already.
         say: prints a line.
+        contents: of the data, by `data.contents.contents_of`; None where it is not known.
 
     Returns:
         Splits of the run.
@@ -37,6 +38,7 @@ def bind_data(run_dir, splits, resumed, say=print):
     """
     train, old = splits.train, run_dir.read_json(SPLIT)
     split = {
+        "contents": contents,
         "class_names": None if splits.class_names is None else list(splits.class_names),
         "training_images": train.num_examples,
         "fingerprint": _fingerprint(train),
@@ -56,7 +58,9 @@ def bind_data(run_dir, splits, resumed, say=print):
             f"{run_dir.path} has checkpoints but no {SPLIT}, so that there is no telling which images it held out; "
             "bring it back, or give another --model_dir."
         )
-    if all(old.get(name) == value for name, value in split.items()):
+    # A run from before they were written down has none.
+    same = contents is None or old.get("contents") in (None, contents)
+    if same and all(old.get(name) == value for name, value in split.items() if name != "contents"):
         return splits
     found = _find_again(run_dir, old, splits, say) if _has_file_ids(train) else None
     if found is None:

@@ -82,8 +82,8 @@ class Distillation(ClassificationStage):
             self.teacher.check_same(began_with, self.config.model_dir)
 
     def selection(self):
-        selection = self.teacher.selection(self.config)
-        own = self.student.selection(self.config) if self.student else {}
+        selection = self.teacher.selection(self.config, self.known_by)
+        own = self.student.selection(self.config, self.known_by) if self.student else {}
         apart = selection.get("held_out") != own.get("held_out")
         if selection and own and apart and self.student.config.NAME != "pretrain":
             raise InputError(

@@ -134,7 +134,7 @@ class ExportedTeacher:
         }
         return [{**run, "exported": True} for run in [*card.get("ancestors", []), own]]
 
-    def selection(self, config):
+    def selection(self, config, contents=None):
         """Nothing is known of what it has seen."""
         return {}
 

@@ -24,4 +24,4 @@ class FromRun:
         return self.ancestor.lineage()
 
     def selection(self):
-        return self.ancestor.selection(self.config)
+        return self.ancestor.selection(self.config, self.known_by)

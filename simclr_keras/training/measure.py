@@ -53,7 +53,7 @@ class Measurement(FromRun, Stage):
     def _go(self, splits, stop):
         config, run_dir = self.config, self.run_dir
         stop.all_saved("nothing is lost")
-        self.splits = bind_data(run_dir, splits, False, self.say)
+        self.splits = bind_data(run_dir, splits, False, self.say, self.contents)
         run_dir.bind(self.MODE, config, **self.told())
         self.say(f"simclr_keras {__version__}: {self.TITLE} {self.ancestor.path}")
         self.say(f"devices  {strategies.describe(self.strategy, self.policy)}")

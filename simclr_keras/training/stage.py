@@ -9,6 +9,7 @@ import time
 import keras
 import tensorflow as tf
 
+from simclr_keras.data.contents import contents_of
 from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.training import architecture as architectures
 from simclr_keras.training import chain, loop, setup, stopping
@@ -30,6 +31,8 @@ class Stage:
         strategy, policy: the tf.distribute strategy and the name of the Keras dtype policy.
         run_dir: RunDir.
         splits: Splits of the run.
+        contents: of the data, by `contents_of`. known_by: the same where `selection` is to know it again in another
+            place, else None. Both are None until the data has been opened.
         learner, schedule: the compiled Learner, and the learning rate by step.
         architecture: arguments of `create_model` for the learner's network.
         stop: stopping.Stop. history: History.
@@ -60,6 +63,7 @@ class Stage:
             steps_per_call=config.steps_per_call or (20 if strategies.on_accelerator(self.strategy) else 1),
         )
         self.run_dir = RunDir(self.config.model_dir)
+        self.contents = self.known_by = None
         self.splits = self.learner = self.schedule = self.architecture = self.stop = self.history = None
 
     def run(self):
@@ -127,7 +131,7 @@ class Stage:
         resumed = bool(steps_in(run_dir.checkpoints))
         if resumed:
             self.check_lineage((run_dir.read_json(CONFIG) or {}).get("ancestors"))
-        self.splits = bind_data(run_dir, splits, resumed, self.say)
+        self.splits = bind_data(run_dir, splits, resumed, self.say, self.contents)
         # Not before the data: preparing it may draw from Python's generator, which initializers take their seeds from.
         keras.utils.set_random_seed(config.seed)
         self.learner, self.schedule = self.make_learner()
@@ -209,7 +213,21 @@ class Stage:
 
     def load_data(self, recheck=False):
         """Returns the Splits that the config names."""
-        return setup.load_data(self.config, recheck=recheck, **self.selection())
+        selection = self.selection()
+        splits = setup.load_data(self.config, recheck=recheck, **selection)
+        # Once: later some files may be gone, and what is held out must not change by that.
+        if self.contents is None:
+            self.contents = contents_of(splits)
+            # It matters who has learnt from them where those to judge by are taken from among those to train on.
+            own_split = splits.evaluation is not None and not splits.held_out
+            self.known_by = self.contents if splits.train.has_labels and not own_split else None
+            if (again := self.selection()) != selection:
+                self.say(
+                    f"data     {self.config.dataset} holds the images of an earlier run, from another place: what was "
+                    "held out then is held out again"
+                )
+                splits = setup.load_data(self.config, **again)
+        return splits
 
     def check_data(self, splits):
         """Raises InputError where the data does not suit the stage."""

@@ -163,6 +163,67 @@ def test_images_held_out_generations_ago_are_remembered(pretrained, finetuned, d
     assert orphan.selection(configure("eval", tmp_path / "run", init=on_pool.path, dataset="digits")) == {}
 
 
+class TestDataInAnotherPlace:
+    """Runs and data that were copied to another machine, say."""
+
+    @staticmethod
+    def evaluate(finetuned, dataset, model_dir):
+        """(split.json, lines said) of evaluating the fine-tuned run on a dataset."""
+        config = configure("eval", model_dir, init=str(finetuned.folder), dataset=dataset)
+        found = run(config)
+        return split_of(found.folder), [line for line in found.lines if "from another place" in line]
+
+    def test_the_same_images_are_evaluated_on_those_that_were_held_out(
+        self, tiny, finetuned, stripes, tmp_path
+    ):
+        shutil.copy(stripes.removeprefix("npz:"), tmp_path / "moved.npz")
+        split, said = self.evaluate(finetuned, f"npz:{tmp_path}/moved.npz", tmp_path / "run")
+        assert split["held_out"] == split_of(finetuned.folder)["held_out"]
+        assert said == [
+            f"data     npz:{tmp_path}/moved.npz holds the images of an earlier run, from another place: what was held "
+            "out then is held out again"
+        ]
+
+    def test_other_images_of_the_same_names_are_other_data(self, tiny, finetuned, stripes, tmp_path):
+        arrays = dict(np.load(stripes.removeprefix("npz:")))
+        arrays["x_train"] = arrays["x_train"] ^ 1
+        np.savez(tmp_path / "other.npz", **arrays)
+        split, said = self.evaluate(finetuned, f"npz:{tmp_path}/other.npz", tmp_path / "run")
+        assert split["held_out"] != split_of(finetuned.folder)["held_out"]
+        assert not said
+
+    def test_a_split_of_their_own_is_kept_to(self, tiny, finetuned, data, tmp_path):
+        split, said = self.evaluate(finetuned, data, tmp_path / "run")
+        assert (split["held_out"], split["evaluation_images"], said) == ([], 12, [])
+
+    def test_runs_that_are_gone_are_not_asked_where_the_data_is_that_of_a_later_one(
+        self, tiny, finetuned, stripes, tmp_path
+    ):
+        shutil.copytree(finetuned.folder, tmp_path / "finetuned")
+        gone = [{**entry, "run": str(tmp_path / "gone")} for entry in finetuned.result["ancestors"]]
+        change(tmp_path / "finetuned", "result.json", ancestors=gone)
+        moved = dataclasses.replace(finetuned, folder=tmp_path / "finetuned")
+        shutil.copy(stripes.removeprefix("npz:"), tmp_path / "moved.npz")
+        split, said = self.evaluate(moved, f"npz:{tmp_path}/moved.npz", tmp_path / "run")
+        assert split["held_out"] == split_of(finetuned.folder)["held_out"]
+        assert said
+        change(tmp_path / "finetuned", "split.json", contents="other")
+        with pytest.raises(InputError, match=r"is gone, so that there is no telling .*; bring it back"):
+            self.evaluate(moved, f"npz:{tmp_path}/moved.npz", tmp_path / "again")
+
+    def test_runs_from_before_contents_were_written_down_know_data_by_its_place(
+        self, tiny, finetuned, stripes, tmp_path
+    ):
+        shutil.copytree(finetuned.folder, tmp_path / "finetuned")
+        split = split_of(tmp_path / "finetuned")
+        del split["contents"]
+        (tmp_path / "finetuned" / "split.json").write_text(json.dumps(split))
+        old = dataclasses.replace(finetuned, folder=tmp_path / "finetuned")
+        found, said = self.evaluate(old, stripes, tmp_path / "run")
+        assert found["held_out"] == split["held_out"]
+        assert not said
+
+
 def test_a_teacher_and_a_start_that_held_out_different_images_do_not_go_together(
     tiny, finetuned, stripes, tmp_path
 ):

@@ -47,6 +47,20 @@ def test_a_run_does_not_go_on_with_another_evaluation(run_dir, tmp_path, change)
         bind_data(run_dir, sources.load(f"npz:{tmp_path}/b.npz"), resumed=True)
 
 
+def test_a_run_does_not_go_on_with_other_pixels(run_dir, tmp_path):
+    splits = sources.load(npz(tmp_path / "a.npz"))
+    bind_data(run_dir, splits, resumed=False, contents="1")
+    assert bind_data(run_dir, splits, resumed=True, contents="1") is splits
+    with pytest.raises(InputError, match="images, labels or classes differ"):
+        bind_data(run_dir, splits, resumed=True, contents="2")
+
+
+def test_a_run_from_before_contents_were_written_down_goes_on(run_dir, tmp_path):
+    splits = sources.load(npz(tmp_path / "a.npz"))
+    bind_data(run_dir, splits, resumed=False)
+    assert bind_data(run_dir, splits, resumed=True, contents="1") is splits
+
+
 def test_a_split_that_is_lost_is_not_guessed(run_dir, tmp_path):
     splits = sources.load(npz(tmp_path / "a.npz"))
     with pytest.raises(InputError, match=r"has checkpoints but no split.json.*bring it back"):
