@@ -10,9 +10,14 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "0")
 import pathlib
 import signal
 
+import matplotlib
 import numpy as np
 import pytest
 import tensorflow as tf
+
+# Tests that have a cache folder of their own would have programs look for all fonts again, which is seconds and a line
+# on some machines; nor does a user's own style count.
+os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 LOGICAL_DEVICES = 4

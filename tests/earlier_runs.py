@@ -4,6 +4,8 @@ import dataclasses
 import json
 import shutil
 
+import keras
+
 from simclr_keras.training import architecture as architectures
 from simclr_keras.training.checkpoints import Checkpoints
 from simclr_keras.training.config import MODES
@@ -103,6 +105,7 @@ def make_run(path, stage, class_names, *, finished=True, epochs=None, checkpoint
         (path / name).write_text(json.dumps(held))
     weights = architecture if checkpoint == "its own" else checkpoint
     if weights is not None:
+        keras.utils.set_random_seed(0)
         model = architectures.build(weights)
         state = {f"model/{variable.path.partition('/')[2]}": variable for variable in model.variables}
         (path / "checkpoints").mkdir()

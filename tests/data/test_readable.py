@@ -1,7 +1,9 @@
 """The search for unreadable images: what is found, remembered, shown and said, and what stays silent."""
 
 import csv
+import math
 import os
+import select
 import sys
 import time
 
@@ -103,6 +105,7 @@ def test_a_bar_is_shown_on_a_terminal_and_only_when_it_takes_time(tmp_path, monk
     with os.fdopen(slave, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         flat(tmp_path, 40)
+        monkeypatch.setattr(readable, "_SECONDS_BEFORE_THE_BAR", math.inf)
         load(f"folder:{tmp_path}")
         monkeypatch.setattr(readable, "_SECONDS_BEFORE_THE_BAR", 0.0)
         monkeypatch.setattr(readable, "problem_of", lambda path: time.sleep(0.02) or "")
@@ -110,7 +113,9 @@ def test_a_bar_is_shown_on_a_terminal_and_only_when_it_takes_time(tmp_path, monk
             os.utime(image, ns=(0, 0))
         os.write(slave, b"from here on")
         load(f"folder:{tmp_path}")
-        shown = os.read(master, 10_000).decode()
+        shown = ""
+        while "40/40" not in shown and select.select([master], [], [], 10)[0]:
+            shown += os.read(master, 10_000).decode()
     os.close(master)
     assert shown.startswith("from here on")
     assert "checking images" in shown
@@ -119,6 +124,7 @@ def test_a_bar_is_shown_on_a_terminal_and_only_when_it_takes_time(tmp_path, monk
 
 def test_off_a_terminal_a_search_that_takes_long_says_one_line(tmp_path, monkeypatch, capfd):
     flat(tmp_path, 40)
+    monkeypatch.setattr(readable, "_SECONDS_BEFORE_THE_LINE", math.inf)
     load(f"folder:{tmp_path}")
     assert capfd.readouterr().err == ""
     monkeypatch.setattr(readable, "_SECONDS_BEFORE_THE_LINE", 0.0)

@@ -38,6 +38,11 @@ def export(network, tmp_path_factory):
     return path
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
 @pytest.fixture
 def photos(tmp_path):
     png(tmp_path / "a.png", 1, size=(30, 40))

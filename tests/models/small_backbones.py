@@ -8,8 +8,14 @@ from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.zoo import create_model
 
 SMALL = "keras:MobileNet"
-RNG = np.random.default_rng(0)
-IMAGES = RNG.uniform(0, 1, (4, 32, 32, 3)).astype("float32")
+
+
+def noise(*shape):
+    """Images of noise, the same for every test whatever ran before."""
+    return np.random.default_rng(0).uniform(0, 1, shape).astype("float32")
+
+
+IMAGES = noise(4, 32, 32, 3)
 LABELS = np.array([0, 1, 2, 0])
 # The smallest network of every family, with the module of its preprocessing.
 FAMILIES = {

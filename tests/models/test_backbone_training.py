@@ -8,7 +8,7 @@ import tensorflow as tf
 from simclr_keras.errors import InputError
 from simclr_keras.models.freezing import freeze
 from tests import tpu_tracing
-from tests.models.small_backbones import IMAGES, LABELS, RNG, create, values
+from tests.models.small_backbones import IMAGES, LABELS, create, noise, values
 
 
 def loss_of(model, images, labels):
@@ -65,7 +65,7 @@ def test_freezing_knows_backbones(backbone_trainable):
 @pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [2], indirect=True)
 def test_replicas_equal_one_device(mirrored):
-    images = RNG.uniform(0, 1, (8, 32, 32, 3))
+    images = noise(8, 32, 32, 3)
     labels = np.tile([0, 1, 2, 1], 2)
 
     def step(model, images, labels):

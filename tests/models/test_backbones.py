@@ -13,7 +13,7 @@ from simclr_keras.models.backbone_names import BACKBONES, backbone_record
 from simclr_keras.models.backbone_weights import copy
 from simclr_keras.models.backbones import preprocessed, stock_model
 from simclr_keras.models.batch_norm import BatchNormalization
-from tests.models.small_backbones import FAMILIES, IMAGES, RNG, SMALL, create, over, settle, shaken, special
+from tests.models.small_backbones import FAMILIES, IMAGES, SMALL, create, noise, over, settle, shaken, special
 
 
 def give_back(base, stock):
@@ -36,7 +36,7 @@ def test_a_backbone_computes_what_keras_does_with_its_own_preprocessing(name):
         for network in (stock, model.encoder.base)
     ]
     assert momenta[0] == momenta[1]
-    images = RNG.uniform(0, 1, (2, size, size, 3)).astype("float32")
+    images = noise(2, size, size, 3)
     preprocess = getattr(keras.applications, FAMILIES[name]).preprocess_input
     expected = stock(preprocess(images * 255.0))
     pooled = model(images)["pooled"]
@@ -50,7 +50,7 @@ def test_moving_statistics_follow_the_batch_as_in_keras(name):
     model = create(f"keras:{name}", image_size=size)
     stock = stock_model(model.encoder.record, size)
     copy(stock, model.encoder.base)
-    images = RNG.uniform(0, 1, (2, size, size, 3)).astype("float32")
+    images = noise(2, size, size, 3)
     stock(getattr(keras.applications, FAMILIES[name]).preprocess_input(images * 255.0), training=True)
     model(images, training=True)
     pairs = zip(statistics(stock), statistics(model.encoder.base))
@@ -113,7 +113,7 @@ def in_precision(name, dtype):
     """A model in float32, the same one in another precision, and the outputs of both for some images."""
     plain, other = create(name, image_size=64), create(name, image_size=64, dtype=dtype)
     # Coarse pictures, as unlike as photos are: to a fresh network all pictures of fine noise are one.
-    images = np.kron(RNG.uniform(0, 1, (8, 4, 4, 3)), np.ones((1, 16, 16, 1))).astype("float32")
+    images = np.kron(noise(8, 4, 4, 3), np.ones((1, 16, 16, 1))).astype("float32")
     settle(plain, images)
     for theirs, ours in zip(plain.variables, other.variables):
         ours.assign(theirs)

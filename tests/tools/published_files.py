@@ -1,6 +1,8 @@
 """Small published weights for the commands that take them, and a small ImageNet."""
 
+import keras
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from simclr_keras.models.zoo import create_model
@@ -9,8 +11,15 @@ from tests.interop.release_files import weights_of, write_checkpoint
 MODEL = "r18_0.125x_sk0"
 
 
-def write_published(folder, category, *, model=MODEL, classes=10, head_layer=0, size=8, step=7):
-    """Writes a TF1 checkpoint into folder/category/model; returns the path of that folder."""
+def write_published(
+    folder, category, *, model=MODEL, classes=10, head_layer=0, size=8, step=7, centred_on=None
+):
+    """Writes a TF1 checkpoint into folder/category/model; returns the path of that folder.
+
+    Args:
+        centred_on: images whose mean logits become 0, so that they are not all of one class.
+    """
+    keras.utils.set_random_seed(0)
     network = create_model(model, num_classes=classes, image_size=size, head_layer=head_layer)
     random = np.random.default_rng(5)
     for variable in network.variables:
@@ -18,6 +27,8 @@ def write_published(folder, category, *, model=MODEL, classes=10, head_layer=0, 
             variable.assign(random.uniform(0.5, 1.5, variable.shape))
     for variable in network.classifier.variables if classes else ():
         variable.assign(random.normal(size=variable.shape))
+    if centred_on is not None:
+        network.classifier.bias.assign_sub(tf.reduce_mean(network(centred_on)["logits"], 0))
     path = folder / category / model
     write_checkpoint(path / f"model.ckpt-{step}", {**weights_of(network), "global_step": np.int64(step)})
     return path

@@ -152,16 +152,20 @@ class TestGoingOn:
         np.savez(tmp_path / "a.npz", x_train=rng.integers(0, 256, (60_000, 8, 8), np.uint8))
         out = tmp_path / "f.npz"
         words = [f"--model={models}/run", f"--images=npz:{tmp_path}/a.npz", f"--out={out}", "--batch_size=8"]
-        command = [sys.executable, "-m", "simclr_keras.tools.embed", *words]
+        code = (
+            "import sys\nfrom simclr_keras import command_line\nfrom simclr_keras.tools import embed, feature_parts\n"
+            "feature_parts.SECONDS_BETWEEN_SAVES = 0.1\n"
+            "command_line.leave(command_line.run(embed.main, ['embed', *sys.argv[1:]], 'embed'))"
+        )
+        command = [sys.executable, "-c", code, *words]
         quiet = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet
         )
-        rows = tmp_path / "f.npz.unfinished" / "features.f32"
-        while process.poll() is None and not (rows.exists() and rows.stat().st_size > 100_000):
-            time.sleep(0.05)
-        if number == signal.SIGKILL:
-            time.sleep(6)  # rows count from their first saving on
+        rows = tmp_path / "f.npz.unfinished" / "rows.json"
+        deadline = time.monotonic() + 300
+        while process.poll() is None and not rows.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
         process.send_signal(number)
         _, error = process.communicate(timeout=60)
         assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)

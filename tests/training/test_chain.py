@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.training import chain
-from tests.training.tiny import GROUPED, begin, configure, make_config, run, write_npz
+from tests.training.tiny import GROUPED, begin, configure, make_config, metrics, run, write_npz
 
 
 def split_of(path):
@@ -246,7 +246,10 @@ def test_a_run_may_not_go_on_from_itself(tiny, finetuned):
 def test_weights_come_from_the_checkpoint_that_was_asked_for(finetuned):
     steps = {name: chain.find(str(finetuned.folder), "init", name).weights.step for name in ("last", "best")}
     assert steps["last"] == finetuned.result["step"]
-    assert np.isin(steps["best"], [2, 3, 4])
+    (best,) = (
+        row for row in metrics(finetuned.folder) if int(row["epoch"]) == finetuned.result["best_epoch"]
+    )
+    assert steps["best"] == int(best["step"])
 
 
 def test_labels_count_along_the_chain_where_a_network_was_trained_on_them():
@@ -263,7 +266,8 @@ def test_labels_count_along_the_chain_where_a_network_was_trained_on_them():
 
 
 @pytest.mark.slow
-def test_labels_that_came_later_do_not_bring_other_evaluation_images(tiny, tmp_path):
+def test_labels_that_came_later_do_not_bring_other_evaluation_images(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "photos"
     folder.mkdir()
     for i in range(40):

@@ -272,6 +272,7 @@ class TestKilledWhileSaving:
             pass
         else:
             assert calls <= call
+        assert calls <= call or call < 39  # else there would be calls that none of these is killed at
         monkeypatch.undo()
         found, said = state(9), []
         step = Checkpoints(str(three), found, 1).restore(said.append)

@@ -217,7 +217,8 @@ def test_rows_that_are_missing_are_said():
     )
 
 
-def test_of_quick_epochs_with_nothing_measured_the_first_and_the_last_have_a_line():
+def test_of_quick_epochs_with_nothing_measured_the_first_and_the_last_have_a_line(monkeypatch):
+    monkeypatch.setattr(loop, "SAID_SECONDS", math.inf)  # however slow the machine is
     recorder = train(evaluate=lambda epoch: {}, epochs=5)
     assert [what for kind, what in recorder.events if kind == "say"] == ["epoch 1/5", "epoch 5/5"]
     assert [step for kind, step in recorder.events if kind == "row"] == [6, 11, 16, 21, 26]
@@ -240,7 +241,8 @@ def never_due(epoch):
 never_due.due = lambda epoch: False
 
 
-def test_epochs_of_an_instant_share_a_checkpoint_where_nothing_is_measured():
+def test_epochs_of_an_instant_share_a_checkpoint_where_nothing_is_measured(monkeypatch):
+    monkeypatch.setattr(loop, "SAVED_SECONDS", math.inf)
     recorder = train(evaluate=never_due, epochs=4)
     assert [step for kind, step in recorder.events if kind == "save"] == [21]
     assert [step for kind, step in recorder.events if kind == "row"] == [6, 11, 16, 21]

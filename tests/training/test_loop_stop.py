@@ -64,7 +64,7 @@ class TestStop:
         def slow_step(step):
             if step == at:
                 os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.05)
+            time.sleep(0.5 if step >= at else 0.05)
 
         class Learner(CountingLearner):
             def train_step(self, batch):

@@ -219,7 +219,7 @@ def test_a_stop_is_heard_though_the_data_fails_meanwhile(tiny, data, tmp_path, m
         return fail
 
     monkeypatch.setattr(loop, "make_step_function", make_step_function)
-    monkeypatch.setattr(recovery.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    monkeypatch.setattr(recovery.Recovery, "load_again", lambda *given: pytest.fail("it waits"))
     with pytest.raises(Stopped, match="SIGTERM"):
         pretrain.run(make_config(data, tmp_path / "run"), say=silent)
 

@@ -49,7 +49,7 @@ def test_a_process_killed_by_the_system_and_one_told_to_end_continue_to_the_same
     for number in (signal.SIGKILL, signal.SIGTERM):
         name = number.name
         process = start(name)
-        wait_for(tmp_path / name / "metrics.csv", process)
+        wait_for(tmp_path / name / "checkpoints" / "checkpoint", process)
         process.send_signal(number)
         said, _ = process.communicate(timeout=600)
         assert not (tmp_path / name / "result.json").exists()
