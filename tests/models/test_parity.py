@@ -87,7 +87,8 @@ def test_training_outputs_and_moving_statistics_are_those_of_the_release(case, d
         if key.startswith("train/moving/"):
             ours, released = model.weights[found[int(key.rpartition("/")[2])]].numpy(), data[key]
             spread = released.max() - released.min()
-            assert difference(ours, released) < 0.02 * spread, key
+            # The release computed these in float32: the farthest, in float64, is 0.0012 away.
+            assert difference(ours, released) < 0.003 * spread, key
 
 
 def nt_xent(embeddings, temperature):
