@@ -1,4 +1,4 @@
-"""Whether a dataset is one that was seen before, in another place."""
+"""Whether a dataset is one that was seen before, in another place, and whether it is still the one it was."""
 
 import hashlib
 
@@ -7,37 +7,48 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
 
-SAMPLED = 32  # images whose bytes are looked at
+SAMPLED = 32  # files of a folder whose bytes are looked at
 
 
 def contents_of(splits):
-    """A digest of the images themselves: the same wherever they lie, whatever is held out and which labels are seen.
+    """Digests of the images themselves: the same wherever they lie, whatever is held out and which labels are seen.
 
-    Of all ids, and of the bytes of SAMPLED images, as many files are called 0001.jpg.
+    Of an archive all pixels count. Of a folder all names do, and the bytes of SAMPLED files, as many are called
+    0001.jpg.
 
     Args:
         splits: Splits, as `sources.load` gives them.
 
     Returns:
-        str; None for a stream, which is known by its name.
+        dict of contents, of the images to train on and those held out of them, and evaluation_contents, of those of
+        an evaluation split of the data's own. None instead of a digest where there is no such split, and for data
+        that is known by its name, as that of TensorFlow Datasets is.
 
     Raises:
-        InputError: one of them cannot be read any more.
+        InputError: a file cannot be read any more.
     """
-    if not splits.train.indexed:
-        return None
-    whole = splits.train.union(splits.evaluation) if splits.held_out else splits.train
-    ids = list(whole.ids)
+    if splits.train.name.partition(":")[0] not in ("npz", "folder"):
+        return {"contents": None, "evaluation_contents": None}
+    train = splits.train.union(splits.evaluation) if splits.held_out else splits.train
+    own = None if splits.held_out else splits.evaluation
+    return {"contents": _digest(train), "evaluation_contents": None if own is None else _digest(own)}
+
+
+def _digest(source):
+    ids = list(source.ids)
     order = sorted(range(len(ids)), key=ids.__getitem__)
     digest = hashlib.blake2b(digest_size=16)
     for row in order:
         digest.update(ids[row].encode(errors="surrogateescape") + b"\0")
-    for place in np.unique(np.linspace(0, len(order) - 1, SAMPLED).astype(np.int64)):
+    if source.encoded:
+        order = [
+            order[place] for place in np.unique(np.linspace(0, len(order) - 1, SAMPLED).astype(np.int64))
+        ]
+    for row in order:
         try:
-            image = whole.fetch(tf.constant(order[place], tf.int64)).numpy()
+            digest.update(source.content(row))
         except tf.errors.OpError as error:
             raise InputError(
-                f"{ids[order[place]]} of {whole.name} was there a moment ago ({one_line(error)}); repeat the command"
+                f"{ids[row]} of {source.name} was there a moment ago ({one_line(error)}); repeat the command"
             ) from error
-        digest.update(image if isinstance(image, bytes) else image.tobytes())
     return digest.hexdigest()

@@ -56,6 +56,10 @@ class ArrayStore:
     def fetch(self, row):
         return self._tensor[row]
 
+    def content(self, row):
+        """The bytes of an image, outside of any tf.data function, as `fetch` is not for."""
+        return self.images[row].tobytes()
+
 
 class BytesStore:
     """Encoded JPEG, PNG, GIF or BMP files, held in memory. files: string tensor [n]."""
@@ -68,6 +72,10 @@ class BytesStore:
 
     def fetch(self, row):
         return self._files[row]
+
+    def content(self, row):
+        with tf.device("CPU:0"):
+            return self._files[row].numpy()
 
 
 class FileStore:
@@ -82,6 +90,10 @@ class FileStore:
 
     def fetch(self, row):
         return tf.io.read_file(self._paths[row])
+
+    def content(self, row):
+        with tf.device("CPU:0"):
+            return tf.io.read_file(self._paths[row]).numpy()
 
 
 class Source:
@@ -144,6 +156,10 @@ class Source:
             uint8 [h, w, 3], or a scalar string of JPEG, PNG, GIF or BMP bytes when `encoded`.
         """
         return self._store.fetch(index if self._rows is None else self._row_tensor[index])
+
+    def content(self, row):
+        """The bytes of an image as it is held or lies on the disk: pixels, or an encoded file."""
+        return self._store.content(int(self._store_rows(np.array([row]))[0]))
 
     def subset(self, rows):
         """The source of these rows (int [m], or bool [n]) alone, in this order; the images are shared."""

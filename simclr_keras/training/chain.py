@@ -19,6 +19,7 @@ TOLD = (
     "model",
     "parameters",
     "dataset",
+    "contents",
     "labels_used",
     "head_layer",
     "step",
@@ -46,7 +47,10 @@ class Ancestor(OpenRun):
     def lineage(self):
         """All runs from the first to this one, oldest first, as a descendant's result.json names them."""
         told = {name: self.result[name] for name in TOLD if name in self.result}
-        return [*self.result.get("ancestors", []), {"run": self.path, **told, "checkpoint": self.checkpoint}]
+        return [
+            *(self.result.get("ancestors") or []),
+            {"run": self.path, **told, "checkpoint": self.checkpoint},
+        ]
 
     def selection(self, config, contents=None):
         """The arguments of `sources.load` that keep a stage to the same held-out images and labels.
@@ -56,8 +60,8 @@ class Ancestor(OpenRun):
 
         Args:
             config: of the stage.
-            contents: its data by `data.contents.contents_of`, to know it again in another place; None where it has not
-                been opened yet.
+            contents: of its images, by `data.contents.contents_of`, to know them again in another place; None where
+                they have not been opened yet, or nobody is judged by some of them.
 
         Raises:
             InputError: the config asks for another evaluation split, or there is no telling what was held out.
@@ -80,32 +84,47 @@ class Ancestor(OpenRun):
 
     def _on_same_data(self, config, contents):
         """(config, split.json, config.json) of the latest run of the lineage with that data; thrice None of none."""
-        place = place_of(config.dataset)
-
-        def same(own, split, held):
+        place, found = place_of(config.dataset), None
+        for own, split, held in self._with_data_like(config, contents):
+            here = place == held.get("place", place_of(own.dataset))
             # A run that held nothing out, as on these images without their labels, has nothing to hand down.
-            known = contents is not None and contents == split.get("contents") and split.get("held_out")
-            return known or place == held.get("place", place_of(own.dataset))
+            if split.get("held_out") and (
+                here or (contents is not None and contents == split.get("contents"))
+            ):
+                return own, split, held
+            if here and found is None:
+                found = own, split, held
+                if contents is None:
+                    break
+        return found or (None, None, None)
 
-        if same(self.config, self.split, self.held):
-            return self.config, self.split, self.held
-        for earlier in reversed(self.result.get("ancestors", [])):
+    def _with_data_like(self, config, contents):
+        """Yields (config, split.json, config.json) of this run and, from the latest on, of those before it whose data
+        is of the same kind.
+
+        Raises:
+            InputError: one of them is gone, and nothing tells that its data was other data.
+        """
+        place = place_of(config.dataset)
+        yield self.config, self.split, self.held
+        # A run that was on this very data tells what it knows, wherever those before it are.
+        here = place == self.held.get("place", place_of(self.config.dataset))
+        for earlier in reversed(self.result.get("ancestors") or []):
             # Runs that an export tells of may be of another machine; what they held out is not known here.
             if earlier.get("exported") or _kind(place) != _kind(earlier["dataset"]):
                 continue
-            run_dir = RunDir(earlier["run"])
+            run_dir = RunDir(earlier["run"], self.run_dir.flag)
             held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
             if held is None or split is None:
-                if contents is None and place != place_of(earlier["dataset"]):
-                    continue  # it is asked again when the data is known
+                told = earlier.get("contents")
+                other = place != place_of(earlier["dataset"])
+                if here or (other and (contents is None or told not in (None, contents))):
+                    continue
                 raise InputError(
                     f"{earlier['run']}, which {self.path} goes back to, is gone, so that there is no telling which "
                     f"images of {config.dataset} it held out; bring it back."
                 )
-            own = config_of_run(held, run_dir.file(CONFIG))
-            if same(own, split, held):
-                return own, split, held
-        return None, None, None
+            yield config_of_run(held, run_dir.file(CONFIG)), split, held
 
 
 def find(path, flag, checkpoint="last"):
@@ -192,14 +211,22 @@ def inherit(config, ancestor, flag):
     return config
 
 
-def labels_of(lineage, dataset):
-    """The most labels of a dataset that any network of a lineage was trained on (a probe's do not count)."""
+def labels_of(lineage, dataset, contents=None):
+    """The most labels of a dataset that any network of a lineage was trained on (a probe's do not count).
+
+    Args:
+        lineage: runs as result.json names them. dataset: name. contents: of the dataset, to know it in another place.
+    """
     trained = ("finetune", "supervised", "distill")
     return max(
         (
             run.get("labels_used") or 0
             for run in lineage
-            if run.get("mode") in trained and place_of(run.get("dataset")) == place_of(dataset)
+            if run.get("mode") in trained
+            and (
+                place_of(run.get("dataset")) == place_of(dataset)
+                or (contents is not None and run.get("contents") == contents)
+            )
         ),
         default=0,
     )
@@ -228,7 +255,7 @@ def check_head_layer(layer, ancestor):
 def check_classes(ancestor, flag, config, splits):
     """Raises InputError, with both counts, where labelled data has other classes than the ancestor's classifier."""
     known, names, classes = ancestor.architecture["num_classes"], ancestor.class_names, splits.class_names
-    if splits.train.has_labels and (len(classes) != known or (names and tuple(names) != tuple(classes))):
+    if classes is not None and (len(classes) != known or (names and tuple(names) != tuple(classes))):
         raise InputError(
             f"--{flag}={ancestor.path} knows {known} classes ({_first(names)}), {config.dataset} has {len(classes)} "
             f"({_first(classes)}); give data with its classes, or another --{flag}."

@@ -180,7 +180,8 @@ class ClassificationStage(Stage):
     @property
     def labels_used(self):
         """Labels of this data that this network and those it comes from were trained on."""
-        return max(self.own_labels, chain.labels_of(self.lineage(), self.config.dataset))
+        earlier = chain.labels_of(self.lineage(), self.config.dataset, self.contents["contents"])
+        return max(self.own_labels, earlier)
 
     @property
     def own_labels(self):

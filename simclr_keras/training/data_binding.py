@@ -28,7 +28,7 @@ def bind_data(run_dir, splits, resumed, say=print, contents=None):
         splits: Splits as the data is now.
         resumed: whether the run has a checkpoint already.
         say: prints a line.
-        contents: of the data, by `data.contents.contents_of`; None where it is not known.
+        contents: of the data, by `data.contents.contents_of`; None where they are not known.
 
     Returns:
         Splits of the run.
@@ -38,7 +38,7 @@ def bind_data(run_dir, splits, resumed, say=print, contents=None):
     """
     train, old = splits.train, run_dir.read_json(SPLIT)
     split = {
-        "contents": contents,
+        **(contents or {}),
         "class_names": None if splits.class_names is None else list(splits.class_names),
         "training_images": train.num_examples,
         "fingerprint": _fingerprint(train),
@@ -58,9 +58,9 @@ def bind_data(run_dir, splits, resumed, say=print, contents=None):
             f"{run_dir.path} has checkpoints but no {SPLIT}, so that there is no telling which images it held out; "
             "bring it back, or give another --model_dir."
         )
-    # A run from before they were written down has none.
-    same = contents is None or old.get("contents") in (None, contents)
-    if same and all(old.get(name) == value for name, value in split.items() if name != "contents"):
+    # Of a run from before they were written down they are not known.
+    known = {name for name in split if name in old or name not in (contents or {})}
+    if all(old.get(name) == split[name] for name in known):
         return splits
     found = _find_again(run_dir, old, splits, say) if _has_file_ids(train) else None
     if found is None:

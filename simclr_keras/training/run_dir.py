@@ -22,8 +22,8 @@ CONFIG, SPLIT, RESULT, METRICS = "config.json", "split.json", "result.json", "me
 CHECKPOINTS, BEST, TENSORBOARD = "checkpoints", "best", "tensorboard"
 # What a file holds lists of.
 _LISTS = {
-    CONFIG: {"class_names": str},
-    SPLIT: {"class_names": str, "held_out": str, "labelled": str},
+    CONFIG: {"class_names": str, "ancestors": dict, "extended_from": int},
+    SPLIT: {"class_names": str, "held_out": str, "labelled": str, "held_out_labels": int},
     RESULT: {"ancestors": dict},
 }
 

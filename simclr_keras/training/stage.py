@@ -18,7 +18,7 @@ from simclr_keras.training.checkpoints import Checkpoints, steps_in
 from simclr_keras.training.data_binding import bind_data
 from simclr_keras.training.progress import History
 from simclr_keras.training.recovery import Recovery
-from simclr_keras.training.run_dir import CONFIG, RESULT, RunDir
+from simclr_keras.training.run_dir import CONFIG, RESULT, SPLIT, RunDir
 from simclr_keras.training.scoring import Extractor
 from simclr_keras.version import __version__
 
@@ -31,8 +31,8 @@ class Stage:
         strategy, policy: the tf.distribute strategy and the name of the Keras dtype policy.
         run_dir: RunDir.
         splits: Splits of the run.
-        contents: of the data, by `contents_of`. known_by: the same where `selection` is to know it again in another
-            place, else None. Both are None until the data has been opened.
+        contents: of the data, by `contents_of`; None until it has been opened. known_by: that by which `selection`
+            is to know it again in another place, or None.
         learner, schedule: the compiled Learner, and the learning rate by step.
         architecture: arguments of `create_model` for the learner's network.
         stop: stopping.Stop. history: History.
@@ -216,18 +216,34 @@ class Stage:
         selection = self.selection()
         splits = setup.load_data(self.config, recheck=recheck, **selection)
         # Once: later some files may be gone, and what is held out must not change by that.
-        if self.contents is None:
+        if self.contents is not None:
+            return splits
+        try:
             self.contents = contents_of(splits)
-            # It matters who has learnt from them where those to judge by are taken from among those to train on.
-            own_split = splits.evaluation is not None and not splits.held_out
-            self.known_by = self.contents if splits.train.has_labels and not own_split else None
-            if (again := self.selection()) != selection:
-                self.say(
-                    f"data     {self.config.dataset} holds the images of an earlier run, from another place: what was "
-                    "held out then is held out again"
-                )
-                splits = setup.load_data(self.config, **again)
-        return splits
+        except InputError:
+            if recheck:
+                raise
+            return self.load_data(recheck=True)
+        self.known_by = self._known_by(splits)
+        again = self.selection()
+        if again == selection:
+            return splits
+        del splits  # there may be no room for both
+        seen = ", and the same labels are seen" if "labelled" in again else ""
+        self.say(
+            f"data     {self.config.dataset} holds the images of an earlier run, from another place: what was held out "
+            f"then is held out again{seen}"
+        )
+        return setup.load_data(self.config, **again)
+
+    def _known_by(self, splits):
+        """By what `selection` knows the data again; None where nobody is judged by images out of those to train on."""
+        own_split = splits.evaluation is not None and not splits.held_out
+        if not splits.train.has_labels or own_split:
+            return None
+        # A run that goes on keeps to what it was when it began, whatever has come to the data or gone.
+        began = self.run_dir.read_json(SPLIT) if steps_in(self.run_dir.checkpoints) else self.contents
+        return (began or {}).get("contents")
 
     def check_data(self, splits):
         """Raises InputError where the data does not suit the stage."""
@@ -263,6 +279,7 @@ class Stage:
             "model": config.model,
             "parameters": model.encoder.count_params(),
             "dataset": config.dataset,
+            "contents": self.contents["contents"],
             "image_size": config.image_size,
             "training_images": self.splits.train.num_examples,
             "evaluation_images": 0 if evaluation is None else evaluation.num_examples,

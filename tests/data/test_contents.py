@@ -26,7 +26,9 @@ def files(path, images=IMAGES, labels=LABELS):
 
 
 def contents(spec, **settings):
-    return contents_of(sources.load(spec, **settings))
+    found = contents_of(sources.load(spec, **settings))
+    assert found["evaluation_contents"] is None
+    return found["contents"]
 
 
 @pytest.fixture(params=["archive", "folder", "folder that is read as it is needed"])
@@ -57,14 +59,27 @@ def test_other_pixels_fewer_images_and_other_names_do(write, tmp_path):
     assert contents(files(tmp_path / "d")) != contents(files(tmp_path / "e", labels=LABELS[::-1]))
 
 
-def test_all_images_are_looked_at_where_there_are_few(tmp_path):
-    few = slice(0, SAMPLED)
-    found = {contents(archive(tmp_path / "a.npz", IMAGES[few], LABELS[few]))}
-    for row in range(SAMPLED):
-        other = IMAGES[few].copy()
+@pytest.mark.parametrize(("write", "count"), [(archive, 50), (files, SAMPLED)])
+def test_every_image_of_an_archive_counts_and_of_a_folder_as_many_as_are_sampled(write, count, tmp_path):
+    images, labels = IMAGES[:count], LABELS[:count]
+    found = {contents(write(tmp_path / "a.npz", images, labels))}
+    for row in range(count):
+        other = images.copy()
         other[row, 0, 0, 0] ^= 1
-        found.add(contents(archive(tmp_path / "b.npz", other, LABELS[few])))
-    assert len(found) == SAMPLED + 1
+        found.add(contents(write(tmp_path / "b.npz", other, labels)))
+    assert len(found) == count + 1
+
+
+def test_an_evaluation_split_of_its_own_has_a_digest_of_its_own(tmp_path):
+    test = {"x_test": IMAGES[:8], "y_test": LABELS[:8]}
+    found = contents_of(sources.load(archive(tmp_path / "a.npz", **test)))
+    other = contents_of(sources.load(archive(tmp_path / "a.npz", **test | {"x_test": IMAGES[8:16]})))
+    assert found["contents"] == other["contents"] == contents(archive(tmp_path / "b.npz"))
+    assert len({*found.values(), *other.values()}) == 3
+
+
+def test_data_that_is_known_by_its_name_has_none():
+    assert contents_of(sources.load("digits")) == {"contents": None, "evaluation_contents": None}
 
 
 def test_an_image_that_has_just_gone_is_one_line(tmp_path, monkeypatch):

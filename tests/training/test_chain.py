@@ -181,7 +181,7 @@ class TestDataInAnotherPlace:
         assert split["held_out"] == split_of(finetuned.folder)["held_out"]
         assert said == [
             f"data     npz:{tmp_path}/moved.npz holds the images of an earlier run, from another place: what was held "
-            "out then is held out again"
+            "out then is held out again, and the same labels are seen"
         ]
 
     def test_other_images_of_the_same_names_are_other_data(self, tiny, finetuned, stripes, tmp_path):
@@ -222,6 +222,64 @@ class TestDataInAnotherPlace:
         found, said = self.evaluate(old, stripes, tmp_path / "run")
         assert found["held_out"] == split["held_out"]
         assert not said
+
+    def test_a_student_is_judged_by_what_its_teacher_held_out(self, tiny, finetuned, stripes, tmp_path):
+        shutil.copy(stripes.removeprefix("npz:"), tmp_path / "moved.npz")
+        settings = {"dataset": f"npz:{tmp_path}/moved.npz", "epochs": 1, "seed": 20, "alpha": 0.5}
+        found = run(configure("distill", tmp_path / "run", teacher=str(finetuned.folder), **settings))
+        split, before = split_of(found.folder), split_of(finetuned.folder)
+        assert (split["held_out"], split["labelled"]) == (before["held_out"], before["labelled"])
+        assert any("held out again, and the same labels are seen" in line for line in found.lines)
+        assert found.result["labels_used"] == 12
+
+    def test_a_run_on_the_images_without_their_labels_hides_nothing(self, tiny, finetuned, stripes, tmp_path):
+        bare = "npz:" + write_npz(tmp_path / "moved.npz", labels=False, test=0)
+        config = configure("distill", tmp_path / "run", teacher=str(finetuned.folder), dataset=bare, epochs=1)
+        student = run(config)
+        assert split_of(student.folder)["held_out"] == []
+        assert not any("from another place" in line for line in student.lines)
+        shutil.copy(stripes.removeprefix("npz:"), tmp_path / "moved.npz")  # the labels have come
+        split, said = self.evaluate(student, bare, tmp_path / "eval")
+        assert split["held_out"] == split_of(finetuned.folder)["held_out"]
+        assert said
+
+    def test_labels_learnt_in_another_place_count(self, tiny, stripes, tmp_path):
+        settings = {"model": GROUPED, "dataset": stripes, "eval_fraction": 0.3, "epochs": 1}
+        first = run(configure("supervised", tmp_path / "first", **settings))
+        shutil.copy(stripes.removeprefix("npz:"), tmp_path / "moved.npz")
+        settings = {"dataset": f"npz:{tmp_path}/moved.npz", "label_fraction": 0.2, "epochs": 1}
+        found = run(configure("finetune", tmp_path / "second", init=str(first.folder), **settings)).result
+        assert first.result["labels_used"] == found["labels_used"] == 28
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_a_run_that_goes_on_keeps_to_what_it_began_with(
+        self, tiny, pretrained, stripes, tmp_path, monkeypatch, known
+    ):
+        """Whatever came to the folder, or left it, meanwhile."""
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        arrays = np.load(stripes.removeprefix("npz:"))
+        for i, (image, label) in enumerate(zip(arrays["x_train"], arrays["y_train"])):
+            for place in ("here", "there"):
+                path = tmp_path / place / f"class{label}" / f"{i:02}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(tf.io.encode_png(image).numpy())
+        settings = {"model": GROUPED, "eval_fraction": 0.3, "labels_per_class": 4, "seed": 3, "epochs": 1}
+        first = run(make_config(f"folder:{tmp_path}/here", tmp_path / "first", **settings))
+        one, other = tmp_path / "there" / "class1" / "01.png", tmp_path / "more.png"
+        if not known:
+            shutil.copy(one, one.with_name("more.png"))
+        settings = {"init": str(first.folder), "dataset": f"folder:{tmp_path}/there", "seed": 5}
+        config = configure("finetune", tmp_path / "run", **settings, epochs=1)
+        run(config)
+        before = split_of(tmp_path / "run")
+        assert (before["held_out"] == split_of(first.folder)["held_out"]) == known
+        if known:
+            shutil.copy(one, one.with_name("more.png"))
+        else:
+            one.with_name("more.png").rename(other)
+        run(dataclasses.replace(config, epochs=2))
+        assert split_of(tmp_path / "run") == before
+        assert json.loads((tmp_path / "run" / "config.json").read_text())["labels_chosen"] == known
 
 
 def test_a_teacher_and_a_start_that_held_out_different_images_do_not_go_together(

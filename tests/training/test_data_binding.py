@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data import sources
+from simclr_keras.data.contents import contents_of
 from simclr_keras.errors import InputError
 from simclr_keras.training.data_binding import _with_stand_ins, bind_data
 from simclr_keras.training.run_dir import RunDir
@@ -47,18 +48,23 @@ def test_a_run_does_not_go_on_with_another_evaluation(run_dir, tmp_path, change)
         bind_data(run_dir, sources.load(f"npz:{tmp_path}/b.npz"), resumed=True)
 
 
-def test_a_run_does_not_go_on_with_other_pixels(run_dir, tmp_path):
-    splits = sources.load(npz(tmp_path / "a.npz"))
-    bind_data(run_dir, splits, resumed=False, contents="1")
-    assert bind_data(run_dir, splits, resumed=True, contents="1") is splits
+@pytest.mark.parametrize("name", ["x_train", "x_test"])
+def test_a_run_does_not_go_on_with_other_pixels(run_dir, tmp_path, name):
+    arrays = dict(np.load(write_npz(tmp_path / "a.npz")))
+    splits = sources.load(f"npz:{tmp_path}/a.npz")
+    bind_data(run_dir, splits, resumed=False, contents=contents_of(splits))
+    assert bind_data(run_dir, splits, resumed=True, contents=contents_of(splits)) is splits
+    arrays[name][3] ^= 1
+    np.savez(tmp_path / "a.npz", **arrays)
+    splits = sources.load(f"npz:{tmp_path}/a.npz")
     with pytest.raises(InputError, match="images, labels or classes differ"):
-        bind_data(run_dir, splits, resumed=True, contents="2")
+        bind_data(run_dir, splits, resumed=True, contents=contents_of(splits))
 
 
 def test_a_run_from_before_contents_were_written_down_goes_on(run_dir, tmp_path):
     splits = sources.load(npz(tmp_path / "a.npz"))
     bind_data(run_dir, splits, resumed=False)
-    assert bind_data(run_dir, splits, resumed=True, contents="1") is splits
+    assert bind_data(run_dir, splits, resumed=True, contents=contents_of(splits)) is splits
 
 
 def test_a_split_that_is_lost_is_not_guessed(run_dir, tmp_path):
