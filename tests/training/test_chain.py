@@ -163,6 +163,7 @@ def test_images_held_out_generations_ago_are_remembered(pretrained, finetuned, d
     assert orphan.selection(configure("eval", tmp_path / "run", init=on_pool.path, dataset="digits")) == {}
 
 
+@pytest.mark.slow
 class TestDataInAnotherPlace:
     """Runs and data that were copied to another machine, say."""
 
