@@ -1,4 +1,4 @@
-"""How sure a fine-tuned run is of the images whose labels it has seen, and of others: what a student could learn from it.
+"""How sure a fine-tuned run is of the images whose labels it has seen: what else a student could learn from them.
 
     python benchmarks/teacher_sharpness.py runs/cifar10_method/seed0/finetune-1pct-layer1
 
@@ -9,6 +9,12 @@ probability at the temperatures 0.1 and 1. The run must be on an archive (npz:).
 import json
 import pathlib
 import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from simclr_keras.backend import start_tensorflow_quietly
+
+start_tensorflow_quietly()
 
 import numpy as np
 import tensorflow as tf
