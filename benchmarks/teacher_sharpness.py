@@ -28,7 +28,7 @@ BATCH = 250
 def main(path):
     run = open_run(path)
     model = run.model()
-    arrays = np.load(run.config.dataset.removeprefix("npz:"))
+    arrays = np.load(run.config.dataset.removeprefix("npz:"), allow_pickle=False)
     split = json.loads((pathlib.Path(path) / "split.json").read_text())
     seen = np.array([int(name.rpartition("/")[2]) for name in split["labelled"]])
     held_out = [int(name.rpartition("/")[2]) for name in split["held_out"]]
