@@ -113,6 +113,17 @@ def run(config):
     return Run(pathlib.Path(config.model_dir), config, result, lines)
 
 
+def split_of(path):
+    """What split.json of a run directory says."""
+    return json.loads((path / "split.json").read_text())
+
+
+def change(path, name, **values):
+    """Rewrites some of what a JSON file of a run directory says."""
+    held = json.loads((path / name).read_text())
+    (path / name).write_text(json.dumps({**held, **values}))
+
+
 class Begun(BaseException):
     """Ends a run where its training would begin.
 
