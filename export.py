@@ -6,11 +6,11 @@ import sys
 
 from absl import flags
 
-from simclr_keras import command_line
 from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+from simclr_keras.config import command_line
+from simclr_keras.config.option import check, field_type, nearest, option
 from simclr_keras.errors import InputError
-from simclr_keras.export.formats import FORMATS
-from simclr_keras.training.options import check, field_type, nearest, option
+from simclr_keras.export.formats.names import FORMATS
 
 INTRODUCTION = """\
 Writes a trained network so that any program can use it, and train it further.
@@ -131,7 +131,7 @@ def main(argv):
     command_line.check_there("run", config.run, "a training run")
     require_tensorflow()
     start_tensorflow_quietly()
-    importlib.import_module("simclr_keras.training.exporting").run(config)
+    importlib.import_module("simclr_keras.export.from_run").run(config)
 
 
 if __name__ == "__main__":

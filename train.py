@@ -6,11 +6,10 @@ import sys
 
 from absl import flags
 
-from simclr_keras import command_line
 from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
-from simclr_keras.training import config as configs
-from simclr_keras.training import recipes
-from simclr_keras.training.options import field_type
+from simclr_keras.config import command_line, recipes
+from simclr_keras.config import modes as configs
+from simclr_keras.config.option import field_type
 
 INTRODUCTION = """\
 Trains SimCLRv2 networks. The same command continues a run where it stopped.

@@ -26,8 +26,8 @@ start_tensorflow_quietly()
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.export.hub_layer import HubLayer
-from simclr_keras.export.saved_model import write_saved_model
+from simclr_keras.export.formats.saved_model import write_saved_model
+from simclr_keras.export.loading.hub_layer import HubLayer
 from simclr_keras.models.zoo import create_model
 
 ENDPOINT = "final_avg_pool"

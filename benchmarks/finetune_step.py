@@ -31,9 +31,9 @@ import tensorflow as tf
 from benchmarks.pretrain_step import keras_batch_normalization
 from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.classification import Classifier
-from simclr_keras.training import strategy as strategies
-from simclr_keras.training.loop import make_step_function
-from simclr_keras.training.stopping import Stop
+from simclr_keras.training.engine import strategy as strategies
+from simclr_keras.training.engine.loop import make_step_function
+from simclr_keras.training.engine.signals import Stop
 
 CLASSES = 10
 WARM_UP = 2  # rounds that trace and warm up

@@ -18,9 +18,9 @@ import tensorflow as tf
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from simclr_keras.data.augment import ColorBlur
 from simclr_keras.data.pipeline import train_batches
-from simclr_keras.data.source import ArrayStore, BytesStore, RowIds, Source
+from simclr_keras.data.sources.source import ArrayStore, BytesStore, RowIds, Source
+from simclr_keras.data.views.color_blur import ColorBlur
 
 SECONDS = 4.0
 

@@ -25,7 +25,7 @@ from simclr_keras.backend import start_tensorflow_quietly
 
 start_tensorflow_quietly()
 
-from simclr_keras.training.compare import differing
+from benchmarks.compare_runs import differing
 
 COMMON = [
     "--batch_size=64",

@@ -26,10 +26,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.data.source import Splits
+from simclr_keras.config.modes import PretrainConfig
+from simclr_keras.data.sources.source import Splits
 from simclr_keras.models import blocks, heads, resnet
-from simclr_keras.training import pretrain, strategy
-from simclr_keras.training.config import PretrainConfig
+from simclr_keras.training.engine import strategy
+from simclr_keras.training.stages import pretrain
 
 
 class KerasNorm(keras.layers.BatchNormalization):

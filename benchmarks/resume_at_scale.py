@@ -28,8 +28,8 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data.pipeline import train_batches
-from simclr_keras.data.source import ArrayStore, RowIds, Source
-from simclr_keras.data.stream import Shards, StreamSource
+from simclr_keras.data.records.stream_source import Shards, StreamSource
+from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
 
 IMAGE_SIZE = 16  # small, so that decoding is not what is measured
 

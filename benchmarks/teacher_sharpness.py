@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.preprocess import evaluation_view
-from simclr_keras.training.restore import open_run
+from simclr_keras.runs.open_run import open_run
 
 BATCH = 250
 

@@ -15,8 +15,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # without installing it, too
 
-from simclr_keras import command_line
 from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+from simclr_keras.config import command_line
 from simclr_keras.errors import InputError
 
 
@@ -26,13 +26,14 @@ def fine_tune(export, images=None, epochs=5, learning_rate=0.01, frozen=False, s
     import tensorflow as tf
 
     from simclr_keras import HubLayer
-    from simclr_keras.data import pipeline, sources
-    from simclr_keras.export.loading import read_card
+    from simclr_keras.data import pipeline
+    from simclr_keras.data.sources import load_dataset
+    from simclr_keras.export.loading.exported import read_card
 
     encoder = HubLayer(export, endpoint="encoder", trainable=not frozen)
     card = read_card(export, "export") or {}
     size = card.get("image_size", 224)
-    data = sources.load(f"folder:{images}" if images else "digits", eval_fraction=0.2)
+    data = load_dataset.load(f"folder:{images}" if images else "digits", eval_fraction=0.2)
     if data.class_names is None:
         raise InputError(f"--images={images} has no classes; give a folder with one sub-folder per class.")
     # Decoded, cropped and resized, with pixels in [0, 1]: what the encoder was made for.

@@ -14,15 +14,15 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # without installing it, too
 
-from simclr_keras import command_line
 from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+from simclr_keras.config import command_line
 from simclr_keras.errors import InputError
 from simclr_keras.tools import embed
 
 
 def search(model, images, query, index, k):
     """Returns [(file name, cosine)] of the k images that are most like the query, the most alike first."""
-    from simclr_keras.tools import feature_files
+    from simclr_keras.tools.features import feature_files
 
     if not os.path.exists(index):
         embed.embed(model, images, index)
@@ -42,7 +42,7 @@ def vector_of(path, model, endpoint, size):
     import tensorflow as tf
 
     from simclr_keras import preprocess
-    from simclr_keras.data.image_file import problem_of
+    from simclr_keras.data.files.image_file import problem_of
     from simclr_keras.tools.any_model import open_model
 
     if problem := problem_of(path):

@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.training.configs.pretrain import PretrainConfig
-from simclr_keras.training.run_dir import RunDir
+from simclr_keras.config.pretrain import PretrainConfig
+from simclr_keras.runs.run_dir import RunDir
 
 GOOD = {
     "mode": "pretrain",

@@ -53,3 +53,16 @@ def own_collectives():
 def mirrored(request, own_collectives):
     """A MirroredStrategy over 2 and over 4 logical CPU devices."""
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(request.param)])
+
+
+# Tiny runs that tests of several rooms look at, made once.
+from tests.chain_fixtures import (  # noqa: E402, F401
+    data,
+    distilled,
+    finetuned,
+    folder,
+    pretrained,
+    stripes,
+    tiny,
+    tiny_session,
+)

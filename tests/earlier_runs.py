@@ -6,10 +6,10 @@ import shutil
 
 import keras
 
-from simclr_keras.training import architecture as architectures
-from simclr_keras.training.checkpoints import Checkpoints
-from simclr_keras.training.config import MODES
-from simclr_keras.training.run_dir import RunDir
+from simclr_keras.config.modes import MODES
+from simclr_keras.runs import architecture as architectures
+from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.runs.run_dir import RunDir
 
 MODEL, SIZE = "r18_0.125x_sk0", 8
 DIGITS = tuple("0123456789")

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 import train
-from simclr_keras import command_line
-from simclr_keras.training import architecture
+from simclr_keras.config import command_line
+from simclr_keras.runs import architecture
 from tests.bad_chain_cases import CHAIN_CASES
 from tests.bad_input_cases import CASES, FOLDER, GOOD, RUN, Case, flat_folder
 from tests.earlier_runs import make_runs

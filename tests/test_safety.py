@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.data.manifest import Manifest
-from simclr_keras.data.sources import load
+from simclr_keras.data.files.manifest import Manifest
+from simclr_keras.data.sources.load_dataset import load
 from simclr_keras.errors import InputError
-from simclr_keras.training.restore import load_run
-from simclr_keras.training.run_dir import RunDir
+from simclr_keras.runs.open_run import load_run
+from simclr_keras.runs.run_dir import RunDir
 from tests.dangers import dangers
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -27,7 +27,7 @@ SCRIPTS = sorted(
 
 def test_there_is_something_to_look_through():
     names = {str(path.relative_to(ROOT)) for path in SCRIPTS}
-    assert {"train.py", "simclr_keras/data/npz.py", "benchmarks/pretrain_step.py"} <= names
+    assert {"train.py", "simclr_keras/data/sources/npz.py", "benchmarks/pretrain_step.py"} <= names
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))

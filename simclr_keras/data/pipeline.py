@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from simclr_keras.data.autoaugment import auto_augment
-from simclr_keras.data.plan import Plan, shuffled_indices
-from simclr_keras.data.views import CropConfig, make_views, make_views_of_batch
+from simclr_keras.data.sampler import Plan, shuffled_indices
+from simclr_keras.data.views.autoaugment import auto_augment
+from simclr_keras.data.views.crop import CropConfig, make_views, make_views_of_batch
 from simclr_keras.errors import InputError
 from simclr_keras.preprocess import decode, evaluation_view
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from simclr_keras.export.endpoints import LOGITS
-from simclr_keras.export.folder import FORMAT
+from simclr_keras.export.export_folder import FORMAT
 from simclr_keras.preprocess import CROP_PROPORTION, LARGEST_SIZE_WITHOUT_CROP
 from simclr_keras.version import __version__
 

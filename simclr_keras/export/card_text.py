@@ -3,7 +3,7 @@
 import json
 
 from simclr_keras.export.endpoints import LOGITS
-from simclr_keras.export.formats import KERAS_FILE, LITERT_FILE, ONNX_FILE
+from simclr_keras.export.formats.names import KERAS_FILE, LITERT_FILE, ONNX_FILE
 
 FILE = "README.md"
 # Figures of a result in percent; settings worth a line. card.json has all of them.

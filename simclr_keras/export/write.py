@@ -4,11 +4,12 @@ import os
 
 import numpy as np
 
-from simclr_keras.export import card, card_text, keras_file, litert, onnx_file
-from simclr_keras.export.check import check_saved_model
+from simclr_keras.export import card, card_text
 from simclr_keras.export.endpoints import chosen, signature_endpoints
-from simclr_keras.export.folder import CARD, write_text, written_whole
-from simclr_keras.export.formats import (
+from simclr_keras.export.export_folder import CARD, write_text, written_whole
+from simclr_keras.export.formats import keras_file, litert, onnx_file
+from simclr_keras.export.formats.check import check_saved_model
+from simclr_keras.export.formats.names import (
     GRAPH_FILE,
     INT8_FILE,
     KERAS,
@@ -19,7 +20,7 @@ from simclr_keras.export.formats import (
     ONNX_FILE,
     SAVED_MODEL,
 )
-from simclr_keras.export.saved_model import write_saved_model
+from simclr_keras.export.formats.saved_model import write_saved_model
 
 
 def check_packages(formats):

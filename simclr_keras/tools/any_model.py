@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export import loading, place
 from simclr_keras.export.endpoints import ENCODER, LOGITS, REPRESENTATION
-from simclr_keras.export.formats import KERAS_FILE, LITERT_FILE, ONNX_FILE
-from simclr_keras.training.restore import open_run
-from simclr_keras.training.run_dir import CONFIG, RunDir
+from simclr_keras.export.formats.names import KERAS_FILE, LITERT_FILE, ONNX_FILE
+from simclr_keras.export.loading import exported as loading
+from simclr_keras.export.loading import locate
+from simclr_keras.runs.open_run import open_run
+from simclr_keras.runs.run_dir import CONFIG, RunDir
 
 _OTHER_FORMATS = {LITERT_FILE: "LiteRT", ONNX_FILE: "ONNX"}
 
@@ -110,7 +111,7 @@ def open_model(path, flag="model"):
         raise InputError(
             f"--{flag} is empty; give a run directory, an export, a .keras file or a TF-Hub handle."
         )
-    if place.is_hub_handle(path):
+    if locate.is_hub_handle(path):
         return _of_export(path, flag)
     run_dir = RunDir(path, flag)
     try:
@@ -123,7 +124,7 @@ def open_model(path, flag="model"):
             if not path.endswith(".keras"):
                 raise InputError(f"--{flag}={path} is a file, but no .keras file; give that, or a folder.")
             return _of_keras_file(path, path, flag)
-        if place.is_export(path):
+        if locate.is_export(path):
             return _of_export(path, flag)
         if run_dir.has(KERAS_FILE):
             return _of_keras_file(path, run_dir.file(KERAS_FILE), flag)
@@ -171,7 +172,7 @@ def _of_keras_file(path, file, flag):
     import keras
 
     # Layers of ours that a file may hold are known to Keras once their modules are imported.
-    from simclr_keras.export import hub_layer  # noqa: F401
+    from simclr_keras.export.loading import hub_layer  # noqa: F401
     from simclr_keras.models import simclr  # noqa: F401
 
     card = loading.read_card(os.path.dirname(file) or ".", flag) or {}  # of an export, beside the file

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 
-from simclr_keras import command_line
+from simclr_keras.config import command_line
 from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.tools import tool_flags
 from simclr_keras.tools.tool_flags import Flag
@@ -103,13 +103,14 @@ def embed(
         InputError: the model, the images or `out` will not do. TrainingError: something cannot be written, or the
             vectors are not finite. Stopped: by SIGINT or SIGTERM; what was done is saved.
     """
-    from simclr_keras.tools import any_model, feature_files
-    from simclr_keras.tools.feature_parts import FeatureParts
-    from simclr_keras.tools.images import open_images
-    from simclr_keras.training import stopping
+    from simclr_keras.tools import any_model
+    from simclr_keras.tools.features import feature_files
+    from simclr_keras.tools.features.feature_parts import FeatureParts
+    from simclr_keras.tools.images.open_images import open_images
+    from simclr_keras.training.engine import signals
 
     tool_flags.check_file(out, ENDINGS, overwrite)
-    with stopping.listening() as stop:
+    with signals.listening() as stop:
         stop.all_saved("nothing was computed yet")
         opened = any_model.open_model(model)
         name, size = opened.find(endpoint), opened.size(image_size)

@@ -3,7 +3,7 @@
 import collections
 import sys
 
-from simclr_keras import command_line
+from simclr_keras.config import command_line
 from simclr_keras.tools import tool_flags
 from simclr_keras.tools.tool_flags import Flag
 

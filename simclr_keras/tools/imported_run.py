@@ -5,16 +5,16 @@ import json
 
 import tensorflow as tf
 
+from simclr_keras.config.modes import make_config
+from simclr_keras.config.recipes import recipe
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export.folder import written_whole
+from simclr_keras.export.export_folder import written_whole
 from simclr_keras.interop.categories import CATEGORIES, LICENCE
 from simclr_keras.models.zoo import PUBLISHED
-from simclr_keras.training import architecture as architectures
-from simclr_keras.training import chain
-from simclr_keras.training.checkpoints import Checkpoints
-from simclr_keras.training.config import make_config
-from simclr_keras.training.recipes import recipe
-from simclr_keras.training.run_dir import CONFIG, RESULT, SPLIT, RunDir
+from simclr_keras.runs import ancestors
+from simclr_keras.runs import architecture as architectures
+from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.runs.run_dir import CONFIG, RESULT, SPLIT, RunDir
 from simclr_keras.version import __version__
 
 IMAGENET, IMAGENET_CLASSES = "imagenet2012", 1000
@@ -201,7 +201,7 @@ def write(run, published, out, overwrite=False):
     """
     with written_whole(out, overwrite, check=check_out) as partial:
         run_dir = RunDir(partial, "out")
-        told = {"ancestors": [], "place": chain.place_of(run.config.dataset), "labels_chosen": False}
+        told = {"ancestors": [], "place": ancestors.place_of(run.config.dataset), "labels_chosen": False}
         run_dir.bind(run.config.NAME, run.config, **told, imported=True)
         split = {"class_names": run.class_names, "held_out": [], "labelled": None}
         run_dir.write_text(SPLIT, json.dumps(split, indent=1) + "\n")

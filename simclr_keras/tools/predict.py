@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from simclr_keras import command_line
+from simclr_keras.config import command_line
 from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.tools import outputs, tool_flags
 from simclr_keras.tools.embed import BATCH_SIZE, IMAGE_SIZE, MODEL
@@ -94,11 +94,11 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
     import tensorflow as tf
 
     from simclr_keras.data import pipeline
-    from simclr_keras.data.source import FileStore, Source
+    from simclr_keras.data.sources.source import FileStore, Source
     from simclr_keras.export.endpoints import LOGITS
     from simclr_keras.tools.any_model import open_model
     from simclr_keras.tools.embed import vector_function
-    from simclr_keras.tools.image_words import find_images
+    from simclr_keras.tools.images.find_images import find_images
 
     opened = open_model(model)
     size = opened.size(image_size)

@@ -5,10 +5,10 @@ import sys
 
 from absl import flags
 
-from simclr_keras import command_line
+from simclr_keras.config import command_line
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.tools.report_rows import rows
-from simclr_keras.tools.report_text import as_csv, table
+from simclr_keras.tools.reporting.rows import rows
+from simclr_keras.tools.reporting.text import as_csv, table
 
 __all__ = ["figure", "main", "rows", "table"]
 
@@ -31,7 +31,9 @@ _HELP = {
 
 def figure(rows):
     """Draws the rows as a matplotlib Figure, see `report_figure.figure`."""
-    from simclr_keras.tools import report_figure  # matplotlib: --help and refusals need not wait for it
+    from simclr_keras.tools.reporting import (
+        figure as report_figure,  # matplotlib: --help need not wait for it
+    )
 
     return report_figure.figure(rows)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from absl import flags
 
-from simclr_keras import command_line
+from simclr_keras.config import command_line
 from simclr_keras.errors import InputError
 
 

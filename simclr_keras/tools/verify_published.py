@@ -3,7 +3,7 @@
 import math
 import sys
 
-from simclr_keras import command_line
+from simclr_keras.config import command_line
 from simclr_keras.errors import InputError
 from simclr_keras.tools import tool_flags
 from simclr_keras.tools.import_published import EMA, HEAD_LAYER, NAME
@@ -84,12 +84,12 @@ def verify(
     """
     import tensorflow as tf
 
-    from simclr_keras.data import sources
+    from simclr_keras.data.sources import load_dataset
+    from simclr_keras.evaluation.features import Extractor
     from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
-    from simclr_keras.training.scoring import Extractor
 
     load, about = _of_run(run) if run else _of_file(path, name, head_layer, ema)
-    splits = sources.load(dataset, data_dir=data_dir)
+    splits = load_dataset.load(dataset, data_dir=data_dir)
     _check(splits, dataset, about)
     say(f"network  {run or path}: {about['name']}, classifier on layer {about['head_layer']} of the head")
     say(f"data     {dataset}: {splits.evaluation.num_examples:,} images, {about['image_size']} pixels a side")
@@ -126,8 +126,8 @@ def _of_file(path, name, head_layer, ema):
 
 
 def _of_run(path):
-    from simclr_keras.training.restore import open_run
-    from simclr_keras.training.run_dir import RESULT
+    from simclr_keras.runs.open_run import open_run
+    from simclr_keras.runs.run_dir import RESULT
 
     opened = open_run(path, flag="run")
     result = opened.run_dir.read_json(RESULT) or {}

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from simclr_keras import command_line
+from simclr_keras.config import command_line
 from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.tools import tool_flags
 from simclr_keras.tools.embed import BATCH_SIZE, DATA_DIR, IMAGE_SIZE, LABELS, MODEL
@@ -110,9 +110,11 @@ def visualize(
     import numpy as np
 
     from simclr_keras.evaluation.drawing import png_bytes
-    from simclr_keras.tools import feature_files, map_figure, neighbors_figure, outputs, projector
-    from simclr_keras.tools.images import open_images
-    from simclr_keras.tools.thumbnails import thumbnails
+    from simclr_keras.tools import outputs
+    from simclr_keras.tools.features import feature_files
+    from simclr_keras.tools.figures import map_figure, neighbors_figure, projector
+    from simclr_keras.tools.images.open_images import open_images
+    from simclr_keras.tools.images.thumbnails import thumbnails
 
     held = feature_files.read(features)
     if len(held) < 3:

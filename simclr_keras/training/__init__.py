@@ -1,1 +1,1 @@
-"""The run: configuration, recipes, the loop, the run directory, one module a stage."""
+"""The run: its machinery (engine) and one module per stage (stages)."""

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from simclr_keras.data import readable
-from simclr_keras.data.image_file import problem_of
+from simclr_keras.data.files import verify_images
+from simclr_keras.data.files.image_file import problem_of
 
 
 @pytest.fixture(autouse=True)
@@ -25,5 +25,5 @@ def tried(monkeypatch):
         names.append(os.path.basename(path))
         return problem_of(path)
 
-    monkeypatch.setattr(readable, "problem_of", count)
+    monkeypatch.setattr(verify_images, "problem_of", count)
     return names

@@ -7,8 +7,8 @@ import tensorflow as tf
 from PIL import Image
 
 from simclr_keras.data import pipeline
-from simclr_keras.data.source import ArrayStore, BytesStore, RowIds, Source
-from simclr_keras.data.stream import Shards, StreamSource
+from simclr_keras.data.records.stream_source import Shards, StreamSource
+from simclr_keras.data.sources.source import ArrayStore, BytesStore, RowIds, Source
 
 N = 50
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data import pipeline
-from simclr_keras.data.views import CropConfig
+from simclr_keras.data.views.crop import CropConfig
 from simclr_keras.errors import InputError
 from simclr_keras.preprocess import evaluation_view
 from tests.data.small_sources import SOURCES, N, arrays, assert_same, batches, files, stream

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from simclr_keras.export.saved_model import write_saved_model
+from simclr_keras.export.formats.saved_model import write_saved_model
 from simclr_keras.models.zoo import create_model
 
 SIZE = 8

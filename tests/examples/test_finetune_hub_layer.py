@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from simclr_keras import command_line
+from simclr_keras.config import command_line
 from tests.examples import scripts
 from tests.examples.small_export import SIZE, write_export, write_pictures
 

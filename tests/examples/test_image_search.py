@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from simclr_keras import command_line
+from simclr_keras.config import command_line
 from tests.data.pictures import flat
 from tests.earlier_runs import DIGITS, finetuning, make_run
 from tests.examples.scripts import load

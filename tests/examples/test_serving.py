@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras import preprocess
-from simclr_keras.export.saved_model import write_saved_model
+from simclr_keras.export.formats.saved_model import write_saved_model
 from simclr_keras.models.zoo import create_model
 from tests.data.pictures import jpeg, png
 from tests.examples.scripts import load

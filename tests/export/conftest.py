@@ -3,7 +3,7 @@
 import pytest
 from tensorflow.python.framework import ops
 
-from simclr_keras.export.saved_model import write_saved_model
+from simclr_keras.export.formats.saved_model import write_saved_model
 from tests.export.networks import CLASSES, SIZE, make_network
 
 WEIGHT_DECAY = 1e-2

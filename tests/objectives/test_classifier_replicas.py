@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.data.augment import ColorBlur
+from simclr_keras.data.views.color_blur import ColorBlur
 from simclr_keras.models.freezing import ENCODER
-from simclr_keras.training.loop import make_step_function
-from simclr_keras.training.stopping import Stop
+from simclr_keras.training.engine.loop import make_step_function
+from simclr_keras.training.engine.signals import Stop
 from tests import tpu_tracing
 from tests.objectives.tiny_classifier import (
     ALL_LABELLED,

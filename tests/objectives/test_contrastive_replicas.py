@@ -3,10 +3,10 @@
 import pytest
 import tensorflow as tf
 
-from simclr_keras.data.augment import ColorBlur
-from simclr_keras.training.checkpoints import Checkpoints
-from simclr_keras.training.loop import make_step_function
-from simclr_keras.training.stopping import Stop
+from simclr_keras.data.views.color_blur import ColorBlur
+from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.training.engine.loop import make_step_function
+from simclr_keras.training.engine.signals import Stop
 from tests import tpu_tracing
 from tests.objectives.tiny_learner import (
     SOME_LABELLED,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.data.augment import ColorBlur
+from simclr_keras.data.views.color_blur import ColorBlur
 from simclr_keras.errors import InputError
 from simclr_keras.models.freezing import ENCODER
 from simclr_keras.models.simclr import SimCLRModel

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.objectives.guard import Guard, all_finite
-from simclr_keras.training.checkpoints import Checkpoints
+from simclr_keras.runs.checkpoints import Checkpoints
 from tests import tpu_tracing
 from tests.objectives.spoilt_batches import (
     INF,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from simclr_keras.config.modes import PretrainConfig
 from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.contrastive import ContrastiveLearner
-from simclr_keras.training.config import PretrainConfig
-from simclr_keras.training.optimizers import make_optimization
+from simclr_keras.training.engine.optimizers import make_optimization
 from tests.objectives import release_twin
 from tests.objectives.release_twin import Twin, is_normalization
 

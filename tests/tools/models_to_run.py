@@ -6,11 +6,11 @@ import io
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras import command_line
-from simclr_keras.export.saved_model import write_saved_model
-from simclr_keras.training.checkpoints import Checkpoints
-from simclr_keras.training.restore import load_run
-from simclr_keras.training.run_dir import RunDir
+from simclr_keras.config import command_line
+from simclr_keras.export.formats.saved_model import write_saved_model
+from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.runs.open_run import load_run
+from simclr_keras.runs.run_dir import RunDir
 from tests.earlier_runs import DIGITS, finetuning, make_run, pretraining
 
 SIZE = 8

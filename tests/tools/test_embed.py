@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras import preprocess
-from simclr_keras.tools import any_model, embed, feature_files
-from simclr_keras.training.restore import load_run
+from simclr_keras.runs.open_run import load_run
+from simclr_keras.tools import any_model, embed
+from simclr_keras.tools.features import feature_files
 from tests.data.pictures import flat
 from tests.tools.models_to_run import SIZE, run
 

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from simclr_keras.errors import Stopped
-from simclr_keras.tools import embed, feature_files, images
-from simclr_keras.tools.feature_parts import FeatureParts
+from simclr_keras.tools import embed
+from simclr_keras.tools.features import feature_files
+from simclr_keras.tools.features.feature_parts import FeatureParts
+from simclr_keras.tools.images.open_images import open_images
 from tests.data.pictures import jpeg, png
 from tests.tools.models_to_run import run
 
@@ -103,9 +105,9 @@ class TestGoingOn:
         assert (code, "differing: images" in error) == (2, True)
 
     def test_an_image_that_goes_meanwhile_is_one_line(self, models, photos, tmp_path, monkeypatch):
-        real = images.Images.fingerprint  # the last that is asked before they are read
+        real = open_images.Images.fingerprint  # the last that is asked before they are read
         lose = lambda found: (real(found), shutil.rmtree(photos / "bee"))[0]  # noqa: E731
-        monkeypatch.setattr(images.Images, "fingerprint", lose)
+        monkeypatch.setattr(open_images.Images, "fingerprint", lose)
         code, _, error = run(embed, *self.words(models, photos, tmp_path / "f.npz"))
         assert code == 2
         assert "could be read before and now not" in error
@@ -119,9 +121,9 @@ class TestGoingOn:
     ):
         out = tmp_path / "f.npz"
         if when == "before the lock":
-            real = images.Images.fingerprint
+            real = open_images.Images.fingerprint
             finish = lambda found: (real(found), out.write_text("theirs"))[0]  # noqa: E731
-            monkeypatch.setattr(images.Images, "fingerprint", finish)
+            monkeypatch.setattr(open_images.Images, "fingerprint", finish)
             computed = 0
         else:
             real = FeatureParts.read

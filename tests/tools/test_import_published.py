@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from simclr_keras import load_published
+from simclr_keras.config.modes import MODES
 from simclr_keras.errors import TrainingError
 from simclr_keras.interop.categories import CATEGORIES, category_of, model_in
 from simclr_keras.models.zoo import PUBLISHED
+from simclr_keras.runs.open_run import load_run
 from simclr_keras.tools import import_published as command
 from simclr_keras.tools import imported_run
-from simclr_keras.training.config import MODES
-from simclr_keras.training.distill import Distillation
-from simclr_keras.training.finetune import Finetuning
-from simclr_keras.training.measure import Evaluation
-from simclr_keras.training.restore import load_run
+from simclr_keras.training.stages.distill import Distillation
+from simclr_keras.training.stages.evaluate import Evaluation
+from simclr_keras.training.stages.finetune import Finetuning
 from tests.tools.models_to_run import run
 from tests.tools.published_files import MODEL, write_published
 

@@ -7,8 +7,9 @@ import os
 import pytest
 
 from simclr_keras.errors import TrainingError
-from simclr_keras.tools import outputs, report_text
-from simclr_keras.tools.report_rows import Row
+from simclr_keras.tools import outputs
+from simclr_keras.tools.reporting import text as report_text
+from simclr_keras.tools.reporting.rows import Row
 
 TEXTS = ["a\rb", "a\nb", "a\r\nb", "end\r\n", 'a"b', "a,b", "é"]
 

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras import preprocess
+from simclr_keras.runs.open_run import load_run
 from simclr_keras.tools import predict
-from simclr_keras.training.restore import load_run
 from tests.data.pictures import jpeg, png
 from tests.tools.models_to_run import SIZE, run
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from simclr_keras import command_line
+from simclr_keras.config import command_line
 from simclr_keras.errors import InputError
 from simclr_keras.tools import report
-from simclr_keras.tools.report_rows import Row
+from simclr_keras.tools.reporting.rows import Row
 from tests.evaluation.pixels import pixels_of, texts
 from tests.tools.made_runs import begin, finish, whole_method
 

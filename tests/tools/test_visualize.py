@@ -8,8 +8,10 @@ from PIL import Image
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.drawing import GREEN, ORANGE
-from simclr_keras.tools import feature_files, map_figure, neighbors_figure, visualize
-from simclr_keras.tools.feature_files import Features
+from simclr_keras.tools import visualize
+from simclr_keras.tools.features import feature_files
+from simclr_keras.tools.features.feature_files import Features
+from simclr_keras.tools.figures import map_figure, neighbors_figure
 from tests.data.pictures import flat
 from tests.evaluation.pixels import panel, pixels_of, texts
 from tests.tools.models_to_run import run
@@ -182,7 +184,7 @@ class TestCommand:
         assert len(lines) == 13
 
     def test_of_many_images_a_choice_is_drawn(self, photos, tmp_path, monkeypatch):
-        from simclr_keras.tools import projector
+        from simclr_keras.tools.figures import projector
 
         monkeypatch.setattr(projector, "MOST_POINTS", 5)
         monkeypatch.setattr(map_figure, "MOST_TSNE", 6)

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from simclr_keras.training.run_dir import RunDir
+from simclr_keras.runs.run_dir import RunDir
 from tests.training.tiny import make_config
 
 

@@ -4,8 +4,8 @@ import types
 
 import tensorflow as tf
 
-from simclr_keras.training import loop
-from simclr_keras.training.stopping import Stop
+from simclr_keras.training.engine import loop
+from simclr_keras.training.engine.signals import Stop
 
 STRATEGY = tf.distribute.get_strategy()
 

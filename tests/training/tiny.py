@@ -11,17 +11,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.compare_runs import TIMED
+from simclr_keras.config.modes import MODES
+from simclr_keras.config.pretrain import PretrainConfig
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.blocks import Conv2D, spatial_mean
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.models.zoo import create_model
 from simclr_keras.preprocess import evaluation_view
-from simclr_keras.training import architecture, loop
-from simclr_keras.training.compare import TIMED
-from simclr_keras.training.config import MODES
-from simclr_keras.training.configs.pretrain import PretrainConfig
-from simclr_keras.training.restore import load_run
-from simclr_keras.training.run_dir import RunDir
+from simclr_keras.runs import architecture
+from simclr_keras.runs.open_run import load_run
+from simclr_keras.runs.run_dir import RunDir
+from simclr_keras.training.engine import loop
 from tests.objectives.tiny_learner import TinyEncoder
 
 TRAIN, TEST, CLASSES = 40, 12, 3

@@ -1,0 +1,1 @@
+"""Settings. Imports no TensorFlow, so that --help answers at once."""

@@ -1,0 +1,198 @@
+"""A streamed source: record files too large for memory, read shard by shard in a seeded order."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.data.records.host_shards import HostPart, captured
+from simclr_keras.data.records.resumable_shuffle import PARTS, KnownShuffle
+from simclr_keras.data.sources.source import RowIds, describe, only_labels_of, row_numbers, take_ids
+from simclr_keras.errors import InputError
+
+# Places of an epoch that are read side by side, so that neighbours in a file are not neighbours in a batch.
+_LANES = PARTS  # so that a block is a whole number of rounds
+_MANY = 10_000  # records from which a pass over all of them shows a progress bar
+
+
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """Record files.
+
+    Attributes:
+        paths: Tuple of s TFRecord files.
+        counts: Tuple of their s numbers of records.
+        parse: Function of one serialized record (scalar string) to {"image": encoded bytes, "label": int32}.
+        split: Name of the split, for the ids.
+    """
+
+    paths: tuple[str, ...]
+    counts: tuple[int, ...]
+    parse: Callable
+    split: str
+
+    @property
+    def num_records(self):
+        return sum(self.counts)
+
+    @property
+    def offsets(self):
+        """Row of the first record of every shard, int64 [s]."""
+        return np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
+
+
+class StreamSource:
+    """Images that are read in order and cannot be fetched by number.
+
+    Args:
+        name: What the user called it, for messages.
+        shards: Shards.
+        has_labels: Whether the records carry labels.
+        class_names: Tuple of names, one per label value, or None.
+        labels: int [n] with -1 for "not labelled"; None where the records' own labels have not been read.
+        rows: Row of the shards for each row of this source, ascending int [n], or None for all.
+    """
+
+    indexed = False
+    encoded = True
+    images = None
+
+    def __init__(self, name, shards, has_labels=False, class_names=None, labels=None, rows=None):
+        self.name = name
+        self.has_labels = has_labels
+        self.labels = None if labels is None else np.asarray(labels, np.int32)
+        self.class_names = None if class_names is None else tuple(class_names)
+        self._shards = shards
+        self._rows = None if rows is None else np.asarray(rows, np.int64)
+        self.ids = RowIds(shards.split, shards.num_records if rows is None else self._rows)
+
+    @property
+    def num_examples(self):
+        return len(self.ids)
+
+    def __len__(self):
+        return len(self.ids)
+
+    def stream(
+        self, *, seed=0, first_record=0, host=0, num_hosts=1, shuffle=True, repeat=True, buffer_size=6144
+    ):
+        """This host's records, a function of (seed, host, num_hosts) alone.
+
+        Every epoch the hosts share out the shards anew. With fewer shards that hold something than hosts, every
+        host reads all of them and keeps each num_hosts-th record.
+
+        Args:
+            seed: int.
+            first_record: Number of records this host has had already. Of these only the last few thousand are read
+                again, and files that are done with are not opened.
+            host: Number of this host, 0 .. num_hosts - 1.
+            num_hosts: Number of hosts.
+            shuffle: Whether to shuffle shards and records, by (seed, epoch); else in the order of the files.
+            repeat: Whether to go on with further epochs, for ever.
+            buffer_size: Records that wait to be given out, on average. 6144 part the neighbours of a file as far
+                as tf.data's shuffle buffer of 4096 does.
+
+        Returns:
+            tf.data.Dataset of {"image": string of encoded bytes, "label": int32 (-1 for none), "id": int32, the
+            row in this source}.
+
+        Raises:
+            InputError: If there are fewer records than hosts.
+        """
+        part = HostPart(self._shards, self._rows, host, num_hosts)
+        if not part.counts.any():
+            raise InputError(
+                f"{self.name} has {len(self)} images for {num_hosts} hosts: take more images or fewer hosts"
+            )
+        block = PARTS * math.ceil(buffer_size / (PARTS * PARTS / 2))  # half of PARTS blocks wait on average
+        resumed, first_place = part.epoch_of(first_record, seed, shuffle, repeat)
+
+        def records(epoch):
+            place = tf.where(epoch == resumed, first_place, tf.zeros_like(first_place))
+            order = part.shard_order(seed, epoch, shuffle)
+            size = tf.reduce_sum(tf.gather(captured(part.counts), order))
+            if not shuffle:
+                return part.read(order, size, lanes=1, first=place)
+            order_of_epoch = KnownShuffle(size, block, seed, epoch)
+            first_read = block * order_of_epoch.first_block(place)
+            return order_of_epoch.apply(part.read(order, size, _LANES, first_read), place)
+
+        epochs = tf.data.Dataset.range(resumed, np.iinfo(np.int64).max if repeat else 1)
+        return epochs.flat_map(records).map(
+            self._example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+
+    def read_labels(self):
+        """The same source with all labels known, which takes one pass over the files."""
+        if self.labels is not None or not self.has_labels:
+            return self
+        records = tf.data.TFRecordDataset(list(self._shards.paths), num_parallel_reads=None)
+        found = records.map(
+            lambda record: self._shards.parse(record)["label"], tf.data.AUTOTUNE, deterministic=True
+        )
+        labels = np.concatenate(list(_with_progress(found.batch(1024), self._shards.num_records)))
+        labels = labels if self._rows is None else labels[self._rows]
+        return StreamSource(self.name, self._shards, True, self.class_names, labels, self._rows)
+
+    def subset(self, rows):
+        """The source of these rows (int [m] ascending, or bool [n]) alone."""
+        rows = row_numbers(rows, len(self))
+        labels = None if self.labels is None else self.labels[rows]
+        shard_rows = rows if self._rows is None else self._rows[rows]
+        return StreamSource(self.name, self._shards, self.has_labels, self.class_names, labels, shard_rows)
+
+    def with_labels_of(self, rows):
+        """The same images, where only these rows (int [m], or bool [n]) keep their labels; -1 elsewhere."""
+        known = self.read_labels()
+        labels = only_labels_of(known.labels, rows)
+        return StreamSource(self.name, self._shards, True, self.class_names, labels, self._rows)
+
+    def labelled(self):
+        """The source of the rows that have a label."""
+        known = self.read_labels()
+        return known.subset(known.labels >= 0 if self.has_labels else [])
+
+    def labelled_ids(self):
+        """The ids of those rows, for a later `load(labelled=...)`; where labels have not been read, all there are."""
+        if self.labels is None:
+            return self.ids if self.has_labels else self.ids[:0]
+        return take_ids(self.ids, np.flatnonzero(self.labels >= 0))
+
+    def sample(self, limit, seed):
+        """The source of at most `limit` rows, out of as few files as hold them; a function of `seed`.
+
+        Of rows whose labels are known to be hidden (-1) none is taken. Reading the sample reads those files alone.
+        """
+        usable = np.ones(len(self), bool) if self.labels is None else self.labels >= 0
+        shard_of_row = np.searchsorted(self._shards.offsets, self._all_rows(), side="right") - 1
+        chosen, found = [], 0
+        for shard in np.random.default_rng(seed).permutation(len(self._shards.paths)):
+            if found >= limit:
+                break
+            chosen.append(np.flatnonzero(usable & (shard_of_row == shard))[: limit - found])
+            found += len(chosen[-1])
+        return self.subset(np.sort(np.concatenate(chosen)))
+
+    def _all_rows(self):
+        return np.arange(self._shards.num_records) if self._rows is None else self._rows
+
+    def __repr__(self):
+        return describe(self, f"streamed from {len(self._shards.paths)} files")
+
+    def _example(self, record, row):
+        parsed = self._shards.parse(record)
+        if self._rows is not None:
+            row = tf.searchsorted(captured(self._rows), row[None])[0]
+        label = parsed["label"] if self.labels is None else captured(self.labels)[row]
+        return {"image": parsed["image"], "label": tf.cast(label, tf.int32), "id": tf.cast(row, tf.int32)}
+
+
+def _with_progress(batches, records):
+    batches = batches.as_numpy_iterator()
+    if records < _MANY:
+        return batches
+    from tqdm import tqdm
+
+    return tqdm(batches, "reading labels", -(-records // 1024), unit_scale=1024, unit="image", disable=None)

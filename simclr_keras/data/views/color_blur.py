@@ -1,0 +1,209 @@
+"""On the device: color jitter, greyscale and blur of whole batches of views, stateless and branch-free.
+
+Every image has its own strengths, order of operations and blur. n = images of this replica, s = side.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.data import draws
+from simclr_keras.data.views import color
+from simclr_keras.errors import InputError
+from simclr_keras.preprocess import to_float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ColorBlur:
+    """Turns uint8 views into the float views the network sees.
+
+    With probability `jitter_probability`: brightness, contrast, saturation and hue in random order, each
+    clipped to [0, 1]. Then greyscale, then Gaussian blur. Randomness is drawn for the global batch from
+    (seed, step); each replica takes its own rows.
+
+    Args:
+        image_size: int, side of the views in pixels.
+        seed: int.
+        strength: s >= 0 scales the four ranges; 0 leaves out jitter and greyscale. Above 1.25 the lower
+            ends stay at 0 and hue at half a turn.
+        jitter_probability: of jitter, in [0, 1].
+        brightness, contrast, saturation: at strength s the factors are uniform in 1 -+ value * s.
+        hue: at strength s the hue turns by uniform(-+ value * s) of the color circle.
+        brightness_mode: "multiply" (SimCLR v2) or "add" (v1: uniform(-+ brightness * s) is added).
+        gray_probability: of greyscale, in [0, 1].
+        blur: bool. Kernels have 2 * (image_size // 20) + 1 taps and zero padding (borders darken).
+        blur_probability: of blur, in [0, 1].
+        sigma: (smallest, largest) standard deviation of the blur in pixels, uniform per image.
+        compile: True compiles with XLA on its own, whatever the rest of the step does; False does not;
+            "auto" does except on TPUs, where the step is compiled as a whole.
+
+    Raises:
+        InputError: a strength, probability, mode or sigma out of range.
+
+    Reference:
+        Chen et al. 2020, arXiv 2002.05709, Appendix A; 2006.10029 for multiplied brightness.
+    """
+
+    image_size: int
+    seed: int = 0
+    _: dataclasses.KW_ONLY
+    strength: float = 1.0
+    jitter_probability: float = 0.8
+    brightness: float = 0.8
+    contrast: float = 0.8
+    saturation: float = 0.8
+    hue: float = 0.2
+    brightness_mode: str = "multiply"
+    gray_probability: float = 0.2
+    blur: bool = True
+    blur_probability: float = 0.5
+    sigma: tuple = (0.1, 2.0)
+    compile: bool | str = "auto"
+
+    def __post_init__(self):
+        for name in ("strength", "brightness", "contrast", "saturation", "hue"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must not be negative. Received: {name}={getattr(self, name)}")
+        for name in ("jitter_probability", "gray_probability", "blur_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be in [0, 1]. Received: {name}={getattr(self, name)}")
+        if self.brightness_mode not in ("multiply", "add"):
+            raise InputError(
+                "brightness_mode must be 'multiply' or 'add'. "
+                f"Received: brightness_mode={self.brightness_mode!r}"
+            )
+        if len(self.sigma) != 2 or not 0 < self.sigma[0] <= self.sigma[1]:
+            raise InputError(f"sigma must be (smallest, largest), positive. Received: sigma={self.sigma}")
+
+    def __call__(self, views, step):
+        """Augments this replica's rows of the global batch.
+
+        Args:
+            views: uint8 [n, w, s, s, 3] (or float in [0, 1]), static shape, w views of each image.
+            step: int or integer scalar tensor, the global step.
+
+        Returns:
+            float32 [w * n, s, s, 3] in [0, 1]: view 1 of all images, then view 2 of all images, ...
+        """
+        count, windows = views.shape[:2]
+        parameters = self.parameters_of_replica(step, count, windows)
+        # Not a transpose: that of uint8 makes oneDNN print an error on CPUs.
+        images = tf.concat(tf.unstack(views, axis=1), axis=0)
+        return (self._compiled if self._use_xla() else self.apply)(images, parameters)
+
+    def parameters_of_replica(self, step, count, windows=2):
+        """The parameters of this replica's `count` images: of rows r * count .. of the global batch.
+
+        Returns:
+            dict of tensors [windows * count, ...], all images of view 1 first; see `parameters`.
+        """
+        context = tf.distribute.get_replica_context()
+        replicas = context.num_replicas_in_sync
+        everyone = self.parameters(step, count * replicas, windows)
+        first = tf.cast(context.replica_id_in_sync_group, tf.int32) * count
+
+        def rows_of(values):
+            rest = values.shape[2:]
+            start = tf.stack([0, first, *[0] * len(rest)])
+            own = tf.slice(values, start, [windows, count, *rest])
+            return tf.reshape(own, [windows * count, *rest])
+
+        return {name: rows_of(values) for name, values in everyone.items()}
+
+    def parameters(self, step, batch_size, windows=2):
+        """What is done to each view of the global batch.
+
+        Returns:
+            dict of tensors [windows, batch_size, ...]: jittered, gray (bool), order (int32, 4), brightness,
+            contrast, saturation, hue, blurred (bool) and sigma (float32).
+        """
+        u = draws.uniform(self.seed, step, "color and blur", [batch_size, windows, 9])
+        u = tf.unstack(tf.transpose(u, [2, 1, 0]))
+        order = tf.gather(color.ORDERS, draws.integers(u[1], len(color.ORDERS)))
+        additive = self.brightness_mode == "add"
+        spread = self.strength * self.brightness
+        return {
+            "jittered": u[0] < self.jitter_probability,
+            "order": order,
+            "brightness": (2.0 * u[2] - 1.0) * spread if additive else _factor(u[2], spread),
+            "contrast": _factor(u[3], self.strength * self.contrast),
+            "saturation": _factor(u[4], self.strength * self.saturation),
+            "hue": (2.0 * u[5] - 1.0) * min(self.strength * self.hue, 0.5),
+            "gray": u[6] < self.gray_probability,
+            "blurred": u[7] < self.blur_probability,
+            "sigma": self.sigma[0] + u[8] * (self.sigma[1] - self.sigma[0]),
+        }
+
+    def apply(self, images, parameters):
+        """Augments images with given parameters.
+
+        Args:
+            images: uint8 [n, s, s, 3], or float in [0, 1].
+            parameters: dict as `parameters` gives, each with leading axis [n].
+
+        Returns:
+            float32 [n, s, s, 3] in [0, 1].
+        """
+        planes = color.to_planes(to_float(images))
+        if self.strength > 0:
+            names = ("order", "brightness", "contrast", "saturation", "hue")
+            jittered = color.jitter(
+                planes,
+                *(parameters[name] for name in names),
+                additive_brightness=self.brightness_mode == "add",
+            )
+            planes = _where(parameters["jittered"], jittered, planes)
+            planes = _where(parameters["gray"], color.to_grayscale(planes), planes)
+        radius = self.image_size // 20
+        if self.blur and radius > 0:
+            planes = gaussian_blur(planes, parameters["sigma"], radius, parameters["blurred"])
+        return tf.clip_by_value(color.to_images(planes), 0.0, 1.0)
+
+    @functools.cached_property
+    def _compiled(self):
+        return tf.function(self.apply, jit_compile=True)
+
+    def _use_xla(self):
+        if self.compile != "auto":
+            return self.compile
+        return not tf.config.list_logical_devices("TPU")
+
+
+def gaussian_blur(planes, sigma, radius, chosen):
+    """Separable Gaussian blur with zero padding, as a matrix product along each axis.
+
+    Args:
+        planes: three float32 [n, h, w].
+        sigma: float32 [n], standard deviation in pixels.
+        radius: int, the kernel has 2 * radius + 1 taps.
+        chosen: bool [n], which images are blurred; the others are multiplied by the identity, so that
+            shapes stay static.
+    """
+    height, width = planes[0].shape[1:]
+    down = blur_matrix(sigma, radius, chosen, height)
+    across = down if width == height else blur_matrix(sigma, radius, chosen, width)
+    # The matrices are symmetric, so the second product needs no transpose.
+    return tuple(tf.matmul(tf.matmul(down, plane), across) for plane in planes)
+
+
+def blur_matrix(sigma, radius, chosen, size):
+    """The Gaussian kernels of n images as banded matrices, float32 [n, size, size]."""
+    taps = np.arange(-radius, radius + 1, dtype=np.float32)
+    distance = np.abs(np.arange(size)[:, None] - np.arange(size)[None, :]).astype(np.float32)
+    precision = 0.5 / tf.square(sigma)
+    band = tf.exp(-(distance**2) * precision[:, None, None]) * (distance <= radius)
+    # Normalized over all taps, those outside the image too: what is outside is black.
+    total = tf.reduce_sum(tf.exp(-(taps**2) * precision[:, None]), axis=-1)
+    return tf.where(chosen[:, None, None], band / total[:, None, None], tf.eye(size))
+
+
+def _factor(u, spread):
+    low = max(0.0, 1.0 - spread)
+    return low + u * (1.0 + spread - low)
+
+
+def _where(chosen, planes, others):
+    chosen = chosen[:, None, None]
+    return tuple(tf.where(chosen, plane, other) for plane, other in zip(planes, others))

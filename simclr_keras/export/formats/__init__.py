@@ -1,0 +1,1 @@
+"""The file formats of an export, each compared with the network before it is published."""

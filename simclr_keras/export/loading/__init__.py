@@ -1,0 +1,1 @@
+"""Loads exported SavedModels, as functions and as a Keras layer."""

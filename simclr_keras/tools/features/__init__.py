@@ -1,0 +1,1 @@
+"""Feature files: vectors of images on disk."""

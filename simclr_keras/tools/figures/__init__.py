@@ -1,0 +1,1 @@
+"""The figures that tools.visualize draws."""

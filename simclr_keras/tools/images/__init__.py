@@ -1,0 +1,1 @@
+"""The images that a tool works on."""

@@ -1,0 +1,1 @@
+"""The table and chart of tools.report."""

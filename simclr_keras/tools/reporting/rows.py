@@ -1,0 +1,206 @@
+"""What a report says of runs: a row per figure, in the order of the method, and a mean where only seeds differ."""
+
+import dataclasses
+import statistics
+
+from simclr_keras.evaluation.metrics import accuracy_interval
+from simclr_keras.tools.reporting.find_runs import find_runs, place_of
+from simclr_keras.tools.reporting.repetitions import ancestors_of, depth_of, lineage_of, seeds_of
+
+_ORDER = (
+    "pixels",
+    "untrained",
+    "supervised",
+    "pretrain",
+    "knn",
+    "linear_eval",
+    "eval",
+    "finetune",
+    "distill",
+)
+
+# What a pretraining's result.json holds besides the stages' top1: (prefix of the figures, kind, what it is).
+_PRETRAINING = (
+    ("raw_pixels_knn", "pixels", "raw pixels, kNN"),
+    ("random_encoder_knn", "untrained", "untrained encoder, kNN"),
+    ("random_encoder_logistic", "untrained", "untrained encoder, logistic regression"),
+    ("knn", "pretrain", "pretrain, kNN"),
+    ("pretrained_encoder_logistic", "pretrain", "pretrain, logistic regression"),
+    ("probe", "pretrain", "pretrain, online linear probe"),
+)
+_PRETRAINED = {stage: number for number, (_, _, stage) in enumerate(_PRETRAINING)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the report: one figure of one run, or the mean of several.
+
+    Attributes:
+        stage: what was measured, for the reader. kind: "pixels", "untrained" or the run's mode.
+        dataset, model, parameters, labels_used: None where the run does not say. `labels_used` of a mean is None
+            where its runs differ.
+        top1, top5: shares in [0, 1] or None.
+        interval: (low, high) of top-1: the 95 % interval of one run, the smallest and largest of several; or None.
+        top5_range: the same of the top-5 of several; or None.
+        run: path of the run directory; of a mean None.
+        seeds: of the runs, in their order; None for one unknown.
+        note: "" or what keeps the run from being finished.
+        group: rows of the same number are repetitions of each other.
+    """
+
+    stage: str
+    kind: str
+    dataset: str | None
+    model: str | None
+    parameters: int | None
+    labels_used: int | None
+    top1: float | None = None
+    top5: float | None = None
+    interval: tuple | None = None
+    top5_range: tuple | None = None
+    run: str | None = None
+    seeds: tuple = ()
+    note: str = ""
+    group: int = 0
+
+    @property
+    def is_mean(self):
+        return self.run is None
+
+
+def rows(paths):
+    """Reads the runs in and below some directories into the rows of a report, ancestors before descendants.
+
+    Runs that differ in nothing but seeds (their own or their ancestors') stand together and are followed by their
+    mean. Runs that have not ended are there with a note instead of figures.
+
+    Args:
+        paths: directories.
+
+    Returns:
+        A list of Row.
+
+    Raises:
+        InputError: see `find_runs`.
+    """
+    runs = find_runs(paths)
+    at_hand = {place_of(run.path): run for run in runs}
+    groups = {}
+    for run in runs:
+        ancestors = ancestors_of(run, at_hand)
+        lineage, seeds = lineage_of(run, ancestors, at_hand), seeds_of(run, ancestors)
+        for row in _rows_of(run):
+            groups.setdefault((lineage, row.kind, row.stage), []).append(
+                (depth_of(run, ancestors), seeds, row)
+            )
+    ordered = sorted((part for group in groups.values() for part in _repetitions(group)), key=_place)
+    return [row for number, group in enumerate(ordered) for row in _with_mean(group, number)]
+
+
+def _rows_of(run):
+    """The rows of one run, without their group."""
+    config, result = run.config, run.result
+    row = Row(
+        stage=_stage(run),
+        kind=run.config["mode"],
+        dataset=run.value("dataset"),
+        model=run.value("model"),
+        parameters=result.get("parameters"),
+        labels_used=result.get("labels_used"),
+        run=run.path,
+        seeds=(run.value("seed"),),
+    )
+    if not run.finished:
+        epochs = f", {run.epochs_done} of {config['epochs']} epochs" if config.get("epochs") else ""
+        return [dataclasses.replace(row, note=f"unfinished{epochs}")]
+    if row.kind != "pretrain":
+        top1, interval = result.get("top1"), result.get("top1_interval")
+        interval = tuple(interval) if interval else _interval(top1, result)
+        return [dataclasses.replace(row, top1=top1, top5=result.get("top5"), interval=interval)]
+    found = []
+    for prefix, kind, stage in _PRETRAINING:
+        top1 = result.get(f"{prefix}_top1")
+        if top1 is None:
+            continue
+        known = {} if kind != "pixels" else {"model": None, "parameters": None}
+        figures = {"top1": top1, "top5": result.get(f"{prefix}_top5"), "interval": _interval(top1, result)}
+        found.append(dataclasses.replace(row, stage=stage, kind=kind, **known, **figures))
+    return found or [row]
+
+
+def _stage(run):
+    """What a stage did, as far as it tells one run from another."""
+    mode = run.config["mode"]
+    layer = run.result.get("head_layer", run.config.get("head_layer"))
+    on_layer = "" if layer is None else f", head layer {layer}"
+    if mode == "finetune":
+        return f"fine-tune{on_layer}"
+    if mode == "linear_eval":
+        fast = (run.result.get("protocol") or run.config.get("linear_eval")) == "fast"
+        return f"{'logistic regression' if fast else 'linear evaluation'}{on_layer}"
+    if mode == "knn":
+        return f"kNN{on_layer}"
+    if mode == "eval":
+        return (
+            "evaluation of the online probe"
+            if run.result.get("classifier") == "online probe"
+            else "evaluation"
+        )
+    if mode == "distill":
+        alpha, where = run.config.get("alpha"), run.config.get("distill_on")
+        teacher = (run.result.get("ancestors") or [{}])[-1].get("model")
+        return (
+            ("self-distill" if teacher and teacher == run.value("model") else "distill")
+            + (f", alpha {alpha:g}" if alpha not in (None, 1) else "")
+            + (", labelled images only" if where == "labelled" else "")
+        )
+    return mode
+
+
+def _interval(top1, result):
+    images = result.get("evaluation_images")
+    return accuracy_interval(round(top1 * images), images) if images and top1 is not None else None
+
+
+def _repetitions(group):
+    """[group], or each of its rows alone where equal seeds show that they differ in something unknown."""
+    seeds = [seeds for _, seeds, _ in group]
+    return [group] if len(set(seeds)) == len(seeds) else [[entry] for entry in group]
+
+
+def _place(group):
+    """Sorts groups along the method: an ancestor stands before all that comes from it."""
+    depth, _, row = group[0]
+    return (
+        depth,
+        _ORDER.index(row.kind) if row.kind in _ORDER else len(_ORDER),
+        _PRETRAINED.get(row.stage, 0),
+        min((row.labels_used for *_, row in group if row.labels_used is not None), default=float("inf")),
+        max(row.parameters or 0 for *_, row in group),
+        row.stage,
+        str(row.model),
+        row.run,
+    )
+
+
+def _with_mean(group, number):
+    """The rows of a group by seed, and their mean where there are several finished ones."""
+    found = [dataclasses.replace(row, group=number) for *_, row in group]
+    found.sort(key=lambda row: (row.seeds[0] is None, row.seeds[0] or 0, row.run))
+    counted = [row for row in found if row.top1 is not None]
+    if len(counted) < 2:
+        return found
+    top1 = [row.top1 for row in counted]
+    top5 = [row.top5 for row in counted if row.top5 is not None]
+    labels = {row.labels_used for row in counted}
+    mean = dataclasses.replace(
+        counted[0],
+        labels_used=labels.pop() if len(labels) == 1 else None,
+        top1=statistics.fmean(top1),
+        top5=statistics.fmean(top5) if len(top5) == len(top1) else None,
+        interval=(min(top1), max(top1)),
+        top5_range=(min(top5), max(top5)) if len(top5) == len(top1) else None,
+        run=None,
+        seeds=tuple(row.seeds[0] for row in counted),
+    )
+    return [*found, mean]

@@ -1,0 +1,236 @@
+"""Our training loop over strategy.run(learner.train_step): short, the same on one device and on many hosts."""
+
+import sys
+import time
+
+import tensorflow as tf
+
+from simclr_keras.errors import DivergedError
+from simclr_keras.training.engine.epochs import epoch_ends
+from simclr_keras.training.engine.nonfinite import check_weights, read_figures
+from simclr_keras.training.engine.progress import Bar, epoch_line
+
+SAVED_SECONDS = 10.0  # between checkpoints at the ends of epochs that nothing is measured after
+SAID_SECONDS = 5.0  # between the lines of epochs that nothing was measured after: they may be a step long
+
+
+def make_step_function(learner, strategy, stop):
+    """Returns a function (iterator, count) that takes `count` training steps inside one graph call.
+
+    The loop over steps stays in the graph, so an accelerator is not kept waiting for Python; batches are drawn inside
+    it with their static shapes (Keras' own steps_per_execution loses them under replicas). When `stop` is requested
+    meanwhile, the call ends with the step it is at. The function returns how many steps were taken; from its first on
+    there is something for `stop` to save.
+    """
+    with tf.device("CPU:0"):
+        stopped = tf.Variable(False, trainable=False)
+    stop.on_request(lambda: stopped.assign(True))
+
+    def one_step(iterator):
+        strategy.run(learner.train_step, args=(next(iterator),))
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def take_steps(iterator, count):
+        def body(done):
+            one_step(iterator)
+            return done + 1
+
+        def more(done):
+            return (done < count) & ((done == 0) | ~stopped)
+
+        return tf.while_loop(more, body, [tf.constant(0)], parallel_iterations=1)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def take_one(iterator):
+        one_step(iterator)
+
+    traced = set()
+
+    def run(iterator, count):
+        # A loop of one would still pay for the loop.
+        function, arguments = (
+            (take_one, (iterator,)) if count == 1 else (take_steps, (iterator, tf.constant(count)))
+        )
+        if function not in traced:
+            # Apart, because it takes long and changes nothing that a stop could lose.
+            function.get_concrete_function(*arguments)
+            traced.add(function)
+        stop.nothing_to_save = False
+        done = function(*arguments)
+        # Asked for only where it may be less: the answer waits for the device.
+        return int(done[0]) if stop.requested and count > 1 else count
+
+    return run
+
+
+def train(
+    learner,
+    strategy,
+    batches,
+    *,
+    config,
+    num_examples,
+    checkpoints,
+    history,
+    schedule,
+    first_step,
+    evaluate,
+    stop,
+    say=print,
+):
+    """Trains from `first_step` to the end of the run: a row of metrics at every epoch's end, and a checkpoint at most.
+
+    Args:
+        learner: a compiled Learner.
+        strategy: the tf.distribute strategy it was made under.
+        batches: function of (first step, number of steps, tf.distribute.InputContext) to a dataset of per-replica
+            batches.
+        config: has epochs, batch_size, steps_per_call, checkpoint_steps, checkpoint_minutes.
+        num_examples: training images.
+        checkpoints: Checkpoints.
+        history: History, cut back to `first_step`.
+        schedule: learning rate by step.
+        first_step: steps already taken.
+        evaluate: function of the epoch (from 1) to a dict of figures, empty where it is not its turn, which its
+            attribute `due`, a function of the epoch to bool, may tell beforehand.
+        stop: stopping.Stop.
+        say: prints a line.
+
+    Raises:
+        TrainingError: loss or weights are no longer finite; nothing after the last good checkpoint is kept.
+        Stopped: the program was asked to stop; the step it was at is saved.
+        tf.errors.OpError: a batch could not be made. Steps since the last checkpoint may have been taken by halves on
+            some replica: go on from there.
+    """
+    ends = epoch_ends(config, num_examples)
+    epochs = len(ends) - 1
+    if first_step >= ends[-1] and history.has(epochs):
+        return
+    missing = [
+        epoch for epoch, end in enumerate(ends) if epoch and end < first_step and not history.has(epoch)
+    ]
+    if missing:
+        say(
+            f"metrics.csv has no rows of epochs {missing[0]} to {missing[-1]}, which are over: it goes on without them"
+        )
+    take_steps = make_step_function(learner, strategy, stop)
+    iterator = iter(
+        strategy.distribute_datasets_from_function(
+            lambda context: batches(first_step, ends[-1] - first_step, context)
+        )
+    )
+    step, clock, said_at = first_step, Clock(config.batch_size), -SAID_SECONDS
+    saves = _Saves(learner, checkpoints, config, first_step)
+    for epoch in range(1, epochs + 1):
+        start, end = ends[epoch - 1], ends[epoch]
+        if end < first_step or history.has(epoch):
+            continue
+        if step == start:
+            learner.reset_metrics()
+        bar = Bar(f"epoch {epoch}/{epochs}", end - start, step - start, config.batch_size)
+        figures = read_figures(learner, step) if step == end else None  # of a run killed before this row
+        while step < end:
+            count = min(config.steps_per_call, end - step, saves.steps_until_due(step))
+            clock.start()
+            taken = take_steps(iterator, count)
+            step += taken
+            due = step < end and saves.due(step)
+            shown = bar.due()
+            if shown or due or step == end or stop.requested:
+                # Waits for the device, so it belongs to the time of the steps.
+                figures = read_figures(learner, step)
+            clock.stop(taken)
+            bar.advance(taken)
+            if shown:
+                bar.show(figures, float(schedule(step)), clock.left(ends[-1] - step))
+            if due or stop.requested:
+                saves.save(step)
+            if stop.requested:
+                bar.close()
+                stop.leave(f"step {step} is saved")
+        bar.close()
+        if getattr(evaluate, "due", lambda epoch: True)(epoch) or epoch == epochs or saves.long_ago():
+            # Before the evaluation, which may take long: a run killed in it comes back to it.
+            saves.save(step)
+            stop.all_saved(f"step {step} is saved")
+        row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
+        row |= {"skipped_batches": learner.skipped[0], "images_per_second": clock.take_rate()}
+        measured = {}
+        try:
+            measured = evaluate(epoch)
+        except DivergedError:
+            checkpoints.forget(step)  # finite weights of a network whose outputs are not
+            raise
+        row |= measured
+        history.add(row)
+        if measured or epoch in (1, epochs) or time.monotonic() - said_at >= SAID_SECONDS:
+            say(epoch_line(row, epochs))
+            said_at = time.monotonic()
+            sys.stdout.flush()
+
+
+class _Saves:
+    """When a checkpoint is due, by steps or by minutes, and that what it holds is sound."""
+
+    def __init__(self, learner, checkpoints, config, first_step):
+        self._learner = learner
+        self._checkpoints = checkpoints
+        self._every = config.checkpoint_steps
+        self._seconds = config.checkpoint_minutes * 60 or float("inf")
+        self._saved_step = first_step
+        self._saved_at = time.monotonic()
+
+    def steps_until_due(self, step):
+        return self._every - step % self._every if self._every else sys.maxsize
+
+    def due(self, step):
+        return (self._every and step % self._every == 0) or time.monotonic() - self._saved_at >= self._seconds
+
+    def long_ago(self):
+        """Whether an epoch's end is worth a checkpoint: epochs may be a step or two."""
+        return time.monotonic() - self._saved_at >= SAVED_SECONDS
+
+    def save(self, step):
+        if step != self._saved_step:
+            check_weights(self._learner, step)
+            self._checkpoints.save(step)
+        self._saved_step, self._saved_at = step, time.monotonic()
+
+
+class Clock:
+    """Images per second of the steps alone: without evaluation, and without the calls that trace a graph.
+
+    Those are the first of one step and the first of several, see `make_step_function`.
+    """
+
+    def __init__(self, batch_size):
+        self._batch_size = batch_size
+        self._traced = set()
+        self._started = 0.0
+        self._epoch = [0.0, 0]  # seconds, steps
+        self._run = [0.0, 0]
+
+    def start(self):
+        self._started = time.perf_counter()
+
+    def stop(self, steps):
+        """Ends a call of so many steps."""
+        seconds = time.perf_counter() - self._started
+        graph = min(steps, 2)
+        if graph not in self._traced:
+            self._traced.add(graph)
+            return
+        for total in (self._epoch, self._run):
+            total[0] += seconds
+            total[1] += steps
+
+    def take_rate(self):
+        """Images per second since this was last asked; None when nothing was timed."""
+        seconds, steps = self._epoch
+        self._epoch = [0.0, 0]
+        return round(steps * self._batch_size / seconds, 1) if steps else None
+
+    def left(self, steps):
+        """Seconds that so many more steps take; None before anything was timed."""
+        seconds, taken = self._run
+        return seconds / taken * steps if taken else None

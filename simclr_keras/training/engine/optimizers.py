@@ -1,0 +1,84 @@
+"""From a config to optimizers, schedule and the share of the decay that belongs in the loss."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+from simclr_keras.optim import step_arithmetic
+from simclr_keras.optim.lars import DEFAULT_EXCLUSIONS, LARS
+from simclr_keras.optim.schedules import WarmupCosine
+from simclr_keras.training.engine.epochs import epoch_ends
+
+NOT_DECAYED = ("gamma", "beta", "bias")
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+    """What `Learner` and `Learner.compile` need.
+
+    Attributes:
+        optimizer: Keras optimizer.
+        probe_optimizer: likewise, of the online probe; None where there is none.
+        schedule: learning rate of the main optimizer by step.
+        decayed_in_loss: function of a variable path to bool, see `Learner`.
+    """
+
+    optimizer: keras.optimizers.Optimizer
+    probe_optimizer: keras.optimizers.Optimizer | None
+    schedule: WarmupCosine
+    decayed_in_loss: Callable[[str], bool]
+
+
+def make_optimization(config, num_examples, adapt_classifier=False):
+    """Builds the optimizers of a stage's config; METHOD: SimCLRv2, appendix; SimCLR, section 2.
+
+    Args:
+        config: of a stage that trains; with a probe where it has probe_learning_rate.
+        num_examples: images of an epoch.
+        adapt_classifier: whether LARS treats the classifier as any other layer: where it is trained from scratch at
+            the rates of a whole network it diverges without trust ratio. Else it has none, and its decay is an L2 term
+            of the loss, as in the release.
+    """
+    steps = epoch_ends(config, num_examples)[-1]
+    warmup = step_arithmetic.warmup_steps(num_examples, config.batch_size, config.warmup_epochs)
+
+    def schedule(base, scaling):
+        peak = step_arithmetic.peak_learning_rate(base, config.batch_size, scaling)
+        dtype = "float64" if config.precision == "float64" else "float32"
+        return WarmupCosine(peak, warmup_steps=warmup, total_steps=steps, dtype=dtype)
+
+    main, probe = schedule(config.learning_rate, config.learning_rate_scaling), None
+    if hasattr(config, "probe_learning_rate"):
+        # The probe has a rate of its own: at the encoder's LARS rate its loss would rise (no trust ratio tames it).
+        probe = keras.optimizers.SGD(
+            schedule(config.probe_learning_rate, "linear"), momentum=0.9, name="probe_sgd"
+        )
+    exclusions = DEFAULT_EXCLUSIONS[:1] if adapt_classifier else DEFAULT_EXCLUSIONS
+    decayed = _decayed_in_loss(config.optimizer, adapt_classifier)
+    return Optimization(_optimizer(config, main, exclusions), probe, main, decayed)
+
+
+def _optimizer(config, schedule, exclusions):
+    if config.optimizer == "lars":
+        return LARS(
+            schedule,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            exclude_from_weight_decay=exclusions,
+            exclude_from_layer_adaptation=exclusions,
+        )
+    if config.optimizer == "momentum":
+        return keras.optimizers.SGD(schedule, momentum=config.momentum, nesterov=True)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    return optimizer
+
+
+def _decayed_in_loss(optimizer, adapt_classifier):
+    """Which variables the L2 term of the loss covers: never those the optimizer decays itself."""
+    if optimizer == "lars":
+        return lambda path: not adapt_classifier and path.endswith("classifier/kernel")
+    if optimizer == "momentum":
+        return lambda path: not path.endswith(("/gamma", "/beta"))
+    return lambda path: False

@@ -1,0 +1,1 @@
+"""One module per stage, on the frame in base.py."""

@@ -1,0 +1,98 @@
+"""--mode=finetune: a classifier on a layer of the projection head, everything below it trained on (few) labels."""
+
+import dataclasses
+
+import keras
+
+from simclr_keras.errors import InputError
+from simclr_keras.models.freezing import freeze
+from simclr_keras.objectives.classification import FIGURES, Classifier
+from simclr_keras.runs import ancestors
+from simclr_keras.runs import architecture as architectures
+from simclr_keras.runs.checkpoints import steps_in
+from simclr_keras.training.engine.optimizers import make_optimization
+from simclr_keras.training.stages.classification import ClassificationStage, columns
+from simclr_keras.training.stages.from_run import FromRun
+from simclr_keras.training.stages.head_layer_search import choose_head_layer, fewest_labels
+
+
+def run(config, say=print):
+    """Fine-tunes as a FinetuneConfig says and returns the result, which is also in result.json.
+
+    Raises:
+        InputError, TrainingError, Stopped: see `Stage.run`.
+    """
+    return Finetuning(config, say).run()
+
+
+class Finetuning(FromRun, ClassificationStage):
+    """A run of --mode=finetune (SimCLRv2, arXiv 2006.10029, section 2).
+
+    Attributes:
+        head_layer: int, once the learner is made.
+    """
+
+    MODE = "finetune"
+    COLUMNS = columns(FIGURES)
+
+    def settle(self, config):
+        depth = architectures.head_depth(self.ancestor.architecture)
+        if config.head_layer is None:
+            # In the middle of the head, as the paper found best for few labels; a head of one layer has no middle.
+            whole = architectures.head_depth({**self.ancestor.architecture, "kept_head_layers": None})
+            middle = depth >= 1 and whole >= 2
+            config = dataclasses.replace(config, head_layer="1" if middle else "0")
+        self.head_layer = None if config.head_layer == "auto" else int(config.head_layer)
+        if self.head_layer is not None:
+            ancestors.check_head_layer(self.head_layer, self.ancestor)
+        if config.model.startswith("keras:") and config.train_after_block not in (-1, 4):
+            raise InputError(
+                f"--train_after_block={config.train_after_block} is not for --init={config.init}: {config.model} has "
+                "no block groups; give -1 or 4."
+            )
+        return config
+
+    def check_data(self, splits):
+        super().check_data(splits)
+        if self.head_layer is None and splits.train.labels is not None:  # those of a stream are not known yet
+            fewest_labels(splits.train.labels, splits.class_names)
+
+    @property
+    def title(self):
+        return f"fine-tuning {self.config.model} from layer {self.head_layer} of its projection head"
+
+    def make_learner(self):
+        if self.head_layer is None and steps_in(self.run_dir.checkpoints):
+            # Chosen when the run began, maybe for fewer epochs.
+            self.head_layer = (architectures.read(self.run_dir) or {}).get("head_layer")
+        if self.head_layer is None:
+            self.head_layer = choose_head_layer(self)
+        return self.learner_on(self.head_layer, self.num_examples)
+
+    def learner_on(self, head_layer, num_examples):
+        """Returns (compiled Classifier on that layer of the pretrained network, its learning rate by step)."""
+        config = self.config
+        self.architecture = architectures.with_classifier(
+            self.ancestor.architecture, len(self.class_names), head_layer
+        )
+        # However many networks were made before: a choice of the layer that was stopped makes fewer of them.
+        keras.utils.set_random_seed(config.seed)
+        with self.strategy.scope():
+            model = architectures.build(
+                self.architecture, self.policy, classifier_init=getattr(config, "classifier_init", "normal")
+            )
+            self.ancestor.weights.load_into(model, parts=("encoder", "projection_head"))
+            self.freeze(model)
+            optimization = make_optimization(config, num_examples)
+            return self.compiled(Classifier, model, optimization, label_smoothing=self.label_smoothing)
+
+    @property
+    def label_smoothing(self):
+        return self.config.label_smoothing
+
+    def freeze(self, model):
+        """Freezes what is not to be trained."""
+        freeze(model, self.config.train_after_block)
+
+    def make_result(self, history, figures):
+        return {**super().make_result(history, figures), "head_layer": self.head_layer}

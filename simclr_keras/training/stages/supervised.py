@@ -1,0 +1,46 @@
+"""--mode=supervised: the same networks from scratch, on labels alone; what the other stages are held against."""
+
+from simclr_keras.objectives.classification import FIGURES, Classifier
+from simclr_keras.runs import architecture as architectures
+from simclr_keras.training.engine import checks
+from simclr_keras.training.engine.optimizers import make_optimization
+from simclr_keras.training.stages.classification import ClassificationStage, columns
+
+
+def run(config, say=print):
+    """Trains as a SupervisedConfig says and returns the result, which is also in result.json.
+
+    Raises:
+        InputError, TrainingError, Stopped: see `Stage.run`.
+    """
+    return Supervised(config, say).run()
+
+
+class Supervised(ClassificationStage):
+    """A run of --mode=supervised."""
+
+    MODE = "supervised"
+    COLUMNS = columns(FIGURES)
+
+    @property
+    def title(self):
+        return f"training {self.config.model} from scratch on {self.labelled.num_examples} labels"
+
+    def check_config(self):
+        super().check_config()
+        checks.check_backbone_weights(self.config)
+
+    def make_learner(self):
+        config = self.config
+        self.architecture = architectures.of_classifier(config, len(self.class_names))
+        with self.strategy.scope():
+            model = architectures.build(self.architecture, self.policy, **backbone_arguments(config))
+            optimization = make_optimization(config, self.num_examples, adapt_classifier=True)
+            return self.compiled(Classifier, model, optimization, label_smoothing=config.label_smoothing)
+
+
+def backbone_arguments(config):
+    """How a keras: backbone starts, which is no part of its architecture; nothing for other models."""
+    if not config.model.startswith("keras:"):
+        return {}
+    return {"backbone_weights": config.backbone_weights, "backbone_trainable": not config.freeze_backbone}

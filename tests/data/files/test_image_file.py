@@ -1,0 +1,357 @@
+"""Every kind of image file: used, with the right pixels on every way to the network, or refused with the reason."""
+
+import io
+import os
+import time
+import tracemalloc
+import zlib
+from multiprocessing.pool import ThreadPool
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from simclr_keras.data.files import image_file
+from simclr_keras.data.files.image_file import problem_of, problem_of_bytes
+from simclr_keras.data.views import crop
+from simclr_keras.preprocess import decode, evaluation_view
+
+
+def picture(height=60, width=90):
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [np.sin(x / 17), np.cos(y / 23), np.sin((x + y) / 31)]
+    return np.uint8(128 + 100 * np.stack(waves, axis=-1))
+
+
+PICTURE = picture()
+
+
+def saved(form, mode="RGB", image=None, **settings):
+    buffer = io.BytesIO()
+    image = Image.fromarray(PICTURE) if image is None else image
+    image.convert(mode).save(buffer, form, **settings)
+    return buffer.getvalue()
+
+
+def rgb(file):
+    """Pillow's opinion of the first frame."""
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"), np.int32)
+
+
+def chunk(kind, content):
+    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+
+def png(width, height, rows, depth=8, color=2):
+    """A PNG of these filtered rows, whatever its header claims."""
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([depth, color, 0, 0, 0])
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def frames():
+    return [Image.fromarray(np.roll(PICTURE, 20 * i, axis=1)) for i in range(3)]
+
+
+def animation(form):
+    first, *others = frames()
+    buffer = io.BytesIO()
+    first.save(buffer, form, save_all=True, append_images=others)
+    return buffer.getvalue()
+
+
+def frame_header(file):
+    return next(i for i in range(len(file)) if file[i : i + 2] in (b"\xff\xc0", b"\xff\xc2"))
+
+
+def with_frame_header(file, marker=None, bits=8, height=None, width=None):
+    at = frame_header(file)
+    changed = bytearray(file)
+    changed[at + 1] = marker or file[at + 1]
+    changed[at + 4] = bits
+    for place, value in ((at + 5, height), (at + 7, width)):
+        if value is not None:
+            changed[place : place + 2] = value.to_bytes(2, "big")
+    return bytes(changed)
+
+
+def ycck():
+    """The CMYK file, said by its Adobe segment to hold YCCK."""
+    file = bytearray(saved("JPEG", "CMYK"))
+    file[file.index(b"Adobe") + 11] = 2
+    return bytes(file)
+
+
+def bmp(bits=32, compression=3, masks=(0xFF0000, 0xFF00, 0xFF)):
+    """The picture as a BMP with masks behind its header."""
+    numbers = b"".join(n.to_bytes(4, "little") for n in masks)
+    pixels = np.concatenate([PICTURE[::-1, :, ::-1], np.zeros((60, 90, 1), np.uint8)], axis=-1).tobytes()
+    parts = [40, 90, 60, 1 | bits << 16, compression, len(pixels), 0, 0, 0, 0]
+    header = b"".join(n.to_bytes(4, "little") for n in parts)
+    size = 14 + len(header) + len(numbers) + len(pixels)
+    start = b"BM" + size.to_bytes(4, "little") + bytes(4) + (26 + len(header)).to_bytes(4, "little")
+    return start + header + numbers + pixels
+
+
+def os2_bmp():
+    sizes = b"".join(n.to_bytes(2, "little") for n in (90, 60, 1, 24))
+    pixels = PICTURE[::-1, :, ::-1].reshape(60, 270)
+    pixels = np.pad(pixels, [(0, 0), (0, 2)]).tobytes()
+    # To a reader that expects a longer header these say 24 bits, without compression.
+    pixels = b"\0\0" + (24).to_bytes(2, "little") + bytes(4) + pixels[8:]
+    size = (26 + len(pixels)).to_bytes(4, "little")
+    return b"BM" + size + bytes(4) + (26).to_bytes(4, "little") + (12).to_bytes(4, "little") + sizes + pixels
+
+
+def gif_on_a_screen(screen=(90, 60), left=0):
+    """The GIF on a screen of this size, so far from its left border."""
+    place = 13 + 3 * 2 ** ((GIF[10] & 7) + 1)
+    assert GIF[place] == ord(",")
+    sizes = b"".join(n.to_bytes(2, "little") for n in screen)
+    return GIF[:6] + sizes + GIF[10 : place + 1] + left.to_bytes(2, "little") + GIF[place + 3 :]
+
+
+DEEP = PICTURE.astype(np.uint16) * 256 + np.arange(90, dtype=np.uint16)[:, None]
+GREY = PICTURE[..., :1].repeat(3, axis=-1)
+JPEG, PNG, GIF, BMP = (saved(form) for form in ("JPEG", "PNG", "GIF", "BMP"))
+
+# Name: bytes, right pixels, largest difference from them. Two JPEG decoders round apart.
+USED = {
+    "JPEG": (JPEG, rgb(JPEG), 4),
+    "grey JPEG": (saved("JPEG", "L"), rgb(saved("JPEG", "L")), 2),
+    "progressive JPEG": (saved("JPEG", progressive=True), rgb(JPEG), 4),
+    "CMYK JPEG": (saved("JPEG", "CMYK"), rgb(saved("JPEG", "CMYK")), 3),
+    "YCCK JPEG": (ycck(), rgb(ycck()), 8),
+    "JPEG with bytes behind its end": (JPEG + b"more" * 50, rgb(JPEG), 4),
+    "PNG": (PNG, PICTURE, 0),
+    "palette PNG": (saved("PNG", "P"), rgb(saved("PNG", "P")), 0),
+    "palette PNG, one color transparent": (
+        saved("PNG", "P", transparency=3),
+        rgb(saved("PNG", "P", transparency=3)),
+        0,
+    ),
+    "1-bit PNG": (saved("PNG", "1"), rgb(saved("PNG", "1")), 0),
+    "grey PNG": (saved("PNG", "L"), rgb(saved("PNG", "L")), 0),
+    "grey and alpha PNG": (saved("PNG", "LA"), rgb(saved("PNG", "LA")), 0),
+    "PNG with alpha": (saved("PNG", "RGBA"), PICTURE, 0),
+    "16-bit PNG": (tf.io.encode_png(DEEP).numpy(), PICTURE, 0),
+    "16-bit PNG with alpha": (
+        tf.io.encode_png(np.concatenate([DEEP, DEEP[..., :1]], axis=-1)).numpy(),
+        PICTURE,
+        0,
+    ),
+    "16-bit grey PNG": (tf.io.encode_png(DEEP[..., :1]).numpy(), GREY, 0),
+    "animated PNG": (animation("PNG"), PICTURE, 0),
+    "GIF": (GIF, rgb(GIF), 0),
+    "animated GIF": (animation("GIF"), rgb(animation("GIF")), 0),
+    "animated GIF that ends early": (
+        animation("GIF")[: len(animation("GIF")) * 2 // 3],
+        rgb(animation("GIF")),
+        0,
+    ),
+    "BMP": (BMP, PICTURE, 0),
+    "BMP with alpha": (saved("BMP", "RGBA"), PICTURE, 0),
+    "grey BMP": (saved("BMP", "L"), rgb(saved("BMP", "L")), 0),
+    "BMP with the usual masks": (bmp(), PICTURE, 0),
+    "JPEG with fill bytes": (JPEG[:2] + b"\xff" * 5 + JPEG[2:], rgb(JPEG), 4),
+}
+
+HUGE = "60000 x 60000 pixels are more than 178,956,970"
+RARE = "is a JPEG of a rare kind (lossless, hierarchical or arithmetic): convert it to PNG"
+UNFILLED = "is a GIF whose first frame does not fill it: convert it to PNG"
+UNKNOWN = "is no JPEG, PNG, GIF or BMP image"
+
+
+def gif_of(*sizes):
+    """A GIF whose frames claim these sizes, with hardly any content."""
+    frame = b"\x02\x02\x4c\x01\x00"
+    blocks = [
+        b",\0\0\0\0" + b"".join(n.to_bytes(2, "little") for n in size) + b"\0" + frame for size in sizes
+    ]
+    screen = b"".join(n.to_bytes(2, "little") for n in (sizes or [(1, 1)])[0])
+    return b"GIF89a" + screen + b"\x80\0\0" + bytes(6) + b"".join(blocks) + b";"
+
+
+def changed(file, at, byte):
+    return file[:at] + bytes([file[at] ^ byte]) + file[at + 1 :]
+
+
+REFUSED = {
+    "empty": (b"", "is empty"),
+    "text": (b"not an image at all", UNKNOWN),
+    "zeros": (bytes(5000), UNKNOWN),
+    "web page": (b"<!DOCTYPE html><html>404</html>", UNKNOWN),
+    "text that begins like a BMP": (b"BM, said the letter, and then a good deal more", UNKNOWN),
+    "WebP": (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(24), "is a WebP image: convert it to JPEG or PNG"),
+    "TIFF": (saved("TIFF"), "is a TIFF image: convert it to JPEG or PNG"),
+    "HEIC": (b"\0\0\0\x18ftypheic" + bytes(40), "is a HEIC image: convert it to JPEG or PNG"),
+    "JPEG cut in its pixels": (JPEG[:-200], "ends early"),
+    "JPEG without its last byte": (JPEG[:-1], "ends early"),
+    "JPEG cut in its tables": (JPEG[:100], "ends early"),
+    "start of a JPEG": (b"\xff\xd8\xff", "ends early"),
+    "JPEG without tables": (JPEG[:20] + JPEG[frame_header(JPEG) :], "is a damaged JPEG"),
+    "12-bit JPEG": (
+        with_frame_header(JPEG, bits=12),
+        "is a JPEG of 12 bits, where 8 are usual: convert it to PNG",
+    ),
+    "lossless JPEG": (with_frame_header(JPEG, marker=0xC3), RARE),
+    "arithmetic JPEG": (with_frame_header(JPEG, marker=0xC9), RARE),
+    "JPEG bomb": (with_frame_header(JPEG, height=60000, width=60000), HUGE),
+    "JPEG of no height": (with_frame_header(JPEG, height=0), "is a damaged JPEG"),
+    "PNG cut in its pixels": (PNG[: len(PNG) // 2], "ends early"),
+    "PNG without its last byte": (PNG[:-1], "ends early"),
+    "start of a PNG": (PNG[:8], "ends early"),
+    "PNG with a wrong byte": (changed(PNG, len(PNG) // 2, 0xFF), "is a damaged PNG"),
+    "PNG bomb": (png(60000, 60000, bytes(1000)), HUGE),
+    "PNG of no size": (png(0, 0, b""), "is a damaged PNG"),
+    "PNG wider than its pixels": (png(5000, 1, bytes(10)), "is a damaged PNG"),
+    "GIF cut in its first frame": (GIF[: len(GIF) // 2], "ends early"),
+    "GIF without a frame": (gif_of(), "is a damaged GIF"),
+    "GIF bomb": (gif_of((60000, 60000)), HUGE),
+    "GIF of too many large frames": (
+        gif_of(*[(5000, 5000)] * 20),
+        "20 frames up to 5000 x 5000 pixels are more than 178,956,970",
+    ),
+    "GIF smaller than its screen": (gif_on_a_screen((91, 60)), UNFILLED),
+    "GIF beside its place": (gif_on_a_screen(left=1), UNFILLED),
+    "GIF with a frame larger than its screen": (gif_of((5, 5), (6, 5)), UNFILLED),
+    "lossless JPEG behind fill bytes": (b"\xff\xd8\xff\xff" + with_frame_header(JPEG, marker=0xC3)[2:], RARE),
+    "BMP with other masks": (
+        bmp(masks=(0xFF, 0xFF00, 0xFF0000)),
+        "is a BMP of a rare kind, 32 bits a pixel: convert it to PNG",
+    ),
+    "OS/2 BMP": (os2_bmp(), "is a BMP of a rare kind: convert it to JPEG or PNG"),
+    "RLE BMP": (bmp(8, compression=1), "is a BMP of a rare kind: convert it to JPEG or PNG"),
+    "palette BMP": (saved("BMP", "P"), "is a BMP with a palette: convert it to PNG"),
+    "1-bit BMP": (saved("BMP", "1"), "is a BMP of a rare kind, 1 bits a pixel: convert it to PNG"),
+    "BMP cut in its pixels": (BMP[:5000], "ends early"),
+    "BMP bomb": (BMP[:18] + (60000).to_bytes(4, "little") * 2 + BMP[26:], HUGE),
+}
+
+
+@pytest.mark.parametrize("name", USED)
+def test_usable_files_give_the_right_pixels_on_every_way(name):
+    file, expected, tolerance = USED[name]
+    assert problem_of_bytes(file) == ""
+    pixels = decode(file).numpy()
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels.astype(int) - expected).max() <= tolerance
+
+    crops = crop.CropDraws(*(u[0] for u in crop.draw_crops(0, 1, 1, 2)))
+    for config in (crop.CropConfig(), crop.CropConfig(random_crop=False, flip_probability=0.0)):
+        made = crop.make_views(tf.constant(file), crops, 48, config, encoded=True).numpy().astype(int)
+        right = crop.make_views(np.uint8(expected), crops, 48, config).numpy()
+        # at the borders of a window the colors of a JPEG are smoothed differently
+        assert np.abs(made - right).max() <= (tolerance and tolerance + 6)
+    assert np.abs(made - evaluation_view(pixels, 48).numpy() * 255).max() <= (1 if tolerance == 0 else 6)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_files_are_refused_with_the_reason(name, tmp_path):
+    file, problem = REFUSED[name]
+    assert problem_of_bytes(file) == problem
+    for ending in (".jpg", ".png"):
+        path = tmp_path / f"image{ending}"
+        path.write_bytes(file)
+        assert problem_of(str(path)) == problem
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".jpeg", ".png", ".gif", ".bmp"])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "BMP"])
+def test_a_readable_file_may_bear_the_name_of_another_format(name, ending, tmp_path):
+    path = tmp_path / f"image{ending}"
+    path.write_bytes(USED[name][0])
+    assert problem_of(str(path)) == ""
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if "bomb" in name or "too many" in name])
+def test_bombs_are_told_by_their_headers(name, monkeypatch):
+    def decoded(file):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(image_file, "_decode", decoded)
+    assert "more than 178,956,970" in problem_of_bytes(REFUSED[name][0])
+
+
+def test_the_limit_is_between_just_enough_and_one_too_many(monkeypatch):
+    monkeypatch.setattr(image_file, "MOST_PIXELS", 60 * 90)
+    assert problem_of_bytes(JPEG) == ""
+    monkeypatch.setattr(image_file, "MOST_PIXELS", 60 * 90 - 1)
+    assert problem_of_bytes(JPEG) == "90 x 60 pixels are more than 5,399"
+
+
+@pytest.mark.parametrize("name", ["JPEG", "progressive JPEG", "CMYK JPEG", "PNG", "animated GIF", "BMP"])
+def test_damage_anywhere_is_a_reason_and_never_an_error(name, capfd):
+    file, rng = USED[name][0], np.random.default_rng(0)
+    crops = crop.CropDraws(*(u[0] for u in crop.draw_crops(0, 1, 1, 2)))
+    make = tf.function(
+        lambda data: crop.make_views(data, crops, 16, crop.CropConfig(), encoded=True),
+        input_signature=[tf.TensorSpec([], tf.string)],
+    )
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(file)
+        for at in rng.integers(0, len(file), 3):
+            damaged[at] = rng.integers(0, 256)
+        damaged = bytes(damaged[: rng.integers(len(file) // 2, 2 * len(file))])
+        problem = problem_of_bytes(damaged)
+        refused += bool(problem)
+        if not problem:  # what is let through can be trained on
+            assert make(damaged).shape == (2, 16, 16, 3)
+    assert refused > 5
+    capfd.readouterr()
+
+
+@pytest.mark.parametrize("sizes", [[(800, 600)] * 400, [(9000, 9000)] + [(9, 9)] * 500])
+def test_only_the_first_frame_of_an_animation_counts_in_full(sizes, monkeypatch):
+    monkeypatch.setattr(image_file, "_decode", lambda file: None)
+    assert problem_of_bytes(gif_of(*sizes)) == ""
+
+
+def test_gifs_that_fill_their_screen_are_used():
+    assert gif_on_a_screen() == GIF
+
+
+def test_of_a_huge_file_only_the_beginning_is_read(tmp_path):
+    path = tmp_path / "zeros.jpg"
+    for start, problem in ((b"", UNKNOWN), (JPEG, f"{2**38:,} bytes are more than 715,827,880")):
+        path.write_bytes(start)
+        os.truncate(path, 2**38)
+        assert problem_of(str(path)) == problem
+
+
+def test_what_is_no_image_is_not_read_whole(tmp_path):
+    path = tmp_path / "zeros.jpg"
+    path.touch()
+    os.truncate(path, 2**26)
+    tracemalloc.start()
+    assert problem_of(str(path)) == UNKNOWN
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_a_file_that_does_not_fit_into_memory_is_named(tmp_path, monkeypatch):
+    def full(file):
+        raise MemoryError
+
+    (tmp_path / "image.png").write_bytes(PNG)
+    monkeypatch.setattr(image_file, "problem_of_bytes", full)
+    assert problem_of(str(tmp_path / "image.png")) == "does not fit into memory"
+
+
+@pytest.mark.parametrize("large", [60 * 90, 60 * 90 + 1])
+def test_large_images_are_decoded_one_at_a_time_and_small_ones_together(large, monkeypatch):
+    running, most = [], []
+
+    def decode_slowly(file):
+        running.append(file)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+
+    monkeypatch.setattr(image_file, "_LARGE", large)
+    monkeypatch.setattr(image_file, "_decode", decode_slowly)
+    with ThreadPool(4) as pool:
+        assert pool.map(problem_of_bytes, [PNG] * 8, chunksize=1) == [""] * 8
+    assert (max(most) == 1) == (large == 60 * 90)

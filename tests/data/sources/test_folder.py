@@ -1,0 +1,294 @@
+"""folder:PATH: layouts, what is passed over, and what is refused in one line."""
+
+import os
+import sys
+
+import pytest
+import tensorflow as tf
+
+from simclr_keras.data.files.listing import list_images
+from simclr_keras.data.sources.load_dataset import load
+from simclr_keras.errors import InputError
+from tests.data.pictures import classes, flat, jpeg, png, unreadable_files
+
+
+def _fetch_all(source):
+    return list(tf.data.Dataset.range(source.num_examples).map(source.fetch).as_numpy_iterator())
+
+
+def test_class_folders_give_sorted_ids_names_and_numbers(tmp_path):
+    classes(tmp_path, {"dog": 3, "cat": 3})
+    png(tmp_path / "cat" / "deep" / "er" / "x.PNG")
+    splits = load(f"folder:{tmp_path}", eval_fraction=0.5)
+    assert splits.class_names == ("cat", "dog")
+    label_of = {}
+    for source in (splits.train, splits.evaluation):
+        assert list(source.ids) == sorted(source.ids)
+        label_of.update(zip(source.ids, source.labels))
+    assert sorted(label_of) == [f"cat/{i}.png" for i in range(3)] + ["cat/deep/er/x.PNG"] + [
+        f"dog/{i}.png" for i in range(3)
+    ]
+    assert all(label == ("dog" in name) for name, label in label_of.items())
+
+
+@pytest.mark.parametrize("memory_limit", [0, 2**31])
+def test_the_very_bytes_of_the_files_are_fetched_from_memory_or_disk(tmp_path, memory_limit):
+    classes(tmp_path, {"a": 3, "b": 4})
+    splits = load(f"folder:{tmp_path}", memory_limit=memory_limit)
+    in_memory = type(splits.train._store).__name__ == "BytesStore"
+    assert in_memory == (memory_limit > 0)
+    for source in (splits.train, splits.evaluation):
+        assert source.encoded
+        assert source.images is None
+        assert _fetch_all(source) == [(tmp_path / name).read_bytes() for name in source.ids]
+
+
+def test_grey_alpha_jpeg_and_mixed_sizes_are_all_kept(tmp_path):
+    png(tmp_path / "alpha.png", channels=4, size=(3, 9))
+    png(tmp_path / "grey.png", channels=1, size=(9, 3))
+    png(tmp_path / "grey_alpha.png", channels=2)
+    jpeg(tmp_path / "grey.jpg", channels=1)
+    jpeg(tmp_path / "color.JPEG")
+    png(tmp_path / "png_named.jpg")
+    splits = load(f"folder:{tmp_path}")
+    assert splits.train.num_examples == 6
+    assert splits.train.labels is None
+    assert splits.evaluation is None
+    assert splits.class_names is None
+    for file in _fetch_all(splits.train):
+        assert tf.io.decode_image(file, 3).shape[-1] == 3
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "test", "eval"])
+def test_train_and_evaluation_folders_are_the_splits(tmp_path, name):
+    classes(tmp_path / "train", {"cat": 2, "dog": 3, "owl": 2})
+    classes(tmp_path / name, {"owl": 1, "dog": 2})
+    splits = load(f"folder:{tmp_path}")
+    assert splits.class_names == ("cat", "dog", "owl")
+    assert splits.train.labels.tolist() == [0, 0, 1, 1, 1, 2, 2]
+    assert list(splits.evaluation.ids) == [f"{name}/dog/0.png", f"{name}/dog/1.png", f"{name}/owl/0.png"]
+    assert splits.evaluation.labels.tolist() == [1, 1, 2]
+    assert splits.held_out == ()
+
+
+def test_unlabelled_training_beside_labelled_evaluation(tmp_path):
+    flat(tmp_path / "train", 4)
+    classes(tmp_path / "val", {"a": 1, "b": 1})
+    splits = load(f"folder:{tmp_path}")
+    assert splits.train.labels is None
+    assert splits.evaluation.labels.tolist() == [0, 1]
+    assert splits.class_names == ("a", "b")
+
+
+def test_of_several_evaluation_folders_the_unused_are_named(tmp_path):
+    for name in ("train", "val", "test"):
+        classes(tmp_path / name, {"a": 2, "b": 2})
+    splits = load(f"folder:{tmp_path}")
+    assert splits.evaluation.ids[0].startswith("val/")
+    assert any("val/" in note and "test" in note for note in splits.notes)
+
+
+def test_train_alone_is_gone_into(tmp_path):
+    classes(tmp_path / "train", {"a": 4, "b": 4})
+    assert load(f"folder:{tmp_path}").class_names == ("a", "b")
+
+
+def test_one_sub_folder_is_no_class_but_a_place(tmp_path):
+    flat(tmp_path / "images", 3)
+    splits = load(f"folder:{tmp_path}")
+    assert splits.train.num_examples == 3
+    assert splits.train.labels is None
+    assert any("unlabelled" in note for note in splits.notes)
+
+
+def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path):
+    classes(tmp_path, {"a": 3, "b": 3})
+    png(tmp_path / "loose.png")
+    png(tmp_path / ".hidden" / "x.png")
+    png(tmp_path / "a" / "._x.png")
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    splits = load(f"folder:{tmp_path}")
+    assert splits.train.num_examples + splits.evaluation.num_examples == 6
+    assert splits.class_names == ("a", "b")
+    notes = "\n".join(splits.notes)
+    assert "3 hidden or non-image files" in notes
+    assert "without images passed over: empty" in notes
+    assert "1 images beside the class folders" in notes
+
+
+def test_other_picture_formats_are_counted_and_said_how_to_use(tmp_path):
+    flat(tmp_path, 2)
+    for name in ("a.webp", "b.WEBP", "c.heic", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    notes = "\n".join(load(f"folder:{tmp_path}").notes)
+    assert "1 .heic, 2 .webp files, which are not read: convert them to JPEG or PNG" in notes
+    assert "1 hidden or non-image files" in notes
+
+
+def test_strange_file_names_do_no_harm(tmp_path):
+    flat(tmp_path, 2)
+    png(tmp_path / "new\nline.png")
+    (tmp_path / "new\nline.jpg").write_bytes(b"")
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    try:
+        with open(name, "wb") as file:
+            file.write((tmp_path / "0.png").read_bytes())
+        os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    splits = load(f"folder:{tmp_path}")
+    assert list(splits.train.ids) == ["0.png", "1.png", "new\nline.png"]
+    assert [len(file) > 0 for file in _fetch_all(splits.train)] == [True] * 3
+    assert splits.unreadable == (
+        ("caf\\udce9.png", "has a name that is not UTF-8"),
+        ("new line.jpg", "is empty"),
+    )
+    assert not any("\n" in note for note in splits.notes)
+
+
+def test_labels_stay_with_their_images_when_others_are_unreadable(tmp_path):
+    classes(tmp_path / "train", {"a": 2, "b": 2})
+    classes(tmp_path / "test", {"a": 1, "b": 1})
+    (tmp_path / "train" / "a" / "0.png").write_bytes(b"broken")
+    train = load(f"folder:{tmp_path}").train
+    assert list(zip(train.ids, train.labels.tolist())) == [
+        ("train/a/1.png", 0),
+        ("train/b/0.png", 1),
+        ("train/b/1.png", 1),
+    ]
+
+
+def _nothing(root):
+    pass
+
+
+def _empty(root):
+    root.mkdir()
+
+
+def _no_image(root):
+    root.mkdir()
+    (root / "a.txt").write_text("text")
+
+
+def _only_broken(root):
+    root.mkdir()
+    unreadable_files(root)
+
+
+def _file(root):
+    root.write_text("text")
+
+
+def _one_image(root):
+    flat(root, 1)
+
+
+def _evaluation_without_classes(root):
+    classes(root / "train", {"a": 2, "b": 2})
+    flat(root / "val", 2)
+
+
+def _strange_evaluation_class(root):
+    classes(root / "train", {"a": 2, "b": 2})
+    classes(root / "val", {"a": 2, "c": 2})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_nothing, "There is no folder"),
+        (_empty, r"holds no \.jpg, \.jpeg or \.png files"),
+        (_no_image, r"\(1 other files\)"),
+        (_only_broken, "None of the 5 image files"),
+        (_file, "is a file"),
+        (_one_image, "at least 2"),
+        (_evaluation_without_classes, "evaluation folder has none"),
+        (_strange_evaluation_class, "not in train/: c"),
+    ],
+)
+def test_folders_that_will_not_do_are_refused_in_one_line(tmp_path, make, message):
+    make(tmp_path / "photos")
+    with pytest.raises(InputError, match=message) as raised:
+        load(f"folder:{tmp_path / 'photos'}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_without_a_path():
+    with pytest.raises(InputError, match="needs a path"):
+        load("folder:")
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    def denied(path):
+        raise tf.errors.PermissionDeniedError(None, None, f"{path}; Permission denied")
+
+    monkeypatch.setattr(tf.io.gfile, "listdir", denied)
+    with pytest.raises(InputError, match=r"Cannot read the folder.*Permission denied"):
+        load(f"folder:{tmp_path}")
+
+
+def _closed(monkeypatch, *names):
+    """Folders of these names may not be read. Not chmod: root may read everything, and the suite may run as root."""
+    listdir = tf.io.gfile.listdir
+
+    def denied(path):
+        if os.path.basename(path) in names:
+            raise tf.errors.PermissionDeniedError(None, None, f"{path}; Permission denied")
+        return listdir(path)
+
+    monkeypatch.setattr(tf.io.gfile, "listdir", denied)
+
+
+def test_a_sub_folder_that_may_not_be_read_is_left_out_and_named(tmp_path, monkeypatch):
+    classes(tmp_path, {"a": 2, "b": 2, "c": 2})
+    (tmp_path / "a" / "0.png").write_bytes(b"")
+    _closed(monkeypatch, "b")
+    splits = load(f"folder:{tmp_path}")
+    assert splits.class_names == ("a", "c")
+    assert splits.unreadable == (("b/", "may not be read"), ("a/0.png", "is empty"))
+    assert "1 sub-folders that cannot be read passed over: b/ (may not be read)" in splits.notes
+    with pytest.raises(InputError, match=r"1 sub-folders.*b/ \(may not be read\).*leaves them out"):
+        load(f"folder:{tmp_path}", on_bad_image="error")
+
+
+def test_a_folder_of_sub_folders_that_may_not_be_read(tmp_path, monkeypatch):
+    classes(tmp_path, {"a": 2, "b": 2})
+    _closed(monkeypatch, "a", "b")
+    with pytest.raises(InputError, match=r"2 sub-folders.*cannot be read.*or remove them$"):
+        load(f"folder:{tmp_path}")
+
+
+def test_folders_may_be_nested_deeper_than_calls(tmp_path, monkeypatch):
+    deepest = tmp_path / "/".join("d" * (sys.getrecursionlimit() + 100))
+    folder = tmp_path
+    while folder != deepest:
+        folder = folder / "d"
+        folder.mkdir()
+    png(deepest / "x.png")
+    flat(tmp_path, 1)
+    try:
+        listing = list_images(str(tmp_path))
+    finally:  # pytest itself could not
+        (deepest / "x.png").unlink()
+        os.removedirs(deepest)
+    assert len(listing.images) == 2
+    assert listing.without_images == []
+
+
+def test_folders_without_images_are_those_without_any_at_any_depth(tmp_path):
+    png(tmp_path / "a" / "b" / "x.png")
+    for name in ("a/c/d", "e"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a" / "circle").symlink_to(tmp_path)
+    assert list_images(str(tmp_path)).without_images == ["a/c", "a/c/d", "e"]
+
+
+def test_the_part_that_has_no_readable_image_is_named(tmp_path):
+    classes(tmp_path / "train", {"a": 2, "b": 2})
+    classes(tmp_path / "val", {"a": 1, "b": 1})
+    for name in "ab":
+        (tmp_path / "val" / name / "0.png").write_bytes(b"")
+    with pytest.raises(InputError, match=rf"None of the 2 image files in {tmp_path}/val can be decoded"):
+        load(f"folder:{tmp_path}")

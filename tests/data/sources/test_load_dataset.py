@@ -1,0 +1,220 @@
+"""Sources: rows, ids and labels; what is held out; which labels stay visible; which names are refused."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.data.sources.load_dataset import load
+from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
+from simclr_keras.data.sources.splits import held_out_rows, labelled_rows
+from simclr_keras.errors import InputError
+
+
+def _images(n, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, 5, 4, 3), np.uint8)
+
+
+def _source(n=12, classes=3):
+    names = tuple("abcdefgh"[:classes])
+    return Source("made", ArrayStore(_images(n)), RowIds("train", n), np.arange(n) % classes, names)
+
+
+def _fetch_all(source):
+    return list(tf.data.Dataset.range(source.num_examples).map(source.fetch).as_numpy_iterator())
+
+
+def _npz(path, **arrays):
+    np.savez(path, **arrays)
+    return f"npz:{path}"
+
+
+def test_digits_are_scikit_learns_scaled_to_bytes():
+    from sklearn.datasets import load_digits
+
+    splits = load("digits", eval_fraction=0.1)
+    grey = load_digits().images
+    row = int(splits.train.ids[40].split("/")[1])
+    image = splits.train.images[40]
+    assert image.shape == (8, 8, 3)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image[..., 1], np.floor(grey[row] * 255 / 16 + 0.5))
+    assert image.max() <= 255
+    assert splits.class_names == tuple("0123456789")
+    assert splits.train.labels.dtype == np.int32
+    assert splits.train.labels[40] == load_digits().target[row]
+
+
+def test_fetch_inside_tf_data_gives_the_rows_of_images():
+    source = _source()
+    for part in (source, source.subset([7, 2, 2]), source.subset([9, 8, 1]).subset([2, 0])):
+        np.testing.assert_array_equal(_fetch_all(part), part.images)
+    np.testing.assert_array_equal(source.subset([9, 8, 1]).subset([2, 0]).images, _images(12)[[1, 9]])
+
+
+def test_subsets_keep_ids_and_labels_with_their_images():
+    part = _source().subset(np.arange(12) % 5 == 1).subset([2, 1])
+    assert list(part.ids) == ["train/11", "train/6"]
+    assert part.ids[-1] == "train/6"
+    assert part.labels.tolist() == [2, 0]
+    assert part.class_names == ("a", "b", "c")
+
+
+def test_with_labels_of_hides_the_other_labels_and_labelled_takes_the_rest_away():
+    source = _source().with_labels_of([1, 5])
+    assert source.num_examples == 12
+    assert source.labels.tolist() == [-1, 1, -1, -1, -1, 2] + [-1] * 6
+    assert list(source.labelled().ids) == ["train/1", "train/5"]
+    assert source.labelled().labels.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("rows", [[12], [-1]])
+def test_rows_outside_the_source_are_refused(rows):
+    with pytest.raises(IndexError, match=r"0\.\.11"):
+        _source().subset(rows)
+
+
+def test_a_million_ids_cost_no_strings():
+    ids = RowIds("train", 10**6)
+    assert sys.getsizeof(ids) + sys.getsizeof(ids.rows) < 1000
+    assert (len(ids), ids[0], ids[-1]) == (10**6, "train/0", "train/999999")
+    assert list(ids[5:7]) == ["train/5", "train/6"]
+
+
+def test_repr_tells_size_labels_and_classes():
+    assert repr(_source().with_labels_of([0])) == (
+        "Source('made', 12 images, 1 labelled, 3 classes, (5, 4, 3) uint8)"
+    )
+
+
+def test_held_out_and_training_images_are_the_whole_and_share_nothing():
+    splits = load("digits", eval_fraction=0.2, seed=3)
+    assert splits.held_out == tuple(splits.evaluation.ids)
+    together = [int(name.split("/")[1]) for name in (*splits.train.ids, *splits.held_out)]
+    assert sorted(together) == list(range(1797))
+
+
+def test_the_held_out_share_is_that_of_every_class():
+    labels = np.repeat([0, 1, 2], [100, 50, 5])
+    rows, single = held_out_rows(labels, 0.1, seed=0)
+    assert np.bincount(labels[rows]).tolist() == [10, 5, 1]
+    assert single == []
+
+
+def test_holding_out_follows_the_seed():
+    labels = np.arange(200) % 4
+    first, again, other = (held_out_rows(labels, 0.25, seed=seed)[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert first.tolist() != other.tolist()
+
+
+def test_even_a_large_share_leaves_every_class_an_image_to_train_on():
+    labels = np.array([0, 0, 1, 1, 1])
+    rows, _ = held_out_rows(labels, 0.99, seed=0)
+    assert np.bincount(labels[rows]).tolist() == [1, 2]
+
+
+def test_a_class_of_one_image_stays_in_training_with_a_note(tmp_path):
+    spec = _npz(tmp_path / "a.npz", x_train=_images(9), y_train=[0, 0, 0, 0, 1, 2, 2, 2, 2])
+    splits = load(spec)
+    assert sorted(splits.evaluation.labels) == [0, 2]
+    assert 1 in splits.train.labels
+    assert any("1 classes of one image" in note for note in splits.notes)
+
+
+def test_unlabelled_images_are_held_out_only_when_asked(tmp_path):
+    spec = _npz(tmp_path / "a.npz", x_train=_images(10))
+    assert load(spec).evaluation is None
+    assert load(spec).held_out == ()
+    splits = load(spec, eval_fraction=0.3)
+    assert (splits.train.num_examples, splits.evaluation.num_examples) == (7, 3)
+    assert splits.evaluation.labels is None
+
+
+def test_data_with_its_own_split_is_not_cut_and_says_so(tmp_path):
+    spec = _npz(tmp_path / "a.npz", x_train=_images(6), x_test=_images(4, 1))
+    splits = load(spec, eval_fraction=0.5)
+    assert (splits.train.num_examples, splits.evaluation.num_examples, splits.held_out) == (6, 4, ())
+    assert any("eval_fraction=0.5 is not used" in note for note in splits.notes)
+
+
+def test_label_fraction_keeps_the_share_of_every_class_and_all_images():
+    whole, part = load("digits"), load("digits", label_fraction=0.1)
+    assert part.train.num_examples == whole.train.num_examples
+    visible = part.train.labels >= 0
+    expected = np.round(0.1 * np.bincount(whole.train.labels))
+    np.testing.assert_array_equal(np.bincount(part.train.labels[visible]), expected)
+    np.testing.assert_array_equal(part.train.labels[visible], whole.train.labels[visible])
+    np.testing.assert_array_equal(part.evaluation.labels, whole.evaluation.labels)
+
+
+def test_labels_per_class_keeps_as_many_of_each():
+    train = load("digits", labels_per_class=4).train
+    assert np.bincount(train.labelled().labels).tolist() == [4] * 10
+
+
+def test_fewer_labels_are_a_part_of_more_with_the_same_seed():
+    labels = np.arange(300) % 3
+    one, ten = (set(labelled_rows(labels, fraction=share, seed=5).tolist()) for share in (0.02, 0.2))
+    assert one < ten
+    assert one != set(labelled_rows(labels, fraction=0.02, seed=6).tolist())
+
+
+def test_rows_without_a_label_are_neither_held_out_nor_counted():
+    labels = np.array([-1, -1, 0, 0, 1, 1])
+    assert set(held_out_rows(labels, 0.5, 0)[0]) <= {2, 3, 4, 5}
+    assert labelled_rows(labels, per_class=2).tolist() == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"spec": "foler:photos"}, "did you mean folder:photos"),
+        ({"spec": "gs://bucket/photos"}, "npz:PATH or folder:PATH"),
+        ({"spec": ""}, "Give a dataset"),
+        ({"eval_fraction": 0.0}, "between 0 and 1.*eval_fraction=0.0"),
+        ({"eval_fraction": 1.0}, "between 0 and 1.*eval_fraction=1.0"),
+        ({"eval_fraction": float("nan")}, "between 0 and 1"),
+        ({"label_fraction": 0.0}, r"\(0, 1\].*label_fraction=0.0"),
+        ({"label_fraction": 1.5}, r"\(0, 1\].*label_fraction=1.5"),
+        ({"label_fraction": 0.001}, r"leaves class '0' \(\d+ training images\) without"),
+        ({"labels_per_class": 0}, "at least 1.*labels_per_class=0"),
+        ({"labels_per_class": 170}, r"Class '\d' has only 1\d\d .*labels_per_class=170"),
+        ({"label_fraction": 0.5, "labels_per_class": 2}, "not both"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"data_dir": "somewhere"}, "TFDS names only"),
+        ({"labels": "labels.csv"}, "goes with folder:PATH only"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(arguments, message):
+    with pytest.raises(InputError, match=message) as raised:
+        load(**{"spec": "digits", **arguments})
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"eval_fraction": 2.0}, {"label_fraction": 2.0}, {"labels_per_class": 0}]
+)
+def test_bad_shares_are_refused_before_anything_is_read(arguments):
+    with pytest.raises(InputError, match="Received: "):
+        load("folder:no/such/place", **arguments)
+
+
+def test_label_options_need_labels(tmp_path):
+    with pytest.raises(InputError, match="has no labels"):
+        load(_npz(tmp_path / "a.npz", x_train=_images(5)), label_fraction=0.5)
+
+
+def test_one_image_is_too_few(tmp_path):
+    with pytest.raises(InputError, match="at least 2"):
+        load(_npz(tmp_path / "a.npz", x_train=_images(1)))
+
+
+@pytest.mark.slow
+def test_tensorflow_datasets_is_imported_only_when_used():
+    code = (
+        "import sys, simclr_keras.data.sources.load_dataset; sys.exit('tensorflow_datasets' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -1,0 +1,216 @@
+"""npz:PATH: the arrays become sources, and archives that are not of that kind are refused in one line."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from simclr_keras.data.sources import npz
+from simclr_keras.data.sources.load_dataset import load
+from simclr_keras.errors import InputError
+
+_RNG = np.random.default_rng(0)
+
+
+def _images(n, *shape):
+    return _RNG.integers(0, 256, (n, *(shape or (6, 5, 3))), np.uint8)
+
+
+def _good():
+    return {
+        "x_train": _images(8),
+        "y_train": np.arange(8) % 2,
+        "x_test": _images(4),
+        "y_test": np.arange(4) % 2,
+        "class_names": np.array(["cat", "dog"]),
+    }
+
+
+def _save(path, arrays):
+    np.savez(path, **arrays)
+    return f"npz:{path}"
+
+
+def test_arrays_names_and_splits_arrive_unchanged(tmp_path):
+    arrays = _good()
+    splits = load(_save(tmp_path / "a.npz", arrays))
+    np.testing.assert_array_equal(splits.train.images, arrays["x_train"])
+    np.testing.assert_array_equal(splits.evaluation.images, arrays["x_test"])
+    np.testing.assert_array_equal(splits.train.labels, arrays["y_train"])
+    np.testing.assert_array_equal(splits.evaluation.labels, arrays["y_test"])
+    assert splits.class_names == splits.train.class_names == ("cat", "dog")
+    assert (splits.train.ids[3], splits.evaluation.ids[3]) == ("train/3", "test/3")
+    assert splits.held_out == ()
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
+def test_grey_images_become_three_equal_channels(tmp_path, shape):
+    grey = _images(4, *shape)
+    images = load(_save(tmp_path / "a.npz", {"x_train": grey})).train.images
+    for channel in range(3):
+        np.testing.assert_array_equal(images[..., channel], grey.reshape(4, 6, 5))
+
+
+def test_classes_without_names_are_named_by_number(tmp_path):
+    splits = load(_save(tmp_path / "a.npz", {"x_train": _images(8), "y_train": np.arange(8)[:, None] % 4}))
+    assert splits.class_names == ("0", "1", "2", "3")
+
+
+def test_a_compressed_archive_and_byte_names_are_read(tmp_path):
+    arrays = {**_good(), "class_names": np.array([b"cat", b"dog"])}
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    splits = load(f"npz:{tmp_path / 'a.npz'}")
+    assert splits.class_names == ("cat", "dog")
+    np.testing.assert_array_equal(splits.train.images, arrays["x_train"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": None}, r"no array x_train.*x_test"),
+        ({"x_train": _images(8, 6)}, r"shape \[n, height, width\].*Received: shape \[8, 6\]"),
+        ({"x_train": _images(8, 6, 5, 4)}, r"Received: shape \[8, 6, 5, 4\]"),
+        ({"x_train": _images(8, 0, 5, 3)}, r"Received: shape \[8, 0, 5, 3\]"),
+        ({"x_train": _images(0), "y_train": np.zeros(0, int)}, "x_train.*no images"),
+        ({"x_test": _images(0), "y_test": np.zeros(0, int)}, "x_test.*no images"),
+        ({"x_train": np.zeros((8, 6, 5, 3), np.float32)}, r"x \* 255.*astype\('uint8'\).*float32"),
+        ({"x_train": np.zeros((8, 6, 5, 3), np.int64)}, "uint8.*int64"),
+        ({"x_test": np.zeros((4, 6, 5, 3))}, "x_test.*uint8.*float64"),
+        ({"y_train": np.arange(7) % 2}, "7 labels for 8 images"),
+        ({"y_test": np.arange(5) % 2}, "y_test.*5 labels for 4 images"),
+        ({"y_train": np.arange(8) % 2 - 1}, "from 0.*label -1"),
+        ({"y_train": np.arange(8) % 2 * 1.0}, "integers.*float64"),
+        ({"y_train": np.eye(8, 2, dtype=int)}, r"integers of shape \[n\].*shape \[8, 2\]"),
+        ({"y_train": np.arange(8) % 3}, "y_train.*label 2, but there are 2 class_names.*0..1"),
+        ({"y_test": np.arange(4)}, "y_test.*label 3, but there are 2 class_names"),
+        ({"y_test": np.arange(4), "class_names": None}, "label 3, but there are 2 classes of y_train"),
+        ({"class_names": np.array(["cat"])}, "label 1, but there are 1 class_names"),
+        ({"class_names": np.array([1, 2])}, "class_names.*strings.*int64"),
+        ({"y_test": None}, "no y_test"),
+        ({"x_test": None}, "y_test but no x_test"),
+        ({"x_train": np.array([{}] * 8, object)}, "x_train.*Python objects.*unpickling"),
+        ({"class_names": np.array(["cat", "dog"], object)}, "class_names.*Python objects.*unpickling"),
+        ({"y_train": np.array([2**40] * 8)}, f"class numbers.*{2**40}"),
+    ],
+)
+def test_wrong_arrays_are_refused_in_one_line(tmp_path, changes, message):
+    arrays = {key: value for key, value in {**_good(), **changes}.items() if value is not None}
+    with pytest.raises(InputError, match=message) as raised:
+        load(_save(tmp_path / "a.npz", arrays))
+    assert "\n" not in str(raised.value)
+
+
+def _missing(path):
+    pass
+
+
+def _text(path):
+    path.write_text("x_train")
+
+
+def _cut_short(path):
+    np.savez(path, **_good())
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def _corrupt(path):
+    np.savez(path, **_good())
+    whole = bytearray(path.read_bytes())
+    whole[200:260] = bytes(60)
+    path.write_bytes(whole)
+
+
+def _member(shape, content, kind="|u1", name="x_train.npy"):
+    """An archive of one array whose header claims this shape."""
+
+    def make(path):
+        array = io.BytesIO()
+        header = {"descr": kind, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(array, header)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, array.getvalue() + content)
+
+    return make
+
+
+def _changed(place, value):
+    """A sound archive with one byte of the headers of its member changed, here and in the directory."""
+
+    def make(path):
+        _member((4, 4, 4, 3), bytes(192))(path)
+        content = bytearray(path.read_bytes())
+        directory = content.rindex(b"PK\x01\x02")
+        content[place] = content[directory + place + 2] = value
+        path.write_bytes(content)
+
+    return make
+
+
+def _claims_to_unpack_to_100_gb(path):
+    _member((1000, 1000, 1000, 100), bytes(192))(path)
+    content = bytearray(path.read_bytes())
+    directory = content.rindex(b"PK\x01\x02")
+    # of 4 GB, the most a field of 4 bytes can say
+    content[directory + 24 : directory + 28] = b"\xfe\xff\xff\xff"
+    path.write_bytes(content)
+
+
+def _huge_header(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x_train.npy", b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535)
+
+
+def _folder(path):
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_missing, "There is no file"),
+        (_text, "is not an .npz archive"),
+        (_cut_short, "Cannot read"),
+        (_corrupt, "Cannot read"),
+        (_member((10**9, 1000, 1000, 3), b""), r"claims the shape.*1000, 1000, 3.*holds 0: make it anew"),
+        (_member((2**62, 2**62), b"x"), "claims the shape"),
+        (_member((-5, 4, 4, 3), bytes(99)), "claims the shape"),
+        (_member((4, 4, 4, 3), bytes(191)), "192 bytes, but the archive holds 191"),
+        (_claims_to_unpack_to_100_gb, "claims the shape.*100,000,000,000 bytes"),
+        (_huge_header, "Cannot read x_train"),
+        (_changed(6, 1), "Cannot read.*password"),
+        (_changed(8, 77), "Cannot read.*compression"),
+        (_folder, "Cannot read|is a folder"),
+    ],
+)
+def test_files_that_are_no_archives_are_refused_in_one_line(tmp_path, make, message):
+    make(tmp_path / "a.npz")
+    with pytest.raises(InputError, match=message) as raised:
+        load(f"npz:{tmp_path / 'a.npz'}")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_would_not_fit_into_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x_train=np.zeros((300, 100, 100, 3), np.uint8))
+    monkeypatch.setattr(npz, "_memory_of_machine", lambda: 8_000_000)
+    with pytest.raises(InputError, match=r"x_train.*needs 0 GiB, more than the 0 GiB of this machine"):
+        load(f"npz:{path}")
+    monkeypatch.setattr(npz, "_memory_of_machine", lambda: 10_000_000)
+    assert load(f"npz:{path}").train.num_examples == 300
+
+
+def test_a_lack_of_memory_is_one_line(tmp_path, monkeypatch):
+    def lacking(*arguments, **settings):
+        raise MemoryError
+
+    spec = _save(tmp_path / "a.npz", _good())
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lacking)
+    with pytest.raises(InputError, match=r"x_train.*does not fit into memory: give fewer or smaller"):
+        load(spec)
+
+
+def test_a_single_array_file_is_no_archive(tmp_path):
+    np.save(tmp_path / "a.npy", _images(3))
+    with pytest.raises(InputError, match=r"is not an \.npz archive"):
+        load(f"npz:{tmp_path / 'a.npy'}")

@@ -1,0 +1,54 @@
+"""An export that is not the network is found out before anybody uses it."""
+
+import numpy as np
+import pytest
+
+from simclr_keras.errors import TrainingError
+from simclr_keras.export.endpoints import signature_endpoints
+from simclr_keras.export.formats.check import check_saved_model, difference
+from tests.export.networks import SIZE, images
+
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
+
+def signatures(network):
+    return signature_endpoints(network(images(1)))
+
+
+def test_a_good_one_passes_and_says_how_good(exported, network):
+    found = check_saved_model(exported, network, SIZE, signatures(network))
+    assert found["difference"] <= found["tolerance"] == 1e-5
+
+
+@pytest.mark.parametrize(
+    "path", ["encoder/stem/conv1/kernel", "projection_head/bn3/moving_mean", "classifier/bias"]
+)
+def test_one_changed_weight_is_found(exported, network, path):
+    variable = next(v for v in network.variables if v.path.endswith(path))
+    before = variable.numpy()
+    variable.assign(before + 1e-3)
+    try:
+        with pytest.raises(TrainingError, match="does not hold the weights"):
+            check_saved_model(exported, network, SIZE, signatures(network))
+    finally:
+        variable.assign(before)
+
+
+def test_a_signature_with_another_endpoint_is_found(exported, network):
+    with pytest.raises(TrainingError, match="signature logits"):
+        check_saved_model(exported, network, SIZE, {**signatures(network), "logits": "proj_head_3"})
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([1.0, 2.0, 4.0], 0.0),
+        ([1.0, 2.5, 4.0], 0.125),
+        ([1.0, np.nan, 4.0], np.inf),
+        ([1.0, 2.0], np.inf),
+        (None, np.inf),
+    ],
+)
+def test_the_difference_is_in_units_of_the_largest_value(found, expected):
+    found = None if found is None else np.array(found, np.float32)
+    assert difference(found, np.array([1.0, 2.0, 4.0], np.float32)) == expected

@@ -1,0 +1,209 @@
+"""LiteRT files, float and int8, give what their network gives, and are gone where they do not."""
+
+import sys
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from simclr_keras.errors import InputError, TrainingError
+from simclr_keras.export.formats import comparison, litert
+from simclr_keras.export.formats.litert import write_litert
+from tests.export.networks import SIZE, assert_close, images, make_network, outputs_of
+
+pytestmark = pytest.mark.slow  # together, as each loads or makes networks
+
+VECTORS = ["final_avg_pool", "logits", "proj_head_0", "proj_head_1", "proj_head_2", "proj_head_3"]
+
+
+@pytest.fixture(scope="module")
+def written(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("litert") / "model.tflite"
+    return path, write_litert(network, path, image_size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def written_int8(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("litert") / "model_int8.tflite"
+    return path, write_litert(network, path, image_size=SIZE, representative=images(32))
+
+
+def run(path, batch):
+    return Interpreter(model_path=str(path)).get_signature_runner("serving_default")(images=batch)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_any_batch_gives_the_vectors_of_the_network(written, network, count):
+    found, expected = run(written[0], images(count)), outputs_of(network, images(count))
+    assert sorted(found) == VECTORS
+    for name in VECTORS:
+        assert_close(found[name], expected[name], 1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_int8_takes_and_gives_the_same_arrays_as_the_float_model(written_int8, network, count):
+    found, expected = run(written_int8[0], images(count)), outputs_of(network, images(count))
+    assert sorted(found) == VECTORS
+    for name in VECTORS:
+        assert found[name].dtype == np.float32
+        a, b = found[name].ravel(), expected[name].ravel()
+        assert a @ b >= 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
+
+
+def test_weights_are_stored_once_and_int8_takes_a_quarter(tmp_path):
+    model = make_network("r18_0.25x_sk0")
+    small, large = 1.05 * model.count_params(), 1.05 * 4 * model.count_params()
+    write_litert(model, tmp_path / "model.tflite", image_size=SIZE)
+    assert (tmp_path / "model.tflite").stat().st_size <= large
+    write_litert(model, tmp_path / "model.tflite", image_size=SIZE, representative=images(16))
+    # tables of scales, one for every channel, weigh some in a network of 0.7 million parameters
+    assert (tmp_path / "model.tflite").stat().st_size <= small + 2**16
+
+
+def test_what_the_card_is_told(written, written_int8):
+    shape = {"name": "images", "dtype": "float32", "shape": [None, SIZE, SIZE, 3], "range": [0, 1]}
+    found = dict(written[1])
+    assert found.pop("difference") <= 1e-4
+    assert found == {
+        "file": "model.tflite",
+        "tolerance": 1e-3,
+        "images": 4,
+        "quantization": None,
+        "input": shape,
+    }
+    found = dict(written_int8[1])
+    assert 0 < found.pop("difference") <= 0.02
+    assert 0 < found.pop("similarity_about_mean") <= 1
+    assert found.pop("same_class") >= 0.8
+    assert found == {
+        "file": "model_int8.tflite",
+        "tolerance": 0.02,
+        "images": 32,
+        "measure": "1 - mean cosine similarity with the network's vectors, on the representative images",
+        "integer_only": True,
+        "quantization": "int8 inside, float32 input and outputs",
+        "input": shape,
+    }
+
+
+@pytest.mark.parametrize("representative", [None, 16])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("r50_0.125x_sk1", {"head_layer": 1, "se_ratio": 0.25}),
+        ("r50_0.125x_sk1", {"num_classes": None, "image_size": 40}),
+        ("keras:MobileNet", {"image_size": 32, "dense_layers": (8,)}),
+    ],
+)
+def test_networks_of_all_kinds_are_written(name, arguments, representative, tmp_path, monkeypatch):
+    monkeypatch.setattr(litert, "LEAST_ABOUT_MEAN", -1)  # untrained, they hardly tell noise from noise
+    size = arguments.get("image_size", SIZE)
+    model = make_network(name, **arguments)
+    model(images(8, size, size), training=True)
+    representative = representative and images(representative, size, size)
+    found = write_litert(model, tmp_path / "model.tflite", image_size=size, representative=representative)
+    assert found["difference"] <= found["tolerance"]
+    assert found.get("integer_only", True)
+    assert ("logits" in run(tmp_path / "model.tflite", images(2, size, size))) == (
+        model.classifier is not None
+    )
+
+
+@pytest.mark.parametrize(
+    ("representative", "message"),
+    [
+        (images(15), "int8 needs 16 representative images or more, better 100. Received: 15"),
+        (images(16, 8, 8), r"float \[n, 16, 16, 3\] in \[0, 1\]. Received: float32 \[16, 8, 8, 3\]"),
+        (np.zeros((16, SIZE, SIZE, 3), np.uint8), r"Received: uint8 \[16, 16, 16, 3\]"),
+        (images(16) * 255, "divide 8-bit ones by 255. Received: 0.0"),
+        (np.zeros((16, SIZE, SIZE, 3), np.float32), "are all alike; give such as the app will see"),
+        (images(16) * np.nan, "must have their pixels in .* Received: nan to nan"),
+    ],
+)
+def test_representative_images_that_will_not_do_are_refused(network, tmp_path, representative, message):
+    with pytest.raises(InputError, match=message):
+        write_litert(network, tmp_path / "model.tflite", image_size=SIZE, representative=representative)
+
+
+def worse(monkeypatch, factor):
+    """Makes the next file one of a network whose last block group is another."""
+    convert = litert._converted
+
+    def convert_worse(model, *arguments):
+        kernels = [v for v in model.encoder.block_group4.variables if v.path.endswith("kernel")]
+        before = [kernel.numpy() for kernel in kernels]
+        for kernel, values in zip(kernels, before):
+            kernel.assign(values * factor)
+        try:
+            return convert(model, *arguments)
+        finally:
+            for kernel, values in zip(kernels, before):
+                kernel.assign(values)
+
+    monkeypatch.setattr(litert, "_converted", convert_worse)
+
+
+def test_a_file_with_other_weights_is_refused_and_gone(network, tmp_path, monkeypatch):
+    worse(monkeypatch, 1.01)
+    with pytest.raises(
+        TrainingError, match=r"^model.tflite: \w+ of \d images .* more than 1e-03; it is not kept.$"
+    ):
+        write_litert(network, tmp_path / "model.tflite", image_size=SIZE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_int8_file_of_unlike_vectors_is_refused_and_gone(network, tmp_path, monkeypatch):
+    worse(monkeypatch, -1)
+    message = (
+        r"^model.tflite: \w+ is only .* similar to the network's, not 0.98; give more representative images"
+    )
+    with pytest.raises(TrainingError, match=message):
+        write_litert(network, tmp_path / "model.tflite", image_size=SIZE, representative=images(16))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_int8_file_that_tells_no_images_apart_is_refused():
+    vectors = {"final_avg_pool": np.ones((4, 4)) + 0.05 * np.eye(4)}
+    alike = {"final_avg_pool": np.ones((4, 4)) + 0.05 * np.roll(np.eye(4), 1, axis=1)}
+    assert litert.hold_int8(vectors, vectors, "model.tflite")["similarity_about_mean"] == 1
+    with pytest.raises(
+        TrainingError, match=r"^model.tflite: what tells images apart is only -0.33 similar .* not 0.8"
+    ):
+        litert.hold_int8(vectors, alike, "model.tflite")
+
+
+def test_an_int8_file_of_other_classes_is_refused(monkeypatch):
+    monkeypatch.setattr(litert, "LEAST_ABOUT_MEAN", -1)
+    logits = {"logits": 1 + 0.01 * np.eye(4, dtype=np.float32)}
+    other = {"logits": np.roll(logits["logits"], 1, axis=1)}
+    assert litert.hold_int8(logits, logits, "model.tflite")["same_class"] == 1
+    with pytest.raises(
+        TrainingError, match=r"^model.tflite: 0% of the images keep their class, less than 80%; give"
+    ):
+        litert.hold_int8(logits, other, "model.tflite")
+
+
+@pytest.mark.parametrize("found", [np.zeros((4, 4)), np.full((4, 4), np.nan)])
+def test_vectors_of_zeros_or_of_no_numbers_are_like_nothing_but_zeros(found):
+    with pytest.raises(TrainingError, match=r"final_avg_pool is only 0.000 similar"):
+        litert.hold_int8({"final_avg_pool": np.eye(4)}, {"final_avg_pool": found}, "model.tflite")
+    zeros = {"final_avg_pool": np.zeros((4, 4))}
+    assert litert.hold_int8(zeros, zeros, "model.tflite")["difference"] == 0
+
+
+def test_a_missing_package_is_named_with_its_extra(network, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    message = r'^--format=litert needs ai-edge-litert \(.*\): .* pip install "\.\[litert\]"'
+    with pytest.raises(InputError, match=message):
+        write_litert(network, tmp_path / "model.tflite", image_size=SIZE)
+
+
+def test_weights_beyond_what_a_file_holds_are_refused(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "MOST_BYTES", 4 * network.count_params() - 1)
+    with pytest.raises(InputError, match="--format=litert: a file holds less than 2 GB"):
+        write_litert(network, tmp_path / "model.tflite", image_size=SIZE)
+
+
+def test_the_screen_stays_clean(network, tmp_path, capfd):
+    write_litert(network, tmp_path / "model.tflite", image_size=SIZE, representative=images(16))
+    assert capfd.readouterr() == ("", "")

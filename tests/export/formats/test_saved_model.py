@@ -1,0 +1,226 @@
+"""What is in the SavedModel, by tf.saved_model.load alone."""
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.errors import InputError
+from simclr_keras.export.formats.saved_model import write_saved_model
+from simclr_keras.models.zoo import create_model
+from simclr_keras.preprocess import evaluation_view
+from tests.export.conftest import WEIGHT_DECAY
+from tests.export.networks import CLASSES, SIZE, assert_close, images, make_network, outputs_of, values_of
+
+VECTORS = {
+    "encoder": "final_avg_pool",
+    **{f"proj_head_{layer}": f"proj_head_{layer}" for layer in range(4)},
+    "logits": "logits",
+}
+
+
+@pytest.fixture(scope="module")
+def loaded_once(exported):
+    return tf.saved_model.load(exported)
+
+
+@pytest.fixture
+def loaded(loaded_once):
+    """As it was saved; a test may train it."""
+    before = values_of(loaded_once.variables)
+    yield loaded_once
+    for variable, value in zip(loaded_once.variables, before):
+        variable.assign(value)
+
+
+class TestSignatures:
+    def test_there_is_one_of_each_vector_and_of_all_of_them_for_images_and_for_encoded_ones(self, loaded):
+        names = {*VECTORS, "serving_default"}
+        assert {*loaded.signatures} == names | {f"{name}_from_bytes" for name in names}
+
+    @pytest.mark.parametrize("name", VECTORS)
+    def test_gives_its_endpoint_under_the_endpoints_name(self, loaded, network, name):
+        found = loaded.signatures[name](images=tf.constant(images()))
+        assert {*found} == {VECTORS[name]}
+        assert_close(found[VECTORS[name]], outputs_of(network, images())[VECTORS[name]])
+
+    def test_serving_default_gives_all_vectors(self, loaded, network):
+        found = loaded.signatures["serving_default"](images=tf.constant(images()))
+        expected = outputs_of(network, images())
+        assert {*found} == {*VECTORS.values()}
+        for name, value in found.items():
+            assert_close(value, expected[name])
+
+    def test_encoded_images_are_seen_as_in_evaluation(self, loaded, network):
+        pixels = np.random.default_rng(2).integers(0, 256, (3, 40, 25, 3), np.uint8)
+        encoded = [tf.io.encode_png(image).numpy() for image in pixels]
+        found = loaded.signatures["logits_from_bytes"](image_bytes=tf.constant(encoded))["logits"]
+        assert_close(found, outputs_of(network, evaluation_view(pixels, SIZE).numpy())["logits"])
+
+    def test_encoded_images_of_a_batch_may_differ_in_size_and_kind(self, loaded):
+        encoded = [
+            tf.io.encode_jpeg(np.full((30, 20, 3), 200, np.uint8)).numpy(),
+            tf.io.encode_png(np.full((9, 50, 1), 90, np.uint8)).numpy(),
+        ]
+        assert loaded.signatures["encoder_from_bytes"](image_bytes=encoded)["final_avg_pool"].shape == (2, 64)
+
+    @pytest.mark.parametrize("name", ["logits", "serving_default"])
+    def test_an_image_that_is_no_batch_is_an_error_and_does_not_end_the_process(self, loaded, name):
+        with pytest.raises((tf.errors.InvalidArgumentError, TypeError, ValueError)):
+            loaded.signatures[name](images=tf.constant(images()[0]))
+
+    @pytest.mark.parametrize("data", [b"", b"no image", b"\xff\xd8\xff\xe0"])
+    def test_bytes_that_are_no_image_are_an_error_and_not_a_black_one(self, loaded, data):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            loaded.signatures["logits_from_bytes"](image_bytes=tf.constant([data]))
+
+
+class TestCall:
+    @pytest.mark.parametrize("training", [False, True])
+    def test_gives_all_endpoints_of_the_network(self, loaded, network, training):
+        found, expected = (
+            loaded(tf.constant(images()), training=training),
+            outputs_of(network, images(), training),
+        )
+        assert {*found} == {*expected}
+        for name, value in expected.items():
+            assert_close(found[name], value)
+
+    @pytest.mark.parametrize(("count", "height", "width"), [(1, SIZE, SIZE), (3, 33, 17)])
+    def test_takes_any_batch_and_image_size(self, loaded, network, count, height, width):
+        batch = images(count, height, width)
+        assert_close(loaded(tf.constant(batch))["logits"], outputs_of(network, batch)["logits"])
+
+    def test_training_moves_the_statistics_as_the_network_does(self, loaded, network):
+        before = values_of(network.variables)
+        network(images(), training=True)
+        expected = values_of(network.variables)
+        for variable, value in zip(network.variables, before):
+            variable.assign(value)
+        loaded(tf.constant(images()), training=True)
+        for found, wanted in zip(loaded.variables, expected):
+            assert_close(found, wanted)
+        assert any((old != new).any() for old, new in zip(before, expected))
+
+    def test_inference_leaves_every_variable_alone(self, loaded):
+        before = values_of(loaded.variables)
+        loaded(tf.constant(images()))
+        assert all((old == new).all() for old, new in zip(before, values_of(loaded.variables)))
+
+
+class TestTraining:
+    def test_gradients_are_those_of_the_network(self, loaded, network):
+        def gradients(call, variables):
+            with tf.GradientTape() as tape:
+                found = call(tf.constant(images()), training=True)
+                loss = tf.reduce_sum(found["logits"] ** 2) + tf.reduce_sum(found["proj_head_3"] ** 3)
+            return tape.gradient(loss, variables)
+
+        before = values_of(network.variables)
+        expected = gradients(network, [v.value for v in network.trainable_variables])
+        for variable, value in zip(network.variables, before):
+            variable.assign(value)
+        found = gradients(loaded, loaded.trainable_variables)
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected):
+            # Rounding grows on its way back through 20 normalizations.
+            assert_close(one, other, 1e-3)
+
+    @pytest.mark.parametrize("name", [*VECTORS, "block_group2", "initial_conv"])
+    def test_every_endpoint_has_a_function_and_its_training_twin(self, loaded, network, name):
+        endpoint = VECTORS.get(name, name)
+        assert_close(getattr(loaded, name)(tf.constant(images())), outputs_of(network, images())[endpoint])
+        twin = getattr(loaded, f"{name}_train")(tf.constant(images()))
+        assert_close(twin, outputs_of(network, images(), training=True)[endpoint])
+
+    def test_regularization_is_half_the_decay_times_the_squares_of_each_kernel(self, loaded, network):
+        kernels = [v.numpy() for v in network.trainable_variables if v.path.endswith("kernel")]
+        expected = [0.5 * WEIGHT_DECAY * np.sum(np.square(kernel, dtype=np.float64)) for kernel in kernels]
+        np.testing.assert_allclose([loss() for loss in loaded.regularization_losses], expected, rtol=1e-5)
+
+    def test_without_decay_there_are_no_losses(self, network, tmp_path):
+        write_saved_model(network, str(tmp_path / "s"), image_size=SIZE)
+        assert not tf.saved_model.load(str(tmp_path / "s")).regularization_losses
+
+
+class TestContents:
+    def test_variables_are_stored_once(self, exported, network):
+        stored = tf.train.load_checkpoint(f"{exported}/variables/variables").get_variable_to_shape_map()
+        sizes = [
+            np.prod(shape, dtype=int)
+            for name, shape in stored.items()
+            if "VARIABLE_VALUE" in name and "save_counter" not in name
+        ]
+        assert (len(sizes), sum(sizes)) == (len(network.variables), network.count_params())
+
+    def test_variables_have_the_networks_order_names_and_values(self, loaded, network):
+        assert [v.name.split(":")[0] for v in loaded.variables] == [v.path for v in network.variables]
+        assert len({v.name for v in loaded.variables}) == len(network.variables)
+        assert all((a.numpy() == b.numpy()).all() for a, b in zip(loaded.variables, network.variables))
+
+    def test_class_names_are_an_asset_of_a_line_each(self, loaded, exported):
+        assert pathlib.Path(loaded.class_names.asset_path.numpy().decode()).read_text() == "ant\nbee\ncat\n"
+        assert os.listdir(f"{exported}/assets") == ["class_names.txt"]
+
+    def test_a_line_break_in_a_name_makes_no_second_line(self, network, tmp_path):
+        write_saved_model(network, str(tmp_path / "s"), image_size=SIZE, class_names=("a\nb", "c", "ü d"))
+        assert (tmp_path / "s/assets/class_names.txt").read_text(encoding="utf-8") == "a b\nc\nü d\n"
+
+    def test_asked_endpoints_alone_get_signatures(self, network, tmp_path):
+        write_saved_model(network, str(tmp_path / "s"), image_size=SIZE, endpoints=("logits",))
+        assert {*tf.saved_model.load(str(tmp_path / "s")).signatures} == {"logits", "serving_default"}
+
+
+class TestNetworks:
+    def test_without_classes_there_are_no_logits(self, tmp_path):
+        model = make_network(num_classes=None, proj_layers=1)
+        write_saved_model(model, str(tmp_path / "s"), image_size=SIZE, class_names=None)
+        loaded = tf.saved_model.load(str(tmp_path / "s"))
+        assert {*loaded.signatures} == {"encoder", "proj_head_0", "proj_head_1", "serving_default"}
+        assert not hasattr(loaded, "class_names")
+
+    def test_a_truncated_head_ends_where_it_was_cut(self, tmp_path):
+        model = make_network(kept_head_layers=1, head_layer=1)
+        write_saved_model(model, str(tmp_path / "s"), image_size=SIZE, class_names=CLASSES)
+        assert "proj_head_2" not in tf.saved_model.load(str(tmp_path / "s")).signatures
+
+    def test_an_online_probe_leaves_the_network_alone_after_loading_too(self, tmp_path):
+        model = make_network(stop_gradient=True)
+        write_saved_model(model, str(tmp_path / "s"), image_size=SIZE)
+        loaded = tf.saved_model.load(str(tmp_path / "s"))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(loaded(tf.constant(images()), training=True)["logits"] ** 2)
+        gradients = tape.gradient(loss, loaded.trainable_variables)
+        moved = [v.name for v, g in zip(loaded.trainable_variables, gradients) if np.any(g)]
+        assert moved == ["simclr/classifier/kernel:0", "simclr/classifier/bias:0"]
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", ["keras:EfficientNetB0", "keras:MobileNetV2"])
+    def test_backbones_with_custom_gradients_train_after_loading(self, name, tmp_path):
+        model = make_network(name, image_size=32)
+        write_saved_model(model, str(tmp_path / "s"), image_size=32)
+        loaded = tf.saved_model.load(str(tmp_path / "s"))
+        batch = images(2, 32, 32)
+        assert_close(loaded(tf.constant(batch))["logits"], outputs_of(model, batch)["logits"])
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(loaded(tf.constant(batch), training=True)["logits"] ** 2)
+        gradients = tape.gradient(loss, loaded.trainable_variables)
+        assert not any(gradient is None for gradient in gradients)
+
+    @pytest.mark.slow
+    def test_the_largest_kinds_of_blocks_agree(self, tmp_path):
+        model = make_network("r50_0.125x_sk1", se_ratio=0.25)
+        write_saved_model(model, str(tmp_path / "s"), image_size=SIZE)
+        loaded = tf.saved_model.load(str(tmp_path / "s"))
+        # As a graph: TensorFlow joins convolution and normalization there, which costs eager agreement a digit.
+        expected = tf.function(lambda batch: model(batch))(tf.constant(images()))
+        for name, value in expected.items():
+            assert_close(loaded(tf.constant(images()))[name], value)
+
+    @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64"])
+    def test_other_precisions_are_refused(self, dtype, tmp_path):
+        model = create_model("r18_0.125x_sk0", image_size=SIZE, dtype=dtype)
+        with pytest.raises(InputError, match="only float32 networks are exported"):
+            write_saved_model(model, str(tmp_path / "s"), image_size=SIZE)

@@ -1,0 +1,52 @@
+"""Layers that no asked endpoint needs are left out; what stays gives the same."""
+
+import pytest
+
+from simclr_keras.errors import InputError
+from simclr_keras.export.select_endpoints import truncated
+from tests.export.networks import assert_close, images, make_network, outputs_of
+
+
+@pytest.mark.parametrize(
+    ("names", "heads", "logits"),
+    [
+        (["encoder"], 0, False),
+        (["proj_head_2"], 2, False),
+        (["logits"], 1, True),
+        (["logits", "proj_head_3"], 3, True),
+        (["encoder", "logits"], 1, True),
+    ],
+)
+def test_it_has_what_is_needed_and_no_more(names, heads, logits):
+    model = make_network(head_layer=1)
+    smaller = truncated(model, names)
+    found, expected = outputs_of(smaller, images()), outputs_of(model, images())
+    assert sorted(name for name in found if name.startswith("proj")) == [
+        f"proj_head_{layer}" for layer in range(heads + 1)
+    ]
+    assert ("logits" in found) == logits
+    for name, value in found.items():
+        assert_close(value, expected[name])
+
+
+def test_all_endpoints_are_the_network_itself():
+    model = make_network()
+    assert truncated(model, None) is model
+
+
+def test_a_backbone_keeps_its_image_size():
+    model = make_network("keras:MobileNet", image_size=32)
+    smaller = truncated(model, ["encoder"])
+    assert smaller.classifier is None
+    assert_close(
+        outputs_of(smaller, images(2, 32, 32))["final_avg_pool"],
+        outputs_of(model, images(2, 32, 32))["final_avg_pool"],
+    )
+
+
+@pytest.mark.parametrize("names", [["proj_head_4"], ["final_avg_pool"], []])
+def test_what_is_not_there_is_refused_with_what_is(names):
+    with pytest.raises(
+        InputError, match=r"runs/x has no endpoint .*it has encoder, proj_head_0, .*, logits\."
+    ):
+        truncated(make_network(), names, "runs/x")

@@ -1,0 +1,254 @@
+"""The loop: chunks of steps, ends of epochs, the clock, and a stop where the loss is no number."""
+
+import io
+import itertools
+import math
+import time
+import types
+
+import pytest
+import tensorflow as tf
+
+from simclr_keras.errors import DivergedError, TrainingError
+from simclr_keras.training.engine import loop
+from simclr_keras.training.engine.signals import Stop
+from tests.training.fake_loop import STRATEGY, CountingLearner, Recorder, train
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_a_call_takes_as_many_steps_as_it_is_told(count):
+    learner = CountingLearner()
+    take_steps = loop.make_step_function(learner, STRATEGY, Stop())
+    data = tf.data.Dataset.range(100).map(lambda step: {"step": step, "loss": 1.0})
+    iterator = iter(data)
+    assert take_steps(iterator, count) == count
+    assert int(learner.steps) == count
+    assert take_steps(iterator, 3) == 3
+    assert int(learner.steps) == count + 3
+    assert int(learner.last) == count + 2
+
+
+def test_a_run_takes_every_step_once_and_in_order():
+    seen = []
+
+    class Learner(CountingLearner):
+        def train_step(self, batch):
+            super().train_step(batch)
+            tf.py_function(lambda step: seen.append(int(step)), [batch["step"]], [])
+
+    train(learner=Learner(), steps_per_call=4)
+    assert seen == list(range(11))
+
+
+def test_a_checkpoint_an_epoch_then_its_row_then_its_line():
+    recorder = train()
+    assert recorder.events == [
+        ("save", 6),
+        ("row", 6),
+        ("say", "epoch 1/2"),
+        ("save", 11),
+        ("row", 11),
+        ("say", "epoch 2/2"),
+    ]
+
+
+def test_a_row_holds_means_of_its_epoch_the_last_steps_learning_rate_and_the_evaluation():
+    first, second = train().rows
+    assert first["contrastive_loss"] == sum(range(6)) / 6
+    assert second["contrastive_loss"] == sum(range(6, 11)) / 5
+    assert [row["epoch"] for row in (first, second)] == [1, 2]
+    assert [row["learning_rate"] for row in (first, second)] == [0.05, 0.1]
+    assert [row["knn_top1"] for row in (first, second)] == [0.1, 0.2]
+
+
+def test_a_terminal_sees_a_bar_an_epoch(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(loop.sys, "stderr", terminal)
+    train()
+    shown = terminal.getvalue()
+    for words in ("epoch 1/2", "epoch 2/2", "images/s", "left", "loss 0.000", "acc 50.0%", "lr 0.01"):
+        assert words in shown
+
+
+@pytest.fixture
+def chunks(monkeypatch):
+    """The sizes of the calls into the graph."""
+    sizes = []
+    real = loop.make_step_function
+
+    def recording(*arguments):
+        take_steps = real(*arguments)
+        return lambda iterator, count: (sizes.append(count), take_steps(iterator, count))[1]
+
+    monkeypatch.setattr(loop, "make_step_function", recording)
+    return sizes
+
+
+def test_chunks_end_at_epochs(chunks):
+    train(steps_per_call=4)
+    assert chunks == [4, 2, 4, 1]
+
+
+def test_chunks_end_at_checkpoints(chunks):
+    recorder = train(steps_per_call=4, checkpoint_steps=5)
+    assert chunks == [4, 1, 1, 4, 1]
+    assert [step for kind, step in recorder.events if kind == "save"] == [5, 6, 10, 11]
+
+
+def test_a_checkpoint_at_an_epochs_end_is_saved_once():
+    saves = [step for kind, step in train(checkpoint_steps=3).events if kind == "save"]
+    assert saves == [3, 6, 9, 11]
+
+
+def epoch_1():
+    """What a run leaves of its first epoch."""
+    recorder = Recorder()
+    recorder.rows = [{"epoch": 1, "step": 6}]
+    return recorder
+
+
+def test_a_resumed_run_takes_the_steps_that_are_left(chunks):
+    recorder = train(first_step=6, recorder=epoch_1())
+    assert chunks == [1] * 5
+    assert [row["epoch"] for row in recorder.rows] == [1, 2]
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_run_killed_in_the_evaluation_after_an_epoch_comes_back_to_it(chunks, epoch):
+    learner, recorder = CountingLearner(), epoch_1() if epoch == 2 else Recorder()
+    learner.sum.assign(30.0)
+    learner.count.assign(6.0)
+    train(first_step=(0, 6, 11)[epoch], learner=learner, recorder=recorder)
+    assert recorder.events[:2] == [("row", (0, 6, 11)[epoch]), ("say", f"epoch {epoch}/2")]
+    row = recorder.rows[epoch - 1]
+    assert (row["contrastive_loss"], row["knn_top1"], row["images_per_second"]) == (5.0, epoch / 10, None)
+    assert len(chunks) == (5 if epoch == 1 else 0)
+
+
+def test_a_run_resumed_in_an_epoch_keeps_its_averages(chunks):
+    learner = CountingLearner()
+    learner.sum.assign(0.0 + 1 + 2 + 3)
+    learner.count.assign(4.0)
+    recorder = train(first_step=4, learner=learner)
+    assert len(chunks) == 7
+    assert recorder.rows[0]["contrastive_loss"] == sum(range(6)) / 6
+
+
+def test_a_run_resumed_at_an_epochs_end_starts_its_averages_anew():
+    learner = CountingLearner()
+    learner.sum.assign(1000.0)
+    learner.count.assign(6.0)
+    rows = train(first_step=6, learner=learner, recorder=epoch_1()).rows
+    assert rows[1]["contrastive_loss"] == sum(range(6, 11)) / 5
+
+
+def test_a_finished_run_does_nothing():
+    recorder = epoch_1()
+    recorder.rows.append({"epoch": 2, "step": 11})
+    assert train(first_step=11, recorder=recorder).events == []
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("bad_step", [2, 5])
+def test_a_loss_that_is_no_number_stops_before_row_and_checkpoint(value, bad_step):
+    with pytest.raises(TrainingError, match=r"contrastive_loss became (nan|inf) by step 6.*--learning_rate"):
+        train(loss=lambda step: value if step == bad_step else 1.0)
+
+
+def test_checkpoints_before_a_loss_that_is_no_number_are_kept():
+    recorder = Recorder()
+    with pytest.raises(TrainingError, match="by step 9"):
+        train(loss=lambda step: math.nan if step == 7 else 1.0, recorder=recorder, checkpoint_steps=3)
+    assert [event for event in recorder.events if event[0] != "say"] == [("save", 3), ("save", 6), ("row", 6)]
+
+
+@pytest.mark.parametrize("settings", [{}, {"checkpoint_steps": 2}])
+def test_weights_that_are_no_numbers_stop_training_though_the_loss_is_fine(settings):
+    class Learner(CountingLearner):
+        def train_step(self, batch):
+            super().train_step(batch)
+            self.weight.assign(tf.where(batch["step"] == 7, [1.0, math.inf], self.weight))
+
+    recorder = Recorder()
+    with pytest.raises(TrainingError, match="model/weight is no longer finite by step"):
+        train(learner=Learner(), recorder=recorder, **settings)
+    assert recorder.events[-2:] == [("row", 6), ("say", "epoch 1/2")]
+
+
+def test_a_checkpoint_is_saved_when_minutes_have_passed(monkeypatch):
+    passed = itertools.count(0, 25)  # seconds, at every look at the clock
+    clock = types.SimpleNamespace(monotonic=lambda: next(passed), perf_counter=time.perf_counter)
+    monkeypatch.setattr(loop, "time", clock)
+    saves = [step for kind, step in train(checkpoint_minutes=1, epochs=1).events if kind == "save"]
+    assert saves == [3, 6]
+
+
+def test_batches_that_were_skipped_are_counted_and_too_many_in_a_row_stop():
+    learner = CountingLearner()
+    learner.skipped = (3, 1)
+    assert [row["skipped_batches"] for row in train(learner=learner).rows] == [3, 3]
+    learner.skipped = (25, 20)
+    with pytest.raises(TrainingError, match=r"the last 20 batches were not finite \(25 skipped in all\)"):
+        train(learner=learner)
+
+
+def test_a_checkpoint_whose_network_gives_no_numbers_is_forgotten():
+    def evaluate(epoch):
+        if epoch == 2:
+            raise DivergedError("the network's logits are no longer finite")
+        return {}
+
+    recorder = Recorder()
+    with pytest.raises(DivergedError):
+        train(recorder=recorder, evaluate=evaluate)
+    assert recorder.events == [("save", 6), ("row", 6), ("say", "epoch 1/2"), ("save", 11), ("forget", 11)]
+
+
+def test_rows_that_are_missing_are_said():
+    recorder = Recorder()
+    train(first_step=8, recorder=recorder)
+    assert recorder.events[0] == (
+        "say",
+        "metrics.csv has no rows of epochs 1 to 1, which are over: it goes on without them",
+    )
+
+
+def test_of_quick_epochs_with_nothing_measured_the_first_and_the_last_have_a_line(monkeypatch):
+    monkeypatch.setattr(loop, "SAID_SECONDS", math.inf)  # however slow the machine is
+    recorder = train(evaluate=lambda epoch: {}, epochs=5)
+    assert [what for kind, what in recorder.events if kind == "say"] == ["epoch 1/5", "epoch 5/5"]
+    assert [step for kind, step in recorder.events if kind == "row"] == [6, 11, 16, 21, 26]
+
+
+def test_of_slow_epochs_each_has_a_line(monkeypatch):
+    monkeypatch.setattr(loop, "SAID_SECONDS", 0.0)
+    recorder = train(evaluate=lambda epoch: {}, epochs=3)
+    assert [what for kind, what in recorder.events if kind == "say"] == [
+        "epoch 1/3",
+        "epoch 2/3",
+        "epoch 3/3",
+    ]
+
+
+def never_due(epoch):
+    return {}
+
+
+never_due.due = lambda epoch: False
+
+
+def test_epochs_of_an_instant_share_a_checkpoint_where_nothing_is_measured(monkeypatch):
+    monkeypatch.setattr(loop, "SAVED_SECONDS", math.inf)
+    recorder = train(evaluate=never_due, epochs=4)
+    assert [step for kind, step in recorder.events if kind == "save"] == [21]
+    assert [step for kind, step in recorder.events if kind == "row"] == [6, 11, 16, 21]
+
+
+def test_longer_epochs_have_a_checkpoint_each(monkeypatch):
+    monkeypatch.setattr(loop, "SAVED_SECONDS", 0.0)
+    recorder = train(evaluate=never_due, epochs=3)
+    assert [step for kind, step in recorder.events if kind == "save"] == [6, 11, 16]

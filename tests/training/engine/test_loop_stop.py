@@ -1,0 +1,109 @@
+"""The loop when it is asked to stop: the step it is at is finished and saved, wherever it was."""
+
+import math
+import os
+import signal
+import time
+
+import pytest
+import tensorflow as tf
+
+from simclr_keras.errors import Stopped, TrainingError
+from simclr_keras.training.engine.signals import Stop, listening
+from tests.training.fake_loop import CountingLearner, Recorder, train
+
+
+class TestStop:
+    """A stop that is requested while the learner takes a step."""
+
+    def learner(self, stop, at):
+        class Learner(CountingLearner):
+            def train_step(self, batch):
+                super().train_step(batch)
+
+                def request(step):
+                    if step == at:
+                        stop.requested = signal.SIGTERM
+                        stop._listener()
+
+                tf.py_function(request, [batch["step"]], [])
+
+        return Learner()
+
+    @pytest.mark.parametrize("steps_per_call", [1, 4, 50])
+    @pytest.mark.parametrize("at", [0, 2, 7])
+    def test_the_step_is_finished_and_saved_and_no_more_are_taken(self, steps_per_call, at):
+        stop, recorder = Stop(), Recorder()
+        learner = self.learner(stop, at)
+        with pytest.raises(Stopped, match=f"SIGTERM: step {at + 1} is saved") as stopped:
+            train(learner=learner, recorder=recorder, stop=stop, steps_per_call=steps_per_call)
+        assert int(learner.steps) == at + 1
+        assert recorder.events[-1] == ("save", at + 1)
+        assert stopped.value.code == 143
+
+    def test_at_the_end_of_an_epoch_one_checkpoint_is_enough(self):
+        stop, recorder = Stop(), Recorder()
+        with pytest.raises(Stopped):
+            train(learner=self.learner(stop, 5), recorder=recorder, stop=stop)
+        assert recorder.events == [("save", 6)]
+
+    def test_a_signal_while_an_epoch_is_saved_is_not_kept_waiting_by_the_evaluation(self):
+        class Slow(Recorder):
+            def save(self, step):
+                super().save(step)
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.01)
+
+        recorder = Slow()
+        with pytest.raises(Stopped, match="step 6 is saved"), listening() as stop:
+            train(recorder=recorder, stop=stop, evaluate=lambda epoch: pytest.fail("it evaluates"))
+        assert recorder.events == [("save", 6)]
+
+    @pytest.mark.parametrize("at", [0, 3])
+    def test_a_signal_in_the_first_call_of_many_steps_saves_them(self, at):
+        def slow_step(step):
+            if step == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5 if step >= at else 0.05)
+
+        class Learner(CountingLearner):
+            def train_step(self, batch):
+                super().train_step(batch)
+                tf.py_function(slow_step, [batch["step"]], [])
+
+        learner, recorder = Learner(), Recorder()
+        with pytest.raises(Stopped, match=r"step \d is saved"), listening() as stop:
+            train(learner=learner, recorder=recorder, stop=stop, steps_per_call=50, epochs=1)
+        # It may take a step more until the signal is heard.
+        assert at < int(learner.steps) <= at + 2
+        assert recorder.events == [("save", int(learner.steps))]
+
+    def test_a_signal_while_the_first_step_is_traced_ends_it_there(self):
+        class Learner(CountingLearner):
+            def train_step(self, batch):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+
+        recorder = Recorder()
+        with pytest.raises(Stopped, match="no step was taken yet"), listening() as stop:
+            train(learner=Learner(), recorder=recorder, stop=stop)
+        assert recorder.events == []
+
+    def test_weights_that_are_no_numbers_are_not_saved(self):
+        stop, recorder = Stop(), Recorder()
+        learner = self.learner(stop, 2)
+        learner.weight.assign([math.nan, 1.0])
+        with pytest.raises(TrainingError, match="no longer finite by step 3"):
+            train(learner=learner, recorder=recorder, stop=stop)
+        assert recorder.events == []
+
+    def test_a_signal_ends_the_evaluation_whose_weights_are_saved(self):
+        recorder = Recorder()
+
+        def evaluate(epoch):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+
+        with pytest.raises(Stopped, match="step 6 is saved"), listening() as stop:
+            train(recorder=recorder, stop=stop, evaluate=evaluate)
+        assert recorder.events == [("save", 6)]

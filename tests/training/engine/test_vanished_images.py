@@ -1,0 +1,132 @@
+"""A folder whose files are read as they are needed, while somebody works on it."""
+
+import json
+import os
+import weakref
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks.compare_runs import differing
+from simclr_keras.data.files import manifest
+from simclr_keras.data.sources import folder as folder_module
+from simclr_keras.errors import TrainingError
+from simclr_keras.training.engine import checks, data_recovery
+from simclr_keras.training.engine.progress import History
+from simclr_keras.training.stages import pretrain
+from tests.training.tiny import (
+    checkpointed_steps,
+    make_config,
+    metrics,
+    result,
+    write_npz,
+)
+
+
+@pytest.mark.slow
+class TestFilesThatGo:
+    """A folder whose files are read as they are needed, while somebody works on it."""
+
+    @pytest.fixture
+    def folder(self, tiny, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setattr(folder_module, "_fits", lambda paths, limit: False)
+        monkeypatch.setattr(data_recovery, "WAITS", (0, 0, 0))
+        # Batches are read ahead while the network computes: here the 5 that cannot be helped, half of an epoch, so that
+        # the next one meets the harm however slow the network is.
+        monkeypatch.setattr(tf.data, "AUTOTUNE", 1)
+        arrays = np.load(write_npz(tmp_path / "stripes.npz"))
+        for i, (image, label) in enumerate(zip(arrays["x_train"], arrays["y_train"])):
+            path = tmp_path / "photos" / f"class{label}" / f"{i:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(tf.io.encode_png(image).numpy())
+        return tmp_path / "photos"
+
+    def run(self, folder, run, monkeypatch, harm=None):
+        """Runs with harm() done once epoch 1 is over; returns what was said."""
+        lines = []
+        config = make_config(f"folder:{folder}", run, epochs=4, batch_size=4)
+        with monkeypatch.context() as patch:
+            if harm is not None:
+                real = History.add
+
+                def add(history, row):
+                    real(history, row)
+                    if row["epoch"] == 1:
+                        harm()
+
+                patch.setattr(History, "add", add)
+            pretrain.run(config, say=lines.append)
+        return lines
+
+    def test_a_file_that_is_deleted_has_a_stand_in_and_the_run_goes_on(self, folder, tmp_path, monkeypatch):
+        gone = []
+
+        def harm():
+            held = json.loads((tmp_path / "run" / "split.json").read_text())["held_out"]
+            name = next(p for p in sorted(folder.rglob("*.png")) if str(p.relative_to(folder)) not in held)
+            name.unlink()
+            gone.append(str(name.relative_to(folder)))
+
+        lines = self.run(folder, tmp_path / "run", monkeypatch, harm)
+        assert any("a batch could not be made" in line and "No such file" in line for line in lines)
+        assert any(f"1 images the run began with cannot be had: {gone[0]}" in line for line in lines)
+        assert [row["epoch"] for row in metrics(tmp_path / "run")] == ["1", "2", "3", "4"]
+        # The same command again, after a kill say, finds its way too.
+        (tmp_path / "run" / "result.json").unlink()
+        self.run(folder, tmp_path / "run", monkeypatch)
+
+    def test_a_file_that_is_overwritten_by_nonsense_is_named_at_the_end(self, folder, tmp_path, monkeypatch):
+        def harm():
+            for path in sorted(folder.rglob("*.png"))[:1]:
+                path.write_bytes(b"nonsense")
+
+        lines = self.run(folder, tmp_path / "run", monkeypatch, harm)
+        assert any(
+            line.startswith("left out 1 images that cannot be read: class0/00.png (") for line in lines
+        )
+        assert result(tmp_path / "run")["unreadable_images"] == 1
+
+    def test_a_file_that_rots_is_found_though_its_size_and_time_say_nothing(
+        self, folder, tmp_path, monkeypatch
+    ):
+        def harm():
+            path = min(folder.rglob("*.png"))
+            before = path.stat()
+            path.write_bytes(bytes(before.st_size))
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        # As a disk does it, which changes no time at all.
+        monkeypatch.setattr(manifest, "_local_stamp", lambda path: (7, 7, 7))
+        self.run(folder, tmp_path / "run", monkeypatch, harm)
+        assert result(tmp_path / "run")["unreadable_images"] == 1
+
+    def test_a_drive_that_comes_back_leaves_no_trace_in_the_run(self, folder, tmp_path, monkeypatch):
+        self.run(folder, tmp_path / "whole", monkeypatch)
+        hidden = folder.with_name("hidden")
+        real_load, real_make, learners = checks.load_data, pretrain.make_learner, []
+
+        def load(config, **settings):
+            if hidden.exists():
+                hidden.rename(folder)
+            return real_load(config, **settings)
+
+        def make_learner(*arguments):
+            # There may be no room for two.
+            assert all(learner() is None for learner in learners)
+            learner, schedule = real_make(*arguments)
+            learners.append(weakref.ref(learner))
+            return learner, schedule
+
+        monkeypatch.setattr(checks, "load_data", load)
+        monkeypatch.setattr(pretrain, "make_learner", make_learner)
+        lines = self.run(folder, tmp_path / "run", monkeypatch, lambda: folder.rename(hidden))
+        assert any("a batch could not be made" in line for line in lines)
+        assert len(learners) == 2
+        assert not differing(tmp_path / "run", tmp_path / "whole")
+
+    def test_a_drive_that_does_not_come_back_stops_the_run_in_one_line(self, folder, tmp_path, monkeypatch):
+        with pytest.raises(TrainingError, match=r"could not be made, 4 times after step 10 \(.*no folder"):
+            self.run(folder, tmp_path / "run", monkeypatch, lambda: folder.rename(folder.with_name("gone")))
+        assert checkpointed_steps(tmp_path / "run") == [10]

@@ -1,0 +1,229 @@
+"""--head_layer=auto: the layer that fine-tunes best on held-out labels is taken, and nothing is measured twice."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from benchmarks.compare_runs import differing
+from simclr_keras.errors import InputError, Stopped
+from simclr_keras.training.engine import loop
+from simclr_keras.training.engine.progress import History
+from simclr_keras.training.stages import head_layer_search
+from simclr_keras.training.stages.finetune import Finetuning
+from tests.training.killing import Killed, kill
+from tests.training.tiny import begin, configure, run
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+@pytest.fixture
+def config(pretrained, tmp_path):
+    """Makes the config of a fine-tuning that chooses its layer."""
+
+    def make(name="run", **settings):
+        values = {"init": str(pretrained.folder), "head_layer": "auto", "batch_size": 4, "epochs": 1}
+        return configure("finetune", tmp_path / name, **{**values, **settings})
+
+    return make
+
+
+@pytest.fixture
+def plant(monkeypatch):
+    """Puts trials in place that train nothing and give planted figures by layer and fold; returns the calls."""
+
+    def put(figures, stop_at=None):
+        calls = []
+
+        class Trial:
+            def __init__(self, stage, layer, num_labels):
+                self.layer, self.fold, self.num_labels = layer, 0, num_labels
+
+            def top1(self, rest, held):
+                if len(calls) == stop_at:
+                    raise Killed
+                calls.append((self.layer, rest, held, self.num_labels))
+                self.fold += 1
+                return figures[self.layer][self.fold - 1]
+
+        monkeypatch.setattr(head_layer_search, "_Trial", Trial)
+        return calls
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        ([[0.5, 0.5, 0.5], [0.9, 0.2, 0.6], [0.5, 0.5, 0.5]], 1),
+        ([[0.1, 0.1, 0.1], [0.2, 0.2, 0.2], [0.0, 0.3, 0.4]], 2),
+        ([[0.9, 0.9, 0.9], [0.9, 0.9, 0.9], [0.9, 0.9, 0.9]], 0),
+        ([[0.3, 0.3, 0.3], [0.4, 0.8, 0.6], [0.6, 0.6, 0.6]], 1),
+    ],
+    ids=["the middle", "the last", "equal ones: the lowest", "equal means: the lower"],
+)
+def test_the_layer_with_the_best_mean_is_taken(config, plant, monkeypatch, figures, best):
+    plant(figures)
+    begun = begin(config(), monkeypatch)
+    assert begun.learner.model.head_layer == begun.learner.model.projection_head.depth == best
+    text = "\n".join(begun.lines)
+    assert "0 to 2 of the projection head are tried on 3 folds of 12 labels" in text
+    for layer, shares in enumerate(figures):
+        assert (
+            f"layer {layer}  top-1 {np.mean(shares):.1%} (folds {min(shares):.1%} to {max(shares):.1%})"
+            in text
+        )
+    assert f"layer {best}  is taken" in text
+
+
+def test_every_layer_is_tried_on_every_fold_of_the_labelled_images_alone(
+    config, plant, monkeypatch, tmp_path
+):
+    calls = plant([[0.5] * 4] * 3)
+    begin(config(cv_folds=4), monkeypatch)
+    assert [layer for layer, *_ in calls] == [0] * 4 + [1] * 4 + [2] * 4
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    for first in range(0, 12, 4):
+        judged = [name for _, _, held, _ in calls[first : first + 4] for name in held.ids]
+        assert sorted(judged) == sorted(split["labelled"])
+    for _, rest, held, num_labels in calls:
+        assert {*rest.ids} == {*split["labelled"]} - {*held.ids}
+        assert num_labels == 9
+        assert np.bincount(held.labels).tolist() == [1, 1, 1]  # stratified
+    # The same folds for every layer.
+    assert list(calls[0][2].ids) == list(calls[4][2].ids)
+
+
+def test_there_are_as_many_folds_as_the_smallest_class_allows(config, plant, monkeypatch):
+    calls = plant([[0.5] * 9] * 3)
+    begin(config(cv_folds=9), monkeypatch)
+    assert len(calls) == 3 * 4
+
+
+def test_a_class_with_one_label_is_refused_in_one_line(config, tmp_path):
+    with pytest.raises(
+        InputError, match=r"needs at least 2 labelled images of every class, .* has 1; give more"
+    ) as no:
+        run(config(labels_per_class=1))
+    assert "\n" not in str(no.value)
+
+
+def test_a_choice_that_was_stopped_goes_on_where_it_was(config, plant, monkeypatch):
+    figures = [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.1, 0.1]]
+    plant(figures, stop_at=5)
+    with pytest.raises(Killed):
+        begin(config(), monkeypatch)
+    # The sixth and the rest; of layer 1 the third fold is the first that is still to be measured.
+    calls = plant([None, [0.6], [0.7, 0.1, 0.1]])
+    begun = begin(config(), monkeypatch)
+    assert [layer for layer, *_ in calls] == [1, 2, 2, 2]
+    assert begun.learner.model.head_layer == 1
+    assert not plant([])  # and nothing is left to do
+    assert begin(config(), monkeypatch).learner.model.head_layer == 1
+
+
+@pytest.mark.parametrize("change", ["settings", "file"])
+def test_what_was_measured_otherwise_or_is_damaged_is_measured_anew(
+    config, plant, monkeypatch, tmp_path, change
+):
+    plant([[0.9] * 3, [0.1] * 3, [0.1] * 3])
+    begin(config(), monkeypatch)
+    if change == "file":
+        (tmp_path / "run" / "head_layer.json").write_text("{")
+    calls = plant([[0.1] * 3, [0.1] * 3, [0.9] * 3])
+    begun = begin(config(**({"learning_rate": 0.1} if change == "settings" else {})), monkeypatch)
+    assert len(calls) == 9
+    assert begun.learner.model.head_layer == 2
+
+
+def test_a_trial_begins_anew_for_every_fold(config, monkeypatch):
+    """Else a fold would be judged by a network that has learnt from it."""
+    found = []
+
+    def choose(stage):
+        trial = head_layer_search._Trial(stage, 1, 8)
+        parts = [stage.labelled.subset(rows) for rows in (range(6), range(6, 12))]
+        for rest, held in (parts, parts[::-1], parts):
+            found.append((trial.top1(rest, held), {n: v.numpy() for n, v in trial._learner.state().items()}))
+        return 1
+
+    monkeypatch.setattr("simclr_keras.training.stages.finetune.choose_head_layer", choose)
+    begin(config(epochs=2, batch_size=4), monkeypatch)
+    first, other, again = found
+    assert first[0] == again[0]
+    for name, value in first[1].items():
+        np.testing.assert_array_equal(value, again[1][name], err_msg=name)
+    assert not np.array_equal(first[1]["model/classifier/kernel"], other[1]["model/classifier/kernel"])
+
+
+@pytest.fixture(scope="module")
+def whole(pretrained, tiny_session, tmp_path_factory):
+    """A run that really tried the layers and was never killed."""
+    folder = tmp_path_factory.mktemp("auto") / "run"
+    settings = {
+        "init": str(pretrained.folder),
+        "head_layer": "auto",
+        "batch_size": 4,
+        "epochs": 1,
+        "cv_folds": 2,
+    }
+    return tiny_session(configure("finetune", folder, **settings))
+
+
+def test_a_real_choice_is_written_down_and_said(whole):
+    held = json.loads((whole.folder / "head_layer.json").read_text())["top1"]
+    assert len(held) == 3 * 2
+    assert all(0 <= share <= 1 for share in held.values())
+    means = [np.mean([held[f"layer {layer}, fold {fold}"] for fold in range(2)]) for layer in range(3)]
+    assert whole.result["head_layer"] == int(np.argmax(means))
+    assert json.loads((whole.folder / "config.json").read_text())["head_layer"] == "auto"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(("in the second trial", head_layer_search._Found, "set", 3), marks=pytest.mark.slow),
+        pytest.param(("in training", loop.Bar, "advance", 2), marks=pytest.mark.slow),
+        pytest.param(("after training", History, "add", 1), marks=pytest.mark.slow),
+    ],
+    ids=lambda place: place[0],
+)
+def test_a_killed_choice_ends_as_one_never_killed(whole, config, monkeypatch, tmp_path, place):
+    kill(config(cv_folds=2), monkeypatch, *place[1:])
+    run(config(cv_folds=2))
+    assert not differing(tmp_path / "run", whole.folder)
+    assert (tmp_path / "run/head_layer.json").read_text().split("}")[1] == (
+        whole.folder / "head_layer.json"
+    ).read_text().split("}")[1]
+
+
+def test_a_choice_that_is_told_to_stop_keeps_its_folds(config, monkeypatch, tmp_path):
+    real = head_layer_search._Found.set
+
+    def stop(found, *place):
+        real(found, *place)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(head_layer_search._Found, "set", stop)
+    with pytest.raises(Stopped, match="the folds measured so far are kept"):
+        run(config(cv_folds=2))
+    assert len(json.loads((tmp_path / "run" / "head_layer.json").read_text())["top1"]) == 1
+
+
+def test_a_layer_that_is_given_is_not_tried(config, monkeypatch):
+    monkeypatch.setattr("simclr_keras.training.stages.finetune.choose_head_layer", None)
+    stage = Finetuning(config(head_layer="2"))
+    assert stage.head_layer == 2
+
+
+def test_a_run_that_is_extended_keeps_its_layer(whole, monkeypatch, tmp_path):
+    shutil.copytree(whole.folder, tmp_path / "extended")
+    monkeypatch.setattr(head_layer_search, "_Trial", None)
+    longer = dataclasses.replace(
+        whole.config, model_dir=str(tmp_path / "extended"), epochs=whole.config.epochs + 1
+    )
+    assert run(longer).result["head_layer"] == whole.result["head_layer"]
