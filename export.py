@@ -70,9 +70,9 @@ class ExportConfig:
     data_dir: str | None = option(
         None, "Where TensorFlow Datasets keeps prepared data.", group="Where and how"
     )
-    licence: str | None = option(
+    license: str | None = option(
         None,
-        "What its card says of the licence, such as Apache-2.0. Default: what an imported run says.",
+        "What its card says of the license, such as Apache-2.0. Default: what an imported run says.",
         group="Where and how",
     )
 

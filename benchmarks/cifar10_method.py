@@ -22,10 +22,10 @@ import sys
 ROOT = pathlib.Path(__file__).parents[1]
 NARROW = "r18_0.125x_sk0"
 NOTES = "## Notes\n"  # what is below it in the table's file was written by hand and stays
-LABELLED_ONLY = [
+LABELED_ONLY = [
     "--alpha=0.5",
-    "--distill_on=labelled",
-    "--labelled_batch_size=64",
+    "--distill_on=labeled",
+    "--labeled_batch_size=64",
     "--epochs=500",
     "--warmup_epochs=50",
 ]
@@ -53,13 +53,13 @@ RUNS = {
         for layer in (0, 1)
     },
     # 977 steps of 256, as many as on all images.
-    "distill-1pct-labelled-only": (
+    "distill-1pct-labeled-only": (
         "distill",
         [
             "--recipe=cifar10_distill",
             "--init={run}/pretrain",
             "--teacher={run}/finetune-1pct-layer1",
-            *LABELLED_ONLY,
+            *LABELED_ONLY,
         ],
     ),
     # As in the paper's Table 2, whose students know nothing but what they are taught: those above begin with the
@@ -72,13 +72,13 @@ RUNS = {
             "--teacher={run}/finetune-1pct-layer1",
         ],
     ),
-    "distill-1pct-labelled-only-scratch": (
+    "distill-1pct-labeled-only-scratch": (
         "distill",
         [
             "--recipe=cifar10_distill",
             "--model=r18_0.25x_sk0",
             "--teacher={run}/finetune-1pct-layer1",
-            *LABELLED_ONLY,
+            *LABELED_ONLY,
         ],
     ),
     "distill-10pct": (
@@ -125,19 +125,19 @@ ORDERINGS = {
         "finetune-10pct-layer1",
         0.0,
     ),
-    "1 %, students from scratch: distillation on all images beats labels and distillation on the labelled set": (
+    "1 %, students from scratch: distillation on all images beats labels and distillation on the labeled set": (
         "distill-1pct-scratch",
-        "distill-1pct-labelled-only-scratch",
+        "distill-1pct-labeled-only-scratch",
         0.0,
     ),
-    "1 %, students from scratch: labels and distillation on the labelled set beat labels alone": (
-        "distill-1pct-labelled-only-scratch",
+    "1 %, students from scratch: labels and distillation on the labeled set beat labels alone": (
+        "distill-1pct-labeled-only-scratch",
         "supervised-1pct",
         0.0,
     ),
-    "1 %, students from the pretrained encoder: all images beat the labelled set": (
+    "1 %, students from the pretrained encoder: all images beat the labeled set": (
         "distill-1pct",
-        "distill-1pct-labelled-only",
+        "distill-1pct-labeled-only",
         0.0,
     ),
     f"a net twice as wide ({NARROW} to r18_0.25x_sk0) gains more at 1 % than at 10 %": (

@@ -33,8 +33,8 @@ COMMON = [
     "--warmup_epochs=1",
     "--optimizer=momentum",
     "--learning_rate=0.1",
-    "--eval_every=1",
-    "--checkpoint_steps=3",
+    "--eval_every_epochs=1",
+    "--checkpoint_every_steps=3",
     "--keep_checkpoints=2",
 ]
 NETWORK = ["--dataset=digits", "--model=r18_0.25x_sk0", "--image_size=8"]
@@ -49,7 +49,7 @@ STAGES = {
         "--cv_folds=2",
         *COMMON,
     ],
-    "distill": ["--teacher={earlier}/finetune", "--alpha=0.5", "--labelled_batch_size=16", *COMMON],
+    "distill": ["--teacher={earlier}/finetune", "--alpha=0.5", "--labeled_batch_size=16", *COMMON],
     "supervised": [*NETWORK, *COMMON, "--augment=crop,color,autoaugment"],
     "linear_eval": ["--init={earlier}/pretrain", *COMMON],
 }
@@ -67,11 +67,11 @@ WATCHED = {
 MOST_KILLS = 3  # of one run
 
 
-def start(stage, folder, steps_per_call=1):
+def start(stage, folder, steps_per_execution=1):
     earlier = folder.parent if folder.parent.name == "earlier" else folder.parent / "earlier"
     flags = [flag.replace("{earlier}", str(earlier)) for flag in STAGES[stage]]
     command = [sys.executable, "train.py", f"--mode={stage}", f"--model_dir={folder}", *flags]
-    command.append(f"--steps_per_call={steps_per_call}")
+    command.append(f"--steps_per_execution={steps_per_execution}")
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -118,7 +118,7 @@ def trial(stage, folder, whole, whole_seconds, draw):
     kills = in_checkpoint = 0
     for _ in range(draw.randint(1, MOST_KILLS)):
         # How many steps a call takes changes nothing but the speed.
-        process = start(stage, folder, steps_per_call=draw.choice((1, 1, 5)))
+        process = start(stage, folder, steps_per_execution=draw.choice((1, 1, 5)))
         alive, writing = kill(process, folder, whole_seconds, draw)
         kills, in_checkpoint = kills + alive, in_checkpoint + writing
     if not kills:  # it was faster than the instant drawn

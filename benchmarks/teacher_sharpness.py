@@ -2,7 +2,7 @@
 
     python benchmarks/teacher_sharpness.py runs/cifar10_method/seed0/finetune-1pct-layer1
 
-Prints, for the labelled training images and for as many others, how many it gets right, and the mean of the greatest
+Prints, for the labeled training images and for as many others, how many it gets right, and the mean of the greatest
 probability at the temperatures 0.1 and 1. The run must be on an archive (npz:).
 """
 
@@ -30,10 +30,10 @@ def main(path):
     model = run.model()
     arrays = np.load(run.config.dataset.removeprefix("npz:"), allow_pickle=False)
     split = json.loads((pathlib.Path(path) / "split.json").read_text())
-    seen = np.array([int(name.rpartition("/")[2]) for name in split["labelled"]])
+    seen = np.array([int(name.rpartition("/")[2]) for name in split["labeled"]])
     held_out = [int(name.rpartition("/")[2]) for name in split["held_out"]]
     others = np.setdiff1d(np.arange(len(arrays["x_train"])), [*seen, *held_out])[: len(seen)]
-    for name, rows in (("labelled", seen), ("others", others)):
+    for name, rows in (("labeled", seen), ("others", others)):
         views = evaluation_view(arrays["x_train"][rows], run.image_size)
         parts = [model(views[i : i + BATCH], training=False)["logits"] for i in range(0, len(rows), BATCH)]
         logits = tf.concat(parts, 0)

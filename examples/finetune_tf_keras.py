@@ -23,7 +23,7 @@ def fine_tune(export, images=None, epochs=5, learning_rate=0.01, frozen=False, s
     with open(os.path.join(export, "card.json"), encoding="utf-8") as file:
         card = json.load(file)
     size = card["image_size"]
-    train, held_out, classes = labelled_images(images, size)
+    train, held_out, classes = labeled_images(images, size)
 
     # trainable: weights, batch normalization statistics and weight decay take part, as they did in pretraining.
     encoder = hub.KerasLayer(export, output_key="final_avg_pool", trainable=not frozen)
@@ -44,7 +44,7 @@ def fine_tune(export, images=None, epochs=5, learning_rate=0.01, frozen=False, s
     return accuracy
 
 
-def labelled_images(folder, size):
+def labeled_images(folder, size):
     """(training batches, held-out batches, number of classes); images are float in [0, 1], a fifth is held out."""
     import tensorflow as tf
     import tf_keras

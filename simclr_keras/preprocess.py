@@ -1,4 +1,4 @@
-"""Leaf: the pixel range and the evaluation preprocessing (decode, centre crop, bicubic resize).
+"""Leaf: the pixel range and the evaluation preprocessing (decode, center crop, bicubic resize).
 
 Training data, evaluation, exported models and tools all see images through these few functions.
 """
@@ -30,7 +30,7 @@ def to_float(images):
 
 
 def decode(encoded):
-    """Decodes a JPEG, PNG, BMP or the first frame of a GIF; grey, palette, alpha, 16 bits and CMYK become RGB.
+    """Decodes a JPEG, PNG, BMP or the first frame of a GIF; gray, palette, alpha, 16 bits and CMYK become RGB.
 
     Args:
         encoded: scalar string tensor, the bytes of the file.
@@ -59,7 +59,7 @@ def resize_bicubic(images, size):
 
 
 def center_window(height, width, size, proportion=CROP_PROPORTION):
-    """The largest centred window with the aspect ratio of `size`, scaled by `proportion`.
+    """The largest centered window with the aspect ratio of `size`, scaled by `proportion`.
 
     For a square size this is a square of rint(proportion * short side) pixels.
 
@@ -87,7 +87,7 @@ def center_window(height, width, size, proportion=CROP_PROPORTION):
 
 
 def evaluation_view(images, size, proportion=CROP_PROPORTION):
-    """What the network sees of an image outside training: centre crop, bicubic resize, clip to [0, 1].
+    """What the network sees of an image outside training: center crop, bicubic resize, clip to [0, 1].
 
     Sizes up to 32 pixels take the whole image, whatever its shape.
 

@@ -9,13 +9,13 @@ from tests.export.foreign import write_foreign
 NO_TRAINING = {"batch_size": None, "epochs": None, "warmup_epochs": None}
 FINETUNE = {"mode": "finetune", "init": "{runs}/pretrained"}
 LINEAR = {"mode": "linear_eval", "init": "{runs}/pretrained"}
-FAST = {**LINEAR, "linear_eval": "fast"}
+FAST = {**LINEAR, "protocol": "fast"}
 KNN = {"mode": "knn", "init": "{runs}/pretrained", **NO_TRAINING}
 EVAL = {"mode": "eval", "init": "{runs}/finetuned", **NO_TRAINING}
 DISTILL = {"mode": "distill", "teacher": "{runs}/finetuned", "model": None, "image_size": None}
 SUPERVISED = {"mode": "supervised"}
 BACKBONE = {**SUPERVISED, "model": "keras:VGG16", "image_size": 32}
-UNLABELLED = npz(y_train=None, y_test=None, x_test=None)
+UNLABELED = npz(y_train=None, y_test=None, x_test=None)
 MODES = {
     "finetune": FINETUNE,
     "linear_eval": LINEAR,
@@ -127,9 +127,9 @@ EARLIER_RUNS = [
     ),
     Case(
         "nothing to evaluate",
-        ("--init={runs}/unlabelled", "no classifier"),
+        ("--init={runs}/unlabeled", "no classifier"),
         ("--mode=knn and --mode=linear_eval",),
-        {**EVAL, "init": "{runs}/unlabelled"},
+        {**EVAL, "init": "{runs}/unlabeled"},
     ),
     Case(
         "a classifier of other classes",
@@ -200,22 +200,22 @@ HEAD_LAYERS = [
     ),
     Case(
         "a layer cross-validated on one label a class",
-        ("--head_layer=auto needs at least 2 labelled images of every class", "'0' has 1"),
+        ("--head_layer=auto needs at least 2 labeled images of every class", "'0' has 1"),
         ("give more labels, or --head_layer=1",),
         {**FINETUNE, "head_layer": "auto", "labels_per_class": 1},
     ),
     Case("one fold", ("--cv_folds=1 ",), ("at least 2",), {**FINETUNE, "head_layer": "auto", "cv_folds": 1}),
     Case(
         "an unknown place to freeze to",
-        ("--train_after_block=7 ",),
+        ("--freeze_through=7 ",),
         ("at least -1 and at most 4",),
-        {**FINETUNE, "train_after_block": 7},
+        {**FINETUNE, "freeze_through": 7},
     ),
     Case(
         "block groups of a backbone",
-        ("--train_after_block=2 ", "keras:MobileNet", "no block groups"),
+        ("--freeze_through=2 ", "keras:MobileNet", "no block groups"),
         ("-1 or 4",),
-        {**FINETUNE, "init": "{runs}/backbone", "model": None, "image_size": None, "train_after_block": 2},
+        {**FINETUNE, "init": "{runs}/backbone", "model": None, "image_size": None, "freeze_through": 2},
     ),
 ]
 LABELS = [
@@ -225,7 +225,7 @@ LABELS = [
             ("data.npz has no labels", f"--mode={command['mode']} needs them"),
             ("an archive with y_train",),
             {**command, **NPZ},
-            make=UNLABELLED,
+            make=UNLABELED,
         )
         for mode, command in MODES.items()
     ),
@@ -242,9 +242,9 @@ LABELS = [
             ("data.npz has no labels", f"{flag} needs them"),
             ("an archive with y_train",),
             {**DISTILL, **NPZ, **dict([flag.removeprefix("--").split("=")])},
-            make=UNLABELLED,
+            make=UNLABELED,
         )
-        for how, flag in (("with labels", "--alpha=0.5"), ("of labelled images", "--distill_on=labelled"))
+        for how, flag in (("with labels", "--alpha=0.5"), ("of labeled images", "--distill_on=labeled"))
     ),
     *(
         Case(
@@ -260,7 +260,7 @@ LABELS = [
         ("data.npz has no labels",),
         ("label_fraction and labels_per_class do not apply",),
         {**FINETUNE, **NPZ, "label_fraction": 0.5},
-        make=UNLABELLED,
+        make=UNLABELED,
     ),
     Case(
         "more labels asked for than a class has",
@@ -271,7 +271,7 @@ LABELS = [
     ),
     Case(
         "labels without evaluation images for knn",
-        ("no labelled evaluation split",),
+        ("no labeled evaluation split",),
         ("give more labels",),
         {**KNN, **NPZ},
         make=npz(x_train=np.zeros((3, 9, 9, 3), np.uint8), y_train=np.arange(3), x_test=None, y_test=None),
@@ -357,10 +357,10 @@ DISTILLATION = [
         "temperature is no number", ("--temperature=nan ",), ("above 0",), {**DISTILL, "temperature": "nan"}
     ),
     Case(
-        "a labelled batch of one",
-        ("--labelled_batch_size=1 ",),
+        "a labeled batch of one",
+        ("--labeled_batch_size=1 ",),
         ("at least 2",),
-        {**DISTILL, "alpha": 0.5, "labelled_batch_size": 1},
+        {**DISTILL, "alpha": 0.5, "labeled_batch_size": 1},
     ),
     Case(
         "options of a backbone on the teacher's network",
@@ -375,9 +375,9 @@ DISTILLATION = [
         {**DISTILL, "model": "keras:VGG16"},
     ),
     Case(
-        "labels to distil on that are not there",
+        "labels to distill on that are not there",
         ("--distill_on=some",),
-        ("all, labelled",),
+        ("all, labeled",),
         {**DISTILL, "distill_on": "some"},
     ),
 ]
@@ -457,9 +457,9 @@ OPTIONS = [
     Case("unknown augmentation", ("--augment=foo", "'foo'"), ("crop, flip",), {**FINETUNE, "augment": "foo"}),
     Case(
         "misspelled augmentation",
-        ("--augment=crop,colour", "'colour'"),
+        ("--augment=crop,color", "'color'"),
         ("did you mean color?",),
-        {**FINETUNE, "augment": "crop,colour"},
+        {**FINETUNE, "augment": "crop,color"},
     ),
     Case("an empty augmentation", ("--augment=crop,",), ("crop, flip",), {**SUPERVISED, "augment": "crop,"}),
     Case(
@@ -474,9 +474,9 @@ OPTIONS = [
     Case(
         "all smoothed away", ("--label_smoothing=1.0 ",), ("below 1",), {**SUPERVISED, "label_smoothing": 1}
     ),
-    Case("unknown protocol", ("--linear_eval=quick",), ("fast, paper",), {**LINEAR, "linear_eval": "quick"}),
+    Case("unknown protocol", ("--protocol=quick",), ("fast, paper",), {**LINEAR, "linear_eval": "quick"}),
     Case("no penalty", ("--logistic_c=0.0 ",), ("above 0",), {**FAST, "logistic_c": 0}),
-    Case("no neighbours", ("--knn_k=0 ",), ("at least 1",), {**KNN, "knn_k": 0}),
+    Case("no neighbors", ("--knn_k=0 ",), ("at least 1",), {**KNN, "knn_k": 0}),
     Case(
         "the flag of another mode",
         ("--knn_k does not belong to --mode=finetune",),

@@ -142,7 +142,7 @@ def earlier_run(**settings):
 def running(folder, **settings):
     """As `earlier_run`, of a run that is still going until what is returned is dropped."""
     flags = {name: value for name, value in GOOD.items() if name != "mode"}
-    flags |= {"warmup_epochs": 0.0, "model_dir": str(folder / RUN), "steps_per_call": 1, **settings}
+    flags |= {"warmup_epochs": 0.0, "model_dir": str(folder / RUN), "steps_per_execution": 1, **settings}
     run_dir = RunDir(folder / RUN)
     run_dir.open_for("pretrain", PretrainConfig(**flags))
     run_dir.bind("pretrain", PretrainConfig(**flags))
@@ -190,9 +190,9 @@ SETTINGS = [
     ),
     Case(
         "negative minutes",
-        ("--checkpoint_minutes=-1.0 ",),
+        ("--checkpoint_every_minutes=-1.0 ",),
         ("at least 0",),
-        {"checkpoint_minutes": -1},
+        {"checkpoint_every_minutes": -1},
     ),
     Case("no checkpoints kept", ("--keep_checkpoints=0 ",), ("at least 1",), {"keep_checkpoints": 0}),
     Case("unknown model", ("'r51_1x_sk0'",), ("Did you mean r50_1x_sk0?",), {"model": "r51_1x_sk0"}),
@@ -472,7 +472,12 @@ RUN_DIRECTORIES = [
     Case(
         "run with other settings",
         ("--temperature was 0.7, now 0.1", "--seed was 3, now 0"),
-        ("repeat its settings", "another --model_dir", "What may change: --epochs upward", "--eval_every"),
+        (
+            "repeat its settings",
+            "another --model_dir",
+            "What may change: --epochs upward",
+            "--eval_every_epochs",
+        ),
         make=earlier_run(temperature=0.7, seed=3),
     ),
     Case(

@@ -49,7 +49,7 @@ def pretrained(folder, stripes, tiny_session):
 
 @pytest.fixture(scope="session")
 def finetuned(folder, pretrained, tiny_session):
-    """A fine-tuning Run with another seed, in batches of 16 images, that has learnt to tell some of the classes."""
+    """A fine-tuning Run with another seed, in batches of 16 images, that has learned to tell some of the classes."""
     settings = {"init": str(pretrained.folder), "seed": 8, "epochs": 3, "augment": "none"}
     found = tiny_session(configure("finetune", folder / "finetuned", **settings))
     assert (

@@ -21,7 +21,7 @@ def make_runs(folder):
     make_run(folder / "pretrained", pretrained, DIGITS)
     shallow = pretraining("digits", len(DIGITS), proj_mode="none")
     make_run(folder / "headless", shallow, DIGITS)
-    make_run(folder / "unlabelled", pretraining("digits", None), None)
+    make_run(folder / "unlabeled", pretraining("digits", None), None)
     finetuned = finetuning("digits", 10)
     make_run(folder / "finetuned", finetuned, DIGITS)
     make_run(folder / "of_three_classes", finetuning("npz:three.npz", 3), ("ant", "bee", "cat"))
@@ -91,7 +91,7 @@ def make_run(path, stage, class_names, *, finished=True, epochs=None, checkpoint
     config, architecture = stage
     path.mkdir()
     values = {"mode": config.NAME, **dataclasses.asdict(config), "extended_from": []}
-    split = {"class_names": class_names, "held_out": [], "labelled": None}
+    split = {"class_names": class_names, "held_out": [], "labeled": None}
     result = {
         "mode": config.NAME,
         "finished": True,

@@ -18,7 +18,7 @@ def _picture(height=24, width=40):
 
 
 def jpeg(image=None, **settings):
-    """A JPEG without EXIF whose pixels do not depend on their neighbours' color."""
+    """A JPEG without EXIF whose pixels do not depend on their neighbors' color."""
     buffer = io.BytesIO()
     image = _picture() if image is None else image
     Image.fromarray(image).save(buffer, "JPEG", quality=95, subsampling=0, **settings)

@@ -1,4 +1,4 @@
-"""The evaluation preprocessing: decoding, centre crop, bicubic resize, against the release's outputs."""
+"""The evaluation preprocessing: decoding, center crop, bicubic resize, against the release's outputs."""
 
 import io
 import json

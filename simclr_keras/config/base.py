@@ -49,7 +49,7 @@ class StageConfig:
     deterministic: bool = option(
         False, "Ask TensorFlow for bitwise repeatable kernels (slower on GPUs).", group="Run"
     )
-    steps_per_call: int = option(
+    steps_per_execution: int = option(
         0,
         "Training steps per call into the graph; 0 chooses: 1 on CPU, 20 on accelerators.",
         group="Run",
@@ -57,7 +57,7 @@ class StageConfig:
         at_least=0,
         resume="free",
     )
-    checkpoint_steps: int = option(
+    checkpoint_every_steps: int = option(
         0,
         "Also save a checkpoint every so many steps (they are always saved at epoch ends); 0: epoch ends only.",
         group="Run",
@@ -65,7 +65,7 @@ class StageConfig:
         at_least=0,
         resume="free",
     )
-    checkpoint_minutes: float = option(
+    checkpoint_every_minutes: float = option(
         10.0,
         "Also save a checkpoint when so many minutes have passed since the last; 0: never for that reason.",
         group="Run",

@@ -11,7 +11,7 @@ from simclr_keras.errors import InputError
 @dataclasses.dataclass(frozen=True)
 class FinetuneConfig(
     groups.Evaluation,
-    downstream_groups.LabelledViews,
+    downstream_groups.LabeledViews,
     groups.Optimization,
     downstream_groups.Start,
     StageConfig,
@@ -34,7 +34,7 @@ class FinetuneConfig(
     head_layer: str | None = option(
         None,
         "Projection head layer the classifier sits on: 0 (the encoder's output) to the last, or auto: cross-validated "
-        "on the labelled images. Layers above are dropped. Default: 1 (0 where the head has no middle).",
+        "on the labeled images. Layers above are dropped. Default: 1 (0 where the head has no middle).",
         group="Model",
     )
     classifier_init: str = option(
@@ -43,7 +43,7 @@ class FinetuneConfig(
         group="Model",
         choices=("normal", "zeros"),
     )
-    train_after_block: int = option(
+    freeze_through: int = option(
         -1,
         "Freeze what comes up to this: 0 the stem, 1-3 that block group too, 4 the whole encoder; -1: nothing.",
         group="Training",
@@ -69,7 +69,7 @@ class FinetuneConfig(
 @dataclasses.dataclass(frozen=True)
 class LinearEvalConfig(
     groups.Evaluation,
-    downstream_groups.LabelledViews,
+    downstream_groups.LabeledViews,
     groups.Optimization,
     downstream_groups.Start,
     StageConfig,
@@ -79,7 +79,7 @@ class LinearEvalConfig(
     NAME = "linear_eval"
     MODULE = "simclr_keras.training.stages.linear_eval"
 
-    linear_eval: str = option(
+    protocol: str = option(
         "paper",
         "paper: momentum SGD on augmented crops, encoder frozen; fast: scikit-learn's logistic regression on features "
         "computed once.",
@@ -100,7 +100,7 @@ class LinearEvalConfig(
     )
     logistic_c: float | None = option(
         None,
-        "Inverse strength of the L2 penalty of --linear_eval=fast; default: cross-validated on the training labels.",
+        "Inverse strength of the L2 penalty of --protocol=fast; default: cross-validated on the training labels.",
         group="Evaluation",
         above=0,
     )
@@ -115,7 +115,7 @@ class LinearEvalConfig(
 @dataclasses.dataclass(frozen=True)
 class SupervisedConfig(
     groups.Evaluation,
-    downstream_groups.LabelledViews,
+    downstream_groups.LabeledViews,
     groups.Optimization,
     downstream_groups.Student,
     groups.Architecture,

@@ -1,4 +1,4 @@
-"""The settings of --mode=distill: a teacher's probabilities taught to a student on unlabelled images."""
+"""The settings of --mode=distill: a teacher's probabilities taught to a student on unlabeled images."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from simclr_keras.errors import InputError
 @dataclasses.dataclass(frozen=True)
 class DistillConfig(
     groups.Evaluation,
-    downstream_groups.LabelledViews,
+    downstream_groups.LabeledViews,
     groups.Optimization,
     downstream_groups.Student,
     downstream_groups.Start,
@@ -69,18 +69,18 @@ class DistillConfig(
         at_least=0,
         at_most=1,
     )
-    labelled_batch_size: int = option(
+    labeled_batch_size: int = option(
         0,
-        "Labelled images per step with --alpha below 1; 0: as --batch_size.",
+        "Labeled images per step with --alpha below 1; 0: as --batch_size.",
         group="Training",
         unit="images",
         at_least=0,
     )
     distill_on: str = option(
         "all",
-        "Images the teacher speaks about: all training images, or the labelled ones alone.",
+        "Images the teacher speaks about: all training images, or the labeled ones alone.",
         group="Training",
-        choices=("all", "labelled"),
+        choices=("all", "labeled"),
     )
 
     @property

@@ -12,7 +12,7 @@ AUGMENTATIONS = ("crop", "flip", "color", "autoaugment")
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelledViews(groups.Views):
+class LabeledViews(groups.Views):
     """The views of a stage that trains a classifier: each augmentation can be switched."""
 
     augment: str = option(

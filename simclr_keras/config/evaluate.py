@@ -24,7 +24,7 @@ class EvalConfig(downstream_groups.Start, StageConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class KnnConfig(groups.Neighbours, downstream_groups.Start, StageConfig):
+class KnnConfig(groups.Neighbors, downstream_groups.Start, StageConfig):
     """Weighted kNN on a run's features."""
 
     NAME = "knn"

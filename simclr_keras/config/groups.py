@@ -107,7 +107,7 @@ class Optimization:
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """Crop, flip and colour."""
+    """Crop, flip and color."""
 
     crop_min_area: float = option(
         0.08, "Smallest share of the image a crop may cover.", group="Views", above=0, at_most=1
@@ -122,10 +122,10 @@ class Views:
         0.5, "Probability of a left-right flip.", group="Views", at_least=0, at_most=1
     )
     color_strength: float = option(
-        1.0, "Strength s of the colour jitter; 0 leaves colours and grey alone.", group="Views", at_least=0
+        1.0, "Strength s of the color jitter; 0 leaves colors and gray alone.", group="Views", at_least=0
     )
     jitter_probability: float = option(
-        0.8, "Probability of the colour jitter.", group="Views", at_least=0, at_most=1
+        0.8, "Probability of the color jitter.", group="Views", at_least=0, at_most=1
     )
     brightness: float = option(0.8, "Brightness range per unit of strength.", group="Views", at_least=0)
     contrast: float = option(0.8, "Contrast range per unit of strength.", group="Views", at_least=0)
@@ -135,7 +135,7 @@ class Views:
         "multiply", "multiply (v2) or add (v1).", group="Views", choices=("multiply", "add")
     )
     grayscale_probability: float = option(
-        0.2, "Probability of turning grey.", group="Views", at_least=0, at_most=1
+        0.2, "Probability of turning gray.", group="Views", at_least=0, at_most=1
     )
 
     def check_views(self):
@@ -154,7 +154,7 @@ def check_range(config, low, high):
 class Evaluation:
     """When the evaluation split is looked at."""
 
-    eval_every: int = option(
+    eval_every_epochs: int = option(
         0,
         "Evaluate every so many epochs, and always at the end; 0: ten times in a run.",
         group="Evaluation",
@@ -173,19 +173,19 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """The weighted kNN."""
 
     knn_k: int = option(
         200,
-        "Neighbours of the weighted kNN (capped by the bank).",
+        "Neighbors of the weighted kNN (capped by the bank).",
         group="Evaluation",
         at_least=1,
     )
     knn_temperature: float = option(0.1, "Temperature of the kNN weights.", group="Evaluation", above=0)
-    knn_bank: int = option(
+    knn_bank_size: int = option(
         100_000,
-        "Most labelled training images kept as kNN bank (a seeded choice beyond that).",
+        "Most labeled training images kept as kNN bank (a seeded choice beyond that).",
         group="Evaluation",
         unit="images",
         at_least=1,

@@ -12,7 +12,7 @@ from simclr_keras.models.zoo import parse_name
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig(
-    groups.Neighbours,
+    groups.Neighbors,
     groups.Evaluation,
     groups.Views,
     groups.Optimization,

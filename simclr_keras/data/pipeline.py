@@ -52,7 +52,7 @@ def train_batches(
 
     Returns:
         tf.data.Dataset of dicts, b = rows per batch: views uint8 [b, windows, image_size, image_size, 3],
-        label int32 [b] (-1 = unlabelled), id int32 [b] (row of the source).
+        label int32 [b] (-1 = unlabeled), id int32 [b] (row of the source).
 
     Raises:
         InputError: sizes that cannot work.
@@ -75,23 +75,23 @@ def train_batches(
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 
-def joined(batches, labelled_batches):
+def joined(batches, labeled_batches):
     """Two streams of training batches side by side, for a loss with a term for each.
 
     Args:
         batches: tf.data.Dataset that `train_batches` gives.
-        labelled_batches: one of labelled images, of the same steps and input_context; with another seed, for else both
+        labeled_batches: one of labeled images, of the same steps and input_context; with another seed, for else both
             have the same random windows row by row.
 
     Returns:
-        tf.data.Dataset of the dicts of `batches`, with the views and labels of the others as labelled_views uint8
-        [m, windows, image_size, image_size, 3] and labelled_label int32 [m].
+        tf.data.Dataset of the dicts of `batches`, with the views and labels of the others as labeled_views uint8
+        [m, windows, image_size, image_size, 3] and labeled_label int32 [m].
     """
 
     def join(batch, others):
-        return {**batch, "labelled_views": others["views"], "labelled_label": others["label"]}
+        return {**batch, "labeled_views": others["views"], "labeled_label": others["label"]}
 
-    return tf.data.Dataset.zip((batches, labelled_batches)).map(join).with_options(_options())
+    return tf.data.Dataset.zip((batches, labeled_batches)).map(join).with_options(_options())
 
 
 def _options():
@@ -113,7 +113,7 @@ def eval_batches(source, *, image_size, batch_size, pad=False):
 
     Returns:
         tf.data.Dataset of dicts: image float32 [b, image_size, image_size, 3] in [0, 1], label int32 [b]
-        (-1 = unlabelled), id int32 [b].
+        (-1 = unlabeled), id int32 [b].
 
     Raises:
         InputError: sizes that cannot work.

@@ -21,7 +21,7 @@ def per_class(labels, predicted, class_names):
         without images, the precision of one that is never predicted, F1 of one that is both.
 
     Raises:
-        InputError: where shapes or labels do not fit, or no row is labelled.
+        InputError: where shapes or labels do not fit, or no row is labeled.
     """
     labels, predicted = _counted(labels, predicted, len(class_names))
     precision, recall, f1, images = precision_recall_fscore_support(
@@ -48,7 +48,7 @@ def confusion(labels, predicted, num_classes):
         num_classes: classes there are.
 
     Raises:
-        InputError: where shapes or labels do not fit, or no row is labelled.
+        InputError: where shapes or labels do not fit, or no row is labeled.
     """
     labels, predicted = _counted(labels, predicted, num_classes)
     cells = labels.astype(np.int64) * num_classes + predicted

@@ -30,7 +30,7 @@ def confusion_figure(matrix, class_names=None):
     """A matrix of colored cells: row by row, what the images of a class are taken for.
 
     Blue is right and orange wrong, the deeper the larger the share of its row (by its square root, so that rare
-    mistakes can be seen); rows without images are grey. Up to 12 classes shares and counts are written in, up to
+    mistakes can be seen); rows without images are gray. Up to 12 classes shares and counts are written in, up to
     25 the percents. Above 12 classes the most frequent mistakes and the classes known least are listed beside it,
     above 120 names at the matrix give way to numbers. Above 250 several classes share a cell, which shows the
     largest of their shares.
@@ -144,7 +144,7 @@ def _pixels(shares, totals, cell, block):
 
 
 def _seams(cell):
-    """Which pixels of a cell part it from its neighbours."""
+    """Which pixels of a cell part it from its neighbors."""
     return (0, cell - 1) if cell >= _SPACIOUS else (cell - 1,) if cell >= 12 else ()
 
 

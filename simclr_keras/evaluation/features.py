@@ -43,7 +43,7 @@ class Extractor:
         """Runs over a source.
 
         Returns:
-            dict of endpoint name to float32 array [n, ...], and "label" int32 [n] (-1 = unlabelled), rows in the
+            dict of endpoint name to float32 array [n, ...], and "label" int32 [n] (-1 = unlabeled), rows in the
             source's order. A stream knows its labels only from here.
 
         Raises:
@@ -76,7 +76,7 @@ class RepresentationScore:
 
     Args:
         extractor: an Extractor of "final_avg_pool" (and "logits" for the probe).
-        bank: Source or StreamSource of labelled images the neighbours come from.
+        bank: Source or StreamSource of labeled images the neighbors come from.
         evaluation: Source or StreamSource with labels.
         num_classes: classes.
         k, temperature: of the kNN.
@@ -113,7 +113,7 @@ class RepresentationScore:
 
 
 def knn_bank(source, limit, seed):
-    """Returns the labelled rows of a source, at most `limit` of them: a seeded choice, stratified where any row can be
+    """Returns the labeled rows of a source, at most `limit` of them: a seeded choice, stratified where any row can be
     fetched; out of as few files as hold them from a StreamSource.
     """
     if not source.indexed:

@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour classification: what a frozen representation is worth with no training."""
+"""Weighted k-nearest-neighbor classification: what a frozen representation is worth with no training."""
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import UNLABELED, accuracy, check_label_range, labeled_rows
 
-# Bounds the neighbour lists held at once: 4096 x 200 of them are 13 MB.
+# Bounds the neighbor lists held at once: 4096 x 200 of them are 13 MB.
 _QUERY_BLOCK = 4096
 
 
@@ -14,7 +14,7 @@ def knn_predict(bank_features, bank_labels, query_features, *, num_classes, k=20
     """Class scores of queries from their k most similar bank rows.
 
     The weighted vote of Wu et al. 2018 ("Unsupervised Feature Learning via Non-Parametric Instance
-    Discrimination", section 3.4): a neighbour of cosine similarity s adds exp(s / temperature) to its
+    Discrimination", section 3.4): a neighbor of cosine similarity s adds exp(s / temperature) to its
     class. Scores are divided by their sum, which changes no ranking. A zero vector has similarity 0 to
     everything. Which of several bank rows at exactly the k-th similarity votes is left to scikit-learn.
 
@@ -23,24 +23,24 @@ def knn_predict(bank_features, bank_labels, query_features, *, num_classes, k=20
 
     Args:
         bank_features: finite floats [m, d].
-        bank_labels: integers [m] in [0, num_classes); rows labelled -1 are left out.
+        bank_labels: integers [m] in [0, num_classes); rows labeled -1 are left out.
         query_features: finite floats [n, d].
         num_classes: classes to score.
-        k: neighbours that vote, at least 1; capped by the number of labelled bank rows.
+        k: neighbors that vote, at least 1; capped by the number of labeled bank rows.
         temperature: above 0; small values let the nearest decide.
 
     Returns:
         float32 [n, num_classes], every row summing to 1.
 
     Raises:
-        InputError: where shapes, labels or features do not fit, or no bank row is labelled.
+        InputError: where shapes, labels or features do not fit, or no bank row is labeled.
     """
     if k < 1 or not temperature > 0:
         raise InputError(f"kNN needs k >= 1 and temperature > 0. Received: k={k}, temperature={temperature}")
     bank, labels = labeled_rows(bank_features, bank_labels, name="bank_features")
     check_label_range(labels, num_classes)
     if not len(labels):
-        raise InputError("kNN needs at least one labelled row in its bank")
+        raise InputError("kNN needs at least one labeled row in its bank")
     bank, is_zero = _unit_rows(bank, "bank_features")
     queries, _ = _unit_rows(np.asarray(query_features), "query_features")
     if queries.shape[1] != bank.shape[1]:
@@ -55,7 +55,7 @@ def knn_predict(bank_features, bank_labels, query_features, *, num_classes, k=20
         queries = np.column_stack([queries, np.zeros(len(queries), np.float32)])
 
     # Between unit vectors |a - b|^2 = 2 - 2 cos: the euclidean search, scikit-learn's blocked one, finds
-    # the same neighbours as metric="cosine", without its gigabyte blocks of distances.
+    # the same neighbors as metric="cosine", without its gigabyte blocks of distances.
     index = NearestNeighbors(n_neighbors=min(k, len(bank)), algorithm="brute", metric="euclidean").fit(bank)
     scores = np.zeros((len(queries), num_classes), np.float32)
     for start in range(0, len(queries), _QUERY_BLOCK):
@@ -74,10 +74,10 @@ def knn_predict(bank_features, bank_labels, query_features, *, num_classes, k=20
 def knn_accuracy(
     bank_features, bank_labels, query_features, query_labels, *, num_classes, k=200, temperature=0.1
 ):
-    """Top-1 and top-5 accuracy of `knn_predict` over the labelled queries.
+    """Top-1 and top-5 accuracy of `knn_predict` over the labeled queries.
 
     Args:
-        query_labels: integers [n]; queries labelled -1 are not counted.
+        query_labels: integers [n]; queries labeled -1 are not counted.
         bank_features, bank_labels, query_features, num_classes, k, temperature: as in `knn_predict`.
 
     Returns:
@@ -94,7 +94,7 @@ def cap_bank(num_rows, labels, limit, seed):
     """Which rows a bank of at most `limit` keeps: a seeded draw, stratified where there are labels.
 
     With labels every class keeps the same share of its rows, and at least one while `limit` allows it;
-    rows labelled -1 cannot vote and are never kept. Without labels the draw is uniform.
+    rows labeled -1 cannot vote and are never kept. Without labels the draw is uniform.
 
     Args:
         num_rows: rows to choose from.
@@ -127,7 +127,7 @@ def cap_bank(num_rows, labels, limit, seed):
 
 
 def _unit_rows(features, name):
-    """`features` [n, d] as l2-normalised float32, and which rows [n] are zero and stay so."""
+    """`features` [n, d] as l2-normalized float32, and which rows [n] are zero and stay so."""
     if features.ndim != 2:
         raise InputError(f"{name} must be [n, d]. Received: shape {features.shape}")
     features = np.ascontiguousarray(features, np.float32)

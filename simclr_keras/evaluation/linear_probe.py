@@ -38,7 +38,7 @@ class ProbeScores(NamedTuple):
 
 
 class ProbeAccuracy(NamedTuple):
-    """Shares in [0, 1] of `total` labelled rows; `converged` is False where max_iter ended the fit."""
+    """Shares in [0, 1] of `total` labeled rows; `converged` is False where max_iter ended the fit."""
 
     top1: float
     top5: float
@@ -54,13 +54,13 @@ def logistic_predict(train_features, train_labels, eval_features, *, num_classes
 
     Args:
         train_features: finite floats [n, d].
-        train_labels: integers [n] in [0, num_classes); rows labelled -1 are left out.
+        train_labels: integers [n] in [0, num_classes); rows labeled -1 are left out.
         eval_features: finite floats [m, d].
         num_classes: classes to score; by default the largest label plus 1.
         c: inverse strength of the l2 penalty as in scikit-learn: the penalty |w|^2 / 2 stands against
             c times the sum (not the mean) of the losses. Above 0. None chooses among 1e-4, 1e-3 .. 100 the one
             with the best top-1 in stratified cross-validation on the training rows (5 parts, fewer where a class
-            has fewer rows; the smallest of equals). Classes with a single labelled row take no part in the
+            has fewer rows; the smallest of equals). Classes with a single labeled row take no part in the
             choice; where fewer than two classes are left to choose by, it is 1.
         max_iter: L-BFGS iterations at most.
 
@@ -68,14 +68,14 @@ def logistic_predict(train_features, train_labels, eval_features, *, num_classes
         A `ProbeScores` (scores, predicted, c, converged).
 
     Raises:
-        InputError: where shapes, labels or features do not fit, or no training row is labelled.
+        InputError: where shapes, labels or features do not fit, or no training row is labeled.
     """
     if not (c is None or c > 0) or max_iter < 1:
         raise InputError(f"the probe needs c > 0 and max_iter >= 1. Received: c={c}, max_iter={max_iter}")
     train, labels = labeled_rows(train_features, train_labels, name="train_features")
     held = np.asarray(eval_features)
     if not len(train):
-        raise InputError("the probe needs labelled rows to fit")
+        raise InputError("the probe needs labeled rows to fit")
     if held.ndim != 2:
         raise InputError(f"eval_features must be [m, d]. Received: shape {held.shape}")
     if train.shape[1] != held.shape[1]:
@@ -114,7 +114,7 @@ def logistic_predict(train_features, train_labels, eval_features, *, num_classes
 def logistic_probe(
     train_features, train_labels, eval_features, eval_labels, *, num_classes=None, c=1.0, max_iter=200
 ):
-    """Top-1 and top-5 accuracy of `logistic_predict` over the labelled evaluation rows.
+    """Top-1 and top-5 accuracy of `logistic_predict` over the labeled evaluation rows.
 
     Args:
         eval_features: finite floats [m, d].
@@ -126,11 +126,11 @@ def logistic_probe(
         A `ProbeAccuracy` (top1, top5, total, converged).
 
     Raises:
-        InputError: where shapes, labels or features do not fit, or a side has no labelled row.
+        InputError: where shapes, labels or features do not fit, or a side has no labeled row.
     """
     held, eval_labels = labeled_rows(eval_features, eval_labels, name="eval_features")
     if not len(held):
-        raise InputError("the probe needs labelled rows to score")
+        raise InputError("the probe needs labeled rows to score")
     if num_classes is None:
         num_classes = int(max(np.max(train_labels, initial=UNLABELED), eval_labels.max())) + 1
     check_label_range(eval_labels, num_classes)

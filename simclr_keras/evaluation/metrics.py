@@ -1,4 +1,4 @@
-"""Accuracies over labelled rows, and how far they can be trusted."""
+"""Accuracies over labeled rows, and how far they can be trusted."""
 
 import math
 from typing import NamedTuple
@@ -11,7 +11,7 @@ UNLABELED = -1
 
 
 class Accuracy(NamedTuple):
-    """Shares in [0, 1] of `total` labelled rows. With five classes or fewer top5 is 1 by definition."""
+    """Shares in [0, 1] of `total` labeled rows. With five classes or fewer top5 is 1 by definition."""
 
     top1: float
     top5: float
@@ -25,7 +25,7 @@ def accuracy(scores, labels):
 
 
 def top_k_accuracy(scores, labels, k):
-    """Share of the labelled rows whose class is among the k best scored.
+    """Share of the labeled rows whose class is among the k best scored.
 
     Ties count against the model: a row is right only if fewer than k other classes score at least as
     much as its own. Constant scores therefore earn nothing, whatever the order of the classes, and a
@@ -40,7 +40,7 @@ def top_k_accuracy(scores, labels, k):
         A float in [0, 1].
 
     Raises:
-        InputError: where shapes or labels do not fit, or no row is labelled.
+        InputError: where shapes or labels do not fit, or no row is labeled.
     """
     if k < 1:
         raise InputError(f"k must be at least 1. Received: k={k}")
@@ -48,7 +48,7 @@ def top_k_accuracy(scores, labels, k):
     num_classes = scores.shape[1]
     check_label_range(labels, num_classes)
     if not len(labels):
-        raise InputError("accuracy needs at least one labelled row, all labels are -1 or there are none")
+        raise InputError("accuracy needs at least one labeled row, all labels are -1 or there are none")
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     # Not (score < own) rather than (score >= own): it is true for NaN on either side.
     rank = np.count_nonzero(~(scores < own), axis=1) - 1
@@ -95,6 +95,6 @@ def check_label_range(labels, num_classes):
     """Raises InputError unless every label of `labels` [n] is in [0, num_classes)."""
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         raise InputError(
-            f"labels must be in [0, {num_classes}), or -1 for unlabelled. "
+            f"labels must be in [0, {num_classes}), or -1 for unlabeled. "
             f"Received: labels from {labels.min()} to {labels.max()}"
         )

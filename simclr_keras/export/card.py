@@ -21,7 +21,7 @@ _TOLD = (
     "training",
     "history",
     "ancestors",
-    "licence",
+    "license",
 )
 _CUT = ("num_classes", "head_layer", "kept_head_layers")
 
@@ -32,7 +32,7 @@ def make_card(model, about, endpoints, files):
     Args:
         model: the exported SimCLRModel.
         about: dict of architecture (arguments of `create_model`), image_size, class_names, stage, run, checkpoint,
-            step, results, training (settings), history (rows of metrics.csv), ancestors and licence.
+            step, results, training (settings), history (rows of metrics.csv), ancestors and license.
         endpoints: dict of name to (endpoint, shape).
         files: list of dicts, one of each file: format, file, and what its check found.
     """

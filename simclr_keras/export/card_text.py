@@ -64,7 +64,7 @@ To fine-tune the network, put a layer of your own on {below}."""
 def as_text(card, folder):
     """Returns the text of README.md. card: dict as in card.json. folder: what the export's own is called."""
     parts = [_head(card), _use(card, folder), _images(card), _endpoints(card), _training(card), _files(card)]
-    parts += [f"## Licence\n\n{card['licence'] or 'Not stated; `export.py --licence=` states one.'}"]
+    parts += [f"## License\n\n{card['license'] or 'Not stated; `export.py --license=` states one.'}"]
     parts += [
         f"Made with simclr_keras {card['version']}, TensorFlow {card['tensorflow']}, Keras {card['keras']}."
     ]

@@ -30,7 +30,7 @@ def run(config, say=print):
     check_out(config.out, config.overwrite)
     check_packages(config.formats)
     opened = open_run(config.run, config.checkpoint, flag="run")
-    about = describe(opened, config.checkpoint, config.licence)
+    about = describe(opened, config.checkpoint, config.license)
     model = truncated(opened.model(), config.signatures, opened.run_dir.path)
     representative = representative_images(config, opened) if config.int8 else None
     say(
@@ -53,11 +53,11 @@ def run(config, say=print):
     return card
 
 
-def describe(opened, checkpoint="last", licence=None):
+def describe(opened, checkpoint="last", license=None):
     """Returns what a card tells of a run, see `card.make_card`, with weight_decay and step.
 
     Args:
-        opened: OpenRun. checkpoint: "last" or "best", which of its weights. licence: None for what the run itself says.
+        opened: OpenRun. checkpoint: "last" or "best", which of its weights. license: None for what the run itself says.
     """
     config, run_dir = opened.config, opened.run_dir
     results = run_dir.read_json(RESULT)
@@ -81,7 +81,7 @@ def describe(opened, checkpoint="last", licence=None):
         "training": {name: value for name, value in settings.items() if value is not None},
         "history": rows[:: -(-len(rows) // MOST_ROWS) or 1],
         "ancestors": (results or {}).get("ancestors") or opened.held.get("ancestors") or [],
-        "licence": licence or told.get("licence"),
+        "license": license or told.get("license"),
         "weight_decay": getattr(config, "weight_decay", 0.0),
     }
 

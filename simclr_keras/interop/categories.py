@@ -6,7 +6,7 @@ import re
 from simclr_keras.errors import InputError
 from simclr_keras.models.zoo import PUBLISHED, parse_name
 
-LICENCE = "Apache-2.0"
+LICENSE = "Apache-2.0"
 _TABLE_1, _TABLE_3 = "arXiv 2006.10029, Table 1", "arXiv 2006.10029, Table 3"
 # Table 3, distilled with 1 % and with 10 % of the labels.
 _DISTILLED = {"r50_1x_sk0": (73.9, 77.5), "r50_2x_sk1": (75.9, 80.2), "r152_3x_sk1": (76.6, 80.9)}
@@ -21,7 +21,7 @@ class Category:
         mode: the stage that trains such networks.
         recipe: ours with the paper's settings.
         head_layer: layer of the projection head under its classifiers.
-        labels: of ImageNet it has learnt from.
+        labels: of ImageNet it has learned from.
         probe: whether the classifier has left the network alone.
         step: at which training ended, in the names of the TF1 checkpoints; None where that is not known.
         figure: field of a ModelRecord with the published top-1, or "distilled".

@@ -1,1 +1,1 @@
-"""What is trained: encoders, batch normalisation, heads, the named variants."""
+"""What is trained: encoders, batch normalization, heads, the named variants."""

@@ -40,14 +40,14 @@ def _check(model, after_block, heads, groups):
         choices = "-1 (nothing frozen), 0 (the stem), 1, 2, 3 (block groups) or 4 (the encoder)"
         if groups is None:
             choices = "-1 (nothing frozen) or 4 (the encoder) for an encoder without block groups"
-        raise InputError(f"train_after_block must be {choices}. Received: train_after_block={after_block}")
+        raise InputError(f"freeze_through must be {choices}. Received: freeze_through={after_block}")
     if heads and after_block != ENCODER:
         raise InputError(
-            "The projection head is frozen only along with the whole encoder, train_after_block=4. "
-            f"Received: train_after_block={after_block}"
+            "The projection head is frozen only along with the whole encoder, freeze_through=4. "
+            f"Received: freeze_through={after_block}"
         )
     if after_block == ENCODER and model.classifier is None and (heads or not model.projection_head.depth):
         raise InputError(
             "Nothing would be left to train: the model has no classifier. Freeze less, or give num_classes. "
-            f"Received: train_after_block={after_block}"
+            f"Received: freeze_through={after_block}"
         )

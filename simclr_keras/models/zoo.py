@@ -27,7 +27,7 @@ class ModelRecord:
         image_size: height and width of the images in pixels.
         pixel_range: what the images must be scaled to. There is no mean or standard deviation step.
         source: where the figures come from.
-        licence: of the published weights.
+        license: of the published weights.
     """
 
     name: str
@@ -40,11 +40,11 @@ class ModelRecord:
     image_size: int = 224
     pixel_range: tuple[float, float] = (0.0, 1.0)
     source: str | None = None
-    licence: str | None = None
+    license: str | None = None
 
 
 def _published(*figures):
-    return ModelRecord(*figures, source=f"{PAPER}, Table 1", licence="Apache-2.0")
+    return ModelRecord(*figures, source=f"{PAPER}, Table 1", license="Apache-2.0")
 
 
 PUBLISHED = {

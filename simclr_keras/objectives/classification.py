@@ -1,4 +1,4 @@
-"""Classifier: cross-entropy on labelled images, for fine-tuning, linear evaluation and training from scratch."""
+"""Classifier: cross-entropy on labeled images, for fine-tuning, linear evaluation and training from scratch."""
 
 import tensorflow as tf
 
@@ -60,7 +60,7 @@ class Classifier(Learner):
     def objective(self, batch):
         check_batch(batch, ["views", "label"])
         logits = self.model(self._images(batch["views"], 1), training=True)["logits"]
-        return labelled_loss(logits, batch["label"], FIGURES, self.label_smoothing)
+        return labeled_loss(logits, batch["label"], FIGURES, self.label_smoothing)
 
 
 def softmax_cross_entropy(logits, labels, smoothing=0.0):
@@ -85,8 +85,8 @@ def softmax_cross_entropy(logits, labels, smoothing=0.0):
     return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=logits)
 
 
-def labelled_loss(logits, labels, names, smoothing=0.0):
-    """Mean cross-entropy over the labelled rows of the global batch, and figures as `Learner.objective` reports them.
+def labeled_loss(logits, labels, names, smoothing=0.0):
+    """Mean cross-entropy over the labeled rows of the global batch, and figures as `Learner.objective` reports them.
 
     Args:
         logits: [b, c] float.
@@ -95,7 +95,7 @@ def labelled_loss(logits, labels, names, smoothing=0.0):
         smoothing: see `softmax_cross_entropy`.
 
     Returns:
-        (loss, figures): see `global_mean` for the loss, which is 0 where nothing is labelled.
+        (loss, figures): see `global_mean` for the loss, which is 0 where nothing is labeled.
     """
     known = tf.cast(labels >= 0, logits.dtype)
     # An unknown label takes class 0 and weight 0: boolean_mask would have no static shape.

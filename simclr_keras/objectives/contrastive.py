@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.objectives.classification import labelled_loss
+from simclr_keras.objectives.classification import labeled_loss
 from simclr_keras.objectives.learner import Learner, check_batch
 from simclr_keras.objectives.nt_xent import nt_xent
 
@@ -69,5 +69,5 @@ class ContrastiveLearner(Learner):
         if self.model.classifier is None:
             return contrastive.loss, figures
         labels = tf.concat([batch["label"], batch["label"]], axis=0)
-        probe_loss, probe_figures = labelled_loss(outputs["logits"], labels, PROBE_FIGURES)
+        probe_loss, probe_figures = labeled_loss(outputs["logits"], labels, PROBE_FIGURES)
         return contrastive.loss + probe_loss, figures | probe_figures

@@ -1,10 +1,10 @@
-"""Distiller: a student learns the class probabilities that a fixed teacher gives unlabelled images."""
+"""Distiller: a student learns the class probabilities that a fixed teacher gives unlabeled images."""
 
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.simclr import SimCLRModel
-from simclr_keras.objectives.classification import above_classifier, check_model, labelled_loss
+from simclr_keras.objectives.classification import above_classifier, check_model, labeled_loss
 from simclr_keras.objectives.learner import Learner, check_batch
 
 FIGURES = ("loss", "distillation_loss", "label_loss", "agreement")
@@ -13,13 +13,13 @@ FIGURES = ("loss", "distillation_loss", "label_loss", "agreement")
 class Distiller(Learner):
     """Distillation (SimCLRv2, arXiv 2006.10029, section 2, equations 2 and 3).
 
-    The loss is (1 - alpha) * cross-entropy with the labels of the labelled stream + alpha * `distillation_loss` on the
-    unlabelled stream, each averaged over its own batch. A stream of weight 0 takes no part and may be missing. The
-    student sees both in one forward pass; the teacher, in inference mode, the same crops of the unlabelled ones.
+    The loss is (1 - alpha) * cross-entropy with the labels of the labeled stream + alpha * `distillation_loss` on the
+    unlabeled stream, each averaged over its own batch. A stream of weight 0 takes no part and may be missing. The
+    student sees both in one forward pass; the teacher, in inference mode, the same crops of the unlabeled ones.
 
     The batch is a dict with "views" [b, 1, height, width, 3] (uint8, or float in [0, 1] without `augment`) where alpha
-    is above 0, and "labelled_views" [m, 1, height, width, 3] and "labelled_label" [m] int32 (-1: no label, no weight)
-    where it is below 1. Figures: loss; distillation_loss and agreement, the share of the unlabelled stream where
+    is above 0, and "labeled_views" [m, 1, height, width, 3] and "labeled_label" [m] int32 (-1: no label, no weight)
+    where it is below 1. Figures: loss; distillation_loss and agreement, the share of the unlabeled stream where
     student and teacher choose the same class; label_loss. Those of a stream of weight 0 are left out.
 
     Args:
@@ -77,22 +77,22 @@ class Distiller(Learner):
         return above_classifier(self.model)
 
     def objective(self, batch):
-        taught, labelled = self.alpha > 0, self.alpha < 1
-        check_batch(batch, taught * ["views"] + labelled * ["labelled_views", "labelled_label"])
+        taught, labeled = self.alpha > 0, self.alpha < 1
+        check_batch(batch, taught * ["views"] + labeled * ["labeled_views", "labeled_label"])
         streams = []
         if taught:
             streams.append(self._images(batch["views"], 1))
-        if labelled:
+        if labeled:
             # At a step of its own, or row i of both streams would get the same colors.
-            streams.append(self._images(batch["labelled_views"], 1, step=-1 - self.optimizer.iterations))
+            streams.append(self._images(batch["labeled_views"], 1, step=-1 - self.optimizer.iterations))
         logits = self.model(tf.concat(streams, axis=0), training=True)["logits"]
         rows = [images.shape[0] or tf.shape(images)[0] for images in streams]
         loss, figures = tf.zeros([], logits.dtype), {}
         if taught:
             value, figures = self._teaching(logits[: rows[0]], streams[0])
             loss += self.alpha * value
-        if labelled:
-            value, more = labelled_loss(logits[-rows[-1] :], batch["labelled_label"], ["label_loss"])
+        if labeled:
+            value, more = labeled_loss(logits[-rows[-1] :], batch["labeled_label"], ["label_loss"])
             loss += (1 - self.alpha) * value
             figures |= more
         count = tf.cast(rows[0], loss.dtype)

@@ -9,7 +9,7 @@ from simclr_keras.preprocess import to_float
 
 
 class Learner(keras.Model):
-    """Trains a SimCLRModel. A subclass says what to minimise by overriding `objective`.
+    """Trains a SimCLRModel. A subclass says what to minimize by overriding `objective`.
 
     `train_step` runs unchanged on one device, under `strategy.run` and in `fit`: static shapes, no host callbacks,
     collectives in replica context only.

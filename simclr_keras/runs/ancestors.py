@@ -56,7 +56,7 @@ class Ancestor(OpenRun):
         """The arguments of `sources.load` that keep a stage to the same held-out images and labels.
 
         Where its data is that of this run, or of one before it: what was held out then, whose labels may have been
-        learnt from otherwise; and the labels that were seen, unless the stage says itself which may be.
+        learned from otherwise; and the labels that were seen, unless the stage says itself which may be.
 
         Args:
             config: of the stage.
@@ -74,12 +74,12 @@ class Ancestor(OpenRun):
             if config.eval_fraction not in (None, own.eval_fraction or DEFAULT_EVAL_FRACTION):
                 raise InputError(
                     f"--eval_fraction={config.eval_fraction}: {self.path} goes back to a run on the same data, which "
-                    f"has learnt from images that would be held out now; leave --eval_fraction out to evaluate on its."
+                    f"has learned from images that would be held out now; leave --eval_fraction out to evaluate on its."
                 )
             given |= {"held_out": tuple(split["held_out"]), "eval_fraction": None}
         chosen = held.get("labels_chosen", chose_labels(own)) and not chose_labels(config)
-        if chosen and split.get("labelled") is not None:
-            given["labelled"] = tuple(split["labelled"])
+        if chosen and split.get("labeled") is not None:
+            given["labeled"] = tuple(split["labeled"])
         return given
 
     def _on_same_data(self, config, contents):
@@ -253,7 +253,7 @@ def check_head_layer(layer, ancestor):
 
 
 def check_classes(ancestor, flag, config, splits):
-    """Raises InputError, with both counts, where labelled data has other classes than the ancestor's classifier."""
+    """Raises InputError, with both counts, where labeled data has other classes than the ancestor's classifier."""
     known, names, classes = ancestor.architecture["num_classes"], ancestor.class_names, splits.class_names
     if classes is not None and (len(classes) != known or (names and tuple(names) != tuple(classes))):
         raise InputError(

@@ -43,7 +43,7 @@ def bind_data(run_dir, splits, resumed, say=print, contents=None):
         "training_images": train.num_examples,
         "fingerprint": _fingerprint(train),
         "held_out": list(splits.held_out),
-        "labelled": _chosen_ids(train),
+        "labeled": _chosen_ids(train),
         "held_out_labels": _labels_of(splits.evaluation) if splits.held_out else None,
         "evaluation_images": 0 if splits.evaluation is None else splits.evaluation.num_examples,
         "evaluation_fingerprint": None if splits.evaluation is None else _fingerprint(splits.evaluation),
@@ -155,7 +155,7 @@ def _chosen_ids(source):
     """Ids of the rows whose labels may be seen; None where that is all of them, or none is known."""
     if source.labels is None or np.all(source.labels >= 0):
         return None
-    return list(source.labelled_ids())
+    return list(source.labeled_ids())
 
 
 def _labels_of(source):

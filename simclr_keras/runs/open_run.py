@@ -86,7 +86,7 @@ def architecture_of(run_dir, config, weights):
 
 def check_has_network(run_dir, config):
     """Raises InputError where a run is of a stage that only judges another run's network."""
-    measured = config.NAME in ("knn", "eval") or getattr(config, "linear_eval", None) == "fast"
+    measured = config.NAME in ("knn", "eval") or getattr(config, "protocol", None) == "fast"
     if measured and not steps_in(run_dir.checkpoints):
         raise InputError(
             f"--{run_dir.flag}={run_dir.path} is a run of --mode={config.NAME}, with no network of its own; give the "

@@ -23,7 +23,7 @@ CHECKPOINTS, BEST, TENSORBOARD = "checkpoints", "best", "tensorboard"
 # What a file holds lists of.
 _LISTS = {
     CONFIG: {"class_names": str, "ancestors": dict, "extended_from": int},
-    SPLIT: {"class_names": str, "held_out": str, "labelled": str, "held_out_labels": int},
+    SPLIT: {"class_names": str, "held_out": str, "labeled": str, "held_out_labels": int},
     RESULT: {"ancestors": dict},
 }
 

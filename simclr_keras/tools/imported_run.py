@@ -9,7 +9,7 @@ from simclr_keras.config.modes import make_config
 from simclr_keras.config.recipes import recipe
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.export.export_folder import written_whole
-from simclr_keras.interop.categories import CATEGORIES, LICENCE
+from simclr_keras.interop.categories import CATEGORIES, LICENSE
 from simclr_keras.models.zoo import PUBLISHED
 from simclr_keras.runs import ancestors
 from simclr_keras.runs import architecture as architectures
@@ -124,9 +124,9 @@ def _result(published, config):
         result |= {"classes": architecture["num_classes"], "head_layer": architecture["head_layer"]}
     if config.dataset == IMAGENET:
         top1, where = category.top1(config.model)
-        # A pretrained network has learnt from no labels; its probe has, from all.
+        # A pretrained network has learned from no labels; its probe has, from all.
         result |= {} if category.probe else {"labels_used": category.labels}
-        result |= {"licence": LICENCE} if config.model in PUBLISHED else {}
+        result |= {"license": LICENSE} if config.model in PUBLISHED else {}
         if top1 is not None and architecture["num_classes"] is not None and not published.ema:
             result |= {"published_top1": top1, "published_in": where}
     return result
@@ -203,7 +203,7 @@ def write(run, published, out, overwrite=False):
         run_dir = RunDir(partial, "out")
         told = {"ancestors": [], "place": ancestors.place_of(run.config.dataset), "labels_chosen": False}
         run_dir.bind(run.config.NAME, run.config, **told, imported=True)
-        split = {"class_names": run.class_names, "held_out": [], "labelled": None}
+        split = {"class_names": run.class_names, "held_out": [], "labeled": None}
         run_dir.write_text(SPLIT, json.dumps(split, indent=1) + "\n")
         architectures.write(run_dir, published.architecture)
         model = published.load()

@@ -27,7 +27,7 @@ FLAGS = {
         "head_layer": HEAD_LAYER,
         "ema": EMA,
         "dataset": Flag(
-            "Labelled data: its evaluation split is used. digits, folder:PATH, npz:PATH or a TFDS name.",
+            "Labeled data: its evaluation split is used. digits, folder:PATH, npz:PATH or a TFDS name.",
             default="imagenet2012",
         ),
         "data_dir": Flag("Where TFDS keeps its data."),
@@ -145,7 +145,7 @@ def _check(splits, dataset, about):
     if about["num_classes"] is None:
         raise InputError("the network has no classifier, so that it has no accuracy; give a fine-tuned one.")
     if splits.evaluation is None or not splits.evaluation.has_labels:
-        raise InputError(f"{dataset} has no labelled evaluation split; give data that has one.")
+        raise InputError(f"{dataset} has no labeled evaluation split; give data that has one.")
     if len(splits.class_names) != about["num_classes"]:
         raise InputError(
             f"the network knows {about['num_classes']} classes, {dataset} has {len(splits.class_names)}; give the data "

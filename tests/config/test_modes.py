@@ -216,7 +216,12 @@ class TestResuming:
         assert found == [("seed", 0, 4, "fixed"), ("temperature", 0.1, 0.5, "fixed")]
 
     def test_free_settings_may_change(self):
-        free = {"model_dir": "elsewhere", "keep_checkpoints": 7, "checkpoint_steps": 5, "steps_per_call": 3}
+        free = {
+            "model_dir": "elsewhere",
+            "keep_checkpoints": 7,
+            "checkpoint_every_steps": 5,
+            "steps_per_execution": 3,
+        }
         assert differences(self.old(), self.new(**free)) == []
 
     def test_epochs_may_only_grow(self):
@@ -225,10 +230,10 @@ class TestResuming:
 
     def test_a_run_older_than_a_setting_continues(self):
         old = self.old()
-        del old["knn_bank"]
+        del old["knn_bank_size"]
         assert differences(old, self.new()) == []
 
-    @pytest.mark.parametrize("name", ["knn_k", "knn_temperature", "knn_bank", "baselines", "precision"])
+    @pytest.mark.parametrize("name", ["knn_k", "knn_temperature", "knn_bank_size", "baselines", "precision"])
     def test_what_shapes_the_figures_is_fixed(self, name):
         # Else the rows of one metrics.csv, or a random encoder and a trained one, could not be compared.
         assert config_class("pretrain").__dataclass_fields__[name].metadata["resume"] == "fixed"

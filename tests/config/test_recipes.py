@@ -45,7 +45,7 @@ def test_a_recipe_says_all_that_shapes_training(name):
     said |= {"model", "image_size"} if mode in ("pretrain", "supervised") else set()
     said |= {"temperature"} if mode in ("pretrain", "distill") else set()
     said |= {"augment"} if mode != "pretrain" else set()
-    if mode == "pretrain" and "dataset" in values:  # photos are left the paper's colours
+    if mode == "pretrain" and "dataset" in values:  # photos are left the paper's colors
         said |= {"color_strength", "blur_probability"}
     assert said <= set(values)
 

@@ -1,4 +1,4 @@
-"""Batches larger than the data, batches of labelled rows alone, and two streams of batches side by side."""
+"""Batches larger than the data, batches of labeled rows alone, and two streams of batches side by side."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from simclr_keras.errors import InputError
 from tests.data.small_sources import SOURCES, N, arrays, assert_same, batches, files, stream
 
 FEW = 5
-LABELLED = [3, 17, 20, 22, 44]
+LABELED = [3, 17, 20, 22, 44]
 
 
 @pytest.fixture(params=SOURCES)
 def few(request, tmp_path):
     """A source of 5 images, rows 3, 17, 20, 22 and 44 of the small sources."""
-    return SOURCES[request.param](tmp_path).subset(LABELLED)
+    return SOURCES[request.param](tmp_path).subset(LABELED)
 
 
 @pytest.mark.parametrize("batch_size", [8, 24])
@@ -43,7 +43,7 @@ def test_a_resumed_run_gets_the_same_large_batches(few):
 @pytest.mark.parametrize(("hosts", "replicas"), [(1, 2), (1, 4), (2, 4), (4, 4)])
 @pytest.mark.parametrize("make", [arrays, files])
 def test_hosts_and_replicas_share_out_a_large_batch(make, hosts, replicas):
-    source = make().subset(LABELLED)
+    source = make().subset(LABELED)
     whole = batches(source, batch_size=12, repeat=True, num_steps=3)
     local, found = replicas // hosts, []
     for host in range(hosts):
@@ -55,7 +55,7 @@ def test_hosts_and_replicas_share_out_a_large_batch(make, hosts, replicas):
 
 
 def test_hosts_of_a_stream_repeat_their_records_and_resume(tmp_path):
-    source, replicas = stream(tmp_path).subset(LABELLED), 4
+    source, replicas = stream(tmp_path).subset(LABELED), 4
     seen = []
     for host in range(2):
         context = tf.distribute.InputContext(2, host, replicas)
@@ -71,11 +71,11 @@ def test_hosts_of_a_stream_repeat_their_records_and_resume(tmp_path):
 @pytest.mark.parametrize(
     "make", [lambda _: arrays(), lambda _: files(), lambda path: stream(path, np.arange(N) % 7)]
 )
-def test_batches_of_the_labelled_rows_alone_hold_labels_only(make, tmp_path):
-    labelled = make(tmp_path).with_labels_of(LABELLED).labelled()
-    assert labelled.num_examples == FEW
-    for batch in batches(labelled, repeat=True):
-        np.testing.assert_array_equal(batch["label"], np.array(LABELLED)[batch["id"]] % 7)
+def test_batches_of_the_labeled_rows_alone_hold_labels_only(make, tmp_path):
+    labeled = make(tmp_path).with_labels_of(LABELED).labeled()
+    assert labeled.num_examples == FEW
+    for batch in batches(labeled, repeat=True):
+        np.testing.assert_array_equal(batch["label"], np.array(LABELED)[batch["id"]] % 7)
 
 
 def test_one_image_fills_a_batch():
@@ -104,27 +104,25 @@ def _joined(context=None, first_step=0, num_steps=4):
         "input_context": context,
     }
     everything = pipeline.train_batches(arrays(), batch_size=8, seed=0, **arguments)
-    labelled = pipeline.train_batches(
-        files().subset(LABELLED), batch_size=12, seed=1, repeat=True, **arguments
-    )
-    return pipeline.joined(everything, labelled), everything, labelled
+    labeled = pipeline.train_batches(files().subset(LABELED), batch_size=12, seed=1, repeat=True, **arguments)
+    return pipeline.joined(everything, labeled), everything, labeled
 
 
 def test_joined_batches_hold_both_streams_as_they_are():
-    both, everything, labelled = (list(dataset.as_numpy_iterator()) for dataset in _joined())
+    both, everything, labeled = (list(dataset.as_numpy_iterator()) for dataset in _joined())
     assert len(both) == 4
-    for batch, unlabelled, other in zip(both, everything, labelled):
-        assert set(batch) == {"views", "label", "id", "labelled_views", "labelled_label"}
-        for name, values in unlabelled.items():
+    for batch, unlabeled, other in zip(both, everything, labeled):
+        assert set(batch) == {"views", "label", "id", "labeled_views", "labeled_label"}
+        for name, values in unlabeled.items():
             np.testing.assert_array_equal(batch[name], values)
-        np.testing.assert_array_equal(batch["labelled_views"], other["views"])
-        np.testing.assert_array_equal(batch["labelled_label"], other["label"])
+        np.testing.assert_array_equal(batch["labeled_views"], other["views"])
+        np.testing.assert_array_equal(batch["labeled_label"], other["label"])
 
 
 def test_joined_batches_have_static_shapes_and_resume():
     both = _joined()[0]
-    assert both.element_spec["labelled_views"] == tf.TensorSpec([12, 1, 16, 16, 3], tf.uint8)
-    assert both.element_spec["labelled_label"] == tf.TensorSpec([12], tf.int32)
+    assert both.element_spec["labeled_views"] == tf.TensorSpec([12, 1, 16, 16, 3], tf.uint8)
+    assert both.element_spec["labeled_label"] == tf.TensorSpec([12], tf.int32)
     rest = _joined(first_step=2, num_steps=2)[0]
     for ours, whole in zip(rest.as_numpy_iterator(), both.skip(2).as_numpy_iterator()):
         for name in ours:
@@ -134,7 +132,7 @@ def test_joined_batches_have_static_shapes_and_resume():
 def test_replicas_get_their_rows_of_both_streams(mirrored):
     shared = mirrored.distribute_datasets_from_function(lambda context: _joined(context)[0])
     for batch, expected in zip(shared, _joined()[0].as_numpy_iterator()):
-        for name in ("id", "labelled_label", "labelled_views"):
+        for name in ("id", "labeled_label", "labeled_views"):
             parts = mirrored.experimental_local_results(batch[name])
             assert len(parts) == mirrored.num_replicas_in_sync
             np.testing.assert_array_equal(np.concatenate(parts), expected[name])

@@ -7,7 +7,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.evaluation.plots import confusion_figure
 from tests.evaluation.pixels import panel, pixels_of, texts
 
-BLUE, ORANGE, GREY = np.array([0x22, 0x66, 0xAA]), np.array([0xD9, 0x65, 0x1D]), np.array([0xEE, 0xF1, 0xF4])
+BLUE, ORANGE, GRAY = np.array([0x22, 0x66, 0xAA]), np.array([0xD9, 0x65, 0x1D]), np.array([0xEE, 0xF1, 0xF4])
 
 
 def counts_of(num_classes, seed=0):
@@ -31,7 +31,7 @@ def expected_colors(counts):
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
             depth = np.sqrt(count / row.sum()) if row.sum() else 0
-            found[i, j] = GREY if not row.sum() else 255 - depth * (255 - (BLUE if i == j else ORANGE))
+            found[i, j] = GRAY if not row.sum() else 255 - depth * (255 - (BLUE if i == j else ORANGE))
     return found
 
 
@@ -52,7 +52,7 @@ def test_above_250_classes_a_cell_shows_the_largest_share_of_its_classes():
     shade = 255 - np.sqrt(0.75) * (255 - ORANGE)
     np.testing.assert_allclose(cells[2, 247], shade, atol=1.01)
     np.testing.assert_allclose(cells[0, 0], BLUE, atol=1.01)
-    np.testing.assert_allclose(cells[10, [0, 10]], [GREY, GREY], atol=1.01)
+    np.testing.assert_allclose(cells[10, [0, 10]], [GRAY, GRAY], atol=1.01)
     assert (cells[3, 100] == 255).all()
 
 
@@ -108,7 +108,7 @@ def test_no_text_leaves_the_picture_or_touches_other_text(num_classes, name):
     for text, box in zip(figure.texts, boxes):
         assert whole.x0 <= box.x0 <= box.x1 <= whole.x1, text
         assert whole.y0 <= box.y0 <= box.y1 <= whole.y1, text
-    # By their middles: the boxes of neighbouring lines of text may share a pixel above and below the ink.
+    # By their middles: the boxes of neighboring lines of text may share a pixel above and below the ink.
     low, high = (np.array([getattr(box, corner) for box in boxes]) for corner in ("p0", "p1"))
     low, high = low + 0.2 * (high - low), high - 0.2 * (high - low)
     overlap = ((low[:, None] < high[None]) & (low[None] < high[:, None])).all(axis=-1)

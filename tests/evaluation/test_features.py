@@ -147,7 +147,7 @@ def test_a_score_without_a_probe_is_knn_alone(splits):
     assert set(score()) == {"knn_top1", "knn_top5"}
 
 
-def test_a_bank_holds_labelled_rows_only(splits):
+def test_a_bank_holds_labeled_rows_only(splits):
     bank = knn_bank(splits.train.with_labels_of([3, 9, 20]), limit=100, seed=0)
     assert list(bank.ids) == ["train/3", "train/9", "train/20"]
 

@@ -158,7 +158,7 @@ def test_euclidean_search_finds_the_cosine_neighbors():
     [
         ({"k": 0}, "k >= 1"),
         ({"temperature": 0.0}, "temperature > 0"),
-        ({"bank_labels": np.full(6, -1)}, "at least one labelled row"),
+        ({"bank_labels": np.full(6, -1)}, "at least one labeled row"),
         ({"bank_labels": np.full(6, 3)}, r"in \[0, 3\)"),
         ({"bank_labels": np.zeros(5, int)}, "bank_features must be"),
         ({"query_features": np.ones((2, 5))}, "same width.*4 and 5"),

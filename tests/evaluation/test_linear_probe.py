@@ -20,7 +20,7 @@ def blobs(n, classes=4, dim=6, seed=0, noise=0.6):
 
 
 def slow_probe(train, labels, held, classes, c):
-    """Twin: minimises c * sum of cross-entropies + |w|^2 / 2 over standardised features by BFGS."""
+    """Twin: minimizes c * sum of cross-entropies + |w|^2 / 2 over standardised features by BFGS."""
     mean, deviation = train.mean(0), train.std(0)
     x, new = (train - mean) / deviation, (held - mean) / deviation
     dim = x.shape[1]
@@ -112,11 +112,11 @@ def test_an_unfinished_fit_says_so_and_warns_nobody(recwarn):
     [
         ({"c": 0.0}, "c > 0"),
         ({"max_iter": 0}, "max_iter >= 1"),
-        ({"train_labels": np.full(8, -1)}, "labelled rows to fit"),
-        ({"eval_labels": np.full(8, -1)}, "labelled rows to score"),
+        ({"train_labels": np.full(8, -1)}, "labeled rows to fit"),
+        ({"eval_labels": np.full(8, -1)}, "labeled rows to score"),
         ({"eval_features": np.ones((8, 4))}, "same width.*3 and 4"),
         ({"eval_features": np.ones(8)}, "eval_features must be"),
-        ({"c": None, "train_labels": np.full(8, -1)}, "labelled rows to fit"),
+        ({"c": None, "train_labels": np.full(8, -1)}, "labeled rows to fit"),
         ({"train_labels": np.arange(8)}, r"in \[0, 2\)"),
         ({"eval_labels": np.arange(8)}, r"in \[0, 2\)"),
         ({"train_features": np.full((8, 3), np.nan)}, "train_features must be finite"),

@@ -1,4 +1,4 @@
-"""Accuracies: ties, unlabelled rows, intervals."""
+"""Accuracies: ties, unlabeled rows, intervals."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_rows_without_a_label_are_not_counted():
 @pytest.mark.parametrize(
     ("scores", "labels", "k", "said"),
     [
-        (np.ones((2, 3)), [-1, -1], 1, "at least one labelled row"),
+        (np.ones((2, 3)), [-1, -1], 1, "at least one labeled row"),
         (np.ones((2, 3)), [0, 3], 1, r"in \[0, 3\).*from 0 to 3"),
         (np.ones((2, 3)), [0, -2], 1, "from -2 to 0"),
         (np.ones((2, 3)), [0, 1, 2], 1, r"labels of shape \(3,\)"),

@@ -52,7 +52,7 @@ def test_without_pictures_it_learns_digits(example, export):
 
 
 def test_digits_are_pixels_from_0_to_1(example):
-    train, held_out, classes = example.labelled_images(None, SIZE)
+    train, held_out, classes = example.labeled_images(None, SIZE)
     for part in (train, held_out):
         images, labels = next(iter(part))
         assert images.shape[1:] == (SIZE, SIZE, 3)

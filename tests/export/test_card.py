@@ -22,7 +22,7 @@ ABOUT = {
     "training": {"dataset": "digits", "epochs": 3},
     "history": [{"epoch": 1, "loss": 2.0}],
     "ancestors": [{"run": "runs/w", "mode": "pretrain", "model": "r18_0.125x_sk0", "dataset": "digits"}],
-    "licence": None,
+    "license": None,
 }
 ENDPOINTS = {"encoder": ("final_avg_pool", [None, 64]), "logits": ("logits", [None, 3])}
 FILE = {"difference": 1e-7, "images": 2, "tolerance": 1e-5}

@@ -33,7 +33,7 @@ def runs(tmp_path_factory):
 def exported(runs, tmp_path_factory):
     """An export of the fine-tuned run, which tests leave alone."""
     out = tmp_path_factory.mktemp("exports") / "digits"
-    flags = [f"--run={runs}/finetuned", f"--out={out}", "--decode_images", "--licence=CC0-1.0"]
+    flags = [f"--run={runs}/finetuned", f"--out={out}", "--decode_images", "--license=CC0-1.0"]
     assert command_line.run(export.main, ["export.py", *flags], "export.py") == 0
     return out
 
@@ -53,14 +53,14 @@ class TestExport:
     def test_the_card_tells_the_run(self, runs, exported):
         card = json.loads((exported / "card.json").read_text())
         told = {
-            name: card[name] for name in ("stage", "run", "image_size", "class_names", "licence", "model")
+            name: card[name] for name in ("stage", "run", "image_size", "class_names", "license", "model")
         }
         assert told == {
             "stage": "finetune",
             "run": str(runs / "finetuned"),
             "image_size": 8,
             "class_names": list(DIGITS),
-            "licence": "CC0-1.0",
+            "license": "CC0-1.0",
             "model": "r18_0.125x_sk0",
         }
         assert card["parameters"] == load_run(runs / "finetuned").count_params()
@@ -130,8 +130,8 @@ REFUSED = [
     ),
     (
         "no logits",
-        ["--run={runs}/unlabelled", "--out={tmp}/new", "--endpoints=logits"],
-        ["unlabelled has no endpoint logits", "it has encoder"],
+        ["--run={runs}/unlabeled", "--out={tmp}/new", "--endpoints=logits"],
+        ["unlabeled has no endpoint logits", "it has encoder"],
     ),
     ("no endpoint", ["--run={runs}/finetuned", "--out={tmp}/new", "--endpoints="], ["it has encoder"]),
     ("format", ["--run={runs}/finetuned", "--out={tmp}/new", "--format=onyx"], ["--format=onyx", "onnx"]),

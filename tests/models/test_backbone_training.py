@@ -58,7 +58,7 @@ def test_freezing_knows_backbones(backbone_trainable):
     assert {variable.path for variable in model.trainable_variables} == trainable
     assert any("/base/" in path for path in trainable) == backbone_trainable
     for after_block in (0, 1, 2, 3):
-        with pytest.raises(InputError, match=f"-1 .* or 4 .*train_after_block={after_block}"):
+        with pytest.raises(InputError, match=f"-1 .* or 4 .*freeze_through={after_block}"):
             freeze(model, after_block)
 
 

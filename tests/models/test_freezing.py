@@ -167,7 +167,7 @@ class MeanColor(keras.layers.Layer):
 
 @pytest.mark.parametrize("after_block", [-2, 5, 1.5, None])
 def test_places_that_are_none_are_refused(after_block):
-    with pytest.raises(InputError, match=f"-1 .*, 0 .* or 4 .*train_after_block={after_block}"):
+    with pytest.raises(InputError, match=f"-1 .*, 0 .* or 4 .*freeze_through={after_block}"):
         freeze(create(), after_block)
 
 
@@ -175,9 +175,7 @@ def test_places_that_are_none_are_refused(after_block):
 def test_an_encoder_without_block_groups_is_frozen_as_a_whole_or_not(after_block):
     model = SimCLRModel(MeanColor(name="encoder"), num_classes=3, proj_mode="none")
     model.build((None, 16, 16, 3))
-    with pytest.raises(
-        InputError, match=f"-1 .* or 4 .*without block groups.*train_after_block={after_block}"
-    ):
+    with pytest.raises(InputError, match=f"-1 .* or 4 .*without block groups.*freeze_through={after_block}"):
         freeze(model, after_block)
     freeze(model, 4)
     assert not model.encoder.trainable
@@ -198,5 +196,5 @@ def test_freezing_everything_is_refused_and_changes_nothing(arguments, after_blo
 
 
 def test_a_head_is_not_frozen_behind_a_training_encoder():
-    with pytest.raises(InputError, match=r"along with the whole encoder.*train_after_block=2"):
+    with pytest.raises(InputError, match=r"along with the whole encoder.*freeze_through=2"):
         freeze(create(), 2, heads=True)

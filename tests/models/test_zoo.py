@@ -37,7 +37,7 @@ def test_a_record_says_what_is_known():
     assert (record.finetune_1pct, record.finetune_10pct, record.finetune_100pct) == figures[:3]
     assert (record.linear, record.supervised) == figures[3:]
     assert (record.image_size, record.pixel_range) == (224, (0.0, 1.0))
-    assert record.licence == "Apache-2.0"
+    assert record.license == "Apache-2.0"
     assert model_record("r18_0.25x_sk0").linear is None
 
 

@@ -21,7 +21,7 @@ def cross_entropy(targets, row):
     return loss, [p - t for p, t in zip(softmax(row), targets)]
 
 
-def labelled(logits, labels, smoothing=0.0):
+def labeled(logits, labels, smoothing=0.0):
     """[b] losses and [b, c] gradients of their sum."""
     results = []
     for row, label in zip(np.float64(logits), labels):
@@ -40,15 +40,15 @@ def distilled(student_logits, teacher_logits, temperature):
     return _stacked(results)
 
 
-def combined(alpha, temperature, student, teacher, labelled_logits, labels):
-    """Equation 3: the loss, and its gradients by the logits of the unlabelled and of the labelled stream."""
+def combined(alpha, temperature, student, teacher, labeled_logits, labels):
+    """Equation 3: the loss, and its gradients by the logits of the unlabeled and of the labeled stream."""
     taught, by_student = distilled(student, teacher, temperature)
     known = [row for row, label in enumerate(labels) if label >= 0]
-    losses, gradients = labelled(labelled_logits[known], labels[known])
-    by_labelled = np.zeros_like(labelled_logits)
-    by_labelled[known] = (1 - alpha) * gradients / len(known)
+    losses, gradients = labeled(labeled_logits[known], labels[known])
+    by_labeled = np.zeros_like(labeled_logits)
+    by_labeled[known] = (1 - alpha) * gradients / len(known)
     loss = (1 - alpha) * sum(losses) / len(known) + alpha * sum(taught) / len(taught)
-    return loss, alpha * by_student / len(taught), by_labelled
+    return loss, alpha * by_student / len(taught), by_labeled
 
 
 def _stacked(results):

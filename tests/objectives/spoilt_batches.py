@@ -12,7 +12,7 @@ from tests.objectives.tiny_learner import make_batches, make_learner, make_step
 NAN, INF = float("nan"), float("inf")
 
 
-class Spoilt(ContrastiveLearner):
+class Spoiled(ContrastiveLearner):
     """Its batches have a "factor" on the loss of each image, and a "probe" that the probe's loss gets added."""
 
     def objective(self, batch):
@@ -74,7 +74,7 @@ class Trainer:
     def __init__(self, replicas, **options):
         self.strategy = strategy_of(replicas)
         with self.strategy.scope():
-            self.learner = make_learner(learner_class=Spoilt, **options)
+            self.learner = make_learner(learner_class=Spoiled, **options)
         self.step = make_step(self.learner, self.strategy)
         self.start = self.state()
 

@@ -9,12 +9,12 @@ from simclr_keras.data.views.color_blur import ColorBlur
 from simclr_keras.errors import InputError
 from simclr_keras.models.freezing import ENCODER
 from simclr_keras.models.simclr import SimCLRModel
-from simclr_keras.objectives.classification import FIGURES, Classifier, labelled_loss, softmax_cross_entropy
+from simclr_keras.objectives.classification import FIGURES, Classifier, labeled_loss, softmax_cross_entropy
 from simclr_keras.optim.lars import LARS
 from tests.objectives import cross_entropy_twin as twin
 from tests.objectives.tiny_classifier import (
-    ALL_LABELLED,
-    SOME_LABELLED,
+    ALL_LABELED,
+    SOME_LABELED,
     compiled,
     make_batches,
     make_classifier,
@@ -43,7 +43,7 @@ def test_cross_entropy_and_its_gradient_are_those_of_the_twin(smoothing, scale, 
     with tf.GradientTape() as tape:
         tape.watch(given)
         losses = softmax_cross_entropy(given, labels, smoothing)
-    expected, gradient = twin.labelled(logits, labels, smoothing)
+    expected, gradient = twin.labeled(logits, labels, smoothing)
     tolerance = 1e-12 if dtype == "float64" else 1e-6
     np.testing.assert_allclose(losses, expected, tolerance, tolerance)
     np.testing.assert_allclose(tape.gradient(losses, given), gradient, 10 * tolerance, tolerance)
@@ -53,14 +53,14 @@ def test_rows_without_label_weigh_nothing():
     logits = tf.constant(np.random.default_rng(0).normal(size=(8, 3)))
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        loss, figures = labelled_loss(logits, tf.constant(SOME_LABELLED), FIGURES, 0.1)
-    known = SOME_LABELLED >= 0
-    losses, gradient = twin.labelled(logits.numpy()[known], SOME_LABELLED[known], 0.1)
+        loss, figures = labeled_loss(logits, tf.constant(SOME_LABELED), FIGURES, 0.1)
+    known = SOME_LABELED >= 0
+    losses, gradient = twin.labeled(logits.numpy()[known], SOME_LABELED[known], 0.1)
     np.testing.assert_allclose(loss, losses.mean(), rtol=1e-12)
     by_logits = tape.gradient(loss, logits).numpy()
     np.testing.assert_allclose(by_logits[known], gradient / 3, rtol=1e-12)
     assert not by_logits[~known].any()
-    hits = logits.numpy()[known].argmax(axis=1) == SOME_LABELLED[known]
+    hits = logits.numpy()[known].argmax(axis=1) == SOME_LABELED[known]
     np.testing.assert_allclose(figures["loss"], [losses.sum(), 3], rtol=1e-12)
     np.testing.assert_allclose(figures["accuracy"], [hits.sum(), 3])
 
@@ -73,19 +73,19 @@ def test_a_batch_without_labels_trains_nothing():
     assert not moved(before, weights(learner))
 
 
-def test_figures_are_means_over_the_steps_and_the_labelled_images():
+def test_figures_are_means_over_the_steps_and_the_labeled_images():
     model = make_model(dtype="float64", num_classes=3)
     model.classifier.kernel.assign(model.classifier.kernel * 300)
     learner = make_classifier(model, optimizer=keras.optimizers.SGD(0.0), label_smoothing=0.1)
     batches = make_batches(3)
     figures = train(learner, batches)[-1]
     assert tuple(figures) == FIGURES
-    known = SOME_LABELLED >= 0
+    known = SOME_LABELED >= 0
     losses, hits = [], []
     for batch in batches:
         logits = model(batch["views"][:, 0] / 255, training=True)["logits"].numpy()[known]
-        losses.append(twin.labelled(logits, SOME_LABELLED[known], 0.1)[0])
-        hits.append(logits.argmax(axis=1) == SOME_LABELLED[known])
+        losses.append(twin.labeled(logits, SOME_LABELED[known], 0.1)[0])
+        hits.append(logits.argmax(axis=1) == SOME_LABELED[known])
     np.testing.assert_allclose(list(figures.values()), [np.mean(losses), np.mean(hits)], rtol=1e-6)
 
 
@@ -152,7 +152,7 @@ def test_views_change_with_the_step():
 
 def test_fit_takes_the_same_steps_and_lowers_the_loss():
     by_hand, fitted = make_classifier(), make_classifier()
-    batches = only(make_batches(2, ALL_LABELLED), "views", "label")
+    batches = only(make_batches(2, ALL_LABELED), "views", "label")
     figures = train(by_hand, batches)[-1]
     dataset = as_dataset(batches)
     history = fitted.fit(dataset, verbose=0).history
@@ -207,7 +207,7 @@ BAD = {
     ),
     "two views": (
         lambda: make_classifier().train_step(
-            {"views": np.zeros((8, 2, 8, 8, 3), np.uint8), "label": ALL_LABELLED}
+            {"views": np.zeros((8, 2, 8, 8, 3), np.uint8), "label": ALL_LABELED}
         ),
         r"Views must be \[batch, 1, height, width, 3\]\. Received: \[8, 2, 8, 8, 3\]",
     ),

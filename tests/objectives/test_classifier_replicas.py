@@ -10,8 +10,8 @@ from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.signals import Stop
 from tests import tpu_tracing
 from tests.objectives.tiny_classifier import (
-    ALL_LABELLED,
-    SOME_LABELLED,
+    ALL_LABELED,
+    SOME_LABELED,
     make_batches,
     make_classifier,
     make_distiller,
@@ -52,7 +52,7 @@ def compare_with_one_device(strategy, batches, make):
 
 @by_learner
 def test_replicas_equal_one_device_with_labels_spread_unevenly(mirrored, make):
-    compare_with_one_device(mirrored, make_batches(3, SOME_LABELLED), make)
+    compare_with_one_device(mirrored, make_batches(3, SOME_LABELED), make)
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_frozen_means_frozen_on_replicas(mirrored):
 @pytest.mark.slow
 @by_learner
 def test_several_steps_in_one_call_equal_single_ones(make):
-    batches, results = make_batches(5, ALL_LABELLED), []
+    batches, results = make_batches(5, ALL_LABELED), []
     for counts in ([1, 1, 1, 1, 1], [3, 2]):
         learner = make()
         take_steps = make_step_function(learner, tf.distribute.get_strategy(), Stop())
@@ -95,14 +95,14 @@ def found_for_tpus(make, size=8):
     with strategy.scope():
         learner = make()
 
-    def step(views, label, number, labelled_views, labelled_label):
+    def step(views, label, number, labeled_views, labeled_label):
         return learner.train_step(
             {
                 "views": views,
                 "label": label,
                 "id": number,
-                "labelled_views": labelled_views,
-                "labelled_label": labelled_label,
+                "labeled_views": labeled_views,
+                "labeled_label": labeled_label,
             }
         )
 

@@ -10,10 +10,10 @@ from simclr_keras.errors import InputError
 from simclr_keras.objectives.contrastive import FIGURES, PROBE_FIGURES, ContrastiveLearner
 from simclr_keras.objectives.nt_xent import nt_xent
 from tests.objectives.tiny_learner import (
-    ALL_LABELLED,
+    ALL_LABELED,
     BATCH,
-    NONE_LABELLED,
-    SOME_LABELLED,
+    NONE_LABELED,
+    SOME_LABELED,
     as_dataset,
     assert_close,
     assert_equal,
@@ -40,8 +40,8 @@ def moved(before, after):
 def test_the_probe_learns_and_leaves_the_encoder_alone():
     with_labels, without = make_learner(), make_learner()
     start = probe(with_labels)
-    train(with_labels, make_batches(3, ALL_LABELLED))
-    train(without, make_batches(3, NONE_LABELLED))
+    train(with_labels, make_batches(3, ALL_LABELED))
+    train(without, make_batches(3, NONE_LABELED))
     assert moved(start, probe(with_labels)) == probe(with_labels).keys()
     assert moved(probe(without), probe(with_labels)) == probe(with_labels).keys()
     assert_equal(network(with_labels), network(without))
@@ -50,7 +50,7 @@ def test_the_probe_learns_and_leaves_the_encoder_alone():
 def test_without_labels_the_encoder_trains_and_nothing_is_nan():
     learner = make_learner()
     start = network(learner)
-    figures = train(learner, make_batches(3, NONE_LABELLED))[-1]
+    figures = train(learner, make_batches(3, NONE_LABELED))[-1]
     assert moved(start, network(learner)) == start.keys()
     assert all(np.isfinite(value).all() for value in values(learner).values())
     assert figures["probe_loss"] == figures["probe_accuracy"] == 0
@@ -80,10 +80,10 @@ def test_a_model_without_classifier_trains_the_same_network():
     assert_equal(network(plain), network(probed))
 
 
-def test_figures_are_means_over_the_steps_and_over_the_labelled_images():
+def test_figures_are_means_over_the_steps_and_over_the_labeled_images():
     learner = make_learner(dtype="float64", rate=1e-9)  # so small that the weights stay
     learner.probe_optimizer.learning_rate = 0.0
-    batches = make_batches(3, SOME_LABELLED)
+    batches = make_batches(3, SOME_LABELED)
     figures = train(learner, batches)[-1]
     assert figures.keys() == {*FIGURES, *PROBE_FIGURES}
     contrastive, losses, hits = [], [], []
@@ -95,7 +95,7 @@ def test_figures_are_means_over_the_steps_and_over_the_labelled_images():
             [float(x) for x in nt_xent(embeddings[:BATCH], embeddings[BATCH:], temperature=0.5)]
         )
         logits = outputs["logits"].numpy()
-        for row, label in enumerate([*SOME_LABELLED, *SOME_LABELLED]):
+        for row, label in enumerate([*SOME_LABELED, *SOME_LABELED]):
             if label >= 0:
                 shares = np.exp(logits[row]) / np.exp(logits[row]).sum()
                 losses.append(-np.log(shares[label]))
@@ -159,9 +159,9 @@ def test_fit_lowers_the_losses():
 def test_xla_compiles_the_step_on_one_device():
     options = {"dtype": "float64", "augment": ColorBlur(image_size=40, seed=3)}
     plain, compiled = make_learner(**options), make_learner(**options, jit_compile=True)
-    batches = make_batches(3, SOME_LABELLED)
+    batches = make_batches(3, SOME_LABELED)
     expected = train(plain, batches)[-1]
     history = compiled.fit(as_dataset(batches), verbose=0).history
-    # Colours are computed in float32, which XLA rounds in its own way.
+    # Colors are computed in float32, which XLA rounds in its own way.
     assert_close({name: np.float64(x[0]) for name, x in history.items()}, expected, 1e-4)
     assert_close(values(compiled), values(plain), 1e-4)

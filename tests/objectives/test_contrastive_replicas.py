@@ -9,7 +9,7 @@ from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.signals import Stop
 from tests import tpu_tracing
 from tests.objectives.tiny_learner import (
-    SOME_LABELLED,
+    SOME_LABELED,
     as_dataset,
     assert_close,
     assert_equal,
@@ -35,7 +35,7 @@ def compare_with_one_device(strategy, batches, *args, **options):
 
 
 def test_replicas_equal_one_device_with_labels_spread_unevenly(mirrored):
-    compare_with_one_device(mirrored, make_batches(3, SOME_LABELLED))
+    compare_with_one_device(mirrored, make_batches(3, SOME_LABELED))
 
 
 @pytest.mark.slow
@@ -46,7 +46,7 @@ def test_replicas_see_the_views_one_device_would(mirrored):
 
 @pytest.mark.slow
 def test_a_resnet_on_two_replicas_equals_one_device():
-    compare_with_one_device(two_replicas(), make_batches(3, SOME_LABELLED), "r18_0.125x_sk0")
+    compare_with_one_device(two_replicas(), make_batches(3, SOME_LABELED), "r18_0.125x_sk0")
 
 
 def strategies():
@@ -65,7 +65,7 @@ def iterate(strategy, batches):
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_several_steps_in_one_call_equal_single_ones(replicas):
     strategy = strategies()[replicas]()
-    batches = make_batches(5, SOME_LABELLED)
+    batches = make_batches(5, SOME_LABELED)
     results = []
     for counts in ([1, 1, 1, 1, 1], [3, 2]):
         with strategy.scope():
@@ -82,7 +82,7 @@ def test_several_steps_in_one_call_equal_single_ones(replicas):
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_a_restored_state_continues_to_the_last_bit(replicas, tmp_path):
     strategy = strategies()[replicas]()
-    batches = make_batches(5, SOME_LABELLED)
+    batches = make_batches(5, SOME_LABELED)
 
     def fresh():
         with strategy.scope():

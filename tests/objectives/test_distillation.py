@@ -12,8 +12,8 @@ from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.distillation import FIGURES, Distiller, distillation_loss
 from tests.objectives import cross_entropy_twin as twin
 from tests.objectives.tiny_classifier import (
-    ALL_LABELLED,
-    SOME_LABELLED,
+    ALL_LABELED,
+    SOME_LABELED,
     make_batches,
     make_classifier,
     make_distiller,
@@ -23,7 +23,7 @@ from tests.objectives.tiny_classifier import (
 )
 from tests.objectives.tiny_learner import TinyEncoder, as_dataset, assert_close, assert_equal, train, values
 
-TAUGHT, LABELLED = ("views", "id"), ("labelled_views", "labelled_label")
+TAUGHT, LABELED = ("views", "id"), ("labeled_views", "labeled_label")
 
 
 def tensors(batch):
@@ -92,12 +92,12 @@ def test_both_streams_count_as_equation_3_says(alpha, temperature):
     by_kernel, by_bias = tape.gradient(loss, model.classifier.trainable_variables)
 
     # What the student sees at once: the streams it is taught with, in one batch for its normalization.
-    streams = [batch["views"]] * (alpha > 0) + [batch["labelled_views"]] * (alpha < 1)
+    streams = [batch["views"]] * (alpha > 0) + [batch["labeled_views"]] * (alpha < 1)
     outputs = model(np.concatenate(streams)[:, 0] / 255, training=True)
     logits, features = outputs["logits"].numpy(), outputs["final_avg_pool"].numpy()
     taught = teacher(batch["views"][:, 0] / 255, training=False)["logits"].numpy()
     expected, *gradients = twin.combined(
-        alpha, temperature, logits[:8], taught, logits[-8:], batch["labelled_label"]
+        alpha, temperature, logits[:8], taught, logits[-8:], batch["labeled_label"]
     )
     by_logits = np.concatenate(gradients[:1] * (alpha > 0) + gradients[1:] * (alpha < 1))
     np.testing.assert_allclose(loss, expected, rtol=1e-6)  # pixels are brought to [0, 1] in float32
@@ -105,13 +105,13 @@ def test_both_streams_count_as_equation_3_says(alpha, temperature):
     np.testing.assert_allclose(by_bias, by_logits.sum(axis=0), 1e-5, 1e-7)
 
     means = {name: float(total / weight) for name, (total, weight) in figures.items()}
-    known = SOME_LABELLED >= 0
+    known = SOME_LABELED >= 0
     wanted = {"loss": expected}
     if alpha > 0:
         wanted["distillation_loss"] = twin.distilled(logits[:8], taught, temperature)[0].mean()
         wanted["agreement"] = np.mean(logits[:8].argmax(axis=1) == taught.argmax(axis=1))
     if alpha < 1:
-        wanted["label_loss"] = twin.labelled(logits[-8:][known], SOME_LABELLED[known])[0].mean()
+        wanted["label_loss"] = twin.labeled(logits[-8:][known], SOME_LABELED[known])[0].mean()
     assert means == pytest.approx(wanted, rel=1e-6)
     assert tuple(learner.averages) == tuple(name for name in FIGURES if name in wanted)
 
@@ -119,7 +119,7 @@ def test_both_streams_count_as_equation_3_says(alpha, temperature):
 def test_streams_may_differ_in_size():
     learner = make_distiller(alpha=0.5)
     batch = tensors(make_batches(1)[0])
-    batch |= {name: batch[name][:3] for name in LABELLED}
+    batch |= {name: batch[name][:3] for name in LABELED}
     _, figures = learner.objective(batch)
     assert [int(figures[name][1]) for name in FIGURES] == [8, 8, 1, 8]
 
@@ -130,13 +130,13 @@ def test_with_alpha_0_it_is_a_classifier_that_asks_no_teacher():
 
     batches = make_batches(3)
     plain = make_classifier()
-    train(plain, [{"views": b["labelled_views"], "label": b["labelled_label"]} for b in batches])
+    train(plain, [{"views": b["labeled_views"], "label": b["labeled_label"]} for b in batches])
     for teacher in (never, None):
         learner = Distiller(
             make_model(), teacher, alpha=0.0, weight_decay=1e-2, decayed_in_loss=plain.decayed_in_loss
         )
         learner.compile(keras.optimizers.SGD(0.1, momentum=0.9))
-        train(learner, only(batches, *LABELLED))
+        train(learner, only(batches, *LABELED))
         ours, theirs = values(learner), values(plain)
         kept = [name for name in theirs if not name.startswith("metrics/")]
         assert_equal({name: ours[name] for name in kept}, {name: theirs[name] for name in kept})
@@ -185,7 +185,7 @@ def test_the_streams_have_colors_of_their_own():
     images = learner._images
     learner._images = lambda *arguments, **options: seen.append(images(*arguments, **options)) or seen[-1]
     batch = tensors(make_batches(1)[0])
-    learner.objective(batch | {"labelled_views": batch["views"]})
+    learner.objective(batch | {"labeled_views": batch["views"]})
     assert not any(np.array_equal(ours, theirs) for ours, theirs in zip(*seen))
 
 
@@ -239,7 +239,7 @@ def test_frozen_means_frozen_and_layers_above_the_classifier_take_no_part():
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_fit_takes_the_same_steps_and_lowers_the_loss(alpha):
     by_hand, fitted = make_distiller(alpha=alpha), make_distiller(alpha=alpha)
-    batches = make_batches(2, ALL_LABELLED)
+    batches = make_batches(2, ALL_LABELED)
     figures = train(by_hand, batches)[-1]
     dataset = as_dataset(batches)
     history = fitted.fit(dataset, verbose=0).history
@@ -323,16 +323,16 @@ BAD = {
         r"must return a dict with logits\. Received: ndarray",
     ),
     "no views": (
-        step(make_distiller, "id", "labelled_views"),
-        r"A batch is a dict of views\. Received: \['id', 'labelled_views'\]",
+        step(make_distiller, "id", "labeled_views"),
+        r"A batch is a dict of views\. Received: \['id', 'labeled_views'\]",
     ),
-    "no labelled stream": (
+    "no labeled stream": (
         step(lambda: make_distiller(alpha=0.5), "id", "views"),
-        r"A batch is a dict of labelled_label and labelled_views and views\. Received: \['id', 'views'\]",
+        r"A batch is a dict of labeled_label and labeled_views and views\. Received: \['id', 'views'\]",
     ),
     "no labels": (
-        step(lambda: make_distiller(alpha=0.0), "labelled_views"),
-        r"A batch is a dict of labelled_label and labelled_views\. Received: \['labelled_views'\]",
+        step(lambda: make_distiller(alpha=0.0), "labeled_views"),
+        r"A batch is a dict of labeled_label and labeled_views\. Received: \['labeled_views'\]",
     ),
 }
 

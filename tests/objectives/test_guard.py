@@ -4,20 +4,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
-from simclr_keras.objectives.guard import Guard, all_finite
-from simclr_keras.runs.checkpoints import Checkpoints
-from tests import tpu_tracing
-from tests.objectives.spoilt_batches import (
+from tests.objectives.spoiled_batches import (
     INF,
     NAN,
     TROUBLES,
-    Spoilt,
+    Spoiled,
     Trainer,
     Trouble,
     good_batches,
     trainer,
 )
+
+from simclr_keras.objectives.guard import Guard, all_finite
+from simclr_keras.runs.checkpoints import Checkpoints
+from tests import tpu_tracing
 from tests.objectives.tiny_learner import as_dataset, assert_equal, make_batches, make_learner
 
 by_name = pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
@@ -110,7 +110,7 @@ def test_whatever_the_optimizer_keeps_is_kept(make_optimizer):
 
 @pytest.mark.parametrize("way", ["eagerly", pytest.param("compiled by XLA", marks=pytest.mark.slow)])
 def test_a_bad_batch_is_skipped_in_every_way_to_run_a_step(way):
-    learner = make_learner(learner_class=Spoilt, skip_nonfinite=True)
+    learner = make_learner(learner_class=Spoiled, skip_nonfinite=True)
     step = learner.train_step
     if way == "compiled by XLA":
         step = tf.function(step, jit_compile=True)

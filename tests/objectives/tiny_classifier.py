@@ -10,8 +10,8 @@ from simclr_keras.objectives.classification import Classifier
 from simclr_keras.objectives.distillation import Distiller
 from tests.objectives.tiny_learner import BATCH, CLASSES, SIZE, TinyEncoder
 
-SOME_LABELLED = np.array([2, -1, -1, -1, -1, -1, 0, 1], np.int32)  # on four replicas 1, 0, 0 and 2 of them
-ALL_LABELLED = np.array([0, 1, 2, 0, 1, 2, 0, 1], np.int32)
+SOME_LABELED = np.array([2, -1, -1, -1, -1, -1, 0, 1], np.int32)  # on four replicas 1, 0, 0 and 2 of them
+ALL_LABELED = np.array([0, 1, 2, 0, 1, 2, 0, 1], np.int32)
 
 
 def make_model(
@@ -61,13 +61,13 @@ def make_distiller(model=None, teacher=None, *, optimizer=None, learner_class=Di
     return compiled(learner_class(model or make_model(), teacher or make_teacher(), **options), optimizer)
 
 
-def make_batches(count, labels=SOME_LABELLED):
+def make_batches(count, labels=SOME_LABELED):
     """`count` batches of random images for both learners; the labels are those of both streams."""
     random = np.random.default_rng(1)
     views = random.integers(256, size=(2, count, BATCH, 1, SIZE, SIZE, 3), dtype=np.uint8)
     rows = np.arange(BATCH, dtype=np.int32)
     return [
-        {"views": v, "id": rows, "label": labels, "labelled_views": w, "labelled_label": labels}
+        {"views": v, "id": rows, "label": labels, "labeled_views": w, "labeled_label": labels}
         for v, w in zip(*views)
     ]
 

@@ -13,10 +13,10 @@ from simclr_keras.optim.lars import LARS
 from simclr_keras.optim.schedules import WarmupCosine
 
 SIZE, BATCH, CLASSES = 8, 8, 3
-ALL_LABELLED = (0, 1, 2, 0, 1, 2, 0, 1)
+ALL_LABELED = (0, 1, 2, 0, 1, 2, 0, 1)
 # On two replicas 1 and 2 labels, on four 1, 0, 0 and 2.
-SOME_LABELLED = (2, -1, -1, -1, -1, -1, 0, 1)
-NONE_LABELLED = (-1,) * BATCH
+SOME_LABELED = (2, -1, -1, -1, -1, -1, 0, 1)
+NONE_LABELED = (-1,) * BATCH
 
 
 class TinyEncoder(keras.layers.Layer):
@@ -73,7 +73,7 @@ def make_learner(
     return learner
 
 
-def make_batches(count, labels=ALL_LABELLED):
+def make_batches(count, labels=ALL_LABELED):
     """A list of `count` batches of random views."""
     random = np.random.default_rng(1)
     views = random.integers(256, size=(count, BATCH, 2, SIZE, SIZE, 3), dtype=np.uint8)

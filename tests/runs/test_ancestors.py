@@ -1,4 +1,4 @@
-"""Chains of runs: what is handed down from one to the next, and that nothing is judged by images it has learnt from."""
+"""Chains of runs: what one hands down to the next, and that no run is evaluated on images it learned from."""
 
 import dataclasses
 import os
@@ -100,12 +100,12 @@ def test_evaluation_images_and_visible_labels_are_the_ancestors_whatever_the_see
     pretrained, finetuned, distilled
 ):
     first = split_of(pretrained.folder)
-    assert (len(first["held_out"]), len(first["labelled"])) == (12, 12)
-    assert not {*first["held_out"]} & {*first["labelled"]}
+    assert (len(first["held_out"]), len(first["labeled"])) == (12, 12)
+    assert not {*first["held_out"]} & {*first["labeled"]}
     for later in (finetuned, distilled):
         assert later.config.seed != pretrained.config.seed
         split = split_of(later.folder)
-        assert (split["held_out"], split["labelled"]) == (first["held_out"], first["labelled"])
+        assert (split["held_out"], split["labeled"]) == (first["held_out"], first["labeled"])
 
 
 @pytest.mark.parametrize("fraction", [None, 0.3])
@@ -125,7 +125,7 @@ def test_a_stage_that_asks_for_other_evaluation_images_of_the_same_data_is_refus
     ancestor = ancestors.find(str(pretrained.folder), "init")
     config = finetuning(ancestor, eval_fraction=0.2)
     with pytest.raises(
-        InputError, match=r"--eval_fraction=0.2: .* has learnt from images .*; leave --eval_fraction out"
+        InputError, match=r"--eval_fraction=0.2: .* has learned from images .*; leave --eval_fraction out"
     ):
         ancestor.selection(config)
 
@@ -143,7 +143,7 @@ def test_a_stage_may_choose_its_labels_but_never_from_what_was_held_out(
     begin(config, monkeypatch)
     split = split_of(tmp_path / "run")
     assert split["held_out"] == split_of(pretrained.folder)["held_out"]
-    assert split["labelled"] is None  # all of those that are trained on
+    assert split["labeled"] is None  # all of those that are trained on
     assert split["training_images"] == 28
 
 

@@ -50,7 +50,9 @@ def test_other_settings_are_refused_by_name_with_those_that_may_change(path, met
     before = RunDir(path).read_text("config.json")
     with pytest.raises(InputError, match=r"\(--seed was 0, now 1, --hue was 0.2, now 0.3\)"):
         getattr(RunDir(path), method)("pretrain", config(seed=1, hue=0.3))
-    with pytest.raises(InputError, match=r"What may change: --epochs upward, .*--eval_every.*\.$") as refusal:
+    with pytest.raises(
+        InputError, match=r"What may change: --epochs upward, .*--eval_every_epochs.*\.$"
+    ) as refusal:
         getattr(RunDir(path), method)("pretrain", config(seed=1, hue=0.3))
     assert "--model_dir," not in str(refusal.value).partition("What may change")[2]
     assert RunDir(path).read_text("config.json") == before

@@ -18,10 +18,10 @@ SIZE = 8
 
 def make_models(folder):
     """Fills a folder: run (a classifier of ten digits), export (of it, with signatures for files too), model.keras (of
-    it), unlabelled (a run without classifier), plain (a SavedModel without signatures).
+    it), unlabeled (a run without classifier), plain (a SavedModel without signatures).
     """
     make_run(folder / "run", finetuning("digits", 10), DIGITS)
-    make_run(folder / "unlabelled", pretraining("digits", None), None)
+    make_run(folder / "unlabeled", pretraining("digits", None), None)
     model = load_run(folder / "run")
     random = np.random.default_rng(0)
     for variable in model.classifier.variables:  # fresh from the dice it finds all classes alike

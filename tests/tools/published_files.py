@@ -12,12 +12,12 @@ MODEL = "r18_0.125x_sk0"
 
 
 def write_published(
-    folder, category, *, model=MODEL, classes=10, head_layer=0, size=8, step=7, centred_on=None
+    folder, category, *, model=MODEL, classes=10, head_layer=0, size=8, step=7, centered_on=None
 ):
     """Writes a TF1 checkpoint into folder/category/model; returns the path of that folder.
 
     Args:
-        centred_on: images whose mean logits become 0, so that they are not all of one class.
+        centered_on: images whose mean logits become 0, so that they are not all of one class.
     """
     keras.utils.set_random_seed(0)
     network = create_model(model, num_classes=classes, image_size=size, head_layer=head_layer)
@@ -27,8 +27,8 @@ def write_published(
             variable.assign(random.uniform(0.5, 1.5, variable.shape))
     for variable in network.classifier.variables if classes else ():
         variable.assign(random.normal(size=variable.shape))
-    if centred_on is not None:
-        network.classifier.bias.assign_sub(tf.reduce_mean(network(centred_on)["logits"], 0))
+    if centered_on is not None:
+        network.classifier.bias.assign_sub(tf.reduce_mean(network(centered_on)["logits"], 0))
     path = folder / category / model
     write_checkpoint(path / f"model.ckpt-{step}", {**weights_of(network), "global_step": np.int64(step)})
     return path

@@ -54,7 +54,7 @@ def test_vectors_are_told_from_maps(opened):
 
 def test_the_fingerprint_is_that_of_the_weights(opened, models, tmp_path):
     assert opened["run"].fingerprint == opened["model.keras"].fingerprint
-    assert open_model(models / "unlabelled").fingerprint != opened["run"].fingerprint
+    assert open_model(models / "unlabeled").fingerprint != opened["run"].fingerprint
     shutil.copytree(models / "export", tmp_path / "export")
     assert open_model(tmp_path / "export").fingerprint == opened["export"].fingerprint
     (tmp_path / "export" / "variables" / "variables.more").write_bytes(b"x")
@@ -70,7 +70,7 @@ def test_no_classifier_is_said_plainly(models):
     with pytest.raises(
         InputError, match=r"has no classifier: no endpoint logits, only encoder, .*; give a fine-tuned"
     ):
-        open_model(models / "unlabelled").find("logits")
+        open_model(models / "unlabeled").find("logits")
 
 
 def test_sizes(opened):

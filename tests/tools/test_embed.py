@@ -169,7 +169,7 @@ class TestRefusals:
                 "has no endpoint proj_head_7; it has encoder,",
             ),
             (
-                ["--model={models}/unlabelled", "--images=digits", "--out={}/f.npz", "--endpoint=logits"],
+                ["--model={models}/unlabeled", "--images=digits", "--out={}/f.npz", "--endpoint=logits"],
                 "has no classifier",
             ),
             (["--model={models}/export", "--images=digits", "--out={}/f.npz"], "give --image_size"),

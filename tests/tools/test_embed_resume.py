@@ -84,7 +84,7 @@ class TestGoingOn:
         out = tmp_path / "f.npz"
         self.interrupt_after_one_batch(models, photos, out, monkeypatch)
         words = self.words(models, photos, out)
-        other = [*words[1:], f"--model={models}/unlabelled"]
+        other = [*words[1:], f"--model={models}/unlabeled"]
         for changed, told in (([*words, "--endpoint=logits"], "endpoint"), (other, "model")):
             code, _, error = run(embed, *changed)
             assert code == 2

@@ -64,7 +64,7 @@ def test_a_run_says_that_it_was_imported_and_claims_no_figures(name, imported):
     assert result["imported_from"] == f"{name}/{MODEL}/model.ckpt-7"
     assert result["mode"] == CATEGORIES[name].mode
     assert (result["classes"], result["head_layer"], result["step"]) == (10, CATEGORIES[name].head_layer, 7)
-    assert not {"top1", "loss", "licence", "published_top1", "labels_used"} & result.keys()
+    assert not {"top1", "loss", "license", "published_top1", "labels_used"} & result.keys()
 
 
 def quick(mode, imported, tmp_path, **settings):
@@ -102,7 +102,7 @@ def test_it_can_be_evaluated(imported, tmp_path):
     assert 0 <= result["top1"] <= 1
 
 
-def test_a_run_of_imagenet_tells_the_labels_it_has_learnt_from(tmp_path):
+def test_a_run_of_imagenet_tells_the_labels_it_has_learned_from(tmp_path):
     write_published(tmp_path, "finetuned_10pct", classes=1000, head_layer=1)
     out = tmp_path / "run"
     code, text, _ = run(command, f"--path={tmp_path / 'finetuned_10pct' / MODEL}", f"--out={out}")
@@ -115,12 +115,12 @@ def test_a_run_of_imagenet_tells_the_labels_it_has_learnt_from(tmp_path):
     assert (config["init"], config["epochs"]) == (f"simclrv2/pretrained/{MODEL}", 30)
 
 
-def test_a_published_network_brings_its_published_accuracy_and_licence(tmp_path):
+def test_a_published_network_brings_its_published_accuracy_and_license(tmp_path):
     path = write_published(tmp_path, "finetuned_1pct", model="r50_1x_sk0", classes=1000, size=224)
     out = tmp_path / "run"
     assert run(command, f"--path={path}", f"--out={out}")[0] == 0
     result = result_of(out)
-    assert (result["published_top1"], result["licence"]) == (0.579, "Apache-2.0")
+    assert (result["published_top1"], result["license"]) == (0.579, "Apache-2.0")
     assert result["published_in"] == "arXiv 2006.10029, Table 1"
     assert (result["parameters"], result["image_size"]) == (23_561_152, 224)
     assert json.loads((out / "config.json").read_text())["learning_rate"] == 0.005

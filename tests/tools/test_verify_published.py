@@ -64,7 +64,7 @@ def test_the_accuracy_is_that_of_the_network_on_every_image(tmp_path):
     dataset = "npz:" + write_npz(tmp_path / "stripes.npz", test=30)
     evaluation = load_dataset.load(dataset).evaluation
     images = evaluation_view(evaluation.images, 32)
-    path = write_published(tmp_path, "supervised", classes=CLASSES, centred_on=images)
+    path = write_published(tmp_path, "supervised", classes=CLASSES, centered_on=images)
     found = classes_one_by_one(path, evaluation)
     assert len(np.unique(found)) > 1  # else the order of the images would not matter
     expected = np.mean(found == evaluation.labels)
@@ -82,14 +82,14 @@ def test_the_accuracy_is_that_of_the_network_on_every_image(tmp_path):
         (["--path={path}", "--dataset=digits"], "knows 1000 classes, digits has 10"),
         (["--path={path}", "--head_layer=7"], "head_layer=7 is beyond the projection head"),
         (["--path={headless}", "--name=pretrained", "--dataset=digits"], "has no classifier"),
-        (["--path={path}", "--dataset=npz:{unlabelled}"], "has no labelled evaluation split"),
+        (["--path={path}", "--dataset=npz:{unlabeled}"], "has no labeled evaluation split"),
         (["--path={path}", "--batch_size=0"], "--batch_size=0 must be at least 1"),
     ],
 )
 def test_bad_input_gets_one_line(words, message, network, tmp_path):
     headless = write_published(tmp_path, "plain", classes=None)
-    unlabelled = write_npz(tmp_path / "bare.npz", labels=False, test=0)
-    places = {"path": network, "headless": headless, "unlabelled": unlabelled}
+    unlabeled = write_npz(tmp_path / "bare.npz", labels=False, test=0)
+    places = {"path": network, "headless": headless, "unlabeled": unlabeled}
     code, _, error = run(command, *[word.format(**places) for word in words])
     assert (code, error.count("\n")) == (2, 1)
     assert message in error

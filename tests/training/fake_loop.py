@@ -70,9 +70,9 @@ def train(
         "epochs": 2,
         "train_steps": None,
         "batch_size": 8,
-        "steps_per_call": 1,
-        "checkpoint_steps": 0,
-        "checkpoint_minutes": 0,
+        "steps_per_execution": 1,
+        "checkpoint_every_steps": 0,
+        "checkpoint_every_minutes": 0,
     }
     values |= settings
 

@@ -66,7 +66,7 @@ def make_config(dataset, model_dir, **settings):
         "temperature": 0.5,
         "proj_dim": 8,
         "proj_layers": 2,
-        "eval_every": 1,
+        "eval_every_epochs": 1,
         "knn_k": 5,
     }
     config = PretrainConfig(**{**values, **settings})
@@ -86,7 +86,7 @@ def configure(mode, model_dir, **settings):
         "learning_rate": 0.2,
         "learning_rate_scaling": "none",
         "warmup_epochs": 0.0,
-        "eval_every": 1,
+        "eval_every_epochs": 1,
     }
     if mode == "supervised":
         values |= {"model": GROUPED, "image_size": 8}
@@ -174,19 +174,19 @@ def saved_variables(path, checkpoint="last"):
 
 
 def features_of(run, layer):
-    """What a run's network gives for the images it labelled and held out, by `load_run` alone.
+    """What a run's network gives for the images it labeled and held out, by `load_run` alone.
 
     Args:
         run: Run on an archive without an evaluation split.
         layer: of the projection head.
 
     Returns:
-        (features [n, d], labels [n]) of the labelled training images, then those of the held-out ones.
+        (features [n, d], labels [n]) of the labeled training images, then those of the held-out ones.
     """
     split = json.loads((run.folder / "split.json").read_text())
     data = np.load(run.config.dataset.removeprefix("npz:"))
     model, found = load_run(str(run.folder)), []
-    for part in ("labelled", "held_out"):
+    for part in ("labeled", "held_out"):
         rows = [int(name.partition("/")[2]) for name in split[part]]
         images = evaluation_view(data["x_train"][rows], run.config.image_size)
         found += [model(images, training=False)[f"proj_head_{layer}"].numpy(), data["y_train"][rows]]

@@ -37,7 +37,7 @@ DISTILL_BACKBONE = {
     "weight_decay": 1e-4,
     "temperature": 1.0,
     "augment": "crop,flip",
-    "eval_every": 1,
+    "eval_every_epochs": 1,
 }
 
 # Linear transfer, 30 steps of 64 (or 32) images, rate 0.1, no decay: cats_vs_dogs 100 %, tf_flowers 90.6, dtd 65.6,

@@ -12,7 +12,7 @@ from simclr_keras.data.records.resumable_shuffle import PARTS, KnownShuffle
 from simclr_keras.data.sources.source import RowIds, describe, only_labels_of, row_numbers, take_ids
 from simclr_keras.errors import InputError
 
-# Places of an epoch that are read side by side, so that neighbours in a file are not neighbours in a batch.
+# Places of an epoch that are read side by side, so that neighbors in a file are not neighbors in a batch.
 _LANES = PARTS  # so that a block is a whole number of rounds
 _MANY = 10_000  # records from which a pass over all of them shows a progress bar
 
@@ -51,7 +51,7 @@ class StreamSource:
         shards: Shards.
         has_labels: Whether the records carry labels.
         class_names: Tuple of names, one per label value, or None.
-        labels: int [n] with -1 for "not labelled"; None where the records' own labels have not been read.
+        labels: int [n] with -1 for "not labeled"; None where the records' own labels have not been read.
         rows: Row of the shards for each row of this source, ascending int [n], or None for all.
     """
 
@@ -91,7 +91,7 @@ class StreamSource:
             num_hosts: Number of hosts.
             shuffle: Whether to shuffle shards and records, by (seed, epoch); else in the order of the files.
             repeat: Whether to go on with further epochs, for ever.
-            buffer_size: Records that wait to be given out, on average. 6144 part the neighbours of a file as far
+            buffer_size: Records that wait to be given out, on average. 6144 part the neighbors of a file as far
                 as tf.data's shuffle buffer of 4096 does.
 
         Returns:
@@ -149,13 +149,13 @@ class StreamSource:
         labels = only_labels_of(known.labels, rows)
         return StreamSource(self.name, self._shards, True, self.class_names, labels, self._rows)
 
-    def labelled(self):
+    def labeled(self):
         """The source of the rows that have a label."""
         known = self.read_labels()
         return known.subset(known.labels >= 0 if self.has_labels else [])
 
-    def labelled_ids(self):
-        """The ids of those rows, for a later `load(labelled=...)`; where labels have not been read, all there are."""
+    def labeled_ids(self):
+        """The ids of those rows, for a later `load(labeled=...)`; where labels have not been read, all there are."""
         if self.labels is None:
             return self.ids if self.has_labels else self.ids[:0]
         return take_ids(self.ids, np.flatnonzero(self.labels >= 0))

@@ -78,7 +78,7 @@ def _load(path, labels, memory_limit, on_bad_image, recheck):
     if labels is not None:
         values, class_names = read_labels(labels, listing.images, path)
         if np.any(values < 0):
-            notes.append(f"{int(np.sum(values >= 0))} of {len(values)} images are labelled by {labels}")
+            notes.append(f"{int(np.sum(values >= 0))} of {len(values)} images are labeled by {labels}")
         parts = {"train": _Part(listing.images, None, path)}
         numbers = {"train": values}
     else:
@@ -121,7 +121,7 @@ def _part(path, images, prefix, notes):
     if len(names) < 2:
         if names:
             notes.append(
-                f"{path}/{prefix} has one sub-folder, {names.pop()}: its images are taken as unlabelled"
+                f"{path}/{prefix} has one sub-folder, {names.pop()}: its images are taken as unlabeled"
             )
         return _Part(images, None, place)
     if loose:

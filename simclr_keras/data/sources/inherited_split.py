@@ -49,12 +49,12 @@ def hold_out_again(splits, held_out):
     return _with_missing(found, missing, "held out")
 
 
-def show_labels_again(splits, labelled):
+def show_labels_again(splits, labeled):
     """Splits in which exactly these training images show their labels; all images stay.
 
     Args:
         splits: Splits, what is held out taken away.
-        labelled: ids, strings [m].
+        labeled: ids, strings [m].
 
     Raises:
         InputError: the data has no labels, more than a tenth of these images is gone or has lost its label, or so
@@ -62,17 +62,17 @@ def show_labels_again(splits, labelled):
     """
     train = splits.train
     if not train.has_labels:
-        raise InputError(f"{train.name} has no labels, but an earlier run saw {len(labelled)} of them")
-    if not train.indexed and len(labelled) == train.num_examples:
-        rows, missing = _rows(train, labelled, "saw labelled")
+        raise InputError(f"{train.name} has no labels, but an earlier run saw {len(labeled)} of them")
+    if not train.indexed and len(labeled) == train.num_examples:
+        rows, missing = _rows(train, labeled, "saw labeled")
         if not missing:
             return splits  # a pass over all files would find nothing to hide
     labels = train.labels if train.indexed else train.read_labels().labels
-    rows, missing = _rows(train, labelled, "saw labelled", labels)
+    rows, missing = _rows(train, labeled, "saw labeled", labels)
     if missing:
         _check_classes(train, labels, rows)
     train = train.with_labels_of(rows)
-    return _with_missing(dataclasses.replace(splits, train=train), missing, "saw labelled")
+    return _with_missing(dataclasses.replace(splits, train=train), missing, "saw labeled")
 
 
 def _rows(source, ids, what, labels=None):
@@ -109,14 +109,14 @@ def _number(name, prefix):
 
 
 def _check_classes(source, labels, rows):
-    """A class whose few labels are all gone would never be learnt, unnoticed."""
+    """A class whose few labels are all gone would never be learned, unnoticed."""
     empty = np.setdiff1d(labels[labels >= 0], labels[rows])
     if len(empty):
         names = some(
             [str(label) if source.class_names is None else source.class_names[label] for label in empty]
         )
         raise InputError(
-            f"{source.name}: no image of class {names} that an earlier run saw labelled is there with its label; "
+            f"{source.name}: no image of class {names} that an earlier run saw labeled is there with its label; "
             "bring them back"
         )
 

@@ -18,7 +18,7 @@ LONGEST_LABEL = 500
 def read_labels(path, images, folder):
     """The labels of a folder's images.
 
-    An image without a row, or with an empty label, is not labelled. Labels that are all integers are class
+    An image without a row, or with an empty label, is not labeled. Labels that are all integers are class
     numbers from 0; any other labels are class names, numbered in sorted order.
 
     Args:
@@ -27,7 +27,7 @@ def read_labels(path, images, folder):
         folder: The folder, for messages.
 
     Returns:
-        Labels, int32 [n] with -1 for "not labelled", and the tuple of class names.
+        Labels, int32 [n] with -1 for "not labeled", and the tuple of class names.
 
     Raises:
         InputError: If the file cannot be read, or a row names no image or one that has a row already.

@@ -29,7 +29,7 @@ def load(
     label_fraction=None,
     labels_per_class=None,
     held_out=None,
-    labelled=None,
+    labeled=None,
     memory_limit=DEFAULT_MEMORY_LIMIT,
     on_bad_image="skip",
     recheck=False,
@@ -45,12 +45,12 @@ def load(
         data_dir: Where TFDS keeps its data, or None for its default.
         labels: For a folder, the path of a CSV file of two columns, filename and label; or None.
         eval_fraction: Share of the training images to hold out, in (0, 1), where there is no evaluation
-            split. None means 0.1 for labelled data and no evaluation split for unlabelled data.
+            split. None means 0.1 for labeled data and no evaluation split for unlabeled data.
         seed: int, for what is held out and which labels are kept.
         label_fraction: Share of the labels of every class to keep, in (0, 1], or None for all.
         labels_per_class: Number of labels of every class to keep, or None for all.
         held_out: Ids that an earlier run held out, to hold out again in place of eval_fraction; none of them if empty.
-        labelled: Ids of the training images whose labels an earlier run saw, to show these in place of
+        labeled: Ids of the training images whose labels an earlier run saw, to show these in place of
             label_fraction and labels_per_class. Up to a tenth of either may be gone; a note says so.
         memory_limit: Bytes up to which the images of a folder or TFDS split are held in memory.
         on_bad_image: "skip" leaves the files of a folder that cannot be decoded out and names them in
@@ -70,7 +70,7 @@ def load(
             "eval_fraction does not go with what an earlier run held out: leave it out. "
             f"Received: eval_fraction={eval_fraction}"
         )
-    if labelled is not None and (label_fraction is not None or labels_per_class is not None):
+    if labeled is not None and (label_fraction is not None or labels_per_class is not None):
         raise InputError(
             "label_fraction and labels_per_class do not go with the labels that an earlier run saw: leave them out. "
             f"Received: label_fraction={label_fraction}, labels_per_class={labels_per_class}"
@@ -89,8 +89,8 @@ def load(
         splits = dataclasses.replace(splits, notes=(*splits.notes, note))
     if label_fraction is not None or labels_per_class is not None:
         splits = _hide_labels(splits, label_fraction, labels_per_class, seed)
-    if labelled is not None:
-        splits = show_labels_again(splits, labelled)
+    if labeled is not None:
+        splits = show_labels_again(splits, labeled)
     return splits
 
 
@@ -158,7 +158,7 @@ def _hide_labels(splits, fraction, per_class, seed):
     train = _with_known_labels(splits.train)
     if train.labels is None:
         raise InputError(f"{train.name} has no labels: label_fraction and labels_per_class do not apply")
-    rows = selection.labelled_rows(
+    rows = selection.labeled_rows(
         train.labels, fraction=fraction, per_class=per_class, seed=seed, class_names=train.class_names
     )
     return dataclasses.replace(splits, train=train.with_labels_of(rows))

@@ -103,7 +103,7 @@ class Source:
         name: What the user called it, for messages.
         store: ArrayStore, BytesStore or FileStore: where the images are.
         ids: Sequence of n strings, stable from run to run.
-        labels: int [n] with -1 for "not labelled", or None when nothing is.
+        labels: int [n] with -1 for "not labeled", or None when nothing is.
         class_names: Tuple of names, one per label value, or None.
         rows: Row of the store for each row of this source, int [n], or None for all in order.
     """
@@ -173,14 +173,14 @@ class Source:
         labels = only_labels_of(self.labels, rows)
         return Source(self.name, self._store, self.ids, labels, self.class_names, self._rows)
 
-    def labelled(self):
+    def labeled(self):
         """The source of the rows that have a label."""
         if self.labels is None:
             return self.subset([])
         return self.subset(self.labels >= 0)
 
-    def labelled_ids(self):
-        """The ids of those rows, for a later `load(labelled=...)`; as lazy as `ids`."""
+    def labeled_ids(self):
+        """The ids of those rows, for a later `load(labeled=...)`; as lazy as `ids`."""
         return take_ids(self.ids, np.flatnonzero(self.labels >= 0) if self.has_labels else [])
 
     def union(self, other):
@@ -204,11 +204,11 @@ class Source:
 
 
 def describe(source, images):
-    """The repr of a source: size, how many rows are labelled, how its images are held."""
+    """The repr of a source: size, how many rows are labeled, how its images are held."""
     if source.labels is None:
-        labels = "labelled" if source.has_labels else "unlabelled"
+        labels = "labeled" if source.has_labels else "unlabeled"
     else:
-        labels = f"{int(np.sum(source.labels >= 0))} labelled"
+        labels = f"{int(np.sum(source.labels >= 0))} labeled"
     classes = "" if source.class_names is None else f", {len(source.class_names)} classes"
     kind = type(source).__name__
     return f"{kind}({source.name!r}, {source.num_examples} images, {labels}{classes}, {images})"

@@ -4,7 +4,7 @@ import numpy as np
 
 from simclr_keras.errors import InputError
 
-# One stream of random numbers per purpose, so that holding out and labelling do not follow each other.
+# One stream of random numbers per purpose, so that holding out and labeling do not follow each other.
 _HOLD_OUT, _KEEP_LABELS = 0, 1
 
 
@@ -12,7 +12,7 @@ def held_out_rows(labels, fraction, seed):
     """Rows to hold out, the same share of every class and at least one of each.
 
     Args:
-        labels: int [n]; rows labelled -1 are never held out. All zeros for unlabelled data.
+        labels: int [n]; rows labeled -1 are never held out. All zeros for unlabeled data.
         fraction: Share of every class to hold out, in (0, 1).
         seed: int.
 
@@ -30,13 +30,13 @@ def held_out_rows(labels, fraction, seed):
     return _sorted(chosen), single
 
 
-def labelled_rows(labels, *, fraction=None, per_class=None, seed=0, class_names=None):
+def labeled_rows(labels, *, fraction=None, per_class=None, seed=0, class_names=None):
     """Rows whose labels stay visible, the same share or number of every class.
 
     A larger share holds every row of a smaller one with the same seed.
 
     Args:
-        labels: int [n]; rows labelled -1 are never chosen.
+        labels: int [n]; rows labeled -1 are never chosen.
         fraction: Share of every class, in (0, 1], or None.
         per_class: Number of rows of every class, at least 1, or None.
         seed: int.
@@ -65,7 +65,7 @@ def labelled_rows(labels, *, fraction=None, per_class=None, seed=0, class_names=
             count = per_class
             if count > len(rows):
                 raise InputError(
-                    f"Class {name} has only {len(rows)} labelled training images: take {len(rows)} or less. "
+                    f"Class {name} has only {len(rows)} labeled training images: take {len(rows)} or less. "
                     f"Received: labels_per_class={per_class}"
                 )
         chosen.append(rows[:count])

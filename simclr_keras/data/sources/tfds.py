@@ -63,7 +63,7 @@ def _prepare(name, builder):
         return
     try:
         builder.download_and_prepare()
-    except Exception as error:  # network, disk, checksums, licences to accept: each raises its own
+    except Exception as error:  # network, disk, checksums, licenses to accept: each raises its own
         raise InputError(
             f"Cannot download and prepare {name} into {builder.data_dir} "
             f"(--data_dir says where prepared data lies): {one_line(error)}"

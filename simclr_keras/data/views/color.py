@@ -44,7 +44,7 @@ def adjust_contrast(planes, factor):
 
 
 def adjust_saturation(planes, factor):
-    """Multiplies S of HSV by `factor` and clips it to [0, 1]; hue and value stay. (Not a blend with grey.)"""
+    """Multiplies S of HSV by `factor` and clips it to [0, 1]; hue and value stay. (Not a blend with gray.)"""
     value, chroma = _value_and_chroma(planes)
     saturation = tf.where(value > 0, chroma / tf.where(value > 0, value, 1.0), 0.0)
     scaled = tf.clip_by_value(saturation * _per_image(factor), 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""On the device: color jitter, greyscale and blur of whole batches of views, stateless and branch-free.
+"""On the device: color jitter, grayscale and blur of whole batches of views, stateless and branch-free.
 
 Every image has its own strengths, order of operations and blur. n = images of this replica, s = side.
 """
@@ -20,19 +20,19 @@ class ColorBlur:
     """Turns uint8 views into the float views the network sees.
 
     With probability `jitter_probability`: brightness, contrast, saturation and hue in random order, each
-    clipped to [0, 1]. Then greyscale, then Gaussian blur. Randomness is drawn for the global batch from
+    clipped to [0, 1]. Then grayscale, then Gaussian blur. Randomness is drawn for the global batch from
     (seed, step); each replica takes its own rows.
 
     Args:
         image_size: int, side of the views in pixels.
         seed: int.
-        strength: s >= 0 scales the four ranges; 0 leaves out jitter and greyscale. Above 1.25 the lower
+        strength: s >= 0 scales the four ranges; 0 leaves out jitter and grayscale. Above 1.25 the lower
             ends stay at 0 and hue at half a turn.
         jitter_probability: of jitter, in [0, 1].
         brightness, contrast, saturation: at strength s the factors are uniform in 1 -+ value * s.
         hue: at strength s the hue turns by uniform(-+ value * s) of the color circle.
         brightness_mode: "multiply" (SimCLR v2) or "add" (v1: uniform(-+ brightness * s) is added).
-        gray_probability: of greyscale, in [0, 1].
+        gray_probability: of grayscale, in [0, 1].
         blur: bool. Kernels have 2 * (image_size // 20) + 1 taps and zero padding (borders darken).
         blur_probability: of blur, in [0, 1].
         sigma: (smallest, largest) standard deviation of the blur in pixels, uniform per image.

@@ -26,7 +26,7 @@ class CropConfig:
     """How windows are drawn.
 
     Args:
-        random_crop: False takes the evaluation window (centre crop; the whole image up to 32 pixels) instead.
+        random_crop: False takes the evaluation window (center crop; the whole image up to 32 pixels) instead.
         min_area, max_area: of a window as fractions of the image, 0 < min_area <= max_area <= 1.
         aspect: (smallest, largest) width / height of a window, positive.
         min_covered: windows below this fraction of the image are drawn again, in [0, 1].
@@ -185,7 +185,7 @@ def make_views_of_batch(images, crops, size, config, *, quantize=True):
 def bicubic_matrix(start, length, extent, size, reverse=None):
     """Rows of bicubic weights that cut a window out of an axis and resize it, as tf.image.resize does.
 
-    Keys' cubic with a = -0.5 and half-pixel centres; the weights of pixels outside the window are dropped
+    Keys' cubic with a = -0.5 and half-pixel centers; the weights of pixels outside the window are dropped
     and the rest brought back to the sum 1.
 
     Args:

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-FILL = 128  # grey, where the result shows what lies outside of the image
+FILL = 128  # gray, where the result shows what lies outside of the image
 _FIXED = 1 << 16  # PIL's affine transform counts in 65,536ths of a pixel
 
 
@@ -126,12 +126,12 @@ def _places(images):
 
 
 def color(images, factor):
-    """Away from grey: 0 is the grey image, 1 the image."""
+    """Away from gray: 0 is the gray image, 1 the image."""
     return _blend(_gray(images)[..., None], images, factor)
 
 
 def contrast(images, factor):
-    """Away from the mean grey: 0 is a grey plane, 1 the image."""
+    """Away from the mean gray: 0 is a gray plane, 1 the image."""
     pixels = images.shape[1] * images.shape[2]
     total = tf.reduce_sum(tf.cast(_gray(images), tf.int64), axis=[1, 2])
     mean = (2 * total + pixels) // (2 * pixels)

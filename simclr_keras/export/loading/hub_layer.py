@@ -18,7 +18,7 @@ class HubLayer(keras.layers.Layer):
     training call, so that they are the same everywhere. Whatever the endpoint, the whole network is run, in float32;
     outputs have the type that the dtype policy computes in. Under a strategy it is made in the strategy's scope.
 
-    Models that hold it are saved as .keras and load on other machines, without the folder and with what it has learnt
+    Models that hold it are saved as .keras and load on other machines, without the folder and with what it has learned
     since: the file carries the graph of the SavedModel. Such a graph is a program, and could read and write files:
     load .keras files and SavedModels of people you trust alone, whatever `safe_mode` is. A copy made from the config
     (`keras.models.clone_model`) has the weights of the SavedModel, if that is still in its place.

@@ -183,15 +183,15 @@ def _read_parquet(path):
 
 
 def _write_csv(file, held):
-    labelled = ["label", "class"] if held.labels is not None else []
+    labeled = ["label", "class"] if held.labels is not None else []
     writer = csv.writer(outputs.CsvLines(file))
-    writer.writerow(["id", *labelled, *(f"f{i}" for i in range(held.features.shape[1]))])
+    writer.writerow(["id", *labeled, *(f"f{i}" for i in range(held.features.shape[1]))])
     for begin in range(0, len(held), _ROWS):
         # As few digits as bring back the same float32.
         values = np.asarray(held.features[begin : begin + _ROWS], np.float32).astype(str)
         for row, numbers in enumerate(values.tolist(), begin):
             known = held.labels is not None and held.labels[row] >= 0
-            told = [int(held.labels[row]) if known else "", held.class_of(row)] if labelled else []
+            told = [int(held.labels[row]) if known else "", held.class_of(row)] if labeled else []
             writer.writerow([held.ids[row], *told, *numbers])
 
 
@@ -199,8 +199,8 @@ def _read_csv(path):
     with open(path, encoding="utf-8", newline="") as file:
         reader = csv.reader(file, strict=True)
         header = next(reader, [])
-        labelled = header[1:3] == ["label", "class"]
-        first = 3 if labelled else 1
+        labeled = header[1:3] == ["label", "class"]
+        first = 3 if labeled else 1
         if header[:1] != ["id"] or header[first:] != [f"f{i}" for i in range(len(header) - first)]:
             raise ValueError("its columns are not id, label, class, f0, f1, ...")
         rows = list(reader)
@@ -208,7 +208,7 @@ def _read_csv(path):
         raise ValueError("a row has more or fewer columns than the first line")
     features = np.array([row[first:] for row in rows], np.float32).reshape(len(rows), len(header) - first)
     ids = [row[0] for row in rows]
-    if not labelled:
+    if not labeled:
         return Features(features, ids)
     labels = np.array([int(row[1] or -1) for row in rows], np.int32)
     names = {int(row[1]): row[2] for row in rows if row[1]}

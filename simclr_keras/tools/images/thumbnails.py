@@ -14,7 +14,7 @@ def thumbnails(images, ids, side):
         images: Images (tools/images.py). ids: list of m of their ids, repeats allowed. side: of a picture in pixels.
 
     Returns:
-        uint8 [m, side, side, 3]: the centred square of each image.
+        uint8 [m, side, side, 3]: the centered square of each image.
 
     Raises:
         InputError: some of these images are not there, or can no longer be read.
@@ -47,7 +47,7 @@ def _of_source(source, side):
 
 
 def square(image, side):
-    """The centred square of an image, as a picture.
+    """The centered square of an image, as a picture.
 
     Args:
         image: uint8 [h, w, 3]. side: of the picture in pixels.

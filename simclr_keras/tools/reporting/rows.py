@@ -136,7 +136,7 @@ def _stage(run):
     if mode == "finetune":
         return f"fine-tune{on_layer}"
     if mode == "linear_eval":
-        fast = (run.result.get("protocol") or run.config.get("linear_eval")) == "fast"
+        fast = (run.result.get("protocol") or run.config.get("protocol")) == "fast"
         return f"{'logistic regression' if fast else 'linear evaluation'}{on_layer}"
     if mode == "knn":
         return f"kNN{on_layer}"
@@ -152,7 +152,7 @@ def _stage(run):
         return (
             ("self-distill" if teacher and teacher == run.value("model") else "distill")
             + (f", alpha {alpha:g}" if alpha not in (None, 1) else "")
-            + (", labelled images only" if where == "labelled" else "")
+            + (", labeled images only" if where == "labeled" else "")
         )
     return mode
 

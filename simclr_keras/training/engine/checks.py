@@ -19,7 +19,7 @@ def default_model_dir(mode, config):
     layer = getattr(config, "head_layer", None)
     layer = "" if layer in (None, 0) else f"-layer{layer}"
     if mode in ("eval", "knn", "linear_eval"):
-        fast = "-fast" if getattr(config, "linear_eval", None) == "fast" else ""
+        fast = "-fast" if getattr(config, "protocol", None) == "fast" else ""
         judged = os.path.basename(config.init.rstrip("/"))
         return f"runs/{mode}{fast}-{judged}{layer}{_labels_of(config)}{labels_suffix(config)}"
     data = config.dataset.rstrip("/").split("/")[-1] if ":" in config.dataset else config.dataset
@@ -94,7 +94,7 @@ def check_labels(config, train, what):
     kind = config.dataset.partition(":")[0]
     right = {"npz": "an archive with y_train too", "folder": "class sub-folders, or --labels=labels.csv"}
     raise InputError(
-        f"{config.dataset} has no labels, and {what} needs them; give {right.get(kind, 'a labelled dataset')}."
+        f"{config.dataset} has no labels, and {what} needs them; give {right.get(kind, 'a labeled dataset')}."
     )
 
 

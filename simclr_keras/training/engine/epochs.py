@@ -12,7 +12,7 @@ def epoch_end(epoch, num_examples, batch_size):
     return total_steps(num_examples, batch_size, epoch) if epoch > 0 else 0
 
 
-EVALUATIONS = 10  # in a run, where --eval_every does not say
+EVALUATIONS = 10  # in a run, where --eval_every_epochs does not say
 
 
 class OnItsTurn:

@@ -1,4 +1,4 @@
-"""From a config to what the networks see: crops on the host, colour and blur on the device, batches for the loop."""
+"""From a config to what the networks see: crops on the host, color and blur on the device, batches for the loop."""
 
 from simclr_keras.data import pipeline
 from simclr_keras.data.views.color_blur import ColorBlur
@@ -18,7 +18,7 @@ def crop_config(config, *, random_crop, flip, auto_augment=False):
 
 
 def color_and_blur(config):
-    """Colour on the device, and blur where the config has it (pretraining alone)."""
+    """Color on the device, and blur where the config has it (pretraining alone)."""
     blur = {"blur": False}
     if getattr(config, "blur_probability", 0) > 0:
         blur = {
@@ -70,8 +70,8 @@ def make_batches(config, train, crop, *, windows, batch_size=None, seed=None, re
     return batches
 
 
-def labelled_views(config):
-    """CropConfig, and ColorBlur or None, of a config with the settings of `later_parts.LabelledViews`."""
+def labeled_views(config):
+    """CropConfig, and ColorBlur or None, of a config with the settings of `later_parts.LabeledViews`."""
     chosen = config.augmentations
     crop = crop_config(
         config, random_crop="crop" in chosen, flip="flip" in chosen, auto_augment="autoaugment" in chosen

@@ -85,7 +85,7 @@ def train(
         strategy: the tf.distribute strategy it was made under.
         batches: function of (first step, number of steps, tf.distribute.InputContext) to a dataset of per-replica
             batches.
-        config: has epochs, batch_size, steps_per_call, checkpoint_steps, checkpoint_minutes.
+        config: has epochs, batch_size, steps_per_execution, checkpoint_every_steps, checkpoint_every_minutes.
         num_examples: training images.
         checkpoints: Checkpoints.
         history: History, cut back to `first_step`.
@@ -130,7 +130,7 @@ def train(
         bar = Bar(f"epoch {epoch}/{epochs}", end - start, step - start, config.batch_size)
         figures = read_figures(learner, step) if step == end else None  # of a run killed before this row
         while step < end:
-            count = min(config.steps_per_call, end - step, saves.steps_until_due(step))
+            count = min(config.steps_per_execution, end - step, saves.steps_until_due(step))
             clock.start()
             taken = take_steps(iterator, count)
             step += taken
@@ -175,8 +175,8 @@ class _Saves:
     def __init__(self, learner, checkpoints, config, first_step):
         self._learner = learner
         self._checkpoints = checkpoints
-        self._every = config.checkpoint_steps
-        self._seconds = config.checkpoint_minutes * 60 or float("inf")
+        self._every = config.checkpoint_every_steps
+        self._seconds = config.checkpoint_every_minutes * 60 or float("inf")
         self._saved_step = first_step
         self._saved_at = time.monotonic()
 

@@ -61,7 +61,8 @@ class Stage:
             precision=self.policy.replace("mixed_", ""),
             dataset=checks.spelled(config.dataset),
             model_dir=config.model_dir or checks.default_model_dir(self.MODE, config),
-            steps_per_call=config.steps_per_call or (20 if strategies.on_accelerator(self.strategy) else 1),
+            steps_per_execution=config.steps_per_execution
+            or (20 if strategies.on_accelerator(self.strategy) else 1),
         )
         self.run_dir = RunDir(self.config.model_dir)
         self.contents = self.known_by = None
@@ -182,7 +183,7 @@ class Stage:
         return {
             "ancestors": self.lineage(),
             "place": ancestors.place_of(self.config.dataset),
-            "labels_chosen": ancestors.chose_labels(self.config) or "labelled" in self.selection(),
+            "labels_chosen": ancestors.chose_labels(self.config) or "labeled" in self.selection(),
         }
 
     def check_lineage(self, began_with):
@@ -230,7 +231,7 @@ class Stage:
         if again == selection:
             return splits
         del splits  # there may be no room for both
-        seen = ", and the same labels are seen" if "labelled" in again else ""
+        seen = ", and the same labels are seen" if "labeled" in again else ""
         self.say(
             f"data     {self.config.dataset} holds the images of an earlier run, from another place: what was held out "
             f"then is held out again{seen}"

@@ -16,7 +16,7 @@ class Baselines:
         run_dir: RunDir; the figures taken before training are kept in baselines.json, for a resumed run.
         extractor: Extractor that computes "final_avg_pool".
         pixels: function of a Source to float arrays [n, height * width * 3], evaluation preprocessing applied.
-        bank, evaluation: labelled Sources.
+        bank, evaluation: labeled Sources.
         knn: dict of k, temperature and num_classes for the kNN.
     """
 

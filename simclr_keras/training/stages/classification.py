@@ -25,11 +25,11 @@ def columns(figures):
     return ("epoch", "step", "learning_rate", *figures, *SCORES, "skipped_batches", "images_per_second")
 
 
-def labelled_part(source):
-    """The rows of a source whose labels are known: itself where all are, as in a stream of labelled records."""
+def labeled_part(source):
+    """The rows of a source whose labels are known: itself where all are, as in a stream of labeled records."""
     if source.labels is None or np.all(source.labels >= 0):
         return source
-    return source.labelled()
+    return source.labeled()
 
 
 class ClassificationStage(Stage):
@@ -48,18 +48,18 @@ class ClassificationStage(Stage):
         return self.splits.class_names
 
     @property
-    def labelled(self):
-        """The labelled training images."""
-        if self._labelled is None:
-            self._labelled = labelled_part(self.splits.train)
-        return self._labelled
+    def labeled(self):
+        """The labeled training images."""
+        if self._labeled is None:
+            self._labeled = labeled_part(self.splits.train)
+        return self._labeled
 
-    _labelled = None
+    _labeled = None
 
     @property
     def shown(self):
         """The source whose images fill the batches."""
-        return self.labelled
+        return self.labeled
 
     @property
     def judging(self):
@@ -81,13 +81,13 @@ class ClassificationStage(Stage):
             yield f"data     {line}"
         if self.judging is None:
             hint = "; --eval_fraction holds one out" if self.splits.train.has_labels else ""
-            yield f"data     no labelled evaluation split: no top-1{hint}"
+            yield f"data     no labeled evaluation split: no top-1{hint}"
         yield (
             f"steps    {schedule.total_steps} of {config.batch_size} images, {config.epochs} epochs; "
             f"{config.optimizer}, learning rate up to {schedule.peak:g} in {config.warmup_epochs:g} epochs"
         )
         if self.shown.num_examples < config.batch_size:
-            kind = "labelled" if self.shown is self.labelled else "training"
+            kind = "labeled" if self.shown is self.labeled else "training"
             yield (
                 f"steps    batches of {config.batch_size} are filled by repeating the {self.shown.num_examples} "
                 f"{kind} images; an epoch is one batch, the first two"
@@ -102,7 +102,7 @@ class ClassificationStage(Stage):
         config = self.config
         learner = learner(
             model,
-            augment=inputs.labelled_views(config)[1],
+            augment=inputs.labeled_views(config)[1],
             weight_decay=config.weight_decay,
             decayed_in_loss=optimization.decayed_in_loss,
             skip_nonfinite=config.on_nan == "skip_batch",
@@ -116,7 +116,7 @@ class ClassificationStage(Stage):
 
     def batches_of(self, source, **settings):
         """The function of (first step, steps, input context) to batches of a source; settings as in `make_batches`."""
-        crop, _ = inputs.labelled_views(self.config)
+        crop, _ = inputs.labeled_views(self.config)
         return inputs.make_batches(self.config, source, crop, windows=1, repeat=True, **settings)
 
     def begin(self, first_step):
@@ -136,7 +136,7 @@ class ClassificationStage(Stage):
                 best.save(ends[epoch])
             return {"top1": found.top1, "top5": found.top5}
 
-        return OnItsTurn(None if self.judging is None else evaluate, config.eval_every, len(ends) - 1)
+        return OnItsTurn(None if self.judging is None else evaluate, config.eval_every_epochs, len(ends) - 1)
 
     def _evaluate(self):
         self._outputs = self._extractor(self.judging)
@@ -151,11 +151,11 @@ class ClassificationStage(Stage):
             )
         figures = {}
         if self.judging is not None:
-            figures = self._judgement(history)
+            figures = self._judgment(history)
         self.run_dir.save_figure("curves.png", plots.curves_figure(history.rows))
         return self.make_result(history, figures)
 
-    def _judgement(self, history):
+    def _judgment(self, history):
         if self._outputs is None:  # the last epoch was over before this process began
             self._evaluate()
         outputs = self._outputs
@@ -187,14 +187,14 @@ class ClassificationStage(Stage):
     @property
     def own_labels(self):
         """Labels that this run itself is trained on."""
-        return self.labelled.num_examples
+        return self.labeled.num_examples
 
     def say_result(self, result):
         say_result(result, self.say)
 
 
 def judge(scores, labels, class_names):
-    """How good scores are: a confusion matrix as a figure (None where nothing is labelled), and figures.
+    """How good scores are: a confusion matrix as a figure (None where nothing is labeled), and figures.
 
     Args:
         scores: [n, classes]. labels: int [n], -1 for a row that is not counted. class_names: a name per class.

@@ -1,4 +1,4 @@
-"""--mode=distill: a teacher's tempered probabilities taught to a student on unlabelled images."""
+"""--mode=distill: a teacher's tempered probabilities taught to a student on unlabeled images."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from simclr_keras.training.stages.classification import ClassificationStage, col
 from simclr_keras.training.stages.supervised import backbone_arguments
 
 SELF_TEMPERATURE, OTHER_TEMPERATURE = 0.1, 1.0  # the paper's, section 3
-LABELLED_SEED = 1_000_003  # apart from the unlabelled stream's, or both would show the same crops
+LABELED_SEED = 1_000_003  # apart from the unlabeled stream's, or both would show the same crops
 
 
 def run(config, say=print):
@@ -72,8 +72,8 @@ class Distillation(ClassificationStage):
     def check_config(self):
         super().check_config()
         checks.check_backbone_weights(self.config)
-        if self.config.alpha < 1 and self.config.labelled_batch_size:
-            checks.check_batch(self.config, self.strategy, "labelled_batch_size")
+        if self.config.alpha < 1 and self.config.labeled_batch_size:
+            checks.check_batch(self.config, self.strategy, "labeled_batch_size")
 
     def lineage(self):
         taught = self.teacher.lineage()
@@ -92,14 +92,14 @@ class Distillation(ClassificationStage):
         if selection and own and apart and self.student.config.NAME != "pretrain":
             raise InputError(
                 f"--init={self.config.init} and --teacher={self.config.teacher} held out different images, so that one "
-                "has learnt from those the other is judged by; give runs of one chain."
+                "has learned from those the other is judged by; give runs of one chain."
             )
         return selection or own
 
     def check_data(self, splits):
         config = self.config
-        if config.alpha < 1 or config.distill_on == "labelled":
-            what = f"--alpha={config.alpha:g}" if config.alpha < 1 else "--distill_on=labelled"
+        if config.alpha < 1 or config.distill_on == "labeled":
+            what = f"--alpha={config.alpha:g}" if config.alpha < 1 else "--distill_on=labeled"
             checks.check_labels(config, splits.train, what)
             super().check_data(splits)
         else:
@@ -116,23 +116,23 @@ class Distillation(ClassificationStage):
     @property
     def shown(self):
         """The images the teacher speaks about."""
-        return self.labelled if self.config.distill_on == "labelled" else self.splits.train
+        return self.labeled if self.config.distill_on == "labeled" else self.splits.train
 
     @property
-    def labelled_batch_size(self):
-        """Images of the labelled stream in a step."""
-        return self.config.labelled_batch_size or self.config.batch_size
+    def labeled_batch_size(self):
+        """Images of the labeled stream in a step."""
+        return self.config.labeled_batch_size or self.config.batch_size
 
     def introduction(self):
         yield from super().introduction()
         if self.exported and self.judging is not None:
             yield (
-                f"data     which images {self.teacher.path} has learnt from is not known here: held-out ones may be "
+                f"data     which images {self.teacher.path} has learned from is not known here: held-out ones may be "
                 "among them"
             )
-        known, size = self.labelled.num_examples, self.labelled_batch_size
+        known, size = self.labeled.num_examples, self.labeled_batch_size
         if self.config.alpha < 1 and known < size:
-            yield f"steps    labelled batches of {size} are filled by repeating the {known} labelled images"
+            yield f"steps    labeled batches of {size} are filled by repeating the {known} labeled images"
 
     @property
     def title(self):
@@ -168,17 +168,17 @@ class Distillation(ClassificationStage):
         return teacher
 
     def make_batches(self):
-        unlabelled = super().make_batches()
+        unlabeled = super().make_batches()
         if self.config.alpha == 1:
-            return unlabelled
-        labelled = self.batches_of(
-            self.labelled, batch_size=self.labelled_batch_size, seed=self.config.seed + LABELLED_SEED
+            return unlabeled
+        labeled = self.batches_of(
+            self.labeled, batch_size=self.labeled_batch_size, seed=self.config.seed + LABELED_SEED
         )
-        return lambda *steps: pipeline.joined(unlabelled(*steps), labelled(*steps))
+        return lambda *steps: pipeline.joined(unlabeled(*steps), labeled(*steps))
 
     @property
     def own_labels(self):
-        own = self.labelled.num_examples if self.config.alpha < 1 else 0
+        own = self.labeled.num_examples if self.config.alpha < 1 else 0
         # Its labels come through its probabilities, whatever the data they were of.
         return max(own, self.teacher.result.get("labels_used") or 0)
 

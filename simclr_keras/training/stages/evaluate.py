@@ -1,4 +1,4 @@
-"""The modes that train no network: --mode=eval, --mode=knn, and --linear_eval=fast, on any finished run."""
+"""The modes that train no network: --mode=eval, --mode=knn, and --protocol=fast, on any finished run."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from simclr_keras.runs.data_binding import bind_data
 from simclr_keras.training.engine import checks
 from simclr_keras.training.engine import strategy as strategies
 from simclr_keras.training.stages.base import Stage
-from simclr_keras.training.stages.classification import judge, labelled_part, say_result
+from simclr_keras.training.stages.classification import judge, labeled_part, say_result
 from simclr_keras.training.stages.from_run import FromRun
 from simclr_keras.version import __version__
 
@@ -23,7 +23,7 @@ def run(config, say=print):
     Raises:
         InputError, TrainingError, Stopped: see `Stage.run`.
     """
-    return {"eval": Evaluation, "knn": Neighbours}[config.NAME](config, say).run()
+    return {"eval": Evaluation, "knn": Neighbors}[config.NAME](config, say).run()
 
 
 class Measurement(FromRun, Stage):
@@ -47,7 +47,7 @@ class Measurement(FromRun, Stage):
         checks.check_labels(self.config, splits.train, f"--mode={self.MODE}")
         if splits.evaluation is None or not splits.evaluation.has_labels:
             raise InputError(
-                f"{self.config.dataset} has no labelled evaluation split, nor classes of two labelled images, of which "
+                f"{self.config.dataset} has no labeled evaluation split, nor classes of two labeled images, of which "
                 "one could be held out: give more labels."
             )
 
@@ -113,7 +113,7 @@ class Evaluation(Measurement):
         return scores, labels, self.ancestor.result.get("labels_used", 0), told
 
 
-class Neighbours(Measurement):
+class Neighbors(Measurement):
     """--mode=knn: weighted kNN on a layer's features."""
 
     MODE = "knn"
@@ -122,7 +122,9 @@ class Neighbours(Measurement):
     def measure(self):
         config = self.config
         endpoint = f"proj_head_{config.head_layer}"
-        bank, bank_labels = self.outputs(knn_bank(self.splits.train, config.knn_bank, config.seed), endpoint)
+        bank, bank_labels = self.outputs(
+            knn_bank(self.splits.train, config.knn_bank_size, config.seed), endpoint
+        )
         features, labels = self.outputs(self.splits.evaluation, endpoint)
         scores = knn_predict(
             bank,
@@ -137,7 +139,7 @@ class Neighbours(Measurement):
 
 
 class LogisticRegressionOnFeatures(Measurement):
-    """--linear_eval=fast: scikit-learn's logistic regression on features computed once, without augmentation."""
+    """--protocol=fast: scikit-learn's logistic regression on features computed once, without augmentation."""
 
     MODE = "linear_eval"
     TITLE = "logistic regression on the features of"
@@ -145,7 +147,7 @@ class LogisticRegressionOnFeatures(Measurement):
     def measure(self):
         config = self.config
         endpoint = f"proj_head_{config.head_layer}"
-        train, train_labels = self.outputs(labelled_part(self.splits.train), endpoint)
+        train, train_labels = self.outputs(labeled_part(self.splits.train), endpoint)
         features, labels = self.outputs(self.splits.evaluation, endpoint)
         found = logistic_predict(
             train, train_labels, features, num_classes=len(self.splits.class_names), c=config.logistic_c

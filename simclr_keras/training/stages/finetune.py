@@ -45,9 +45,9 @@ class Finetuning(FromRun, ClassificationStage):
         self.head_layer = None if config.head_layer == "auto" else int(config.head_layer)
         if self.head_layer is not None:
             ancestors.check_head_layer(self.head_layer, self.ancestor)
-        if config.model.startswith("keras:") and config.train_after_block not in (-1, 4):
+        if config.model.startswith("keras:") and config.freeze_through not in (-1, 4):
             raise InputError(
-                f"--train_after_block={config.train_after_block} is not for --init={config.init}: {config.model} has "
+                f"--freeze_through={config.freeze_through} is not for --init={config.init}: {config.model} has "
                 "no block groups; give -1 or 4."
             )
         return config
@@ -92,7 +92,7 @@ class Finetuning(FromRun, ClassificationStage):
 
     def freeze(self, model):
         """Freezes what is not to be trained."""
-        freeze(model, self.config.train_after_block)
+        freeze(model, self.config.freeze_through)
 
     def make_result(self, history, figures):
         return {**super().make_result(history, figures), "head_layer": self.head_layer}

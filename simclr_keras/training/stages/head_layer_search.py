@@ -27,7 +27,7 @@ def choose_head_layer(stage):
         stage: a Finetuning with its data, and `stop`.
 
     Raises:
-        InputError: a class has fewer than 2 labelled images.
+        InputError: a class has fewer than 2 labeled images.
         Stopped: the program was asked to stop; the folds that are done are kept.
     """
     labels = _labels(stage)
@@ -42,7 +42,7 @@ def choose_head_layer(stage):
         for fold, (rest, held) in enumerate(folds):
             if found.get(layer, fold) is None:
                 trial = trial or _Trial(stage, layer, len(folds[0][0]))
-                found.set(layer, fold, trial.top1(stage.labelled.subset(rest), stage.labelled.subset(held)))
+                found.set(layer, fold, trial.top1(stage.labeled.subset(rest), stage.labeled.subset(held)))
                 stage.stop.all_saved("the folds measured so far are kept")
         shares = [found.get(layer, fold) for fold in range(len(folds))]
         stage.say(
@@ -55,7 +55,7 @@ def choose_head_layer(stage):
 
 
 def fewest_labels(labels, class_names):
-    """Returns how many labelled images the class with the fewest has.
+    """Returns how many labeled images the class with the fewest has.
 
     Args:
         labels: int [n]; -1 is none. class_names: of the classes.
@@ -67,16 +67,16 @@ def fewest_labels(labels, class_names):
     if counts.min() < 2:
         name = class_names[values[counts.argmin()]]
         raise InputError(
-            f"--head_layer=auto needs at least 2 labelled images of every class, {name!r} has {counts.min()}; "
+            f"--head_layer=auto needs at least 2 labeled images of every class, {name!r} has {counts.min()}; "
             "give more labels, or --head_layer=1."
         )
     return int(counts.min())
 
 
 def _labels(stage):
-    source = stage.labelled
+    source = stage.labeled
     if source.labels is None:
-        source = stage._labelled = source.read_labels()
+        source = stage._labeled = source.read_labels()
     return source.labels
 
 
@@ -110,7 +110,7 @@ class _Trial:
             self._stage.strategy.distribute_datasets_from_function(lambda context: batches(0, steps, context))
         )
         while step < steps:
-            step += self._take_steps(iterator, min(config.steps_per_call, steps - step))
+            step += self._take_steps(iterator, min(config.steps_per_execution, steps - step))
             if stop.requested:
                 stop.leave("the folds measured so far are kept")
         read_figures(self._learner, step)  # raises where they are no longer finite

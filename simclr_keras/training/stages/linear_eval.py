@@ -12,7 +12,7 @@ def run(config, say=print):
     Raises:
         InputError, TrainingError, Stopped: see `Stage.run`.
     """
-    stage = evaluate.LogisticRegressionOnFeatures if config.linear_eval == "fast" else LinearEvaluation
+    stage = evaluate.LogisticRegressionOnFeatures if config.protocol == "fast" else LinearEvaluation
     return stage(config, say).run()
 
 

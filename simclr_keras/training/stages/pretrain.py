@@ -1,4 +1,4 @@
-"""--mode=pretrain: contrastive learning on unlabelled images, watched by kNN and an online probe."""
+"""--mode=pretrain: contrastive learning on unlabeled images, watched by kNN and an online probe."""
 
 import numpy as np
 import tensorflow as tf
@@ -69,7 +69,7 @@ class Pretraining(Stage):
         score, self._baselines = make_scores(config, self.splits, extractor, run_dir)
         self._figures = self._baselines.before(first_step) if self._baselines else {}
         last = len(epoch_ends(config, self.num_examples)) - 1
-        return OnItsTurn(None if score is None else lambda epoch: score(), config.eval_every, last)
+        return OnItsTurn(None if score is None else lambda epoch: score(), config.eval_every_epochs, last)
 
     def end(self, history):
         figures, references = self._figures, None
@@ -128,7 +128,7 @@ def make_scores(config, splits, extractor, run_dir):
     """Returns (RepresentationScore, Baselines), each None where it does not apply."""
     if not splits.train.has_labels or splits.evaluation is None:
         return None, None
-    bank = knn_bank(splits.train, config.knn_bank, config.seed)
+    bank = knn_bank(splits.train, config.knn_bank_size, config.seed)
     knn = {"num_classes": len(splits.class_names), "k": config.knn_k, "temperature": config.knn_temperature}
     score = RepresentationScore(extractor, bank, splits.evaluation, **knn)
     if not config.baselines:

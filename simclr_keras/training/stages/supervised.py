@@ -24,7 +24,7 @@ class Supervised(ClassificationStage):
 
     @property
     def title(self):
-        return f"training {self.config.model} from scratch on {self.labelled.num_examples} labels"
+        return f"training {self.config.model} from scratch on {self.labeled.num_examples} labels"
 
     def check_config(self):
         super().check_config()

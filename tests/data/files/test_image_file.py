@@ -113,13 +113,13 @@ def gif_on_a_screen(screen=(90, 60), left=0):
 
 
 DEEP = PICTURE.astype(np.uint16) * 256 + np.arange(90, dtype=np.uint16)[:, None]
-GREY = PICTURE[..., :1].repeat(3, axis=-1)
+GRAY = PICTURE[..., :1].repeat(3, axis=-1)
 JPEG, PNG, GIF, BMP = (saved(form) for form in ("JPEG", "PNG", "GIF", "BMP"))
 
 # Name: bytes, right pixels, largest difference from them. Two JPEG decoders round apart.
 USED = {
     "JPEG": (JPEG, rgb(JPEG), 4),
-    "grey JPEG": (saved("JPEG", "L"), rgb(saved("JPEG", "L")), 2),
+    "gray JPEG": (saved("JPEG", "L"), rgb(saved("JPEG", "L")), 2),
     "progressive JPEG": (saved("JPEG", progressive=True), rgb(JPEG), 4),
     "CMYK JPEG": (saved("JPEG", "CMYK"), rgb(saved("JPEG", "CMYK")), 3),
     "YCCK JPEG": (ycck(), rgb(ycck()), 8),
@@ -132,8 +132,8 @@ USED = {
         0,
     ),
     "1-bit PNG": (saved("PNG", "1"), rgb(saved("PNG", "1")), 0),
-    "grey PNG": (saved("PNG", "L"), rgb(saved("PNG", "L")), 0),
-    "grey and alpha PNG": (saved("PNG", "LA"), rgb(saved("PNG", "LA")), 0),
+    "gray PNG": (saved("PNG", "L"), rgb(saved("PNG", "L")), 0),
+    "gray and alpha PNG": (saved("PNG", "LA"), rgb(saved("PNG", "LA")), 0),
     "PNG with alpha": (saved("PNG", "RGBA"), PICTURE, 0),
     "16-bit PNG": (tf.io.encode_png(DEEP).numpy(), PICTURE, 0),
     "16-bit PNG with alpha": (
@@ -141,7 +141,7 @@ USED = {
         PICTURE,
         0,
     ),
-    "16-bit grey PNG": (tf.io.encode_png(DEEP[..., :1]).numpy(), GREY, 0),
+    "16-bit gray PNG": (tf.io.encode_png(DEEP[..., :1]).numpy(), GRAY, 0),
     "animated PNG": (animation("PNG"), PICTURE, 0),
     "GIF": (GIF, rgb(GIF), 0),
     "animated GIF": (animation("GIF"), rgb(animation("GIF")), 0),
@@ -152,7 +152,7 @@ USED = {
     ),
     "BMP": (BMP, PICTURE, 0),
     "BMP with alpha": (saved("BMP", "RGBA"), PICTURE, 0),
-    "grey BMP": (saved("BMP", "L"), rgb(saved("BMP", "L")), 0),
+    "gray BMP": (saved("BMP", "L"), rgb(saved("BMP", "L")), 0),
     "BMP with the usual masks": (bmp(), PICTURE, 0),
     "JPEG with fill bytes": (JPEG[:2] + b"\xff" * 5 + JPEG[2:], rgb(JPEG), 4),
 }

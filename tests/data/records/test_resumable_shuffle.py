@@ -52,7 +52,7 @@ def test_it_follows_seed_and_epoch_and_not_the_global_seed():
         tf.random.set_seed(None)
 
 
-def test_it_parts_neighbours_as_far_as_a_shuffle_buffer_does():
+def test_it_parts_neighbors_as_far_as_a_shuffle_buffer_does():
     """Held against tf.data's buffer of 256 with 384 waiting on average, as 6144 stand against 4096 in a stream."""
     size, batch = 20_000, 256
     middle = np.arange(3000, 15_000)

@@ -148,7 +148,7 @@ def test_fewer_records_than_hosts_are_refused(stream):
 
 
 def test_the_repr_of_a_stream(stream):
-    assert repr(stream) == "StreamSource('made', 43 images, labelled, 3 classes, streamed from 5 files)"
+    assert repr(stream) == "StreamSource('made', 43 images, labeled, 3 classes, streamed from 5 files)"
 
 
 def test_a_sample_comes_from_few_files_and_reads_only_those(stream):

@@ -43,11 +43,11 @@ def test_the_very_bytes_of_the_files_are_fetched_from_memory_or_disk(tmp_path, m
         assert _fetch_all(source) == [(tmp_path / name).read_bytes() for name in source.ids]
 
 
-def test_grey_alpha_jpeg_and_mixed_sizes_are_all_kept(tmp_path):
+def test_gray_alpha_jpeg_and_mixed_sizes_are_all_kept(tmp_path):
     png(tmp_path / "alpha.png", channels=4, size=(3, 9))
-    png(tmp_path / "grey.png", channels=1, size=(9, 3))
-    png(tmp_path / "grey_alpha.png", channels=2)
-    jpeg(tmp_path / "grey.jpg", channels=1)
+    png(tmp_path / "gray.png", channels=1, size=(9, 3))
+    png(tmp_path / "gray_alpha.png", channels=2)
+    jpeg(tmp_path / "gray.jpg", channels=1)
     jpeg(tmp_path / "color.JPEG")
     png(tmp_path / "png_named.jpg")
     splits = load(f"folder:{tmp_path}")
@@ -71,7 +71,7 @@ def test_train_and_evaluation_folders_are_the_splits(tmp_path, name):
     assert splits.held_out == ()
 
 
-def test_unlabelled_training_beside_labelled_evaluation(tmp_path):
+def test_unlabeled_training_beside_labeled_evaluation(tmp_path):
     flat(tmp_path / "train", 4)
     classes(tmp_path / "val", {"a": 1, "b": 1})
     splits = load(f"folder:{tmp_path}")
@@ -98,7 +98,7 @@ def test_one_sub_folder_is_no_class_but_a_place(tmp_path):
     splits = load(f"folder:{tmp_path}")
     assert splits.train.num_examples == 3
     assert splits.train.labels is None
-    assert any("unlabelled" in note for note in splits.notes)
+    assert any("unlabeled" in note for note in splits.notes)
 
 
 def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path):

@@ -44,10 +44,10 @@ def test_csv_reaches_into_sub_folders(tmp_path):
     assert _labels(splits) == {"x/0.png": 1, "y/0.png": 0, "y/1.png": 0}
 
 
-def test_images_without_a_row_are_unlabelled_and_counted(tmp_path):
+def test_images_without_a_row_are_unlabeled_and_counted(tmp_path):
     splits = load(**_csv(tmp_path, "0.png,a\n1.png,b\n"))
     assert dict(zip(splits.train.ids, splits.train.labels)) == {"0.png": 0, "1.png": 1, "2.png": -1}
-    assert any("2 of 3 images are labelled" in note for note in splits.notes)
+    assert any("2 of 3 images are labeled" in note for note in splits.notes)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from simclr_keras.data.sources.load_dataset import load
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
-from simclr_keras.data.sources.splits import held_out_rows, labelled_rows
+from simclr_keras.data.sources.splits import held_out_rows, labeled_rows
 from simclr_keras.errors import InputError
 
 
@@ -35,12 +35,12 @@ def test_digits_are_scikit_learns_scaled_to_bytes():
     from sklearn.datasets import load_digits
 
     splits = load("digits", eval_fraction=0.1)
-    grey = load_digits().images
+    gray = load_digits().images
     row = int(splits.train.ids[40].split("/")[1])
     image = splits.train.images[40]
     assert image.shape == (8, 8, 3)
     assert image.dtype == np.uint8
-    np.testing.assert_array_equal(image[..., 1], np.floor(grey[row] * 255 / 16 + 0.5))
+    np.testing.assert_array_equal(image[..., 1], np.floor(gray[row] * 255 / 16 + 0.5))
     assert image.max() <= 255
     assert splits.class_names == tuple("0123456789")
     assert splits.train.labels.dtype == np.int32
@@ -62,12 +62,12 @@ def test_subsets_keep_ids_and_labels_with_their_images():
     assert part.class_names == ("a", "b", "c")
 
 
-def test_with_labels_of_hides_the_other_labels_and_labelled_takes_the_rest_away():
+def test_with_labels_of_hides_the_other_labels_and_labeled_takes_the_rest_away():
     source = _source().with_labels_of([1, 5])
     assert source.num_examples == 12
     assert source.labels.tolist() == [-1, 1, -1, -1, -1, 2] + [-1] * 6
-    assert list(source.labelled().ids) == ["train/1", "train/5"]
-    assert source.labelled().labels.tolist() == [1, 2]
+    assert list(source.labeled().ids) == ["train/1", "train/5"]
+    assert source.labeled().labels.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("rows", [[12], [-1]])
@@ -85,7 +85,7 @@ def test_a_million_ids_cost_no_strings():
 
 def test_repr_tells_size_labels_and_classes():
     assert repr(_source().with_labels_of([0])) == (
-        "Source('made', 12 images, 1 labelled, 3 classes, (5, 4, 3) uint8)"
+        "Source('made', 12 images, 1 labeled, 3 classes, (5, 4, 3) uint8)"
     )
 
 
@@ -124,7 +124,7 @@ def test_a_class_of_one_image_stays_in_training_with_a_note(tmp_path):
     assert any("1 classes of one image" in note for note in splits.notes)
 
 
-def test_unlabelled_images_are_held_out_only_when_asked(tmp_path):
+def test_unlabeled_images_are_held_out_only_when_asked(tmp_path):
     spec = _npz(tmp_path / "a.npz", x_train=_images(10))
     assert load(spec).evaluation is None
     assert load(spec).held_out == ()
@@ -152,20 +152,20 @@ def test_label_fraction_keeps_the_share_of_every_class_and_all_images():
 
 def test_labels_per_class_keeps_as_many_of_each():
     train = load("digits", labels_per_class=4).train
-    assert np.bincount(train.labelled().labels).tolist() == [4] * 10
+    assert np.bincount(train.labeled().labels).tolist() == [4] * 10
 
 
 def test_fewer_labels_are_a_part_of_more_with_the_same_seed():
     labels = np.arange(300) % 3
-    one, ten = (set(labelled_rows(labels, fraction=share, seed=5).tolist()) for share in (0.02, 0.2))
+    one, ten = (set(labeled_rows(labels, fraction=share, seed=5).tolist()) for share in (0.02, 0.2))
     assert one < ten
-    assert one != set(labelled_rows(labels, fraction=0.02, seed=6).tolist())
+    assert one != set(labeled_rows(labels, fraction=0.02, seed=6).tolist())
 
 
 def test_rows_without_a_label_are_neither_held_out_nor_counted():
     labels = np.array([-1, -1, 0, 0, 1, 1])
     assert set(held_out_rows(labels, 0.5, 0)[0]) <= {2, 3, 4, 5}
-    assert labelled_rows(labels, per_class=2).tolist() == [2, 3, 4, 5]
+    assert labeled_rows(labels, per_class=2).tolist() == [2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

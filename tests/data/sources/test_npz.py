@@ -45,11 +45,11 @@ def test_arrays_names_and_splits_arrive_unchanged(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
-def test_grey_images_become_three_equal_channels(tmp_path, shape):
-    grey = _images(4, *shape)
-    images = load(_save(tmp_path / "a.npz", {"x_train": grey})).train.images
+def test_gray_images_become_three_equal_channels(tmp_path, shape):
+    gray = _images(4, *shape)
+    images = load(_save(tmp_path / "a.npz", {"x_train": gray})).train.images
     for channel in range(3):
-        np.testing.assert_array_equal(images[..., channel], grey.reshape(4, 6, 5))
+        np.testing.assert_array_equal(images[..., channel], gray.reshape(4, 6, 5))
 
 
 def test_classes_without_names_are_named_by_number(tmp_path):

@@ -74,7 +74,7 @@ class MadeNoTrain(_Made):
     SPLITS = {"test": (0, 4)}  # noqa: RUF012
 
 
-class MadeUnlabelled(_Made):
+class MadeUnlabeled(_Made):
     def _info(self):
         features = {"image": tfds.features.Image(shape=(4, 5, 3))}
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
@@ -191,10 +191,10 @@ def test_a_dataset_without_evaluation_split_gets_a_stratified_one(prepare):
 def test_a_later_run_holds_out_and_sees_the_same_in_memory_and_streamed(prepare, memory_limit):
     root = prepare(MadeTrainOnly)
     first = load("made_train_only", data_dir=root, seed=1, labels_per_class=2)
-    ids = {"held_out": list(first.held_out), "labelled": list(first.train.labelled_ids())}
+    ids = {"held_out": list(first.held_out), "labeled": list(first.train.labeled_ids())}
     again = load("made_train_only", data_dir=root, seed=2, memory_limit=memory_limit, **ids)
     assert _numbers(again.evaluation) == _numbers(first.evaluation)
-    assert _numbers(again.train.labelled()) == _numbers(first.train.labelled())
+    assert _numbers(again.train.labeled()) == _numbers(first.train.labeled())
     np.testing.assert_array_equal(again.train.labels, first.train.labels)
 
 
@@ -206,7 +206,7 @@ def test_a_test_split_with_hidden_labels_is_not_evaluated_on(prepare):
 
 def test_images_without_labels(prepare):
     for memory_limit in (2**31, 0):
-        splits = load("made_unlabelled", data_dir=prepare(MadeUnlabelled), memory_limit=memory_limit)
+        splits = load("made_unlabeled", data_dir=prepare(MadeUnlabeled), memory_limit=memory_limit)
         assert splits.class_names is None
         assert splits.train.labels is None
         assert not splits.train.has_labels
@@ -218,12 +218,10 @@ def test_hidden_labels_of_a_stream_are_minus_one_and_its_images_stay(prepare):
     assert train.num_examples == MANY
     labels = [label for _, _, label in _records(train, MANY, seed=1)]
     assert collections.Counter(labels) == {-1: MANY - 6, 0: 2, 1: 2, 2: 2}
-    labelled = train.labelled()
-    assert labelled.num_examples == 6
+    labeled = train.labeled()
+    assert labeled.num_examples == 6
     assert (
-        sorted(_label(number) for number in _numbers(labelled))
-        == sorted(labelled.labels)
-        == [0, 0, 1, 1, 2, 2]
+        sorted(_label(number) for number in _numbers(labeled)) == sorted(labeled.labels) == [0, 0, 1, 1, 2, 2]
     )
 
 

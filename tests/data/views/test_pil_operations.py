@@ -7,7 +7,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from simclr_keras.data.views import pil_operations
 
-GREY = (128, 128, 128)
+GRAY = (128, 128, 128)
 
 
 def _images(size):
@@ -32,7 +32,7 @@ def _images(size):
 
 
 def _moved(image, *coefficients):
-    return image.transform(image.size, Image.Transform.AFFINE, coefficients, fillcolor=GREY)
+    return image.transform(image.size, Image.Transform.AFFINE, coefficients, fillcolor=GRAY)
 
 
 PIL = {
@@ -40,7 +40,7 @@ PIL = {
     "shear_y": lambda image, v: _moved(image, 1, 0, 0, v, 1, 0),
     "translate_x": lambda image, v: _moved(image, 1, 0, v, 0, 1, 0),
     "translate_y": lambda image, v: _moved(image, 1, 0, 0, 0, 1, v),
-    "rotate": lambda image, v: image.rotate(v, fillcolor=GREY),
+    "rotate": lambda image, v: image.rotate(v, fillcolor=GRAY),
     "invert": lambda image, _: ImageOps.invert(image),
     "autocontrast": lambda image, _: ImageOps.autocontrast(image),
     "equalize": lambda image, _: ImageOps.equalize(image),

@@ -105,7 +105,7 @@ class TestForeign:
             ),
             whole=(tf.TensorSpec([None, 8, 8, 3], tf.uint8), mean),
             vectors=(tf.TensorSpec([None, 3], tf.float32), lambda x: {"y": x}),
-            grey=(tf.TensorSpec([None, 8, 8, 1], tf.float32), mean),
+            gray=(tf.TensorSpec([None, 8, 8, 1], tf.float32), mean),
         )
         assert open_export(path).endpoints == {"encoder": "mean"}
 

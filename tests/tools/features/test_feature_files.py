@@ -17,13 +17,13 @@ from simclr_keras.tools.features.feature_files import Features
 FACTS = {"model": "runs/a", "endpoint": "encoder", "images": "folder:/photos", "image_size": "32"}
 
 
-def make(count=5, width=3, labelled=True):
+def make(count=5, width=3, labeled=True):
     rng = np.random.default_rng(0)
     features = (rng.normal(size=(count, width)) * 10.0 ** rng.integers(-30, 30, (count, width))).astype(
         np.float32
     )
     ids = [f'sub,dir/é "{i}" 写真.png' for i in range(count)]
-    if not labelled:
+    if not labeled:
         return Features(features, ids, facts=FACTS)
     return Features(
         features, ids, np.array([-1, *range(count - 1)], np.int32) % 3 - 0, ("a", "b,c", "ü"), FACTS
@@ -31,10 +31,10 @@ def make(count=5, width=3, labelled=True):
 
 
 @pytest.mark.parametrize("ending", feature_files.ENDINGS)
-@pytest.mark.parametrize("labelled", [True, False])
-def test_all_of_it_comes_back(tmp_path, ending, labelled):
-    held = make(labelled=labelled)
-    if labelled:
+@pytest.mark.parametrize("labeled", [True, False])
+def test_all_of_it_comes_back(tmp_path, ending, labeled):
+    held = make(labeled=labeled)
+    if labeled:
         held.labels[0] = -1
     path = str(tmp_path / f"f{ending}")
     feature_files.write(path, held)
@@ -44,7 +44,7 @@ def test_all_of_it_comes_back(tmp_path, ending, labelled):
     assert found.ids == held.ids
     assert found.facts == ({} if ending == ".csv" else FACTS)
     assert found.class_names == held.class_names
-    if labelled:
+    if labeled:
         np.testing.assert_array_equal(found.labels, held.labels)
         assert found.labels.dtype == np.int32
         assert [found.class_of(row) for row in range(5)] == [held.class_of(row) for row in range(5)]
@@ -127,7 +127,7 @@ def test_other_programs_read_parquet_and_csv(tmp_path):
 
 def test_an_unfinished_file_never_stands_there(tmp_path, monkeypatch):
     path = tmp_path / "f.npz"
-    feature_files.write(str(path), make(labelled=False))
+    feature_files.write(str(path), make(labeled=False))
     before = path.read_bytes()
 
     def full(file, **arrays):

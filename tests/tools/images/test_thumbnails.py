@@ -1,4 +1,4 @@
-"""Pictures of images: the centred square, sharp, found by name."""
+"""Pictures of images: the centered square, sharp, found by name."""
 
 import numpy as np
 import pytest

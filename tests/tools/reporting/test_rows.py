@@ -90,7 +90,7 @@ def test_distillations_are_told_apart(tmp_path):
     for name, config in (
         ("a", {"alpha": 1.0, "distill_on": "all"}),
         ("b", {"alpha": 0.5, "distill_on": "all"}),
-        ("c", {"alpha": 1.0, "distill_on": "labelled"}),
+        ("c", {"alpha": 1.0, "distill_on": "labeled"}),
         ("d", {"alpha": 1.0, "model": "keras:VGG16"}),
     ):
         finish(tmp_path / name, "distill", before=[teacher], config=config, top1=0.5)
@@ -100,7 +100,7 @@ def test_distillations_are_told_apart(tmp_path):
         "self-distill",
         "self-distill, alpha 0.5",
     ]
-    assert "self-distill, labelled images only" in [row.stage for row in rows([tmp_path])]
+    assert "self-distill, labeled images only" in [row.stage for row in rows([tmp_path])]
 
 
 class TestSeeds:
@@ -128,7 +128,7 @@ class TestSeeds:
             ("learning_rate", (0.1, 0.2), False),
             ("label_fraction", (0.1, 0.01), False),
             ("model", ("r18_1x_sk0", "r18_2x_sk0"), False),
-            ("checkpoint_minutes", (10.0, 5.0), True),
+            ("checkpoint_every_minutes", (10.0, 5.0), True),
             ("model_dir", ("a", "b"), True),
             ("data_dir", ("a", "b"), True),
         ],

@@ -29,8 +29,8 @@ def test_the_data_line_counts_the_labels_that_may_be_seen(tmp_path):
     spec = npz(tmp_path / "a.npz")
     assert "3 classes; 3 for evaluation (held out" in checks.describe_data(load_dataset.load(spec))[0]
     assert "3 classes (6 labels seen)" in checks.describe_data(load_dataset.load(spec, labels_per_class=2))[0]
-    unlabelled = checks.describe_data(load_dataset.load(npz(tmp_path / "b.npz", labels=False)))[0]
-    assert unlabelled.endswith("40 training images, no labels: no kNN and no probe")
+    unlabeled = checks.describe_data(load_dataset.load(npz(tmp_path / "b.npz", labels=False)))[0]
+    assert unlabeled.endswith("40 training images, no labels: no kNN and no probe")
 
 
 def test_a_directory_name_is_made_of_mode_data_and_model():

@@ -30,7 +30,7 @@ WORDS = ("crop", "flip", "color", "autoaugment")
     "chosen", [words for n in range(5) for words in itertools.combinations(WORDS, n)], ids=",".join
 )
 def test_each_augmentation_is_on_where_it_is_named_and_off_elsewhere(chosen):
-    crop, color = inputs.labelled_views(config(",".join(chosen) or "none", flip_probability=0.25))
+    crop, color = inputs.labeled_views(config(",".join(chosen) or "none", flip_probability=0.25))
     assert crop.random_crop == ("crop" in chosen)
     assert crop.flip_probability == (0.25 if "flip" in chosen else 0)
     assert crop.auto_augment == ("autoaugment" in chosen)
@@ -39,7 +39,7 @@ def test_each_augmentation_is_on_where_it_is_named_and_off_elsewhere(chosen):
 
 def test_without_augmentation_a_view_is_what_evaluation_sees(train):
     settings = config("none")
-    crop, _ = inputs.labelled_views(settings)
+    crop, _ = inputs.labeled_views(settings)
     batch = next(iter(inputs.make_batches(settings, train, crop, windows=1)(0, 1)))
     for view, row in zip(batch["views"].numpy(), batch["id"].numpy()):
         expected = evaluation_view(tf.constant(train.images[row]), SIZE).numpy() * 255
@@ -48,18 +48,18 @@ def test_without_augmentation_a_view_is_what_evaluation_sees(train):
 
 def test_crops_are_of_the_sizes_and_shapes_that_were_set():
     settings = config("crop", crop_min_area=0.5, crop_max_area=0.75, crop_aspect=2.0)
-    crop, _ = inputs.labelled_views(settings)
+    crop, _ = inputs.labeled_views(settings)
     assert (crop.min_area, crop.max_area, crop.aspect) == (0.5, 0.75, (0.5, 2.0))
 
 
 def test_the_colors_of_a_classifier_are_those_set_and_are_never_blurred():
     views = tf.constant(np.random.default_rng(0).integers(256, size=(4, 1, SIZE, SIZE, 3), dtype=np.uint8))
     plain = {"color_strength": 0.0}
-    _, color = inputs.labelled_views(config("color", **plain))
+    _, color = inputs.labeled_views(config("color", **plain))
     np.testing.assert_allclose(
         color(views, tf.constant(0, tf.int64)), views.numpy()[:, 0] / 255, rtol=1e-5, atol=1e-6
     )
-    _, gray = inputs.labelled_views(config("color", jitter_probability=0.0, grayscale_probability=1.0))
+    _, gray = inputs.labeled_views(config("color", jitter_probability=0.0, grayscale_probability=1.0))
     found = gray(views, tf.constant(0, tf.int64)).numpy()
     assert np.ptp(found, axis=-1).max() < 1e-6
 
@@ -77,7 +77,7 @@ def test_pretraining_blurs_where_it_is_told_to(probability):
 
 def test_a_batch_may_be_larger_than_the_data_only_where_that_is_said(train):
     settings = config("none", batch_size=100)
-    crop, _ = inputs.labelled_views(settings)
+    crop, _ = inputs.labeled_views(settings)
     batch = next(iter(inputs.make_batches(settings, train, crop, windows=1, repeat=True)(0, 1)))
     counts = np.bincount(batch["id"].numpy(), minlength=40)
     assert batch["views"].shape == (100, 1, SIZE, SIZE, 3)
@@ -88,7 +88,7 @@ def test_a_batch_may_be_larger_than_the_data_only_where_that_is_said(train):
 
 def test_batch_size_and_seed_can_be_others_than_the_configs(train):
     settings = config("crop,flip")
-    crop, _ = inputs.labelled_views(settings)
+    crop, _ = inputs.labeled_views(settings)
 
     def first(**others):
         return next(iter(inputs.make_batches(settings, train, crop, windows=1, **others)(0, 1)))["id"].numpy()
@@ -98,11 +98,11 @@ def test_batch_size_and_seed_can_be_others_than_the_configs(train):
     assert (first() != first(seed=settings.seed + 1)).any()
 
 
-def test_the_highest_seed_leaves_room_for_the_labelled_stream_of_distillation(train):
-    from simclr_keras.training.stages.distill import LABELLED_SEED
+def test_the_highest_seed_leaves_room_for_the_labeled_stream_of_distillation(train):
+    from simclr_keras.training.stages.distill import LABELED_SEED
 
     settings = config("crop", seed=2**31 - 1)
-    crop, _ = inputs.labelled_views(settings)
-    for seed in (settings.seed, settings.seed + LABELLED_SEED):
+    crop, _ = inputs.labeled_views(settings)
+    for seed in (settings.seed, settings.seed + LABELED_SEED):
         batch = next(iter(inputs.make_batches(settings, train, crop, windows=1, seed=seed)(0, 1)))
         assert len(batch["id"]) == 16

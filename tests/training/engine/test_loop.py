@@ -36,7 +36,7 @@ def test_a_run_takes_every_step_once_and_in_order():
             super().train_step(batch)
             tf.py_function(lambda step: seen.append(int(step)), [batch["step"]], [])
 
-    train(learner=Learner(), steps_per_call=4)
+    train(learner=Learner(), steps_per_execution=4)
     assert seen == list(range(11))
 
 
@@ -89,18 +89,18 @@ def chunks(monkeypatch):
 
 
 def test_chunks_end_at_epochs(chunks):
-    train(steps_per_call=4)
+    train(steps_per_execution=4)
     assert chunks == [4, 2, 4, 1]
 
 
 def test_chunks_end_at_checkpoints(chunks):
-    recorder = train(steps_per_call=4, checkpoint_steps=5)
+    recorder = train(steps_per_execution=4, checkpoint_every_steps=5)
     assert chunks == [4, 1, 1, 4, 1]
     assert [step for kind, step in recorder.events if kind == "save"] == [5, 6, 10, 11]
 
 
 def test_a_checkpoint_at_an_epochs_end_is_saved_once():
-    saves = [step for kind, step in train(checkpoint_steps=3).events if kind == "save"]
+    saves = [step for kind, step in train(checkpoint_every_steps=3).events if kind == "save"]
     assert saves == [3, 6, 9, 11]
 
 
@@ -162,11 +162,11 @@ def test_a_loss_that_is_no_number_stops_before_row_and_checkpoint(value, bad_ste
 def test_checkpoints_before_a_loss_that_is_no_number_are_kept():
     recorder = Recorder()
     with pytest.raises(TrainingError, match="by step 9"):
-        train(loss=lambda step: math.nan if step == 7 else 1.0, recorder=recorder, checkpoint_steps=3)
+        train(loss=lambda step: math.nan if step == 7 else 1.0, recorder=recorder, checkpoint_every_steps=3)
     assert [event for event in recorder.events if event[0] != "say"] == [("save", 3), ("save", 6), ("row", 6)]
 
 
-@pytest.mark.parametrize("settings", [{}, {"checkpoint_steps": 2}])
+@pytest.mark.parametrize("settings", [{}, {"checkpoint_every_steps": 2}])
 def test_weights_that_are_no_numbers_stop_training_though_the_loss_is_fine(settings):
     class Learner(CountingLearner):
         def train_step(self, batch):
@@ -183,7 +183,7 @@ def test_a_checkpoint_is_saved_when_minutes_have_passed(monkeypatch):
     passed = itertools.count(0, 25)  # seconds, at every look at the clock
     clock = types.SimpleNamespace(monotonic=lambda: next(passed), perf_counter=time.perf_counter)
     monkeypatch.setattr(loop, "time", clock)
-    saves = [step for kind, step in train(checkpoint_minutes=1, epochs=1).events if kind == "save"]
+    saves = [step for kind, step in train(checkpoint_every_minutes=1, epochs=1).events if kind == "save"]
     assert saves == [3, 6]
 
 

@@ -30,13 +30,13 @@ class TestStop:
 
         return Learner()
 
-    @pytest.mark.parametrize("steps_per_call", [1, 4, 50])
+    @pytest.mark.parametrize("steps_per_execution", [1, 4, 50])
     @pytest.mark.parametrize("at", [0, 2, 7])
-    def test_the_step_is_finished_and_saved_and_no_more_are_taken(self, steps_per_call, at):
+    def test_the_step_is_finished_and_saved_and_no_more_are_taken(self, steps_per_execution, at):
         stop, recorder = Stop(), Recorder()
         learner = self.learner(stop, at)
         with pytest.raises(Stopped, match=f"SIGTERM: step {at + 1} is saved") as stopped:
-            train(learner=learner, recorder=recorder, stop=stop, steps_per_call=steps_per_call)
+            train(learner=learner, recorder=recorder, stop=stop, steps_per_execution=steps_per_execution)
         assert int(learner.steps) == at + 1
         assert recorder.events[-1] == ("save", at + 1)
         assert stopped.value.code == 143
@@ -73,7 +73,7 @@ class TestStop:
 
         learner, recorder = Learner(), Recorder()
         with pytest.raises(Stopped, match=r"step \d is saved"), listening() as stop:
-            train(learner=learner, recorder=recorder, stop=stop, steps_per_call=50, epochs=1)
+            train(learner=learner, recorder=recorder, stop=stop, steps_per_execution=50, epochs=1)
         # It may take a step more until the signal is heard.
         assert at < int(learner.steps) <= at + 2
         assert recorder.events == [("save", int(learner.steps))]

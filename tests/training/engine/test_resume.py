@@ -65,7 +65,7 @@ def never_killed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         make_tiny(patch)
         data = "npz:" + write_npz(folder / "stripes.npz")
-        pretrain.run(make_config(data, folder / "run", checkpoint_steps=2, baselines=True), say=silent)
+        pretrain.run(make_config(data, folder / "run", checkpoint_every_steps=2, baselines=True), say=silent)
     return folder / "run", data
 
 
@@ -74,7 +74,7 @@ def never_killed(tmp_path_factory):
 )
 def test_a_run_killed_and_repeated_ends_as_one_never_killed(tiny, never_killed, tmp_path, monkeypatch, kill):
     whole, data = never_killed
-    config = make_config(data, tmp_path / "run", checkpoint_steps=2, baselines=True)
+    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
     owner, name, call = KILLS[kill]
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, raise_at(call, getattr(owner, name)))
@@ -89,7 +89,7 @@ def test_a_run_killed_and_repeated_ends_as_one_never_killed(tiny, never_killed, 
 
 def test_a_run_killed_again_and_again_ends_as_one_never_killed(tiny, never_killed, tmp_path, monkeypatch):
     whole, data = never_killed
-    config = make_config(data, tmp_path / "run", checkpoint_steps=2, baselines=True)
+    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
     for _ in range(3):
         with monkeypatch.context() as patch:
             patch.setattr(loop.Bar, "advance", raise_at(4, loop.Bar.advance))
@@ -108,7 +108,7 @@ def test_the_same_settings_give_the_same_weights_however_often_they_are_saved(ti
 
 def test_several_steps_a_call_are_the_same_steps(tiny, never_killed, tmp_path):
     whole, data = never_killed
-    pretrain.run(make_config(data, tmp_path / "run", baselines=True, steps_per_call=4), say=silent)
+    pretrain.run(make_config(data, tmp_path / "run", baselines=True, steps_per_execution=4), say=silent)
     assert not differing(tmp_path / "run", whole)
 
 
@@ -120,9 +120,9 @@ def test_another_seed_is_another_run(tiny, never_killed, tmp_path):
 
 def test_a_finished_run_may_go_on_to_more_epochs(tiny, data, tmp_path):
     folder = tmp_path / "run"
-    pretrain.run(make_config(data, folder, eval_every=2), say=silent)
+    pretrain.run(make_config(data, folder, eval_every_epochs=2), say=silent)
     first = metrics(folder)
-    pretrain.run(make_config(data, folder, eval_every=2, epochs=3), say=silent)
+    pretrain.run(make_config(data, folder, eval_every_epochs=2, epochs=3), say=silent)
     rows = metrics(folder)
     assert rows[:2] == first
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "6"), ("2", "11"), ("3", "16")]
@@ -176,7 +176,7 @@ def test_a_run_whose_newest_checkpoint_is_damaged_ends_as_one_never_killed(
     tiny, never_killed, tmp_path, monkeypatch
 ):
     whole, data = never_killed
-    config = make_config(data, tmp_path / "run", checkpoint_steps=2, baselines=True)
+    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
     with monkeypatch.context() as patch:
         patch.setattr(History, "add", raise_at(2, History.add))
         with pytest.raises(Killed):
@@ -229,7 +229,7 @@ def test_a_stop_is_heard_though_the_data_fails_meanwhile(tiny, data, tmp_path, m
 def test_a_run_on_replicas_that_is_stopped_and_damaged_ends_as_one_that_was_not(
     tiny, data, tmp_path, monkeypatch, own_collectives
 ):
-    settings = {"strategy": "mirrored", "checkpoint_steps": 2, "on_nan": "skip_batch"}
+    settings = {"strategy": "mirrored", "checkpoint_every_steps": 2, "on_nan": "skip_batch"}
     pretrain.run(make_config(data, tmp_path / "whole", **settings), say=silent)
     config = make_config(data, tmp_path / "run", **settings)
     for call in (2, 3):
@@ -260,7 +260,7 @@ def test_a_disk_that_fills_up_stops_the_run_with_its_last_checkpoint_good(
     tiny, never_killed, tmp_path, monkeypatch, call
 ):
     whole, data = never_killed
-    config = make_config(data, tmp_path / "run", checkpoint_steps=2, baselines=True)
+    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
     owner, what, words = {
         "write": (tf.train.Checkpoint, "step-4", "cannot save the checkpoint of step 4"),
         "GFile": (tf.io.gfile, "metrics.csv", "cannot write .*metrics.csv"),

@@ -23,7 +23,7 @@ def start(tmp_path):
     data = "npz:" + write_npz(tmp_path / "stripes.npz")
 
     def start(name):
-        values = vars(make_config(data, tmp_path / name, checkpoint_steps=1, epochs=3))
+        values = vars(make_config(data, tmp_path / name, checkpoint_every_steps=1, epochs=3))
         flags = [
             f"--{key}={value}" for key, value in values.items() if value is not None and value is not False
         ]

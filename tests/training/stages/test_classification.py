@@ -18,7 +18,7 @@ from simclr_keras.runs.open_run import load_run
 from simclr_keras.training.engine import loop
 from simclr_keras.training.engine.progress import History
 from simclr_keras.training.stages import classification
-from simclr_keras.training.stages.classification import ClassificationStage, judge, labelled_part
+from simclr_keras.training.stages.classification import ClassificationStage, judge, labeled_part
 from tests.training.killing import kill
 from tests.training.tiny import begin, configure, metrics, result, run, saved_variables, variables, write_npz
 
@@ -51,7 +51,12 @@ PROMISED = {
 @pytest.fixture
 def config(tiny, pretrained, tmp_path):
     """Makes the config of a fine-tuning in epochs of three steps."""
-    settings = {"init": str(pretrained.folder), "batch_size": 4, "learning_rate": 0.05, "checkpoint_steps": 2}
+    settings = {
+        "init": str(pretrained.folder),
+        "batch_size": 4,
+        "learning_rate": 0.05,
+        "checkpoint_every_steps": 2,
+    }
     return lambda name="run", **others: configure("finetune", tmp_path / name, **{**settings, **others})
 
 
@@ -59,7 +64,12 @@ def config(tiny, pretrained, tmp_path):
 def whole(pretrained, tiny_session, tmp_path_factory):
     """A run that was never killed."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    settings = {"init": str(pretrained.folder), "batch_size": 4, "learning_rate": 0.05, "checkpoint_steps": 2}
+    settings = {
+        "init": str(pretrained.folder),
+        "batch_size": 4,
+        "learning_rate": 0.05,
+        "checkpoint_every_steps": 2,
+    }
     return tiny_session(configure("finetune", folder, **settings))
 
 
@@ -198,7 +208,7 @@ def test_a_later_stage_may_start_from_the_best_weights(config, monkeypatch, tmp_
 
 def test_only_every_so_many_epochs_and_the_last_are_evaluated(config, monkeypatch, tmp_path):
     plan(monkeypatch, {7: 0.9, 10: 0.5})
-    done = run(config(epochs=3, eval_every=2))
+    done = run(config(epochs=3, eval_every_epochs=2))
     assert [row["top1"] for row in metrics(tmp_path / "run")] == ["", "0.9", "0.5"]
     assert (done.result["best_epoch"], done.result["best_top1"]) == (2, 0.9)
 
@@ -256,11 +266,11 @@ def test_data_without_labels_is_refused_before_anything_is_written(tiny, pretrai
     assert not (tmp_path / "run").exists()
 
 
-def test_the_labelled_part_of_a_source_is_all_of_it_where_all_is_labelled(stripes):
+def test_the_labeled_part_of_a_source_is_all_of_it_where_all_is_labeled(stripes):
     train = load_dataset.load(stripes).train
-    assert labelled_part(train) is train
+    assert labeled_part(train) is train
     few = train.with_labels_of([3, 5])
-    assert list(labelled_part(few).ids) == [train.ids[3], train.ids[5]]
+    assert list(labeled_part(few).ids) == [train.ids[3], train.ids[5]]
 
 
 @pytest.mark.parametrize(("worst", "said"), [(2, False), (0.001, True)])

@@ -116,7 +116,7 @@ def seen_by(begun, steps=4):
     """(images [n, h, w, 3], labels [n]) of the first stream, and of the second or None."""
     found = list(begun.batches(0, steps))
     streams = []
-    for views, label in (("views", "label"), ("labelled_views", "labelled_label")):
+    for views, label in (("views", "label"), ("labeled_views", "labeled_label")):
         if views in found[0]:
             parts = [np.concatenate([batch[name].numpy() for batch in found]) for name in (views, label)]
             streams.append((parts[0][:, 0], parts[1]))
@@ -135,14 +135,14 @@ def ids(folder, part):
     return {int(name.partition("/")[2]) for name in json.loads((folder / "split.json").read_text())[part]}
 
 
-def test_below_alpha_1_a_stream_of_labelled_images_goes_beside_all_images(
+def test_below_alpha_1_a_stream_of_labeled_images_goes_beside_all_images(
     config, images, monkeypatch, tmp_path, stripes
 ):
-    begun = begin(config(alpha=0.25, labelled_batch_size=6, augment="none"), monkeypatch)
-    (shown, _), (labelled, labels) = seen_by(begun)
-    assert (len(shown), len(labelled)) == (4 * 16, 4 * 6)
+    begun = begin(config(alpha=0.25, labeled_batch_size=6, augment="none"), monkeypatch)
+    (shown, _), (labeled, labels) = seen_by(begun)
+    assert (len(shown), len(labeled)) == (4 * 16, 4 * 6)
     split = tmp_path / "run"
-    assert rows_in(labelled, images) == ids(split, "labelled")
+    assert rows_in(labeled, images) == ids(split, "labeled")
     assert rows_in(shown, images) == {*range(40)} - ids(split, "held_out")
     assert (labels >= 0).all()
     assert begun.learner.alpha == 0.25
@@ -150,25 +150,25 @@ def test_below_alpha_1_a_stream_of_labelled_images_goes_beside_all_images(
 
 
 def test_the_two_streams_show_other_crops_of_the_same_images(config, monkeypatch):
-    begun = begin(config(alpha=0.5, distill_on="labelled", augment="crop"), monkeypatch)
-    (shown, _), (labelled, _) = seen_by(begun, steps=1)
-    assert shown.shape == labelled.shape
-    assert not np.array_equal(shown, labelled)
+    begun = begin(config(alpha=0.5, distill_on="labeled", augment="crop"), monkeypatch)
+    (shown, _), (labeled, _) = seen_by(begun, steps=1)
+    assert shown.shape == labeled.shape
+    assert not np.array_equal(shown, labeled)
     assert (
-        len([line for line in begun.lines if "labelled batches of 16 are filled by repeating the 12" in line])
+        len([line for line in begun.lines if "labeled batches of 16 are filled by repeating the 12" in line])
         == 1
     )
 
 
-def test_distillation_on_the_labelled_images_shows_no_others(config, images, monkeypatch, tmp_path):
-    begun = begin(config(distill_on="labelled", augment="none"), monkeypatch)
+def test_distillation_on_the_labeled_images_shows_no_others(config, images, monkeypatch, tmp_path):
+    begun = begin(config(distill_on="labeled", augment="none"), monkeypatch)
     (shown, _), second = seen_by(begun)
     assert second is None
-    assert rows_in(shown, images) == ids(tmp_path / "run", "labelled")
-    assert len([line for line in begun.lines if "filled by repeating the 12 labelled images" in line]) == 1
+    assert rows_in(shown, images) == ids(tmp_path / "run", "labeled")
+    assert len([line for line in begun.lines if "filled by repeating the 12 labeled images" in line]) == 1
 
 
-def test_a_batch_as_large_as_all_images_is_not_said_to_be_filled_with_labelled_ones(config, monkeypatch):
+def test_a_batch_as_large_as_all_images_is_not_said_to_be_filled_with_labeled_ones(config, monkeypatch):
     begun = begin(config(batch_size=28), monkeypatch)
     assert not [line for line in begun.lines if "filled" in line]
 
@@ -194,10 +194,10 @@ def test_images_without_any_label_are_enough_for_a_teacher(config, bare, finetun
     assert (found["evaluation_images"], found["classes"]) == (0, 3)
     assert "top1" not in found
     assert not (tmp_path / "run" / "best").exists()
-    assert any("no labelled evaluation split: no top-1" in line for line in done.lines)
+    assert any("no labeled evaluation split: no top-1" in line for line in done.lines)
     model = load_run(str(tmp_path / "run"))
     assert model.classifier.num_classes == 3
-    # The images of its teacher's data are those that it is judged by later, not ones the teacher has learnt from.
+    # The images of its teacher's data are those that it is judged by later, not ones the teacher has learned from.
     judged = run(
         configure("eval", tmp_path / "eval", init=str(tmp_path / "run"), dataset=finetuned.result["dataset"])
     )
@@ -205,7 +205,7 @@ def test_images_without_any_label_are_enough_for_a_teacher(config, bare, finetun
     assert [run["mode"] for run in judged.result["ancestors"]] == ["pretrain", "finetune", "distill"]
 
 
-def test_unlabelled_images_may_be_judged_by_labelled_ones(config, tmp_path):
+def test_unlabeled_images_may_be_judged_by_labeled_ones(config, tmp_path):
     arrays = dict(np.load(write_npz(tmp_path / "all.npz")))
     del arrays["y_train"]
     np.savez(tmp_path / "pool.npz", **arrays)
@@ -221,7 +221,7 @@ def test_evaluation_images_without_labels_judge_nothing(config, tmp_path):
     assert found["evaluation_images"] == 0
 
 
-@pytest.mark.parametrize("settings", [{"alpha": 0.5}, {"distill_on": "labelled"}], ids=str)
+@pytest.mark.parametrize("settings", [{"alpha": 0.5}, {"distill_on": "labeled"}], ids=str)
 def test_labels_are_needed_where_they_are_used(config, bare, tmp_path, settings):
     with pytest.raises(InputError, match=r"bare\.npz has no labels"):
         run(config(dataset=bare, **settings))
@@ -250,7 +250,7 @@ def test_a_distilled_network_can_teach(distilled, monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_a_student_comes_closer_to_its_teacher(config):
-    done = run(config(epochs=40, eval_every=40, augment="none", temperature=1.0))
+    done = run(config(epochs=40, eval_every_epochs=40, augment="none", temperature=1.0))
     rows = metrics(done.folder)
     assert float(rows[-1]["distillation_loss"]) < float(rows[0]["distillation_loss"])
     assert float(rows[-1]["agreement"]) > 0.9
@@ -261,7 +261,7 @@ def test_a_killed_distillation_ends_as_one_never_killed(config, distilled, monke
     whole = distilled.folder
     if alpha < 1:
         whole = run(config("whole", seed=9, alpha=alpha)).folder
-    again = config(seed=9, checkpoint_steps=1, alpha=alpha)
+    again = config(seed=9, checkpoint_every_steps=1, alpha=alpha)
     kill(again, monkeypatch, loop.Bar, "advance", 3)
     done = run(again)
     assert any("continued at step" in line for line in done.lines)

@@ -72,15 +72,15 @@ def test_eval_on_other_classes_is_refused(measure, finetuned):
 def test_eval_without_a_classifier_is_refused(measure, tmp_path):
     data = "npz:" + write_npz(tmp_path / "bare.npz", labels=False, test=0)
     bare = run(make_config(data, tmp_path / "bare", epochs=1))
-    labelled = "npz:" + write_npz(tmp_path / "stripes.npz")
+    labeled = "npz:" + write_npz(tmp_path / "stripes.npz")
     with pytest.raises(
         InputError, match=r"has no classifier; --mode=knn and --mode=linear_eval judge features"
     ):
-        measure("eval", bare, dataset=labelled)
+        measure("eval", bare, dataset=labeled)
     with pytest.raises(InputError, match=r"bare.npz has no labels, and --mode=knn needs them"):
         measure("knn", bare)
     # Features need none.
-    assert 0 <= measure("knn", bare, dataset=labelled).result["top1"] <= 1
+    assert 0 <= measure("knn", bare, dataset=labeled).result["top1"] <= 1
 
 
 def knn_votes(bank, labels, queries, k, temperature):
@@ -95,7 +95,7 @@ def knn_votes(bank, labels, queries, k, temperature):
 
 
 @pytest.mark.parametrize(("layer", "k", "temperature"), [(0, 5, 0.1), (2, 3, 0.5)])
-def test_knn_is_that_of_numpy_on_the_features_of_the_labelled_images(
+def test_knn_is_that_of_numpy_on_the_features_of_the_labeled_images(
     measure, pretrained, layer, k, temperature
 ):
     found = measure("knn", pretrained, head_layer=layer, knn_k=k, knn_temperature=temperature, seed=5).result

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.usefixtures("tiny"), pytest.mark.slow]
 
 def export(run_path, out, **settings):
     """Writes the export of a run, of a tiny network, as export.py does."""
-    told = {"checkpoint": "last", "licence": None, "signatures": None, "int8": False, "overwrite": False}
+    told = {"checkpoint": "last", "license": None, "signatures": None, "int8": False, "overwrite": False}
     told |= {"run": str(run_path), "out": str(out), "formats": ("saved_model",), "decode_images": False}
     from_run.run(types.SimpleNamespace(**told | settings), say=lambda line: None)
     return str(out)
@@ -133,7 +133,7 @@ def test_what_the_teacher_has_seen_is_said_to_be_unknown_where_images_are_held_o
     assert len([line for line in done.lines if "held-out ones may be among them" in line]) == 1
     bare = "npz:" + write_npz(tmp_path / "bare.npz", labels=False, test=0)
     done = run(config("bare", dataset=bare))
-    assert not [line for line in done.lines if "learnt from" in line]
+    assert not [line for line in done.lines if "learned from" in line]
     assert done.result["classes"] == 3
     assert json.loads((tmp_path / "bare" / "split.json").read_text())["class_names"] is None
 
@@ -170,7 +170,7 @@ def test_the_teacher_is_neither_trained_nor_decayed_nor_saved(config, finetuned,
 
 def test_a_killed_distillation_ends_as_one_never_killed(config, monkeypatch, tmp_path):
     run(config("whole", seed=9, epochs=2))
-    again = config(seed=9, epochs=2, checkpoint_steps=1)
+    again = config(seed=9, epochs=2, checkpoint_every_steps=1)
     kill(again, monkeypatch, loop.Bar, "advance", 3)
     done = run(again)
     assert any("continued at step" in line for line in done.lines)

@@ -92,7 +92,7 @@ def test_everything_trains_unless_told_otherwise(pretrained, finetuned):
 )
 def test_what_is_frozen_does_not_move_by_a_bit(config, pretrained, tmp_path, optimizer):
     # A decay that would be seen, and statistics that would drift.
-    run(config(train_after_block=1, optimizer=optimizer, weight_decay=0.1, learning_rate=0.01, epochs=1))
+    run(config(freeze_through=1, optimizer=optimizer, weight_decay=0.1, learning_rate=0.01, epochs=1))
     before, after = saved_variables(pretrained.folder), saved_variables(tmp_path / "run")
     frozen = {name for name in after if name.startswith(("encoder/stem/", "encoder/block_group1/"))}
     assert len(frozen) == 10
@@ -103,7 +103,7 @@ def test_what_is_frozen_does_not_move_by_a_bit(config, pretrained, tmp_path, opt
 
 
 def test_a_frozen_encoder_leaves_the_head_to_train(config, pretrained, tmp_path):
-    run(config(train_after_block=4, epochs=1))
+    run(config(freeze_through=4, epochs=1))
     before, after = saved_variables(pretrained.folder), saved_variables(tmp_path / "run")
     for name, value in after.items():
         assert np.array_equal(value, before.get(name)) == name.startswith("encoder"), name
@@ -114,17 +114,17 @@ def test_only_the_labels_that_may_be_seen_are_seen_and_the_screen_says_once_how_
 ):
     found = finetuned.result
     assert (found["labels_used"], found["training_images"], found["evaluation_images"]) == (12, 28, 12)
-    said = [line for line in finetuned.lines if "filled by repeating the 12 labelled images" in line]
+    said = [line for line in finetuned.lines if "filled by repeating the 12 labeled images" in line]
     assert len(said) == 1
     # 3 epochs of one batch of 16.
     assert found["step"] == 4 == int(metrics(finetuned.folder)[-1]["step"])
 
 
-def test_no_image_but_the_labelled_ones_comes_into_a_batch(config, monkeypatch, tmp_path, stripes):
+def test_no_image_but_the_labeled_ones_comes_into_a_batch(config, monkeypatch, tmp_path, stripes):
     batches = begin(config(augment="none"), monkeypatch).batches
     rows = [
         int(name.partition("/")[2])
-        for name in json.loads((tmp_path / "run/split.json").read_text())["labelled"]
+        for name in json.loads((tmp_path / "run/split.json").read_text())["labeled"]
     ]
     data = np.load(stripes.removeprefix("npz:"))
     known = {
@@ -147,7 +147,7 @@ def test_enough_labels_fill_a_batch_without_a_word(config, monkeypatch):
 
 @pytest.mark.slow
 def test_fine_tuning_learns_what_the_labels_say(config, tmp_path):
-    found = run(config(epochs=40, head_layer="0", eval_every=40, augment="none")).result
+    found = run(config(epochs=40, head_layer="0", eval_every_epochs=40, augment="none")).result
     assert found["accuracy"] > 0.9
     assert found["top1"] > 0.8
     assert found["top1"] == result(tmp_path / "run")["top1"]

@@ -80,18 +80,16 @@ def test_the_layer_with_the_best_mean_is_taken(config, plant, monkeypatch, figur
     assert f"layer {best}  is taken" in text
 
 
-def test_every_layer_is_tried_on_every_fold_of_the_labelled_images_alone(
-    config, plant, monkeypatch, tmp_path
-):
+def test_every_layer_is_tried_on_every_fold_of_the_labeled_images_alone(config, plant, monkeypatch, tmp_path):
     calls = plant([[0.5] * 4] * 3)
     begin(config(cv_folds=4), monkeypatch)
     assert [layer for layer, *_ in calls] == [0] * 4 + [1] * 4 + [2] * 4
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     for first in range(0, 12, 4):
         judged = [name for _, _, held, _ in calls[first : first + 4] for name in held.ids]
-        assert sorted(judged) == sorted(split["labelled"])
+        assert sorted(judged) == sorted(split["labeled"])
     for _, rest, held, num_labels in calls:
-        assert {*rest.ids} == {*split["labelled"]} - {*held.ids}
+        assert {*rest.ids} == {*split["labeled"]} - {*held.ids}
         assert num_labels == 9
         assert np.bincount(held.labels).tolist() == [1, 1, 1]  # stratified
     # The same folds for every layer.
@@ -106,7 +104,7 @@ def test_there_are_as_many_folds_as_the_smallest_class_allows(config, plant, mon
 
 def test_a_class_with_one_label_is_refused_in_one_line(config, tmp_path):
     with pytest.raises(
-        InputError, match=r"needs at least 2 labelled images of every class, .* has 1; give more"
+        InputError, match=r"needs at least 2 labeled images of every class, .* has 1; give more"
     ) as no:
         run(config(labels_per_class=1))
     assert "\n" not in str(no.value)
@@ -141,12 +139,12 @@ def test_what_was_measured_otherwise_or_is_damaged_is_measured_anew(
 
 
 def test_a_trial_begins_anew_for_every_fold(config, monkeypatch):
-    """Else a fold would be judged by a network that has learnt from it."""
+    """Else a fold would be judged by a network that has learned from it."""
     found = []
 
     def choose(stage):
         trial = head_layer_search._Trial(stage, 1, 8)
-        parts = [stage.labelled.subset(rows) for rows in (range(6), range(6, 12))]
+        parts = [stage.labeled.subset(rows) for rows in (range(6), range(6, 12))]
         for rest, held in (parts, parts[::-1], parts):
             found.append((trial.top1(rest, held), {n: v.numpy() for n, v in trial._learner.state().items()}))
         return 1

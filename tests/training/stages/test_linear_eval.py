@@ -48,7 +48,7 @@ def test_the_classifier_trains_on_the_layer_that_is_judged(done, monkeypatch, tm
 @pytest.mark.slow
 def test_a_killed_linear_evaluation_ends_as_one_never_killed(done, monkeypatch, tmp_path):
     settings = {"init": done.config.init, "head_layer": 1, "weight_decay": 0.1, "batch_size": 4}
-    config = configure("linear_eval", tmp_path / "run", **settings, epochs=1, checkpoint_steps=2)
+    config = configure("linear_eval", tmp_path / "run", **settings, epochs=1, checkpoint_every_steps=2)
     kill(config, monkeypatch, loop.Bar, "advance", 3)
     run(config)
     assert not differing(tmp_path / "run", done.folder)
@@ -64,14 +64,14 @@ def test_layers_beyond_the_head_are_refused_by_either_protocol(pretrained, tmp_p
 
 
 @pytest.mark.parametrize("layer", [0, 2])
-def test_the_quick_one_is_logistic_regression_on_the_features_of_the_labelled_images(
+def test_the_quick_one_is_logistic_regression_on_the_features_of_the_labeled_images(
     pretrained, tmp_path, layer
 ):
     config = configure(
         "linear_eval",
         tmp_path / "run",
         init=str(pretrained.folder),
-        linear_eval="fast",
+        protocol="fast",
         head_layer=layer,
         logistic_c=0.5,
         seed=99,
@@ -92,5 +92,5 @@ def test_the_quick_one_is_logistic_regression_on_the_features_of_the_labelled_im
 
 
 def test_the_quick_one_chooses_its_penalty_on_the_training_labels_where_none_is_given(pretrained, tmp_path):
-    config = configure("linear_eval", tmp_path / "run", init=str(pretrained.folder), linear_eval="fast")
+    config = configure("linear_eval", tmp_path / "run", init=str(pretrained.folder), protocol="fast")
     assert run(config).result["logistic_c"] in [10.0**k for k in range(-4, 3)]

@@ -1,4 +1,4 @@
-"""Data that lies elsewhere than when an earlier run learnt from it, as after a copy to another machine."""
+"""Data that lies elsewhere than when an earlier run learned from it, as after a copy to another machine."""
 
 import dataclasses
 import json
@@ -79,7 +79,7 @@ def test_a_student_is_judged_by_what_its_teacher_held_out(tiny, finetuned, strip
     settings = {"dataset": f"npz:{tmp_path}/moved.npz", "epochs": 1, "seed": 20, "alpha": 0.5}
     found = run(configure("distill", tmp_path / "run", teacher=str(finetuned.folder), **settings))
     split, before = split_of(found.folder), split_of(finetuned.folder)
-    assert (split["held_out"], split["labelled"]) == (before["held_out"], before["labelled"])
+    assert (split["held_out"], split["labeled"]) == (before["held_out"], before["labeled"])
     assert any("held out again, and the same labels are seen" in line for line in found.lines)
     assert found.result["labels_used"] == 12
 
@@ -96,7 +96,7 @@ def test_a_run_on_the_images_without_their_labels_hides_nothing(tiny, finetuned,
     assert said
 
 
-def test_labels_learnt_in_another_place_count(tiny, stripes, tmp_path):
+def test_labels_learned_in_another_place_count(tiny, stripes, tmp_path):
     settings = {"model": GROUPED, "dataset": stripes, "eval_fraction": 0.3, "epochs": 1}
     first = run(configure("supervised", tmp_path / "first", **settings))
     shutil.copy(stripes.removeprefix("npz:"), tmp_path / "moved.npz")

@@ -72,8 +72,8 @@ def test_config_json_holds_every_setting(done):
     folder, config, *_ = done
     held = json.loads((folder / "config.json").read_text())
     assert held["mode"] == "pretrain"
-    assert held["steps_per_call"] == 1  # what 0, the choice of the machine, came to
-    assert {**vars(config), "steps_per_call": 1}.items() <= held.items()
+    assert held["steps_per_execution"] == 1  # what 0, the choice of the machine, came to
+    assert {**vars(config), "steps_per_execution": 1}.items() <= held.items()
 
 
 def test_split_json_holds_the_class_names_and_that_nothing_was_held_out(done):
@@ -251,7 +251,7 @@ def test_the_screen_tells_devices_data_steps_epochs_and_where_to_look(done):
     assert all("\n" not in line for line in lines)
 
 
-def test_unlabelled_images_train_without_figures_of_labels(tiny, tmp_path, monkeypatch):
+def test_unlabeled_images_train_without_figures_of_labels(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
@@ -282,7 +282,7 @@ def test_unlabelled_images_train_without_figures_of_labels(tiny, tmp_path, monke
     assert picture(folder, "curves.png").size
 
 
-def test_unlabelled_training_images_beside_labelled_evaluation_images_train_without_figures_of_labels(
+def test_unlabeled_training_images_beside_labeled_evaluation_images_train_without_figures_of_labels(
     tiny, tmp_path
 ):
     arrays = dict(np.load(write_npz(tmp_path / "all.npz")))
@@ -354,11 +354,11 @@ def test_a_run_that_diverges_ends_with_one_line_and_code_1_and_keeps_its_checkpo
 def test_a_run_that_met_nan_goes_on_when_told_to_skip_such_batches(tiny, data, tmp_path, monkeypatch):
     real = pretrain.ContrastiveLearner.objective
 
-    def spoilt(self, batch):
+    def spoiled(self, batch):
         loss, figures = real(self, batch)
         return loss * tf.where(self.optimizer.iterations == 8, np.nan, 1.0), figures
 
-    monkeypatch.setattr(pretrain.ContrastiveLearner, "objective", spoilt)
+    monkeypatch.setattr(pretrain.ContrastiveLearner, "objective", spoiled)
     with pytest.raises(TrainingError, match="--on_nan=skip_batch leaves single bad batches out"):
         pretrain.run(make_config(data, tmp_path / "run"), say=silent)
     lines = []

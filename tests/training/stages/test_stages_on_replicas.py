@@ -12,7 +12,7 @@ def test_replicas_distill_and_fine_tune_as_one_device_does(tiny, own_collectives
         for strategy in ("one", "mirrored"):
             before = {"init": str(pretrained.folder)}
             if mode == "distill":
-                before = {"teacher": str(tmp_path / "finetune-one"), "alpha": 0.5, "labelled_batch_size": 8}
+                before = {"teacher": str(tmp_path / "finetune-one"), "alpha": 0.5, "labeled_batch_size": 8}
             settings = {"strategy": strategy, "precision": "float64", "augment": "crop,flip,color"}
             own_collectives()
             run(configure(mode, tmp_path / f"{mode}-{strategy}", **before, **settings))

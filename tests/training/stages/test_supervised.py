@@ -62,7 +62,9 @@ def test_the_seed_decides_weights_labels_and_evaluation_images(stripes, monkeypa
 
 @pytest.mark.slow
 def test_training_from_scratch_learns_what_the_labels_say(data, tmp_path):
-    config = configure("supervised", tmp_path / "run", dataset=data, epochs=20, eval_every=20, augment="none")
+    config = configure(
+        "supervised", tmp_path / "run", dataset=data, epochs=20, eval_every_epochs=20, augment="none"
+    )
     assert run(config).result["top1"] > 0.8
 
 
@@ -74,7 +76,7 @@ def test_lars_adapts_the_rate_of_the_classifier_too(stripes, monkeypatch, tmp_pa
 
 @pytest.mark.slow
 def test_a_killed_run_ends_as_one_never_killed(stripes, done, monkeypatch, tmp_path):
-    config = configure("supervised", tmp_path / "run", dataset=stripes, checkpoint_steps=1, **SETTINGS)
+    config = configure("supervised", tmp_path / "run", dataset=stripes, checkpoint_every_steps=1, **SETTINGS)
     kill(config, monkeypatch, loop.Bar, "advance", 2)
     run(config)
     assert not differing(tmp_path / "run", done.folder)
