@@ -3,12 +3,12 @@
 import dataclasses
 from typing import ClassVar
 
-from simclr_keras.config.option import check, option
+from simclr_keras.config.option import Settings, option
 from simclr_keras.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class StageConfig:
+class StageConfig(Settings):
     """What every stage needs: a run directory, data, precision and randomness.
 
     Class attributes: NAME of the stage, as --mode takes it; MODULE whose `run(config)` is the stage.
@@ -121,14 +121,13 @@ class StageConfig:
         None, "Training labels per class that may be seen (seeded).", group="Data", at_least=1
     )
 
-    def validate(self):
-        """Checks every field against its own metadata and the fields against each other.
+    def validate(self) -> None:
+        """Check every field against its option, and the fields against each other.
 
         Raises:
-            InputError: one line naming the flag, what was wrong and what would be right.
+            InputError: one line naming the flag, what is wrong and what to do.
         """
-        for field in dataclasses.fields(self):
-            check(field, getattr(self, field.name))
+        super().validate()
         if self.label_fraction is not None and self.labels_per_class is not None:
             raise InputError("--label_fraction and --labels_per_class say the same thing: give one of them.")
         # Where another run gives it, a missing --init or --teacher is what has to be said.

@@ -4,7 +4,7 @@ import dataclasses
 
 from simclr_keras.config import downstream_groups, groups
 from simclr_keras.config.base import StageConfig
-from simclr_keras.config.option import option
+from simclr_keras.config.option import again, option
 from simclr_keras.errors import InputError
 
 
@@ -21,16 +21,16 @@ class FinetuneConfig(
     NAME = "finetune"
     MODULE = "simclr_keras.training.stages.finetune"
 
-    batch_size: int = groups.again(
+    batch_size: int = again(
         groups.Optimization,
         "batch_size",
-        1024,
-        "Images per step over all replicas; more than there are labels are filled by repeating them.",
+        default=1024,
+        help="Images per step over all replicas; more than there are labels are filled by repeating them.",
     )
-    epochs: int = groups.again(groups.Optimization, "epochs", 60)
-    learning_rate: float = groups.again(groups.Optimization, "learning_rate", 0.005)
-    warmup_epochs: float = groups.again(groups.Optimization, "warmup_epochs", 0.0)
-    weight_decay: float = groups.again(groups.Optimization, "weight_decay", 0.0)
+    epochs: int = again(groups.Optimization, "epochs", default=60)
+    learning_rate: float = again(groups.Optimization, "learning_rate", default=0.005)
+    warmup_epochs: float = again(groups.Optimization, "warmup_epochs", default=0.0)
+    weight_decay: float = again(groups.Optimization, "weight_decay", default=0.0)
     head_layer: str | None = option(
         None,
         "Projection head layer the classifier sits on: 0 (the encoder's output) to the last, or auto: cross-validated "
@@ -86,12 +86,12 @@ class LinearEvalConfig(
         group="Choose",
         choices=("paper", "fast"),
     )
-    epochs: int = groups.again(groups.Optimization, "epochs", 90)
-    optimizer: str = groups.again(groups.Optimization, "optimizer", "momentum")
-    learning_rate: float = groups.again(groups.Optimization, "learning_rate", 0.1)
-    learning_rate_scaling: str = groups.again(groups.Optimization, "learning_rate_scaling", "linear")
-    warmup_epochs: float = groups.again(groups.Optimization, "warmup_epochs", 0.0)
-    weight_decay: float = groups.again(groups.Optimization, "weight_decay", 1e-6)
+    epochs: int = again(groups.Optimization, "epochs", default=90)
+    optimizer: str = again(groups.Optimization, "optimizer", default="momentum")
+    learning_rate: float = again(groups.Optimization, "learning_rate", default=0.1)
+    learning_rate_scaling: str = again(groups.Optimization, "learning_rate_scaling", default="linear")
+    warmup_epochs: float = again(groups.Optimization, "warmup_epochs", default=0.0)
+    weight_decay: float = again(groups.Optimization, "weight_decay", default=1e-6)
     head_layer: int = option(
         0,
         "Projection head layer whose features are judged (0: the encoder's output).",
@@ -126,8 +126,8 @@ class SupervisedConfig(
     NAME = "supervised"
     MODULE = "simclr_keras.training.stages.supervised"
 
-    epochs: int = groups.again(groups.Optimization, "epochs", 90)
-    warmup_epochs: float = groups.again(groups.Optimization, "warmup_epochs", 5.0)
+    epochs: int = again(groups.Optimization, "epochs", default=90)
+    warmup_epochs: float = again(groups.Optimization, "warmup_epochs", default=5.0)
     label_smoothing: float = option(
         0.0, "Share of the target spread over all classes.", group="Training", at_least=0, below=1
     )

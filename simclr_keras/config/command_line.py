@@ -1,102 +1,85 @@
-"""What train.py, export.py and the tools share: flags from a config, grouped help, one-line errors."""
+"""The one flag system of train.py, export.py and the tools: a config class -> flags, help and one-line errors."""
 
+import dataclasses
 import difflib
 import os
 import sys
 import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from absl import flags
-
-from simclr_keras.config.option import KINDS
+from simclr_keras.config.option import Settings, field_kind
 from simclr_keras.errors import InputError, Stopped, TrainingError
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
-WIDTH = 100
+WIDTH, INDENT = 100, 30
+HELP_FLAGS = ("--help", "-h", "-help", "--helpfull", "--helpshort")
+
+Config = TypeVar("Config", bound=Settings)
 
 
-def define_field_flags(flag_values, fields, field_type):
-    """Defines one absl flag per dataclass field, all defaulting to None so that "not given" can be seen.
+def read(cls: type[Config], argv: Sequence[str]) -> Config:
+    """Return the checked config that a command line gives; every word is a flag.
 
     Args:
-        flag_values: an absl FlagValues to define them in.
-        fields: dataclass fields with the metadata of `training.options.option`.
-        field_type: function of a field to (type, optional).
+        cls: a dataclass of options. argv: the program, then its words.
+
+    Raises:
+        InputError: one line: a flag is unknown, unreadable, out of range or missing.
     """
+    config = cls(**read_values(dataclasses.fields(cls), argv))
+    config.validate()
+    return config
+
+
+def read_with_words(cls: type[Config], argv: Sequence[str], missing: str) -> tuple[Config, list[str]]:
+    """Return the checked config and the words that are no flags, such as paths.
+
+    A flag must then be written --name=value, because every other word is a path.
+
+    Args:
+        cls, argv: as in `read`. missing: the message if there is no such word.
+    """
+    words = [word for word in argv[1:] if not word.startswith("-")]
+    config = read(cls, [argv[0], *(word for word in argv[1:] if word.startswith("-"))])
+    if not words:
+        raise InputError(missing)
+    return config, words
+
+
+def read_values(fields: Iterable[dataclasses.Field], argv: Sequence[str]) -> dict[str, Any]:
+    """Return the values of the flags on a command line by name, without those that are not on it."""
+    from absl import flags  # not at the top: --help does without it
+
+    fields = tuple(fields)
+    values = flags.FlagValues()
     for field in fields:
-        kind, _ = field_type(field)
-        if kind is bool:
-            flag = flags.BooleanFlag(field.name, None, field.metadata["help"])
-            flag.parser = _BooleanParser()
-        else:
-            flag = flags.Flag(_Parser(kind), None, field.name, None, field.metadata["help"])
-        flag_values[field.name] = flag
-
-
-class _Parser(flags.ArgumentParser):
-    """Reads a value, and says what would be right where absl would show Python's own message."""
-
-    def __init__(self, kind):
-        self._kind = kind
-
-    def parse(self, argument):
-        try:
-            return self._kind(argument)
-        except ValueError as error:
-            raise ValueError(f"give {KINDS[self._kind]}") from error
-
-
-class _BooleanParser(flags.BooleanParser):
-    def parse(self, argument):
-        try:
-            return super().parse(argument)
-        except ValueError as error:
-            raise ValueError(f"give {KINDS[bool]}") from error
-
-
-def parse(flag_values, argv):
-    """Parses argv. Raises InputError, in one line, for unknown flags, unreadable values or stray words."""
+        boolean = field_kind(field).type is bool  # has a form --noNAME
+        values[field.name] = flags.Flag(flags.ArgumentParser(), None, field.name, None, "", boolean=boolean)
     try:
-        rest = flag_values(argv)
+        rest = values(argv)
     except flags.UnrecognizedFlagError as error:
-        close = difflib.get_close_matches(error.flagname, list(flag_values), n=1)
+        close = difflib.get_close_matches(error.flagname, list(values), n=1)
         hint = f"did you mean --{close[0]}?" if close else "--help lists all flags."
         raise InputError(f"unknown flag --{error.flagname}: {hint}") from error
-    except flags.IllegalFlagValueError as error:
-        raise InputError(str(error)) from error
     except flags.Error as error:
         raise InputError(f"{str(error).removeprefix('ERROR:: ')}: write --name=value.") from error
     if len(rest) > 1:
         raise InputError(f"unexpected word {rest[1]!r}: every setting is a flag, --name=value.")
-    return flag_values
+    texts = {field.name: values[field.name].value for field in fields}
+    return {
+        field.name: field_kind(field).parse(field.name, texts[field.name])
+        for field in fields
+        if texts[field.name] is not None
+    }
 
 
-def wants_help(argv):
-    return any(word in ("--help", "-h", "-help", "--helpfull", "--helpshort") for word in argv[1:])
+def wants_help(argv: Sequence[str]) -> bool:
+    return any(word in HELP_FLAGS for word in argv[1:])
 
 
-def format_help(introduction, groups):
-    """Lays out help text.
-
-    Args:
-        introduction: text printed first, as it is.
-        groups: dict of heading to list of (flag, description).
-    """
-    lines = [introduction.rstrip(), ""]
-    for heading, entries in groups.items():
-        lines.append(f"{heading}:")
-        for flag, description in entries:
-            body = textwrap.wrap(description, WIDTH - 30)
-            if len(flag) > 26:
-                lines.append(f"  {flag}")
-            else:
-                lines.append(f"  {flag:<27} {body.pop(0)}")
-            lines += [" " * 30 + line for line in body]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def mentioned(argv, flag, choices):
-    """Returns the value that a flag is given in argv, where it is one of `choices`; for help that must not fail."""
+def mentioned(argv: Sequence[str], flag: str, choices: Iterable[str]) -> str | None:
+    """Return the value of a flag if it is one of `choices`, else None; used for help, which must not fail."""
     for word, following in zip(argv[1:], [*argv[2:], ""]):
         name, _, value = word.lstrip("-").partition("=")
         if name == flag and (value or following) in choices:
@@ -104,56 +87,83 @@ def mentioned(argv, flag, choices):
     return None
 
 
-def describe_fields(of_modes, field_type, all_modes):
-    """Returns (flag, description) of a config field for the help text, where it may have several defaults.
+def help_text(
+    introduction: str,
+    configs: type[Settings] | Mapping[str, type[Settings]],
+    first: Mapping[str, str] | None = None,
+) -> str:
+    """Return the text of --help, its flags grouped by heading.
 
     Args:
-        of_modes: [(mode, field)] of the modes that have it.
-        field_type: function of a field to (type, optional).
-        all_modes: how many modes the help is about.
+        introduction: printed first, as it is.
+        configs: a config class, or those of several stages by name.
+        first: flags by name with their help, listed under "Choose".
     """
-    field = of_modes[0][1]
-    rules = field.metadata
-    kind, _ = field_type(field)
-    flag = f"--[no]{field.name}" if kind is bool else f"--{field.name}"
-    text = rules["help"]
-    if rules["choices"]:
-        text += f" Choices: {', '.join(rules['choices'])}."
-    defaults = {}
-    for mode, other in of_modes:
-        defaults.setdefault(_shown_default(other, field_type), []).append(mode)
-    if len(defaults) == 1:
-        text += "".join(f" [{default}]" for default in defaults if default)
-        if len(of_modes) < all_modes:
-            text += f" ({', '.join(mode for mode, _ in of_modes)})"
-    else:
-        told = (f"{', '.join(modes)}: {default or 'see there'}" for default, modes in defaults.items())
-        text += f" [{'; '.join(told)}]"
-    return flag, text
+    stages = configs if isinstance(configs, Mapping) else {"": configs}
+    groups: dict[str, list[tuple[str, str]]] = {}
+    if first:
+        groups["Choose"] = [(f"--{name}", text) for name, text in first.items()]
+    for name, fields in fields_by_name(stages).items():
+        field = next(iter(fields.values()))
+        flag = f"--[no]{name}" if field_kind(field).type is bool else f"--{name}"
+        groups.setdefault(field.metadata["group"], []).append((flag, describe(fields, len(stages))))
+    lines = [introduction.rstrip(), ""]
+    for heading, entries in groups.items():
+        lines.append(f"{heading}:")
+        for flag, text in entries:
+            first_line, *others = textwrap.wrap(text, WIDTH - INDENT)
+            fits = len(flag) + 4 <= INDENT
+            lines += (
+                [f"  {flag:<{INDENT - 3}} {first_line}"] if fits else [f"  {flag}", " " * INDENT + first_line]
+            )
+            lines += [" " * INDENT + line for line in others]
+        lines.append("")
+    return "\n".join(lines)
 
 
-def _shown_default(field, field_type):
-    kind, optional = field_type(field)
-    if optional and field.default is None:
+def fields_by_name(stages: Mapping[str, type[Settings]]) -> dict[str, dict[str, dataclasses.Field]]:
+    """Return, for every field name, the fields of that name by stage."""
+    named: dict[str, dict[str, dataclasses.Field]] = {}
+    for stage, cls in stages.items():
+        for field in dataclasses.fields(cls):
+            named.setdefault(field.name, {})[stage] = field
+    return named
+
+
+def describe(fields: Mapping[str, dataclasses.Field], num_stages: int = 1) -> str:
+    """Return the help of a flag: its sentences, choices, stages and defaults.
+
+    Args:
+        fields: the fields of one name by stage. num_stages: how many stages the help is about.
+    """
+    field = next(iter(fields.values()))
+    text = field.metadata["help"]
+    if field.metadata["choices"]:
+        text += f" Choices: {', '.join(field.metadata['choices'])}."
+    if len(fields) < num_stages:
+        text += f" Stages: {', '.join(fields)}."
+    defaults = {stage: _shown_default(other) for stage, other in fields.items()}
+    unit = field.metadata["unit"]
+    if len(set(defaults.values())) > 1:
+        listed = ", ".join(f"{stage} {default or 'none'}" for stage, default in defaults.items())
+        return f"{text} Default{f' in {unit}' if unit else ''}: {listed}."
+    (default,) = set(defaults.values())
+    if not default:
+        return text
+    return f"{text} Default: {default}{f' {unit}' if unit and not field.metadata['default_words'] else ''}."
+
+
+def _shown_default(field: dataclasses.Field) -> str:
+    if field.metadata["default_words"]:
+        return field.metadata["default_words"]
+    if field.default in (None, ""):
         return ""
-    unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
-    return f"{str(field.default).lower() if kind is bool else field.default}{unit}"
+    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
 
 
-def check_there(flag, path, stage):
-    """Raises InputError where the run directory that a flag names does not exist; remote ones are left to others.
-
-    Args:
-        flag: name. path: its value, or None. stage: what left it, for the message.
-    """
-    if path and "://" not in path and not os.path.exists(path):
-        raise InputError(
-            f"--{flag}={path} is not a run directory (no such directory); give the --model_dir of {stage}."
-        )
-
-
-def run(main, argv, program):
-    """Runs main(argv) and returns the exit code; what the user should know of a stop becomes one line on stderr."""
+def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str], program: str) -> int:
+    """Run main(argv) and return the exit code; an expected error becomes one line on stderr."""
+    message: object
     try:
         return main(argv) or EXIT_OK
     except InputError as error:
@@ -162,17 +172,17 @@ def run(main, argv, program):
         code, message = EXIT_FAILED, f"error: {error}"
     except Stopped as stop:
         code, message = stop.code, stop
-    except KeyboardInterrupt:  # before a stage has begun to listen
-        code, message = EXIT_INTERRUPTED, "interrupted; the same command continues."
+    except KeyboardInterrupt:  # before a stage listens for signals
+        code, message = EXIT_INTERRUPTED, "interrupted; rerun the same command to continue."
     print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
     return code
 
 
-def leave(code):
-    """Ends the process with this exit code, past the end of the interpreter.
+def leave(code: int) -> None:
+    """End the process with this exit code, without the shutdown of the interpreter.
 
-    There TensorFlow's threads are waited for, which took up to 40 seconds when a run was stopped in the midst of its
-    batches; whatever is to last has been written by then.
+    The shutdown waits for TensorFlow's threads: up to 40 seconds if a run is stopped between its batches. All files are
+    written by then.
     """
     sys.stdout.flush()
     sys.stderr.flush()

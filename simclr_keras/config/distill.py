@@ -4,7 +4,7 @@ import dataclasses
 
 from simclr_keras.config import downstream_groups, groups
 from simclr_keras.config.base import StageConfig
-from simclr_keras.config.option import option
+from simclr_keras.config.option import again, option
 from simclr_keras.errors import InputError
 
 
@@ -34,27 +34,27 @@ class DistillConfig(
         group="Chain",
         choices=("last", "best"),
     )
-    init: str | None = groups.again(
+    init: str | None = again(
         downstream_groups.Start,
         "init",
-        None,
-        "Run directory whose encoder the student starts from; default: random weights.",
+        default=None,
+        help="Run directory whose encoder the student starts from; default: random weights.",
     )
-    model: str | None = groups.again(
+    model: str | None = again(
         downstream_groups.Start,
         "model",
-        None,
-        "Student: r{depth}_{width}x_sk{0,1} or keras:NAME, such as keras:VGG16; default: the teacher's encoder.",
+        default=None,
+        help="Student: r{depth}_{width}x_sk{0,1} or keras:NAME, such as keras:VGG16; default: the teacher's encoder.",
     )
-    image_size: int | None = groups.again(
+    image_size: int | None = again(
         downstream_groups.Start,
         "image_size",
-        None,
-        "Side of the square images that both networks see; default: that of the teacher.",
+        default=None,
+        help="Side of the square images that both networks see; default: that of the teacher.",
     )
-    se_ratio: float = groups.again(groups.Architecture, "se_ratio", 0.0)
-    epochs: int = groups.again(groups.Optimization, "epochs", 400)
-    warmup_epochs: float = groups.again(groups.Optimization, "warmup_epochs", 20.0)
+    se_ratio: float = again(groups.Architecture, "se_ratio", default=0.0)
+    epochs: int = again(groups.Optimization, "epochs", default=400)
+    warmup_epochs: float = again(groups.Optimization, "warmup_epochs", default=20.0)
     temperature: float | None = option(
         None,
         "Temperature of both networks' probabilities; default: 0.1 where the student is the teacher's encoder "

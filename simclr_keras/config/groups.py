@@ -1,17 +1,9 @@
-"""Groups of settings that several stages share, each a dataclass to inherit from, and `again`, which gives one of them
-another default."""
+"""Groups of settings that several stages share, each a dataclass to inherit from."""
 
 import dataclasses
 
 from simclr_keras.config.option import option
 from simclr_keras.errors import InputError
-
-
-def again(part, name, default, help=None):
-    """The same option with another default, and another help if given."""
-    field = part.__dataclass_fields__[name]
-    metadata = {**field.metadata, "help": help or field.metadata["help"]}
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A config field that makes its own flag, refusal and line of documentation: `option`, and what reads it.
+"""One setting: a dataclass field with its help, type, range and rule for resuming, and the check of its value.
 
 Imports neither TensorFlow nor Keras, so that --help answers at once.
 """
@@ -6,7 +6,10 @@ Imports neither TensorFlow nor Keras, so that --help answers at once.
 import dataclasses
 import difflib
 import math
+import operator
 import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from simclr_keras.errors import InputError
 
@@ -16,32 +19,37 @@ KINDS = {
     bool: "true or false",
     str: "text",
 }
+_BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 
 def option(
-    default,
-    help,
+    default: Any,
+    help: str,
     *,
-    group,
-    choices=None,
-    unit=None,
-    at_least=None,
-    above=None,
-    at_most=None,
-    below=None,
-    resume="fixed",
-):
-    """A dataclass field that carries everything a flag, a check and a line of documentation need.
+    group: str = "Flags",
+    choices: Iterable[str] | None = None,
+    unit: str | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    required: str | None = None,
+    default_words: str | None = None,
+    resume: str = "fixed",
+) -> Any:
+    """Return a dataclass field with all that its flag, its check and its documentation need.
 
     Args:
-        default: value when neither recipe nor flag gives one.
-        help: one sentence.
+        default: value if neither recipe nor flag gives one.
+        help: one or two sentences.
         group: heading in --help.
-        choices: the allowed values.
+        choices: the allowed values of a text.
         unit: what the number counts.
         at_least, above, at_most, below: inclusive and exclusive bounds of a number.
-        resume: "fixed" (a run directory keeps it for life), "free" (may change on resume: it does not touch the
-            figures) or "up" (may only grow; the run directory writes down from what).
+        required: what to do if the value is missing, for the message; None if it may be missing.
+        default_words: the default in words, if the value alone does not explain itself.
+        resume: "fixed" (a run directory keeps the value), "free" (it may change when the run is resumed, as it does not
+            influence the results) or "up" (it may only grow; the run directory records the earlier values).
     """
     metadata = {
         "help": help,
@@ -52,37 +60,89 @@ def option(
         "above": above,
         "at_most": at_most,
         "below": below,
+        "required": required,
+        "default_words": default_words,
         "resume": resume,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def field_type(field):
-    """Returns (type, optional): the plain type of a field and whether it may be None."""
-    arguments = [a for a in typing.get_args(field.type) if a is not type(None)]
-    return (arguments[0], True) if arguments else (field.type, False)
+def again(cls: type, name: str, **changes: Any) -> Any:
+    """Return the option `name` of another dataclass with some arguments of `option` changed."""
+    field = cls.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    return option(**{"default": field.default, **field.metadata, **changes})
 
 
-def differences(old, new):
-    """Lists what keeps a run directory made with `old` (a dict) from being continued with `new` (a config).
+class Kind(NamedTuple):
+    """The type of a field: a plain type, words allowed beside it (int | Literal["auto"]), and whether None is."""
 
-    Returns:
-        list of (field name, old value, new value, rule) where rule is "fixed" or "up".
-    """
-    found = []
+    type: type
+    words: tuple[str, ...]
+    optional: bool
+
+    @property
+    def description(self) -> str:
+        return " or ".join([KINDS[self.type], *self.words])
+
+    def parse(self, name: str, text: str) -> Any:
+        """Return the value that the text of the flag `name` stands for. Raises InputError if it stands for none."""
+        if text in self.words:
+            return text
+        try:
+            return _BOOLEANS[text.lower()] if self.type is bool else self.type(text)
+        except (KeyError, ValueError) as error:
+            raise InputError(f"--{name}={text}: give {self.description}.") from error
+
+    def fits(self, value: Any) -> bool:
+        if value in self.words:
+            return True
+        # A bool is an int to Python, but --epochs=True is a mistake.
+        types = (int, float) if self.type is float else self.type
+        return isinstance(value, types) and isinstance(value, bool) == (self.type is bool)
+
+
+def field_kind(field: dataclasses.Field) -> Kind:
+    """Return the Kind of a field from its annotation, such as `int | Literal["auto"] | None`."""
+    parts = typing.get_args(field.type) or (field.type,)
+    words = [word for part in parts for word in typing.get_args(part)]
+    (plain,) = (part for part in parts if part is not type(None) and not typing.get_args(part))
+    return Kind(plain, tuple(words), type(None) in parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The base of every config: a frozen dataclass whose fields are options."""
+
+    def validate(self) -> None:
+        """Check every field against its option. Raises InputError: one line that names the flag."""
+        for field in dataclasses.fields(self):
+            check(field, getattr(self, field.name))
+
+
+class Difference(NamedTuple):
+    """A setting that must not change when a run is resumed; `rule` is "fixed" or "up"."""
+
+    name: str
+    old: Any
+    new: Any
+    rule: str
+
+
+def differences(old: Mapping[str, Any], new: Settings) -> list[Difference]:
+    """Return the changes that keep a run with settings `old` from being resumed with `new`."""
+    changes = []
     for field in dataclasses.fields(new):
-        rule = field.metadata["resume"]
-        value = getattr(new, field.name)
+        rule, value = field.metadata["resume"], getattr(new, field.name)
         if rule == "free" or field.name not in old or old[field.name] == value:
             continue
         if rule == "up" and value > old[field.name]:
             continue
-        found.append((field.name, old[field.name], value, rule))
-    return found
+        changes.append(Difference(field.name, old[field.name], value, rule))
+    return changes
 
 
-def may_change(config):
-    """Names the flags of a config's fields that may differ when a run is continued, for a message."""
+def may_change(config: Settings) -> str:
+    """Return the flags that may change when a run is resumed, for a message."""
     rules = {field.name: field.metadata["resume"] for field in dataclasses.fields(config)}
     up = [f"--{name} upward" for name, rule in rules.items() if rule == "up"]
     # Another model_dir would be another run.
@@ -90,39 +150,43 @@ def may_change(config):
     return ", ".join(up + free)
 
 
-def nearest(word, choices):
-    """Says which of `choices` was probably meant, or lists them all."""
+def nearest(word: object, choices: Iterable[str]) -> str:
+    """Return the choice that was probably meant, or all of them, as the end of a message."""
     close = difflib.get_close_matches(str(word), list(choices), n=1)
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(sorted(choices))}."
 
 
-def check(field, value):
-    """Raises InputError, naming the flag, unless a field's value keeps the rules of its `option`."""
-    rules, flag = field.metadata, f"--{field.name}"
-    kind, optional = field_type(field)
+def check(field: dataclasses.Field, value: Any) -> None:
+    """Raise InputError, naming the flag, unless a value keeps the rules of its field."""
+    rules, flag, kind = field.metadata, f"--{field.name}", field_kind(field)
+    if rules["required"] and value in (None, ""):
+        raise InputError(f"{flag} is missing: {rules['required']}.")
     if value is None:
-        if not optional:
+        if not kind.optional:
             raise InputError(f"{flag} must have a value.")
         return
-    # A bool is an int to Python, but --epochs=True is a slip.
-    fits = isinstance(value, (int, float) if kind is float else kind) and (kind is bool) == isinstance(
-        value, bool
-    )
-    if not fits:
-        raise InputError(f"{flag}={value!r}: give {KINDS[kind]}.")
+    if not kind.fits(value):
+        shown = value if kind.words else repr(value)
+        raise InputError(f"{flag}={shown}: give {kind.description}.")
     if rules["choices"] and value not in rules["choices"]:
-        raise InputError(f"{flag}={value} is not known: {nearest(value, rules['choices'])}")
-    if kind not in (int, float):
-        return
+        raise InputError(f"{flag}={value} is unknown: {nearest(value, rules['choices'])}")
+    if isinstance(value, (int, float)):
+        _check_bounds(flag, value, rules)
+
+
+def _check_bounds(flag: str, value: float, rules: Mapping[str, Any]) -> None:
     bounds = (
-        ("at_least", lambda a, b: a >= b, "at least"),
-        ("above", lambda a, b: a > b, "above"),
-        ("at_most", lambda a, b: a <= b, "at most"),
-        ("below", lambda a, b: a < b, "below"),
+        ("at_least", operator.ge, "at least"),
+        ("above", operator.gt, "above"),
+        ("at_most", operator.le, "at most"),
+        ("below", operator.lt, "below"),
     )
-    wanted = [f"{words} {rules[key]}" for key, _, words in bounds if rules[key] is not None]
-    held = all(test(value, rules[key]) for key, test, _ in bounds if rules[key] is not None)
+    bounds = [
+        (test, f"{words} {rules[key]}", rules[key]) for key, test, words in bounds if rules[key] is not None
+    ]
+    wanted = [words for _, words, _ in bounds]
     if not math.isfinite(value):
-        held, wanted = False, ["finite", *wanted]
-    if not held:
-        raise InputError(f"{flag}={value} is out of range: it must be {' and '.join(wanted)}.")
+        wanted.insert(0, "finite")
+    elif all(test(value, bound) for test, _, bound in bounds):
+        return
+    raise InputError(f"{flag}={value} is out of range: it must be {' and '.join(wanted)}.")

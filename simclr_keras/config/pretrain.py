@@ -4,7 +4,7 @@ import dataclasses
 
 from simclr_keras.config import groups
 from simclr_keras.config.base import StageConfig
-from simclr_keras.config.option import option
+from simclr_keras.config.option import again, option
 from simclr_keras.errors import InputError
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.zoo import parse_name
@@ -25,8 +25,11 @@ class PretrainConfig(
     NAME = "pretrain"
     MODULE = "simclr_keras.training.stages.pretrain"
 
-    batch_size: int = groups.again(
-        groups.Optimization, "batch_size", 4096, "Images per step over all replicas (each gives two views)."
+    batch_size: int = again(
+        groups.Optimization,
+        "batch_size",
+        default=4096,
+        help="Images per step over all replicas (each gives two views).",
     )
     temperature: float = option(0.1, "Temperature of NT-Xent.", group="Training", above=0)
     random_crop: bool = option(

@@ -1,12 +1,13 @@
 """python -m simclr_keras.tools.embed: the vectors a model gives for images, as a file."""
 
+import dataclasses
 import hashlib
 import sys
 
 from simclr_keras.config import command_line
+from simclr_keras.config.option import Settings, option
+from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, TrainingError, one_line
-from simclr_keras.tools import tool_flags
-from simclr_keras.tools.tool_flags import Flag
 
 PROGRAM = "embed"
 ENDINGS = (".npz", ".parquet", ".csv")
@@ -23,35 +24,48 @@ labels (-1: none) and class names where the images have any.
 
 Exit codes: 0 done; 1 it could not go on; 2 something in the command, the model or the images is
 wrong; 130 stopped by Ctrl-C (SIGINT); 143 stopped by SIGTERM."""
-MODEL = Flag(
-    "A run directory, the folder of an export (any SavedModel with signatures), a .keras file or a TF-Hub handle "
-    "(https://...).",
-    required=True,
-)
-IMAGE_SIZE = Flag("Side in pixels of what the model sees; by default what it was trained on.", int, least=8)
-BATCH_SIZE = Flag("Images at a time.", int, 64)
-DATA_DIR = Flag("Where TFDS keeps its data.")
-LABELS = Flag("CSV of filename,label for the images of a flat folder, as for train.py.")
-FLAGS = {
-    "Flags": {
-        "model": MODEL,
-        "images": Flag(
-            "A folder (class sub-folders are labels) or image file; or digits, folder:PATH, npz:PATH or a TFDS name. "
-            "Both splits are taken where there are two.",
-            required=True,
-        ),
-        "out": Flag(f"The file to write: {', '.join(ENDINGS)}.", required=True),
-        "endpoint": Flag(
-            "Which output: encoder (the representation), proj_head_0 .., logits; of feature maps (block_group1 ..) the "
-            "mean over their pixels. By default encoder."
-        ),
-        "image_size": IMAGE_SIZE,
-        "batch_size": BATCH_SIZE,
-        "data_dir": DATA_DIR,
-        "labels": LABELS,
-        "overwrite": Flag("Replace --out, and rows of another command that was not finished.", bool, False),
-    }
-}
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedConfig(Settings):
+    """The flags of embed."""
+
+    model: str = option(
+        "",
+        "A run directory, the folder of an export (any SavedModel with signatures), a .keras file or a TF-Hub handle "
+        "(https://...).",
+        required="give a run directory, an export, a .keras file or a TF-Hub handle",
+    )
+    images: str = option(
+        "",
+        "A folder (its sub-folders are the labels) or an image file; or digits, folder:PATH, npz:PATH or a TFDS name. "
+        "If there are two splits, both are used.",
+        required="give a folder, an image file or a dataset",
+    )
+    out: str = option(
+        "",
+        f"File to write: {', '.join(ENDINGS)}.",
+        required=f"give a file to write: {', '.join(ENDINGS)}",
+    )
+    endpoint: str | None = option(
+        None,
+        "Output of the model: encoder (the representation), proj_head_0 .. or logits. Feature maps (block_group1 ..) "
+        "are averaged over their pixels.",
+        default_words="encoder",
+    )
+    image_size: int | None = option(
+        None,
+        "Side of the images the model sees.",
+        unit="pixels",
+        at_least=8,
+        default_words="that of its training",
+    )
+    batch_size: int = option(64, "Images per step.", unit="images", at_least=1)
+    data_dir: str | None = option(None, "Folder in which TensorFlow Datasets keeps prepared data.")
+    labels: str | None = option(
+        None, "CSV of filename,label for the images of a flat folder, as for train.py."
+    )
+    overwrite: bool = option(False, "Replace --out, and the unfinished rows of another command.")
 
 
 def main(argv):
@@ -64,15 +78,15 @@ def main(argv):
         InputError, TrainingError, Stopped: one line.
     """
     if command_line.wants_help(argv):
-        print(tool_flags.help_text(INTRODUCTION, FLAGS))
+        print(command_line.help_text(INTRODUCTION, EmbedConfig))
         return
-    given, _ = tool_flags.read(argv, FLAGS)
-    tool_flags.check_file(given["out"], ENDINGS, given["overwrite"])
+    config = command_line.read(EmbedConfig, argv)
+    check_file(config.out, ENDINGS, config.overwrite)
     from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 
     require_tensorflow()
     start_tensorflow_quietly()
-    embed(**given)
+    embed(**dataclasses.asdict(config))
 
 
 def embed(
@@ -109,7 +123,7 @@ def embed(
     from simclr_keras.tools.images.open_images import open_images
     from simclr_keras.training.engine import signals
 
-    tool_flags.check_file(out, ENDINGS, overwrite)
+    check_file(out, ENDINGS, overwrite)
     with signals.listening() as stop:
         stop.all_saved("nothing was computed yet")
         opened = any_model.open_model(model)
@@ -132,7 +146,7 @@ def embed(
         parts = FeatureParts(out, binding, width, overwrite)
         try:
             # Another process may have finished it since the command line was looked at.
-            tool_flags.check_file(out, ENDINGS, overwrite)
+            check_file(out, ENDINGS, overwrite)
             if parts.rows:
                 say(f"resume   {parts.rows:,} of {len(found):,} images were done before")
             speed = _fill(parts, found, compute, size, batch_size, stop)
@@ -140,7 +154,7 @@ def embed(
             known = labels if found.has_labels and (labels >= 0).any() else None
             facts = {"model": str(model), "endpoint": name, "images": found.spec, "image_size": str(size)}
             written = feature_files.Features(features, list(found.ids), known, found.class_names, facts)
-            tool_flags.check_file(out, ENDINGS, overwrite)  # or some other program, which takes no lock
+            check_file(out, ENDINGS, overwrite)  # or some other program, which takes no lock
             feature_files.write(out, written)
         except BaseException:
             parts.close()

@@ -1,11 +1,11 @@
 """python -m simclr_keras.tools.import_published: published weights as a run directory, for every later stage."""
 
 import collections
+import dataclasses
 import sys
 
 from simclr_keras.config import command_line
-from simclr_keras.tools import tool_flags
-from simclr_keras.tools.tool_flags import Flag
+from simclr_keras.config.option import Settings, option
 
 PROGRAM = "import_published"
 INTRODUCTION = """\
@@ -23,30 +23,35 @@ Which network it is follows from the shapes in the file, and every variable is a
 
 Exit codes: 0 done; 1 the run directory cannot be written; 2 something in the command or the file is
 wrong."""
-PATH = Flag("Prefix of a checkpoint, a folder with one, or a SavedModel.", required=True)
-NAME = Flag(
-    "What it must be: a model (r50_1x_sk0), a kind (pretrained, finetuned_1pct, finetuned_10pct, finetuned_100pct, "
-    "supervised, distill_1pct, distill_10pct), or both, such as finetuned_1pct/r50_1x_sk0. By default what the path "
-    "says."
-)
-EMA = Flag("Take the moving average of a TF1 checkpoint that was pretrained with one.", bool, False)
-HEAD_LAYER = Flag(
-    "Layer of the projection head that the classifier sits on, where neither its width nor the path tells.",
-    int,
-    least=0,
-)
-FLAGS = {
-    "Flags": {
-        "path": PATH,
-        "out": Flag("The run directory to write.", required=True),
-        "name": NAME,
-        "head_layer": HEAD_LAYER,
-        "ema": EMA,
-        "class_names": Flag("Text file with the names of the classes, one in a line, in their order."),
-        "dataset": Flag("What it was trained on, as train.py's --dataset.", default="imagenet2012"),
-        "overwrite": Flag("Replace an imported run that is there.", bool, False),
-    }
-}
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportConfig(Settings):
+    """The flags of import_published."""
+
+    path: str = option(
+        "",
+        "Published weights: the prefix of a checkpoint, a folder with one, or a SavedModel.",
+        required="give the prefix of a checkpoint, a folder with one, or a SavedModel",
+    )
+    out: str = option("", "Run directory to write.", required="give a run directory to write")
+    name: str | None = option(
+        None,
+        "Which network it is: a model (r50_1x_sk0), a kind (pretrained, finetuned_1pct, finetuned_10pct, "
+        "finetuned_100pct, supervised, distill_1pct, distill_10pct), or both, such as finetuned_1pct/r50_1x_sk0.",
+        default_words="from the path",
+    )
+    head_layer: int | None = option(
+        None,
+        "Projection head layer under the classifier, if neither its width nor the path determines it.",
+        at_least=0,
+    )
+    ema: bool = option(False, "Take the moving average of a TF1 checkpoint that was pretrained with one.")
+    class_names: str | None = option(
+        None, "Text file with the names of the classes, one per line, in their order."
+    )
+    dataset: str = option("imagenet2012", "Dataset it was trained on, as --dataset of train.py.")
+    overwrite: bool = option(False, "Replace an imported run in --out.")
 
 
 def main(argv):
@@ -59,14 +64,14 @@ def main(argv):
         InputError, TrainingError: one line.
     """
     if command_line.wants_help(argv):
-        print(tool_flags.help_text(INTRODUCTION, FLAGS))
+        print(command_line.help_text(INTRODUCTION, ImportConfig))
         return
-    given, _ = tool_flags.read(argv, FLAGS)
+    config = command_line.read(ImportConfig, argv)
     from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 
     require_tensorflow()
     start_tensorflow_quietly()
-    import_published(**given)
+    import_published(**dataclasses.asdict(config))
 
 
 def import_published(

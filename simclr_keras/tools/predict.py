@@ -1,15 +1,17 @@
 """python -m simclr_keras.tools.predict: which classes a model sees in image files, and how sure it is."""
 
 import csv
+import dataclasses
 import json
 import os
 import sys
 
 from simclr_keras.config import command_line
+from simclr_keras.config.option import Settings, again, option
+from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, one_line, some
-from simclr_keras.tools import outputs, tool_flags
-from simclr_keras.tools.embed import BATCH_SIZE, IMAGE_SIZE, MODEL
-from simclr_keras.tools.tool_flags import Flag
+from simclr_keras.tools import outputs
+from simclr_keras.tools.embed import EmbedConfig
 
 PROGRAM = "predict"
 ENDINGS = (".csv", ".jsonl")
@@ -24,16 +26,22 @@ of them named.
 
 Exit codes: 0 done, at least one file could be read; 1 --out cannot be written; 2 something in the
 command or the model is wrong, or no file could be read."""
-FLAGS = {
-    "Flags": {
-        "model": MODEL,
-        "top": Flag("How many classes to tell, the likeliest first.", int, 5),
-        "out": Flag(f"Also write them to a file, {' or '.join(ENDINGS)}, with all digits."),
-        "image_size": IMAGE_SIZE,
-        "batch_size": BATCH_SIZE,
-        "overwrite": Flag("Replace --out.", bool, False),
-    }
-}
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig(Settings):
+    """The flags of predict."""
+
+    model: str = again(EmbedConfig, "model")
+    top: int = option(5, "Classes per image, the most probable first.", unit="classes", at_least=1)
+    out: str | None = option(
+        None, f"Also write the predictions to a file, {' or '.join(ENDINGS)}, with all digits."
+    )
+    image_size: int | None = again(EmbedConfig, "image_size")
+    batch_size: int = again(EmbedConfig, "batch_size")
+    overwrite: bool = option(False, "Replace --out.")
+
+
 _WIDEST = 60  # characters of a file name that others are lined up with
 _LONGEST = 4096  # characters of a file name that are printed
 _MOST_BAD = 10  # files that are named
@@ -49,18 +57,28 @@ def main(argv):
         InputError, TrainingError: one line.
     """
     if command_line.wants_help(argv):
-        print(tool_flags.help_text(INTRODUCTION, FLAGS))
+        print(command_line.help_text(INTRODUCTION, PredictConfig))
         return
-    given, paths = tool_flags.read(argv, FLAGS, "no image is given: name image files, or folders of them.")
-    out, overwrite = given.pop("out"), given.pop("overwrite")
+    config, paths = command_line.read_with_words(
+        PredictConfig, argv, missing="no images: give image files, or folders of images."
+    )
+    out = config.out
     if out:
-        tool_flags.check_file(out, ENDINGS, overwrite)
+        check_file(out, ENDINGS, config.overwrite)
     from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 
     require_tensorflow()
     start_tensorflow_quietly()
     told = []
-    for path, classes in predict(paths=paths, **given, bad=_say_bad):
+    predictions = predict(
+        config.model,
+        paths,
+        top=config.top,
+        image_size=config.image_size,
+        batch_size=config.batch_size,
+        bad=_say_bad,
+    )
+    for path, classes in predictions:
         if not told:
             width = min(max(map(len, [path, *paths])), _WIDEST)
         told.append((path, classes))

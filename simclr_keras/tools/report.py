@@ -1,11 +1,11 @@
 """python -m simclr_keras.tools.report DIR...: one table and one chart over run directories."""
 
-import os
+import dataclasses
 import sys
 
-from absl import flags
-
 from simclr_keras.config import command_line
+from simclr_keras.config.option import Settings, option
+from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.tools.reporting.rows import rows
 from simclr_keras.tools.reporting.text import as_csv, table
@@ -13,7 +13,7 @@ from simclr_keras.tools.reporting.text import as_csv, table
 __all__ = ["figure", "main", "rows", "table"]
 
 PROGRAM = "report"
-_INTRODUCTION = """\
+INTRODUCTION = """\
 Prints one table and draws one chart over run directories, in the order of the method.
 
   python -m simclr_keras.tools.report runs
@@ -23,10 +23,20 @@ A directory is a run, or holds runs at any depth. Runs that differ in nothing bu
 by their mean and range; runs that have not ended are listed as such.
 
 Exit codes: 0 done; 2 something in the command or in a run directory is wrong."""
-_HELP = {
-    "out": "PNG file of the chart; empty for none. [report.png]",
-    "csv": "CSV file of the table with all digits, the means among its rows.",
-}
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig(Settings):
+    """The flags of report."""
+
+    out: str = option("report.png", "PNG file of the chart; empty for no chart.")
+    csv: str | None = option(None, "CSV file of the table with all digits and a row for each mean.")
+
+    def validate(self) -> None:
+        super().validate()
+        for flag, ending in (("out", ".png"), ("csv", "")):
+            if path := getattr(self, flag):
+                check_file(path, ending, overwrite=True, flag=flag)
 
 
 def figure(rows):
@@ -48,43 +58,21 @@ def main(argv):
         InputError: one line.
     """
     if command_line.wants_help(argv):
-        print(command_line.format_help(_INTRODUCTION, {"Flags": [(f"--{k}", v) for k, v in _HELP.items()]}))
+        print(command_line.help_text(INTRODUCTION, ReportConfig))
         return
-    paths, values = _read_flags(argv)
-    for path in filter(None, (values.out, values.csv)):
-        _check_writable(path)
+    config, paths = command_line.read_with_words(
+        ReportConfig, argv, missing="no directory: give run directories, or a folder of them, such as runs."
+    )
     found = rows(paths)
     print(table(found))
-    if values.csv:
-        _write(values.csv, as_csv(found).encode())
-        print(f"table    {values.csv}")
-    if values.out and any(row.top1 is not None for row in found):
+    if config.csv:
+        _write(config.csv, as_csv(found).encode())
+        print(f"table    {config.csv}")
+    if config.out and any(row.top1 is not None for row in found):
         from simclr_keras.evaluation.drawing import png_bytes
 
-        _write(values.out, png_bytes(figure(found)))
-        print(f"chart    {values.out}")
-
-
-def _read_flags(argv):
-    """Returns (directories, parsed flags)."""
-    values = flags.FlagValues()
-    flags.DEFINE_string("out", "report.png", _HELP["out"], flag_values=values)
-    flags.DEFINE_string("csv", None, _HELP["csv"], flag_values=values)
-    # Every other word is a directory; a flag is written --name=value as everywhere.
-    words = argv[1:]
-    command_line.parse(values, [argv[0], *(word for word in words if word.startswith("-"))])
-    paths = [word for word in words if not word.startswith("-")]
-    if not paths:
-        raise InputError("no directory is given: name run directories, or one above them, such as runs.")
-    if values.out and not values.out.lower().endswith(".png"):
-        raise InputError(f"--out={values.out} must end in .png, the one format that is written.")
-    return paths, values
-
-
-def _check_writable(path):
-    folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise InputError(f"{path} cannot be written; give a file in a directory that is there.")
+        _write(config.out, png_bytes(figure(found)))
+        print(f"chart    {config.out}")
 
 
 def _write(path, data):

@@ -1,13 +1,13 @@
 """python -m simclr_keras.tools.verify_published: the accuracy of published weights, beside the published figure."""
 
+import dataclasses
 import math
 import sys
 
 from simclr_keras.config import command_line
+from simclr_keras.config.option import Settings, again, option
 from simclr_keras.errors import InputError
-from simclr_keras.tools import tool_flags
-from simclr_keras.tools.import_published import EMA, HEAD_LAYER, NAME
-from simclr_keras.tools.tool_flags import Flag
+from simclr_keras.tools.import_published import ImportConfig
 
 PROGRAM = "verify_published"
 INTRODUCTION = """\
@@ -19,21 +19,31 @@ evaluated, and prints the published accuracy beside it.
   python -m simclr_keras.tools.verify_published --run=runs/r50-1pct --data_dir=/data/tfds
 
 Exit codes: 0 done, however it compares; 2 something in the command, the file or the data is wrong."""
-FLAGS = {
-    "Flags": {
-        "path": Flag("Published weights: prefix of a checkpoint, a folder with one, or a SavedModel."),
-        "run": Flag("Or a run directory that import_published made of them."),
-        "name": NAME,
-        "head_layer": HEAD_LAYER,
-        "ema": EMA,
-        "dataset": Flag(
-            "Labeled data: its evaluation split is used. digits, folder:PATH, npz:PATH or a TFDS name.",
-            default="imagenet2012",
-        ),
-        "data_dir": Flag("Where TFDS keeps its data."),
-        "batch_size": Flag("Images at a time.", int, 256),
-    }
-}
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifyConfig(Settings):
+    """The flags of verify_published."""
+
+    path: str | None = again(ImportConfig, "path", default=None, required=None)
+    run: str | None = option(None, "Or a run directory made by import_published.")
+    name: str | None = again(ImportConfig, "name")
+    head_layer: int | None = again(ImportConfig, "head_layer")
+    ema: bool = again(ImportConfig, "ema")
+    dataset: str = option(
+        "imagenet2012",
+        "Labeled dataset whose evaluation split is used: digits, folder:PATH, npz:PATH or a TFDS name.",
+    )
+    data_dir: str | None = option(None, "Folder in which TensorFlow Datasets keeps prepared data.")
+    batch_size: int = option(256, "Images per step.", unit="images", at_least=1)
+
+    def validate(self) -> None:
+        super().validate()
+        if bool(self.path) == bool(self.run):
+            raise InputError("give --path of published weights, or --run of an imported run: one of the two.")
+        for flag in ("name", "head_layer", "ema"):
+            if self.run and getattr(self, flag) not in (None, False):
+                raise InputError(f"--{flag} needs --path; a run directory in --run has its own.")
 
 
 def main(argv):
@@ -46,19 +56,14 @@ def main(argv):
         InputError: one line.
     """
     if command_line.wants_help(argv):
-        print(tool_flags.help_text(INTRODUCTION, FLAGS))
+        print(command_line.help_text(INTRODUCTION, VerifyConfig))
         return
-    given, _ = tool_flags.read(argv, FLAGS)
-    if bool(given["path"]) == bool(given["run"]):
-        raise InputError("give --path of published weights, or --run of an imported run: one of the two.")
-    for flag in ("name", "head_layer", "ema"):
-        if given["run"] and given[flag] is not None and given[flag] is not False:
-            raise InputError(f"--{flag} goes with --path; the run in --run has its own.")
+    config = command_line.read(VerifyConfig, argv)
     from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 
     require_tensorflow()
     start_tensorflow_quietly()
-    verify(**given)
+    verify(**dataclasses.asdict(config))
 
 
 def verify(

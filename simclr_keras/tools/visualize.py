@@ -1,13 +1,14 @@
 """python -m simclr_keras.tools.visualize: pictures of what vectors say of images."""
 
+import dataclasses
 import os
 import sys
 
 from simclr_keras.config import command_line
+from simclr_keras.config.option import Settings, again, option
+from simclr_keras.config.output_paths import check_local, check_parent
 from simclr_keras.errors import InputError, TrainingError, one_line
-from simclr_keras.tools import tool_flags
-from simclr_keras.tools.embed import BATCH_SIZE, DATA_DIR, IMAGE_SIZE, LABELS, MODEL
-from simclr_keras.tools.tool_flags import Flag
+from simclr_keras.tools.embed import EmbedConfig
 
 PROGRAM = "visualize"
 NEIGHBORS, MAP, PROJECTOR, FEATURES = "neighbors.png", "map.png", "projector", "features.npz"
@@ -23,30 +24,53 @@ OUT/projector/      tensorboard --logdir=OUT/projector
 
 Exit codes: 0 done; 1 something could not be written; 2 something in the command, the model or the
 images is wrong."""
-FLAGS = {
-    "What": {
-        "features": Flag("What tools.embed wrote. Or give --model and --images, which are embedded first."),
-        "model": MODEL._replace(required=False),
-        "images": Flag(
-            "The images, as for tools.embed; with --features only if they are not where they were, or for a .csv, "
-            "which does not say where."
-        ),
-        "out": Flag("A folder for the pictures; it is made where it is missing.", required=True),
-        "overwrite": Flag("Replace earlier pictures in --out.", bool, False),
-    },
-    "How": {
-        "map": Flag("How vectors come to the plane.", default="pca", choices=("pca", "tsne")),
-        "queries": Flag("Images whose neighbors are shown.", int, 8),
-        "neighbors": Flag("Neighbors of each.", int, 8),
-        "seed": Flag("For which images these are, and for the map.", int, 0, least=0),
-        "endpoint": Flag("With --model: which output, as for tools.embed."),
-        "image_size": IMAGE_SIZE,
-        "batch_size": BATCH_SIZE,
-        "data_dir": DATA_DIR,
-        "labels": LABELS,
-    },
-}
-_MOST_QUERIES, _MOST_NEIGHBORS = 50, 20  # more would make no picture to look at
+
+
+@dataclasses.dataclass(frozen=True)
+class VisualizeConfig(Settings):
+    """The flags of visualize."""
+
+    features: str | None = option(
+        None,
+        "File written by tools.embed. Or give --model and --images: they are embedded first.",
+        group="What",
+    )
+    model: str | None = again(EmbedConfig, "model", default=None, group="What", required=None)
+    images: str | None = option(
+        None,
+        "The images, as for tools.embed. With --features only if they have moved, or for a .csv, which does not name "
+        "them.",
+        group="What",
+    )
+    out: str = option(
+        "",
+        "Folder for the pictures; it is created if it is missing.",
+        group="What",
+        required="give a folder for the pictures",
+    )
+    overwrite: bool = option(False, "Replace earlier pictures in --out.", group="What")
+    map: str = option("pca", "Projection of the vectors to the plane.", group="How", choices=("pca", "tsne"))
+    queries: int = option(
+        8, "Images whose neighbors are shown.", group="How", unit="images", at_least=1, at_most=50
+    )
+    neighbors: int = option(8, "Neighbors of each.", group="How", unit="images", at_least=1, at_most=20)
+    seed: int = option(0, "Seed of the choice of these images, and of the map.", group="How", at_least=0)
+    endpoint: str | None = again(EmbedConfig, "endpoint", group="How")
+    image_size: int | None = again(EmbedConfig, "image_size", group="How")
+    batch_size: int = again(EmbedConfig, "batch_size", group="How")
+    data_dir: str | None = again(EmbedConfig, "data_dir", group="How")
+    labels: str | None = again(EmbedConfig, "labels", group="How")
+
+    def validate(self) -> None:
+        super().validate()
+        if self.features and (self.model or self.endpoint or self.image_size):
+            raise InputError(
+                "--features are computed already: leave out --model, --endpoint and --image_size."
+            )
+        if not self.features and not (self.model and self.images):
+            raise InputError(
+                "no features: give --features=FILE written by tools.embed, or --model and --images."
+            )
 
 
 def main(argv):
@@ -59,15 +83,15 @@ def main(argv):
         InputError, TrainingError, Stopped: one line.
     """
     if command_line.wants_help(argv):
-        print(tool_flags.help_text(INTRODUCTION, FLAGS))
+        print(command_line.help_text(INTRODUCTION, VisualizeConfig))
         return
-    given, _ = tool_flags.read(argv, FLAGS)
-    _check(given)
+    config = command_line.read(VisualizeConfig, argv)
+    _check_out(config)
     from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 
     require_tensorflow()
     start_tensorflow_quietly()
-    features, out = given["features"], given["out"]
+    features, out = config.features, config.out
     if not features:
         from simclr_keras.tools.embed import embed
 
@@ -83,13 +107,16 @@ def main(argv):
             "labels",
             "overwrite",
         )
-        embed(out=features, **{name: given[name] for name in passed})
+        embed(out=features, **{name: getattr(config, name) for name in passed})
     visualize(
         features,
         out,
-        images=given["images"],
-        method=given["map"],
-        **{name: given[name] for name in ("queries", "neighbors", "seed", "data_dir")},
+        images=config.images,
+        method=config.map,
+        queries=config.queries,
+        neighbors=config.neighbors,
+        seed=config.seed,
+        data_dir=config.data_dir,
     )
 
 
@@ -173,28 +200,16 @@ def visualize(
     say(f"projector tensorboard --logdir={path}{few}")
 
 
-def _check(given):
-    """Raises InputError for flags that do not go together, and for an --out that cannot be."""
-    out = given["out"]
-    if given["features"] and (given["model"] or given["endpoint"] or given["image_size"]):
-        raise InputError(
-            "--features has been computed already: leave out --model, --endpoint and --image_size."
-        )
-    if not given["features"] and not (given["model"] and given["images"]):
-        raise InputError(
-            "nothing to draw: give --features=FILE that tools.embed wrote, or --model and --images."
-        )
-    for name, most in (("queries", _MOST_QUERIES), ("neighbors", _MOST_NEIGHBORS)):
-        if given[name] > most:
-            raise InputError(f"--{name}={given[name]} must be at most {most}.")
-    if "://" in out:
-        raise InputError(f"--out={out} is not on this machine; give a local folder, and copy it afterwards.")
+def _check_out(config):
+    """Raise InputError if --out cannot be written or contains earlier pictures."""
+    out = config.out
+    check_local(out, "folder")
     if os.path.exists(out) and not os.path.isdir(out):
         raise InputError(f"--out={out} is a file; give a folder.")
-    tool_flags.check_parent(os.path.join(out, NEIGHBORS) if os.path.isdir(out) else out)
-    files = (NEIGHBORS, MAP, PROJECTOR, *(() if given["features"] else (FEATURES,)))
+    check_parent(os.path.join(out, NEIGHBORS) if os.path.isdir(out) else out)
+    files = (NEIGHBORS, MAP, PROJECTOR, *(() if config.features else (FEATURES,)))
     there = [name for name in files if os.path.exists(os.path.join(out, name))]
-    if there and not given["overwrite"]:
+    if there and not config.overwrite:
         again = (
             f"; its features are drawn again with --features={out}/{FEATURES}" if FEATURES in there else ""
         )

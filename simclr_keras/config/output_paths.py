@@ -1,0 +1,52 @@
+"""Checks of the files that a command will write, made before any work. Imports no TensorFlow."""
+
+import os
+
+from simclr_keras.errors import InputError
+
+
+def check_file(path: str, endings: str | tuple[str, ...], overwrite: bool, flag: str = "out") -> None:
+    """Raise InputError unless a local file can be written.
+
+    Args:
+        path: of the file. endings: those it may have. overwrite: whether it may exist.
+        flag: name of the flag that gives the path, for messages.
+    """
+    endings = (endings,) if isinstance(endings, str) else endings
+    if not path.lower().endswith(endings):
+        raise InputError(f"--{flag}={path} must end in {' or '.join(endings)}.")
+    check_local(path, "file", flag)
+    check_parent(path, flag)
+    if os.path.isdir(path):
+        raise InputError(f"--{flag}={path} is a folder; give a file.")
+    if os.path.exists(path) and not overwrite:
+        raise InputError(f"--{flag}={path} exists; give another name, or --overwrite to replace it.")
+
+
+def check_local(path: str, kind: str, flag: str = "out") -> None:
+    """Raise InputError if a path is remote. `kind` is what the path names: file or folder."""
+    if "://" in path:
+        raise InputError(f"--{flag}={path} is remote; give a local {kind}, and copy it afterwards.")
+
+
+def check_parent(path: str, flag: str = "out") -> None:
+    """Raise InputError unless the parent folder of a path exists and is writable."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise InputError(
+            f"--{flag}={path}: the folder {folder} does not exist; create it, or give another path."
+        )
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"--{flag}={path}: the folder {folder} is not writable; give another path.")
+
+
+def check_run_dir(path: str | None, flag: str, stage: str) -> None:
+    """Raise InputError if a local run directory does not exist; remote ones are checked when they are read.
+
+    Args:
+        path: of the run directory, or None. flag: name of its flag. stage: the stage that made it, for the message.
+    """
+    if path and "://" not in path and not os.path.exists(path):
+        raise InputError(
+            f"--{flag}={path} is not a run directory (not found); give the --model_dir of {stage}."
+        )
