@@ -1,4 +1,4 @@
-"""The kinds of published networks: what their folders are called, how they were trained, and how good they are."""
+"""The kinds of published networks: their folder names, training stages and published accuracies."""
 
 import dataclasses
 import re
@@ -23,7 +23,7 @@ class Category:
         head_layer: layer of the projection head under its classifiers.
         labels: of ImageNet it has learned from.
         probe: whether the classifier has left the network alone.
-        step: at which training ended, in the names of the TF1 checkpoints; None where that is not known.
+        step: at which training ended, in the names of the TF1 checkpoints; None if unknown.
         figure: field of a ModelRecord with the published top-1, or "distilled".
     """
 
@@ -36,8 +36,8 @@ class Category:
     step: int | None = None
     probe: bool = False
 
-    def top1(self, model):
-        """(published top-1 as a share, where it is published) of a model's name; twice None of others."""
+    def top1(self, model: str) -> tuple[float | None, str | None]:
+        """Return (published top-1 in [0, 1], its source) of a model; (None, None) if unpublished."""
         if self.figure == "distilled":
             figures = _DISTILLED.get(model, (None, None))
             percent, source = figures[self.name == "distill_10pct"], _TABLE_3
@@ -65,43 +65,43 @@ _STEP = re.compile(r"model\.ckpt-(\d+)$")
 _MODEL = re.compile(r"(?<![A-Za-z0-9])(r\d+_\d+(?:\.\d+)?x_sk[01])(?![A-Za-z0-9])")
 
 
-def category_of(path, head_layer=None):
-    """The Category that a path names, or the step at the end of a TF1 checkpoint's name; None where neither does.
+def category_of(path: str, head_layer: int | None = None) -> Category | None:
+    """Return the Category in a path, or that of the step of a TF1 checkpoint; None if there is neither.
 
     Args:
-        path: of the checkpoint. head_layer: the layer under the classifier, where it is known: it decides between the
-            two where only one of them has it.
+        path: of the checkpoint.
+        head_layer: layer under the classifier, or None. It decides if folder and step disagree.
 
     Raises:
-        InputError: the two are not trained alike, and `head_layer` does not decide: folders are called "pretrained" or
-            "supervised" for other reasons, and with a classifier on another layer nearly every answer is wrong.
+        InputError: folder and step disagree, and `head_layer` does not decide. Folders may be called "pretrained" or
+            "supervised" for other reasons, and a classifier on the wrong layer gives wrong answers.
     """
     words, step = _NAMED.findall(str(path)), _STEP.search(str(path))
-    named = CATEGORIES[words[-1]] if words else None
+    by_folder = CATEGORIES[words[-1]] if words else None
     ends = {category.step: category for category in CATEGORIES.values() if category.step}
-    ended = ends.get(int(step[1])) if step else None
-    if named is None or ended is None:
-        return named or ended
-    if (named.mode, named.head_layer) == (ended.mode, ended.head_layer):
-        return named
-    decided = [category for category in (named, ended) if category.head_layer == head_layer]
-    if len(decided) == 1:
-        return decided[0]
-    layers = f", or head_layer={named.head_layer} or {ended.head_layer}"
+    by_step = ends.get(int(step[1])) if step else None
+    if by_folder is None or by_step is None:
+        return by_folder or by_step
+    if (by_folder.mode, by_folder.head_layer) == (by_step.mode, by_step.head_layer):
+        return by_folder
+    matching = [category for category in (by_folder, by_step) if category.head_layer == head_layer]
+    if len(matching) == 1:
+        return matching[0]
+    layers = f", or head_layer={by_folder.head_layer} or {by_step.head_layer}"
     raise InputError(
-        f"{path} is {named.name} by its folder, but {ended.name} by its step {ended.step}: give --name (name=) "
-        f"{named.name} or {ended.name}{layers if named.head_layer != ended.head_layer else ''}."
+        f"{path} is {by_folder.name} by its folder, but {by_step.name} by its step {by_step.step}: give --name (name=) "
+        f"{by_folder.name} or {by_step.name}{layers if by_folder.head_layer != by_step.head_layer else ''}."
     )
 
 
-def model_in(path):
-    """The last name of a model, such as r50_1x_sk0, in a path; None where there is none."""
+def model_in(path: str) -> str | None:
+    """Return the last model name in a path, such as r50_1x_sk0; None if there is none."""
     named = _MODEL.findall(str(path))
     return named[-1] if named else None
 
 
-def read_name(name):
-    """Returns (Category or None, name of a model or None) from "r50_1x_sk0", "finetuned_1pct" or both with a slash.
+def read_name(name: str | None) -> tuple[Category | None, str | None]:
+    """Return (Category or None, name of a model or None) from "r50_1x_sk0", "finetuned_1pct" or both with a slash.
 
     Raises:
         InputError: it is none of these.

@@ -19,15 +19,15 @@ checkpoints, TF2 SavedModels), so that train.py starts or learns from them and e
       --out=runs/r50-1pct
   python train.py --mode=distill --recipe=photos_distill --teacher=runs/r50-1pct
 
-Which network it is follows from the shapes in the file, and every variable is accounted for.
+The path or --name says which network it is; every key and every shape in the file is checked.
 
 Exit codes: 0 done; 1 the run directory cannot be written; 2 something in the command or the file is
 wrong."""
 PATH = Flag("Prefix of a checkpoint, a folder with one, or a SavedModel.", required=True)
 NAME = Flag(
-    "What it must be: a model (r50_1x_sk0), a kind (pretrained, finetuned_1pct, finetuned_10pct, finetuned_100pct, "
-    "supervised, distill_1pct, distill_10pct), or both, such as finetuned_1pct/r50_1x_sk0. By default what the path "
-    "says."
+    "The network: a model (r50_1x_sk0), a kind (pretrained, finetuned_1pct, finetuned_10pct, finetuned_100pct, "
+    "supervised, distill_1pct, distill_10pct), or both, such as finetuned_1pct/r50_1x_sk0. By default read from the "
+    "path."
 )
 EMA = Flag("Take the moving average of a TF1 checkpoint that was pretrained with one.", bool, False)
 HEAD_LAYER = Flag(

@@ -144,9 +144,8 @@ def test_published_accuracies_are_those_of_the_tables():
     assert CATEGORIES["pretrained"].top1("r18_1x_sk0") == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("path", "found"),
-    [
+def test_a_path_names_its_category_in_words_of_its_own():
+    for path, found in [
         ("gs://simclr-checkpoints/simclrv2/finetuned_1pct/r50_1x_sk0/model.ckpt-751", "finetuned_1pct"),
         ("unsupervised/supervised/r50", "supervised"),
         ("self-supervised/r50", None),
@@ -154,11 +153,9 @@ def test_published_accuracies_are_those_of_the_tables():
         ("pretrained/finetuned_100pct", "finetuned_100pct"),
         ("r50_1x_sk0/model.ckpt-3754", "finetuned_10pct"),
         ("r50_1x_sk0/ckpt-3754", None),
-    ],
-)
-def test_a_path_names_its_category_in_words_of_its_own(path, found):
-    category = category_of(path)
-    assert (category and category.name) == found
+    ]:
+        category = category_of(path)
+        assert (category and category.name) == found
 
 
 def test_a_path_names_its_model():
@@ -185,7 +182,7 @@ def test_names_of_classes_come_along(published, tmp_path):
         (["--path=nowhere"], "nowhere does not exist"),
         ([], "--path is missing"),
         (["--path={pretrained}"], "has 10 classes, and imagenet2012 1000; say by --dataset"),
-        (["--path={pretrained}", DIGITS, "--name=r50_1x_sk0"], "not name=r50_1x_sk0"),
+        (["--path={pretrained}", DIGITS, "--name=r50_1x_sk0"], "does not fit r50_1x_sk0"),
         (["--path={pretrained}", DIGITS, "--head_layer=9"], "head_layer=9 is beyond the projection head"),
         (["--path={pretrained}", DIGITS, "--class_names=nowhere.txt"], "nowhere.txt cannot be read"),
         (["--path={pretrained}", DIGITS, "--ema"], "no moving average"),
