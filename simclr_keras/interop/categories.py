@@ -23,7 +23,6 @@ class Category:
         head_layer: layer of the projection head under its classifiers.
         labels: of ImageNet it has learned from.
         probe: whether the classifier has left the network alone.
-        step: at which training ended, in the names of the TF1 checkpoints; None if unknown.
         figure: field of a ModelRecord with the published top-1, or "distilled".
     """
 
@@ -33,7 +32,6 @@ class Category:
     head_layer: int
     labels: int
     figure: str
-    step: int | None = None
     probe: bool = False
 
     def top1(self, model: str) -> tuple[float | None, str | None]:
@@ -50,54 +48,23 @@ _ALL, _ONE, _TEN = 1_281_167, 12_811, 128_116
 CATEGORIES = {
     category.name: category
     for category in (
-        Category("pretrained", "pretrain", "imagenet_pretrain", 0, _ALL, "linear", 250_228, probe=True),
-        Category("finetuned_1pct", "finetune", "finetune_1pct", 1, _ONE, "finetune_1pct", 751),
-        Category("finetuned_10pct", "finetune", "finetune_10pct", 1, _TEN, "finetune_10pct", 3754),
-        Category("finetuned_100pct", "finetune", "finetune_100pct", 0, _ALL, "finetune_100pct", 37_535),
-        Category("supervised", "supervised", "supervised", 0, _ALL, "supervised", 28_151),
+        Category("pretrained", "pretrain", "imagenet_pretrain", 0, _ALL, "linear", probe=True),
+        Category("finetuned_1pct", "finetune", "finetune_1pct", 1, _ONE, "finetune_1pct"),
+        Category("finetuned_10pct", "finetune", "finetune_10pct", 1, _TEN, "finetune_10pct"),
+        Category("finetuned_100pct", "finetune", "finetune_100pct", 0, _ALL, "finetune_100pct"),
+        Category("supervised", "supervised", "supervised", 0, _ALL, "supervised"),
         Category("distill_1pct", "distill", "distill_small", 0, _ONE, "distilled"),
         Category("distill_10pct", "distill", "distill_small", 0, _TEN, "distilled"),
     )
 }
-# Not within other words, such as unsupervised or self-supervised.
-_NAMED = re.compile(rf"(?<![A-Za-z_-])({'|'.join(CATEGORIES)})(?![A-Za-z0-9])")
-_STEP = re.compile(r"model\.ckpt-(\d+)$")
-_MODEL = re.compile(r"(?<![A-Za-z0-9])(r\d+_\d+(?:\.\d+)?x_sk[01])(?![A-Za-z0-9])")
+_PATH = re.compile(rf"(?:^|/)(?:({'|'.join(CATEGORIES)})/)?(r\d+_\d+(?:\.\d+)?x_sk[01])(?=/|$)")
 
 
-def category_of(path: str, head_layer: int | None = None) -> Category | None:
-    """Return the Category in a path, or that of the step of a TF1 checkpoint; None if there is neither.
-
-    Args:
-        path: of the checkpoint.
-        head_layer: layer under the classifier, or None. It decides if folder and step disagree.
-
-    Raises:
-        InputError: folder and step disagree, and `head_layer` does not decide. Folders may be called "pretrained" or
-            "supervised" for other reasons, and a classifier on the wrong layer gives wrong answers.
-    """
-    words, step = _NAMED.findall(str(path)), _STEP.search(str(path))
-    by_folder = CATEGORIES[words[-1]] if words else None
-    ends = {category.step: category for category in CATEGORIES.values() if category.step}
-    by_step = ends.get(int(step[1])) if step else None
-    if by_folder is None or by_step is None:
-        return by_folder or by_step
-    if (by_folder.mode, by_folder.head_layer) == (by_step.mode, by_step.head_layer):
-        return by_folder
-    matching = [category for category in (by_folder, by_step) if category.head_layer == head_layer]
-    if len(matching) == 1:
-        return matching[0]
-    layers = f", or head_layer={by_folder.head_layer} or {by_step.head_layer}"
-    raise InputError(
-        f"{path} is {by_folder.name} by its folder, but {by_step.name} by its step {by_step.step}: give --name (name=) "
-        f"{by_folder.name} or {by_step.name}{layers if by_folder.head_layer != by_step.head_layer else ''}."
-    )
-
-
-def model_in(path: str) -> str | None:
-    """Return the last model name in a path, such as r50_1x_sk0; None if there is none."""
-    named = _MODEL.findall(str(path))
-    return named[-1] if named else None
+def read_path(path: str) -> tuple[Category | None, str | None]:
+    """Return the (Category, model name) of .../finetuned_1pct/r50_1x_sk0/...; None for each that is missing."""
+    names = _PATH.findall(str(path))
+    category, model = names[-1] if names else ("", None)
+    return CATEGORIES.get(category), model
 
 
 def read_name(name: str | None) -> tuple[Category | None, str | None]:

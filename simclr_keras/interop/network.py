@@ -171,7 +171,7 @@ def _head_layer(path, classes, possible_layers, widths, head_layer, category) ->
     raise InputError(
         f"the classifier in {path} may sit on layer {_either(possible_layers)} of the projection head, which are all "
         f"{widths[0]} wide: give head_layer=1 for a network fine-tuned on 1 % or 10 % of the labels, head_layer=0 for "
-        "any other of the release."
+        "any other of the release; or a name such as finetuned_1pct/r50_1x_sk0."
     )
 
 

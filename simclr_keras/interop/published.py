@@ -5,7 +5,7 @@ import math
 import os
 
 from simclr_keras.errors import InputError
-from simclr_keras.interop.categories import Category, category_of, model_in, read_name
+from simclr_keras.interop.categories import Category, read_name, read_path
 from simclr_keras.interop.network import Network, match_network
 from simclr_keras.interop.source import Source
 from simclr_keras.models.simclr import SimCLRModel
@@ -26,7 +26,7 @@ def load_published(
 
     The classifier's place in the projection head follows from its input width. If several layers have that width, the
     category in the path or in `name` decides (pretrained, finetuned_1pct, finetuned_10pct, finetuned_100pct,
-    supervised, distill_1pct, distill_10pct), or the step that ends the name of a TF1 checkpoint.
+    supervised, distill_1pct, distill_10pct).
 
     Source: the weights of arXiv 2006.10029, https://github.com/google-research/simclr.
 
@@ -100,8 +100,8 @@ def open_published(
     """Return the Published at a path, before any array is read; see `load_published`."""
     category, model = read_name(name)
     source = Source(path)
-    category = category or category_of(source.prefix, head_layer)
-    model = model or model_in(source.prefix)
+    category_in_path, model_in_path = read_path(source.path)
+    category, model = category or category_in_path, model or model_in_path
     if model is None:
         raise InputError(
             f"{source.path} has no model name in its path; give the network's name (--name, name=), such as "

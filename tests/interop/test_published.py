@@ -5,7 +5,6 @@ import pytest
 
 from simclr_keras import load_published
 from simclr_keras.errors import InputError
-from simclr_keras.interop.categories import CATEGORIES
 from simclr_keras.interop.published import open_published
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.zoo import create_model
@@ -84,7 +83,9 @@ def test_the_momentum_and_epsilon_of_batch_normalization_are_those_of_the_releas
 def test_every_key_of_a_file_is_accounted_for(tmp_path):
     weights = names_of("r18_cifar")
     tree = tf1_tree(golden_weights("r18_cifar"), ema=golden_weights("r18_cifar"))
-    network = open_published(write_checkpoint(tmp_path / "model.ckpt-751", tree), "r18_1x_sk0").network
+    network = open_published(
+        write_checkpoint(tmp_path / "model.ckpt-751", tree), "supervised/r18_1x_sk0"
+    ).network
     assert len(network.keys) == len(weights)
     assert {*network.keys.values()} | {*network.skipped} == {*tree}
     assert network.skipped["memory_ptr"] == "training"
@@ -153,75 +154,20 @@ def test_the_path_or_the_name_tells_what_the_classifier_sits_on(category, layer,
     assert load_published(tiny_file, f"{category}/{TINY}").head_layer == layer
 
 
-@pytest.mark.parametrize(("step", "layer"), [(250228, 0), (751, 1), (3754, 1), (37535, 0), (28151, 0)])
-def test_the_step_in_the_name_of_a_tf1_checkpoint_tells_it_too(step, layer, tiny_file, tmp_path):
-    folder = copied(tiny_file, tmp_path, TINY)
-    for file in folder.iterdir():
-        file.rename(folder / file.name.replace("-9.", f"-{step}."))
-    assert load_published(folder / f"model.ckpt-{step}").head_layer == layer
-    assert load_published(folder).head_layer == layer
-
-
-def checkpoint_of_step(tiny_file, folder, step):
-    """Prefix of the file in a folder that is named so, under the step's name."""
-    for file in copied(tiny_file, folder, TINY).iterdir():
-        file.rename(file.parent / file.name.replace("-9.", f"-{step}."))
-    return folder / TINY / f"model.ckpt-{step}"
-
-
-@pytest.mark.parametrize(
-    ("place", "step", "ended"),
-    [
-        ("pretrained/simclr_1pct", 751, "finetuned_1pct"),
-        ("supervised/x", 3754, "finetuned_10pct"),
-        ("finetuned_100pct/y", 751, "finetuned_1pct"),
-        ("finetuned_1pct", 37535, "finetuned_100pct"),
-        ("distill_10pct/r18", 3754, "finetuned_10pct"),
-    ],
-)
-def test_a_folder_and_a_step_that_disagree_are_refused_until_one_is_named(
-    place, step, ended, tiny_file, tmp_path
-):
-    prefix = checkpoint_of_step(tiny_file, tmp_path / place, step)
-    named = place.partition("/")[0]
-    for path in (prefix, prefix.parent):
-        with pytest.raises(
-            InputError, match=rf"give --name \(name=\) {named} or {ended}, or head_l"
-        ) as raised:
-            load_published(path, TINY)
-        assert "\n" not in str(raised.value)
-    for category in (CATEGORIES[named], CATEGORIES[ended]):
-        for arguments in ({"name": category.name}, {"head_layer": category.head_layer}):
-            published = open_published(prefix, **arguments)
-            assert published.category == category
-            assert published.architecture["head_layer"] == category.head_layer
-            assert published.architecture["stop_gradient"] == category.probe
-
-
-def test_a_layer_does_not_decide_between_kinds_that_share_it(tiny_file, tmp_path):
-    prefix = checkpoint_of_step(tiny_file, tmp_path / "pretrained", 28151)
-    with pytest.raises(InputError, match=r"pretrained by its folder, .* step 28151: .* or supervised\.$"):
-        open_published(prefix, head_layer=0)
-    assert not open_published(prefix, "supervised").architecture["stop_gradient"]
-
-
-def test_kinds_that_are_trained_alike_do_not_disagree(tiny_file, tmp_path):
-    prefix = checkpoint_of_step(tiny_file, tmp_path / "finetuned_1pct", 3754)
-    assert open_published(prefix).category.name == "finetuned_1pct"
-
-
 def test_the_width_of_the_classifier_tells_it_where_only_one_layer_is_as_wide(tmp_path):
     model = create_model("r18_0.125x_sk0", num_classes=3, image_size=8, proj_layers=1, proj_dim=24)
     path = write_checkpoint(tmp_path / "model.ckpt-751", weights_of(model))
     assert load_published(path, TINY).head_layer == 0
 
 
-def test_a_path_without_a_model_name_needs_one(tiny_file, tmp_path):
+def test_a_path_without_a_name_needs_one(tiny_file, tmp_path):
     folder = copied(tiny_file, tmp_path, "supervised", "mine")
     with pytest.raises(InputError, match=r"no model name in its path; give .* \(--name, name=\)") as raised:
         load_published(folder)
     assert "\n" not in str(raised.value)
-    assert load_published(folder, TINY).head_layer == 0
+    assert load_published(folder, f"supervised/{TINY}").head_layer == 0
+    with pytest.raises(InputError, match="may sit on layer 0, 1 or 2"):
+        load_published(folder, TINY)  # "supervised" is not the folder of the model
 
 
 def test_where_nothing_tells_it_is_asked_for(tiny_file):
