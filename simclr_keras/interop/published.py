@@ -21,8 +21,9 @@ def load_published(
 ) -> SimCLRModel:
     """Return a network of the SimCLRv2 release as a float32 SimCLRModel.
 
-    The path or `name` says which network it is: .../finetuned_1pct/r50_1x_sk0/... Every key in the file is used or
-    left out for a known reason (momentum, queue, step), and every shape is checked.
+    The model maps float [0, 1] images [n, h, w, 3] to a dict of endpoints, see `SimCLRModel`. Its name is taken from
+    the path, such as .../finetuned_1pct/r50_1x_sk0/..., or from `name`. Every key in the file is used, or left out for
+    a known reason (momentum, queue, step), and every shape is checked.
 
     The classifier's place in the projection head follows from its input width. If several layers have that width, the
     category in the path or in `name` decides (pretrained, finetuned_1pct, finetuned_10pct, finetuned_100pct,
