@@ -1,4 +1,4 @@
-"""Leaf: starts TensorFlow: says so in one line when Keras is set to another backend, and starts it quietly."""
+"""Start TensorFlow quietly, and refuse another Keras backend in one line."""
 
 import contextlib
 import json
@@ -7,12 +7,14 @@ import os
 import pathlib
 import sys
 import tempfile
+from collections.abc import Iterator
+from typing import IO
 
 from simclr_keras.errors import InputError
 
 
-def require_tensorflow():
-    """Raises InputError when Keras is, or would be, started on another backend than TensorFlow.
+def require_tensorflow() -> None:
+    """Raise InputError if Keras is, or would be, started on another backend than TensorFlow.
 
     Reads Keras' own settings in Keras' own order (loaded module, KERAS_BACKEND, keras.json) without
     importing Keras, so the answer comes before the seconds an import takes.
@@ -25,8 +27,8 @@ def require_tensorflow():
         )
 
 
-def configured_backend():
-    """Returns the name of the backend Keras runs on, or would run on if it were imported now."""
+def configured_backend() -> str:
+    """Return the name of the backend that Keras runs on, or would run on if imported now."""
     if "keras" in sys.modules and hasattr(sys.modules["keras"], "config"):
         return sys.modules["keras"].config.backend()
     if os.environ.get("KERAS_BACKEND"):
@@ -38,37 +40,36 @@ def configured_backend():
         return "tensorflow"
 
 
-def start_tensorflow_quietly():
-    """Imports TensorFlow without its start-up chatter, which it writes before any setting of its own is heard.
+def start_tensorflow_quietly() -> None:
+    """Import TensorFlow without its start-up messages, which come before its own settings apply.
 
-    A user who sets TF_CPP_MIN_LOG_LEVEL gets everything that level gives. If the import fails, what was held back
-    is shown.
+    If the user sets TF_CPP_MIN_LOG_LEVEL, that level applies instead. If the import fails, all messages are shown.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         import tensorflow  # noqa: F401
 
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as messages:
         try:
-            with standard_error_into(held):
+            with standard_error_into(messages):
                 import tensorflow as tf
 
                 tf.config.list_logical_devices()
                 # Or it warns, in a hundred words, of functions that are traced again for another network.
                 logging.getLogger("tensorflow").setLevel(logging.ERROR)
         except Exception:
-            held.seek(0)
+            messages.seek(0)
             if sys.stderr is not None:
-                sys.stderr.write(held.read().decode(errors="replace"))
+                sys.stderr.write(messages.read().decode(errors="replace"))
             raise
 
 
 @contextlib.contextmanager
-def standard_error_into(file):
-    """Sends file descriptor 2 to `file`: TensorFlow's C++ writes there, past sys.stderr.
+def standard_error_into(file: IO) -> Iterator[None]:
+    """Send file descriptor 2 to `file`: TensorFlow's C++ writes there, past sys.stderr.
 
-    A process without a standard error is left alone: its descriptor 2 is closed, or that of any other file.
+    Do nothing if the process has no standard error: its descriptor 2 is closed, or belongs to another file.
     """
     if sys.stderr is None:
         yield

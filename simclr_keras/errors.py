@@ -1,10 +1,10 @@
-"""Leaf: the exceptions a user sees as one line, and what such lines are made of."""
+"""The exceptions a user sees as one line, and helpers that write such lines. Imports nothing of the package."""
 
 import re
 
 
 class InputError(ValueError):
-    """Bad input from the user: one line saying what is wrong and what would be right.
+    """Report bad input by one line: what is wrong, then what to do.
 
     The command line prints the message alone, without a traceback, and exits with code 2.
     Library callers may catch it as a ValueError.
@@ -12,18 +12,18 @@ class InputError(ValueError):
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on, through no fault of the command: one line saying why and what to try.
+    """Report that training cannot continue although the command is right: why, then what to do.
 
     The command line prints the message alone and exits with code 1; checkpoints already saved stay good.
     """
 
 
 class DivergedError(TrainingError):
-    """Loss, weights or outputs are no longer finite."""
+    """Report that the loss, weights or outputs are no longer finite."""
 
 
 class Stopped(KeyboardInterrupt):
-    """The user (SIGINT) or the system (SIGTERM) asked the program to stop; what could be saved has been.
+    """Report that SIGINT or SIGTERM stopped the program, after it saved what it could.
 
     The command line prints the message alone and exits with `code`, 128 and the number of the signal, as shells do:
     130 or 143.
@@ -33,18 +33,18 @@ class Stopped(KeyboardInterrupt):
         signal_number: of the signal.
     """
 
-    def __init__(self, message, signal_number):
+    def __init__(self, message: str, signal_number: int):
         super().__init__(message)
         self.code = 128 + signal_number
 
 
-def one_line(error, width=300):
-    """Another library's exception, or anything else with a text, on one line for a message of ours.
+def one_line(error: object, width: int = 300) -> str:
+    """Return the text of another library's exception, or of any object, on one line.
 
-    Of TensorFlow's many lines it is the one that says what happened; the others name its graph, functions and stack.
+    TensorFlow writes many lines; the one with the cause is kept, those about its graph and stack are left out.
 
     Args:
-        error: exception, file name or the like; characters that are no UTF-8 are written as escapes.
+        error: exception, file name or the like; characters outside UTF-8 become escapes.
         width: most characters.
     """
     text = str(error)
@@ -54,14 +54,14 @@ def one_line(error, width=300):
         text = re.sub(r"Error in user-defined function .*?Iterator::\S+: ", "", text)
         lines = [line.strip() for line in text.splitlines()]
         text = next((line for line in lines if line and not line.startswith(_FRAMES)), "")
-        text = re.sub(r"^\(\d+\) [A-Z_]+: ", "", text)  # where several replicas failed
+        text = re.sub(r"^\(\d+\) [A-Z_]+: ", "", text)  # if several replicas failed
     text = " ".join(text.split()) or type(error).__name__
     text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def some(names, most=5):
-    """The first few of a list of names, for a message of ours; dots tell of more."""
+def some(names: list[str], most: int = 5) -> str:
+    """Return the first names of a list for a message, and "..." if there are more."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 

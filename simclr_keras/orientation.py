@@ -1,14 +1,14 @@
-"""Leaf: how a JPEG is to be turned before it is looked at, read from its EXIF in the graph, and the turning.
+"""Read a JPEG's EXIF orientation in the graph, and turn its pixels upright.
 
-Numbers of orientations are EXIF's: 1 is upright, 2-4 mirrored or upside down, 5-8 also have their sides swapped.
-Cameras and phones store what the sensor saw and say in EXIF how it was held.
+Orientations are numbered as in EXIF: 1 is upright, 2-4 are mirrored or upside down, 5-8 also have their sides swapped.
+Cameras and phones store the pixels of the sensor, and in EXIF how the camera was turned.
 """
 
 import functools
 
 import tensorflow as tf
 
-# A profile of 16 MB has 255 segments; what has more of them than this is not looked through.
+# A profile of 16 MB has 255 segments; the search stops after this many.
 MOST_SEGMENTS = 1000
 
 # SOI, a JFIF segment of 16 bytes, then a table: the start of most JPEGs that no camera wrote.
@@ -21,15 +21,15 @@ _EXIF = list(b"Exif\0\0")
 apart = functools.partial(tf.function, autograph=False, experimental_attributes={"_noinline": True})
 
 
-def exif_orientation(encoded):
-    """The orientation an encoded image asks for.
+def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
+    """Return the EXIF orientation of an encoded image.
 
     Args:
         encoded: scalar string tensor, the bytes of the file.
 
     Returns:
-        int32 scalar, 1 .. 8. It is 1 for whatever is no JPEG, and for a JPEG whose EXIF is missing, damaged or
-        does not stand among the segments before the first table.
+        int32 scalar, 1 .. 8. It is 1 for other formats than JPEG, and for a JPEG whose EXIF is missing, damaged or
+        behind the first table.
     """
     encoded = tf.convert_to_tensor(encoded, tf.string)
     start = tf.bitwise.bitwise_and(_bytes(encoded, 0, len(_PLAIN_START)), _PLAIN_MASK)
@@ -40,18 +40,18 @@ def exif_orientation(encoded):
     )
 
 
-def upright(image, orientation):
-    """Turns stored pixels [h, w, c] by an orientation (int32 scalar) into [h, w, c], or [w, h, c] for 5 .. 8."""
+def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turn stored pixels [h, w, c] by an orientation (int32 scalar) into [h, w, c], or [w, h, c] for 5 .. 8."""
     return tf.cond(orientation == 1, lambda: tf.identity(image), lambda: _turned(image, orientation))
 
 
-def upright_shape(shape, orientation):
-    """The [height, width] (int32 [2]) that stored pixels of this shape have when turned."""
+def upright_shape(shape: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Return [height, width] (int32 [2]) of stored pixels of this shape when turned upright."""
     return tf.where(orientation >= 5, shape[::-1], shape)
 
 
-def stored_window(window, orientation, shape):
-    """Where in the stored pixels a window of the upright image lies.
+def stored_window(window: tf.Tensor, orientation: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    """Return the window of the stored pixels that is a given window of the upright image.
 
     Args:
         window: int32 [4]: top, left, height, width in the upright image.
@@ -89,7 +89,7 @@ def _turned(image, orientation):
 
 
 def _reversed_axes(orientation):
-    """Whether the stored (rows, columns) run backwards, bool [2]."""
+    """Return whether the stored (rows, columns) are in reverse order, bool [2]."""
     rows = [False, False, False, True, True, False, True, True, False]
     columns = [False, False, True, True, False, False, False, True, True]
     return tf.gather(tf.constant([rows, columns]), orientation, axis=1)
@@ -116,8 +116,8 @@ def _orientation_in_segments(encoded):
 
     def goes_on(_, segment):
         # APP0 .. APP15, or a comment
-        known = (segment[1] // 16 == 0xE) | (segment[1] == 0xFE)
-        passed_over = known & (length(segment) >= 2) & ~is_exif(segment)
+        is_skippable = (segment[1] // 16 == 0xE) | (segment[1] == 0xFE)
+        passed_over = is_skippable & (length(segment) >= 2) & ~is_exif(segment)
         return (segment[0] == 0xFF) & (is_fill(segment) | passed_over)
 
     def following(at, segment):
@@ -136,7 +136,7 @@ def _orientation_in_segments(encoded):
 
 
 def _orientation_in_tiff(tiff):
-    """The tag 0x0112 of the first directory of a TIFF header; 1 for anything amiss."""
+    """Return the tag 0x0112 of the first directory of a TIFF header; 1 if it is damaged."""
     values = tf.cast(tf.io.decode_raw(tiff, tf.uint8), tf.int32)
     size = tf.size(values)
     values = tf.pad(values, [[0, 8]])

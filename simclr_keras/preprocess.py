@@ -1,4 +1,4 @@
-"""Leaf: the pixel range and the evaluation preprocessing (decode, center crop, bicubic resize).
+"""The pixel range and the evaluation preprocessing (decode, center crop, bicubic resize).
 
 Training data, evaluation, exported models and tools all see images through these few functions.
 """
@@ -12,8 +12,8 @@ LARGEST_SIZE_WITHOUT_CROP = 32
 CROP_PROPORTION = 0.875
 
 
-def to_float(images):
-    """Brings pixels to [0, 1].
+def to_float(images: tf.Tensor) -> tf.Tensor:
+    """Bring pixels to [0, 1].
 
     Args:
         images: tensor of any shape. Integers are taken to fill the range of their type (uint8: 0-255);
@@ -29,23 +29,25 @@ def to_float(images):
     return tf.cast(images, tf.float32)
 
 
-def decode(encoded):
-    """Decodes a JPEG, PNG, BMP or the first frame of a GIF; gray, palette, alpha, 16 bits and CMYK become RGB.
+def decode(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode a JPEG, PNG, BMP or the first frame of a GIF into 8-bit RGB.
+
+    Gray, palette, alpha, 16 bits and CMYK become RGB, too.
 
     Args:
         encoded: scalar string tensor, the bytes of the file.
 
     Returns:
-        uint8 tensor [height, width, 3], upright where a JPEG's EXIF says how it was held. An alpha channel is
-        dropped, as most image libraries do; of 16 bits the upper 8 are kept.
+        uint8 tensor [height, width, 3], turned upright if a JPEG's EXIF has an orientation. An alpha channel is
+        dropped, as in most image libraries; 16-bit values keep their upper 8 bits.
     """
     image = tf.io.decode_image(encoded, channels=3, dtype=tf.uint8, expand_animations=False)
     image.set_shape([None, None, 3])
     return upright(image, exif_orientation(encoded))
 
 
-def resize_bicubic(images, size):
-    """Bicubic resize without antialias (Keys, a = -0.5), as the release resizes its views.
+def resize_bicubic(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Resize by bicubic interpolation without antialias (Keys, a = -0.5), as the release does.
 
     Args:
         images: [h, w, c] or [n, h, w, c], any numeric type; values keep their range and may overshoot it.
@@ -58,8 +60,13 @@ def resize_bicubic(images, size):
     return tf.cast(resized, tf.float32)  # images that have the size already come back in their own type
 
 
-def center_window(height, width, size, proportion=CROP_PROPORTION):
-    """The largest centered window with the aspect ratio of `size`, scaled by `proportion`.
+def center_window(
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
+    size: tuple[int, int],
+    proportion: float = CROP_PROPORTION,
+) -> tf.Tensor:
+    """Return the largest centered window with the aspect ratio of `size`, scaled by `proportion`.
 
     For a square size this is a square of rint(proportion * short side) pixels.
 
@@ -86,8 +93,10 @@ def center_window(height, width, size, proportion=CROP_PROPORTION):
     return tf.stack([top, left, window_h, window_w])
 
 
-def evaluation_view(images, size, proportion=CROP_PROPORTION):
-    """What the network sees of an image outside training: center crop, bicubic resize, clip to [0, 1].
+def evaluation_view(
+    images: tf.Tensor, size: int | tuple[int, int], proportion: float = CROP_PROPORTION
+) -> tf.Tensor:
+    """Return the input of the network outside training: center crop, bicubic resize, clip to [0, 1].
 
     Sizes up to 32 pixels take the whole image, whatever its shape.
 
@@ -105,7 +114,7 @@ def evaluation_view(images, size, proportion=CROP_PROPORTION):
         shape = tf.shape(images)
         top, left, height, width = tf.unstack(center_window(shape[-3], shape[-2], size, proportion))
         images = images[..., top : top + height, left : left + width, :]
-    # Resized as they are: of a large photo the floats alone would fill gigabytes.
+    # Resized as integers: the floats of a large photo would fill gigabytes.
     if images.dtype == tf.uint8:
         resized = resize_bicubic(images, size) / 255.0
     else:

@@ -1,4 +1,4 @@
-"""What the readers of the three formats make of the keys in a file."""
+"""The records into which the readers of the three formats sort the keys of a file."""
 
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ class Entry(NamedTuple):
         place: which layer of that kind: a number by which they are ordered, or an object path.
         role: "kernel", "bias", "gamma", "beta", "moving_mean" or "moving_variance".
         key: its name in the file.
-        group: block group that its name tells (0 for the stem), None where it tells none.
-        within: numbers of what its name says it lies in, outermost first, which rise along the network; None for one
-            that it does not lie in.
+        group: block group in its name (0 for the stem), None if its name has none.
+        within: numbers of the scopes in its name, outermost first, which rise along the network; None for a scope
+            that its name does not have.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class Sorted(NamedTuple):
     """All keys of a file.
 
     Attributes:
-        entries: list of Entry. skipped: dict of key to why it is left out. unknown: keys that nothing is known of.
+        entries: list of Entry. skipped: dict of key to why it is left out. unknown: the remaining keys.
         linear_head: whether the projection head is the release's linear one.
     """
 
@@ -40,39 +40,39 @@ class Sorted(NamedTuple):
     linear_head: bool = False
 
 
-STRAY = -1  # place of what belongs to another kind of projection head than the rest
+STRAY = -1  # place of an entry of another kind of projection head than the rest
 ROLES = r"(kernel|bias|gamma|beta|moving_mean|moving_variance)"
 _OF_KIND = {CONV: ("kernel", "bias"), NORM: ("gamma", "beta", "moving_mean", "moving_variance")}
 
 
-def fits(kind, role):
-    """Whether an encoder's layer of that kind may have a variable of that role."""
+def fits(kind: str, role: str) -> bool:
+    """Return whether an encoder's layer of that kind may have a variable of that role."""
     return role in _OF_KIND[kind]
 
 
-def of_one_head(found):
-    """The Sorted with the kind of its projection head, which is either linear (l_0) or not (nl_0, nl_1, ...).
+def of_one_head(sorted_keys: Sorted) -> Sorted:
+    """Return the Sorted with the kind of its projection head: linear (l_0) or nonlinear (nl_0, nl_1, ...).
 
-    Of a mixture the smaller part is taken for the fault: its entries get the place STRAY.
+    If there are keys of both kinds, the smaller part gets the place STRAY.
     """
-    head = [entry for entry in found.entries if entry.kind in (HEAD_DENSE, HEAD_NORM)]
+    head = [entry for entry in sorted_keys.entries if entry.kind in (HEAD_DENSE, HEAD_NORM)]
     in_linear = [entry for entry in head if is_linear(entry.key)]
     linear = 2 * len(in_linear) > len(head)
     stray = {entry.key for entry in head if is_linear(entry.key) != linear}
-    entries = [entry._replace(place=STRAY) if entry.key in stray else entry for entry in found.entries]
-    return found._replace(entries=entries, linear_head=linear)
+    entries = [entry._replace(place=STRAY) if entry.key in stray else entry for entry in sorted_keys.entries]
+    return sorted_keys._replace(entries=entries, linear_head=linear)
 
 
-def is_linear(key):
-    """Whether a head's key, in the formats that name its layers, is of the linear one."""
+def is_linear(key: str) -> bool:
+    """Return whether a head's key is of the linear head, in the formats that name its layers."""
     return "/l_0/" in key
 
 
-def same_shape(key, base, shapes):
-    """Whether a file holds what a key is derived from, and of its shape."""
+def same_shape(key: str, base: str, shapes: dict) -> bool:
+    """Return whether a file has the key that another is derived from, with the same shape."""
     return base in shapes and tuple(shapes[base]) == tuple(shapes[key])
 
 
-def number(suffix):
-    """The release leaves out suffix 0."""
+def number(suffix: str | None) -> int:
+    """Return a suffix as a number; the release leaves out suffix 0."""
     return int(suffix or 0)

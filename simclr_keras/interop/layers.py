@@ -1,6 +1,6 @@
 """The layers of a released network in the order in which the release creates them, with their shapes and our paths.
 
-No weights and no Keras: what a file must hold is known before a network of up to 800 M parameters is built.
+No weights and no Keras: the keys and shapes of a file are checked before a network of up to 800 M parameters is built.
 """
 
 import functools
@@ -32,7 +32,7 @@ class Layer(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """What tells one released encoder from another, in the words of `create_model` and ResNet."""
+    """The variant of a released encoder, in the words of `create_model` and ResNet."""
 
     depth: int
     width: float
@@ -41,18 +41,18 @@ class Encoder(NamedTuple):
     small_images: bool
 
     @property
-    def name(self):
+    def name(self) -> str:
         return f"r{self.depth}_{self.width:g}x_sk{int(self.selective_kernel)}"
 
     @property
-    def features(self):
-        """Width of the representation."""
+    def features(self) -> int:
+        """Return the width of the representation."""
         return scaled(GROUP_CHANNELS[-1], self.width) * (4 if self.depth >= 50 else 1)
 
 
 @functools.lru_cache(maxsize=512)
-def encoder_layers(encoder):
-    """Returns the layers of an Encoder as a tuple of Layer: those of each kind are in the release's order."""
+def encoder_layers(encoder: Encoder) -> tuple[Layer, ...]:
+    """Return the layers of an Encoder as a tuple of Layer: those of each kind are in the release's order."""
     layers = []
 
     def conv(ours, path, size, inputs, outputs, group=0, bias=False):
@@ -90,12 +90,12 @@ def _stem(encoder, conv, norm):
 
 
 def _block(encoder, g, b, inputs, filters, conv, norm):
-    """Adds a residual block; returns its output channels."""
+    """Add a residual block; returns its output channels."""
     bottleneck, sk = encoder.depth >= 50, encoder.selective_kernel
     ours, path = f"block_group{g}/block{b}", f"block_groups/{g - 1}/layers/{b - 1}"
     outputs = filters * (4 if bottleneck else 1)
     if b == 1:
-        # ResNet-D puts an average pool before the convolution, and a padding before that where there is a stride.
+        # ResNet-D puts an average pool before the convolution, and a padding before that if there is a stride.
         place = (1 if g == 1 else 2) if sk else 0
         shortcut = f"{path}/{'projection' if bottleneck else 'shortcut'}_layers"
         conv(f"{ours}/shortcut_conv", f"{shortcut}/{place}/conv2d", 1, inputs, outputs)
@@ -132,8 +132,8 @@ def _block(encoder, g, b, inputs, filters, conv, norm):
     return outputs
 
 
-def head_layers(features, num_layers, hidden, out):
-    """Returns the layers of a projection head as a tuple of Layer.
+def head_layers(features: int, num_layers: int, hidden: int, out: int) -> tuple[Layer, ...]:
+    """Return the layers of a projection head as a tuple of Layer.
 
     Args:
         features: width of its input. num_layers: 0 or more. hidden, out: widths of the hidden layers and the last.
@@ -149,6 +149,6 @@ def head_layers(features, num_layers, hidden, out):
     return tuple(layers)
 
 
-def classifier_layer(inputs, classes):
-    """Returns the linear classifier's Layer."""
+def classifier_layer(inputs: int, classes: int) -> Layer:
+    """Return the linear classifier's Layer."""
     return Layer(CLASSIFIER, "classifier", {"kernel": (inputs, classes), "bias": (classes,)})

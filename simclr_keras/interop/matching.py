@@ -1,9 +1,11 @@
-"""Variables of a file held against the layers of a network: what is where, and everything that does not fit."""
+"""Compare the variables of a file with the layers of a network: which is where, and what does not fit."""
 
 import collections
+from types import ModuleType
 from typing import NamedTuple
 
-from simclr_keras.interop.layers import CONV, NORM
+from simclr_keras.interop.keys import Entry
+from simclr_keras.interop.layers import Layer
 
 
 class Match(NamedTuple):
@@ -18,8 +20,8 @@ class Match(NamedTuple):
     problems: list
 
 
-def match(form, entries, shapes, layers):
-    """Holds the entries of some kinds against the layers of these kinds.
+def match(form: ModuleType, entries: list[Entry], shapes: dict, layers: tuple[Layer, ...]) -> Match:
+    """Compare the entries of some kinds with the layers of these kinds.
 
     Args:
         form: module of the format: tf1_checkpoint, tf2_checkpoint or tf2_saved_model.
@@ -33,18 +35,18 @@ def match(form, entries, shapes, layers):
     wanted = _by_kind(layers)
     for kind in wanted.keys() | by_kind.keys():
         own, expected = by_kind.get(kind, []), wanted.get(kind, ())
-        found = [
+        matches = [
             _match_kind(form, own, shapes, expected, numbering)
             for numbering in form.numberings(own, expected)
         ]
-        best = min(found, key=lambda one: len(one.problems))
+        best = min(matches, key=lambda one: len(one.problems))
         keys |= best.keys
         problems += best.problems
     return Match(keys, problems)
 
 
-def by_kind_of(entries):
-    """Dict of kind to its entries."""
+def by_kind_of(entries: list[Entry]) -> dict[str, list[Entry]]:
+    """Return a dict of kind to its entries."""
     kinds = collections.defaultdict(list)
     for entry in entries:
         kinds[entry.kind].append(entry)
@@ -59,20 +61,20 @@ def _by_kind(layers):
 
 
 def _match_kind(form, entries, shapes, layers, numbering):
-    keys, problems, held = {}, [], {}
+    keys, problems, placed = {}, [], {}
     for entry in entries:
         index = numbering.get(entry.place)
         if index is None or not 0 <= index < len(layers) or entry.role not in layers[index].shapes:
             problems.append(f"unexpected {described(entry.key, shapes)}")
-        elif (index, entry.role) in held:
-            problems.append(f"{entry.key} doubles {held[index, entry.role].key}")
+        elif (index, entry.role) in placed:
+            problems.append(f"{entry.key} doubles {placed[index, entry.role].key}")
         else:
-            held[index, entry.role] = entry
+            placed[index, entry.role] = entry
     places = {index: place for place, index in numbering.items()}
     start = min((place - index for place, index in numbering.items() if isinstance(place, int)), default=0)
     for index, layer in enumerate(layers):
         for role, shape in layer.shapes.items():
-            entry = held.get((index, role))
+            entry = placed.get((index, role))
             if entry is None:
                 key = form.key_of(layer, places.get(index, index + start), role, entries)
                 problems.append(f"missing {key} {list(shape)}")
@@ -82,30 +84,24 @@ def _match_kind(form, entries, shapes, layers, numbering):
                 problems.append(f"{entry.key} stands where {layer.ours} belongs")
             else:
                 keys[f"{layer.ours}/{role}"] = entry.key
-    return Match(keys, problems + _disorder(held))
+    return Match(keys, problems + _disorder(placed))
 
 
-def _disorder(held):
+def _disorder(placed):
     """Phrases on entries that come, by their number, before others that they should follow, by what they lie in."""
-    found = []
+    problems = []
     furthest_block, furthest_wrapper = (), -1
-    for _, entry in sorted(held.items(), key=lambda item: item[0]):
+    for _, entry in sorted(placed.items(), key=lambda item: item[0]):
         if not entry.within:
             continue
         *block, wrapper = entry.within
         if tuple(block) < furthest_block or (wrapper is not None and wrapper < furthest_wrapper):
-            found.append(f"{entry.key} is out of order")
+            problems.append(f"{entry.key} is out of order")
         furthest_block = max(furthest_block, tuple(block))
         furthest_wrapper = max(furthest_wrapper, -1 if wrapper is None else wrapper)
-    return found
+    return problems
 
 
-def described(key, shapes):
-    """A key with its shape, for a message."""
+def described(key: str, shapes: dict) -> str:
+    """Return a key with its shape, for a message."""
     return f"{key} {list(shapes[key])}" if key in shapes else key
-
-
-def count_layers(layers):
-    """(convolutions, normalizations) of an encoder."""
-    kinds = _by_kind(layers)
-    return len(kinds[CONV]), len(kinds[NORM])

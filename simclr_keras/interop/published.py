@@ -2,43 +2,60 @@
 
 import dataclasses
 import math
+import os
 
 from simclr_keras.errors import InputError
-from simclr_keras.interop.categories import Category, category_of, model_in, read_name
-from simclr_keras.interop.network import Network, find_network
+from simclr_keras.interop.categories import Category, read_name, read_path
+from simclr_keras.interop.network import Network, match_network
 from simclr_keras.interop.source import Source
+from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.models.zoo import create_model
 
 
-def load_published(path, name=None, *, ema=False, head_layer=None):
-    """Returns a network of the release, such as simclrv2/finetuned_1pct/r50_1x_sk0, as a float32 SimCLRModel.
+def load_published(
+    path: str | os.PathLike,
+    name: str | None = None,
+    *,
+    ema: bool = False,
+    head_layer: int | None = None,
+) -> SimCLRModel:
+    """Return a network of the SimCLRv2 release as a float32 SimCLRModel.
 
-    Which network it is follows from the shapes in the file; every variable is accounted for. What training has left
-    there (momentum, queue, step) is passed over. Basic blocks (r18, r34) with the stem for small images have the same
-    variables with ResNet-D's shortcuts (sk1) and without: there the name of the model decides, else it is sk0.
+    The model maps float [0, 1] images [n, h, w, 3] to a dict of endpoints, see `SimCLRModel`. Its name is taken from
+    the path, such as .../finetuned_1pct/r50_1x_sk0/..., or from `name`. Every key in the file is used, or left out for
+    a known reason (momentum, queue, step), and every shape is checked.
 
-    Where the classifier sits shows in its input; where several layers are as wide, in the words of the release in the
-    path or the name (pretrained, finetuned_1pct, finetuned_10pct, finetuned_100pct, supervised, distill_1pct,
-    distill_10pct) or in the step that ends the name of a TF1 checkpoint. Where those two disagree, `name` decides.
+    The classifier's place in the projection head follows from its input width. If several layers have that width, the
+    category in the path or in `name` decides (pretrained, finetuned_1pct, finetuned_10pct, finetuned_100pct,
+    supervised, distill_1pct, distill_10pct).
+
+    Source: the weights of arXiv 2006.10029, https://github.com/google-research/simclr.
+
+    >>> from simclr_keras import load_published
+    >>> model = load_published("simclrv2/finetuned_1pct/r50_1x_sk0")
+    >>> model.classifier.num_classes, model.head_layer
+    (1000, 1)
 
     Args:
         path: prefix of a TF1 or TF2 checkpoint, a folder with one, or a TF2 SavedModel; local or any that tf.io.gfile
-            knows.
-        name: what it must be: a model, such as "r50_1x_sk0", one of the words above, or both, such as
-            "finetuned_1pct/r50_1x_sk0".
-        ema: of a TF1 checkpoint: whether to take the moving average of the network, where it was pretrained with one.
-            If there is no average of the classifier, the model has none.
-        head_layer: layer of the projection head that the classifier sits on, where it cannot be told otherwise.
+            reads.
+        name: a model, such as "r50_1x_sk0"; a category; or both, such as "finetuned_1pct/r50_1x_sk0". It overrides
+            the path.
+        ema: whether to take the moving average of a TF1 checkpoint that was pretrained with one. If the average has
+            no classifier, the model has none.
+        head_layer: layer of the projection head under the classifier; needed if neither its width nor a category
+            decides.
 
     Raises:
-        InputError: one line: there is no such file, it is damaged, or of another network (names the keys that differ).
+        InputError: one line: the file is missing or damaged, the network's name is missing, or keys or shapes differ
+            from those of that network.
     """
     return open_published(path, name, ema=ema, head_layer=head_layer).load()
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """Weights of the release that have been looked through, and fit.
+    """Weights of the release whose keys and shapes have been checked.
 
     Attributes:
         source: Source. network: Network. category: Category or None. ema: whether it is the moving average.
@@ -50,56 +67,48 @@ class Published:
     ema: bool = False
 
     @property
-    def architecture(self):
-        """Arguments of `create_model`."""
+    def architecture(self) -> dict:
+        """Return the arguments of `create_model`."""
         return self.network.architecture
 
     @property
-    def encoder_parameters(self):
-        """How many the encoder has, moving statistics included."""
-        held = (key for path, key in self.network.keys.items() if path.startswith("encoder/"))
-        return sum(math.prod(self.source.shapes[key]) for key in held)
+    def encoder_parameters(self) -> int:
+        """Return the number of the encoder's parameters, moving statistics included."""
+        keys = (key for path, key in self.network.keys.items() if path.startswith("encoder/"))
+        return sum(math.prod(self.source.shapes[key]) for key in keys)
 
-    def load(self):
-        """Returns the SimCLRModel, in float32.
+    def load(self) -> SimCLRModel:
+        """Return the SimCLRModel, in float32.
 
         Raises:
-            InputError: an array cannot be read, or is of another shape than the model's.
+            InputError: an array cannot be read.
         """
         model = create_model(**self.architecture)
-        keys = {variable.path: self._key_of(variable) for variable in model.variables}
         for variable in model.variables:
-            variable.assign(self.source.read(keys[variable.path]).reshape(variable.shape))
+            value = self.source.read(self.network.keys[variable.path.partition("/")[2]])
+            # Squeeze-excitation's 1x1 convolutions are dense layers here.
+            variable.assign(value.reshape(variable.shape))
         return model
 
-    def _key_of(self, variable):
-        """The key of a variable of the model, which is of its shape."""
-        path, shape = variable.path.partition("/")[2], tuple(variable.shape)
-        key = self.network.keys.get(path)
-        if key is None:
-            raise InputError(f"{self.source.path} has nothing for {path}; give weights of the release.")
-        # Squeeze-excitation's 1x1 convolutions are dense layers here.
-        if self.source.shapes[key] not in (shape, (1, 1, *shape)):
-            held = list(self.source.shapes[key])
-            raise InputError(
-                f"{key} in {self.source.path} is {held}, and {path} {list(shape)}; give weights of the release."
-            )
-        return key
 
-
-def open_published(path, name=None, *, ema=False, head_layer=None):
-    """Returns the Published at a path, before any array is read. Arguments and errors as of `load_published`."""
+def open_published(
+    path: str | os.PathLike,
+    name: str | None = None,
+    *,
+    ema: bool = False,
+    head_layer: int | None = None,
+) -> Published:
+    """Return the Published at a path, before any array is read; see `load_published`."""
     category, model = read_name(name)
     source = Source(path)
-    category = category or category_of(source.prefix, head_layer)
-    network = find_network(
-        source.form,
-        source.shapes,
-        source.path,
-        name=model,
-        ema=ema,
-        head_layer=head_layer,
-        category=category,
-        likely=model_in(source.path),
+    category_in_path, model_in_path = read_path(source.path)
+    category, model = category or category_in_path, model or model_in_path
+    if model is None:
+        raise InputError(
+            f"{source.path} has no model name in its path; give the network's name (--name, name=), such as "
+            "r50_1x_sk0 or finetuned_1pct/r50_1x_sk0."
+        )
+    network = match_network(
+        source.form, source.shapes, source.path, model, ema=ema, head_layer=head_layer, category=category
     )
     return Published(source, network, category, ema)

@@ -1,5 +1,6 @@
 """A file of published weights: which format it is, the shapes in it, and its arrays one by one."""
 
+import os
 import re
 
 import numpy as np
@@ -9,25 +10,25 @@ from simclr_keras.errors import InputError, one_line
 from simclr_keras.interop import tf1_checkpoint, tf2_checkpoint, tf2_saved_model
 
 _ENDING = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
-RIGHT = "give the prefix of a checkpoint, such as model.ckpt-250228, or its folder, or that of a SavedModel"
+FORMATS = "give the prefix of a checkpoint, such as model.ckpt-250228, or its folder, or that of a SavedModel"
 
 
 class Source:
-    """Published weights that are there and can be looked into.
+    """A readable file of published weights.
 
     Args:
         path: prefix of a checkpoint, a folder with one, a SavedModel or a folder with a folder saved_model; local or
             any that tf.io.gfile knows.
 
     Attributes:
-        path: as given, without an ending. prefix: of the checkpoint that holds the arrays.
+        path: the argument without an ending. prefix: of the checkpoint that holds the arrays.
         form: module of the format. shapes: dict of key to shape, a tuple.
 
     Raises:
-        InputError: one line: there is nothing of the kind, or it cannot be read.
+        InputError: one line: the file is missing, of another format, or unreadable.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         self.path = _ENDING.sub("", str(path).rstrip("/")) or "/"
         if any(c in self.path for c in "*?[]\\"):
             raise InputError(
@@ -48,13 +49,13 @@ class Source:
         if self.form is tf2_saved_model:
             self._keys = tf2_saved_model.checkpoint_keys(saved_model)
             apart = stored.keys() - {*self._keys.values(), tf2_checkpoint.GRAPH}
-            self._keys |= {key: key for key in apart}  # of no name: they will be found unexpected
+            self._keys |= {key: key for key in apart}  # without a name: reported as unexpected
         else:
             self._keys = {key: key for key in stored}
         self.shapes = {name: tuple(stored[key]) for name, key in self._keys.items() if key in stored}
 
-    def read(self, key):
-        """Returns the array of a key, floats of any width as float32.
+    def read(self, key: str) -> np.ndarray:
+        """Return the array of a key, floats of any width as float32.
 
         Raises:
             InputError: it cannot be read, is not of floats, has some that float32 cannot hold, or negative variances.
@@ -69,7 +70,7 @@ class Source:
         dtype = tf.as_dtype(value.dtype)
         if not dtype.is_floating:
             raise InputError(f"{key} in {self.path} is of {dtype.name}, not of floats; fetch the file again.")
-        with np.errstate(over="ignore"):  # told below
+        with np.errstate(over="ignore"):  # refused below
             value = value.astype(np.float32, copy=False)
         if not np.all(np.isfinite(value)):
             raise InputError(f"{key} in {self.path} is not finite in float32; fetch the file again.")
@@ -77,8 +78,8 @@ class Source:
             raise InputError(f"{key} in {self.path} has negative variances; fetch the file again.")
         return value
 
-    def step(self):
-        """The training step that the file tells, None where it tells none."""
+    def step(self) -> int | None:
+        """Return the training step in the file, None if there is none."""
         for key in ("global_step", f"global_step{tf2_checkpoint.VALUE}"):
             if key in self.shapes and self.shapes[key] == ():
                 return int(self._reader.get_tensor(key))
@@ -93,13 +94,13 @@ def _form(stored, saved_model):
 
 
 def _locate(path):
-    """(prefix of the checkpoint with the arrays, folder of the SavedModel or None)."""
+    """Return (prefix of the checkpoint with the arrays, folder of the SavedModel or None)."""
     exists, is_folder = tf.io.gfile.exists, tf.io.gfile.isdir
     if not is_folder(path):
         if exists(f"{path}.index"):
             return path, None
         what = "is none of the release's formats" if exists(path) else "does not exist"
-        raise InputError(f"{path} {what}: {RIGHT}.")
+        raise InputError(f"{path} {what}: {FORMATS}.")
     if exists(f"{path}/saved_model.pb"):
         return f"{path}/variables/variables", path
     names = tf.io.gfile.listdir(path)
@@ -112,11 +113,11 @@ def _locate(path):
     for name in ("saved_model", *reversed(below)):  # the release's training leaves saved_model/STEP
         if is_folder(f"{path}/{name}"):
             return _locate(f"{path}/{name}")
-    raise InputError(f"{path} holds neither a checkpoint nor a SavedModel: {RIGHT}.")
+    raise InputError(f"{path} holds neither a checkpoint nor a SavedModel: {FORMATS}.")
 
 
 def _newest(path, prefixes):
-    """The checkpoint that the folder's own note names, else the one with the highest number."""
+    """Return the checkpoint that the folder's checkpoint file names, else the one with the highest number."""
     state = tf.train.get_checkpoint_state(path)
     named = state.model_checkpoint_path.rpartition("/")[2] if state else None
     if named in prefixes:

@@ -17,7 +17,7 @@ from simclr_keras.interop.keys import (
     of_one_head,
     same_shape,
 )
-from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
+from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM, Layer
 
 NAME = "TF1 checkpoint"
 EMA = "ema_model/"
@@ -28,39 +28,39 @@ _SLOT = re.compile(r"(.+?)(?:/LARSOptimizer)?/(?:Momentum|Adam|Adam_1)")
 _TRAINING = re.compile(r"global_step|beta[12]_power|memory.*")
 
 
-def sort_keys(shapes, ema=False):
-    """Returns the Sorted of the keys of a file.
+def sort_keys(shapes: dict, ema: bool = False) -> Sorted:
+    """Return the Sorted of the keys of a file.
 
     An optimizer's slot is left out if the file holds its variable, of the same shape; so is a moving average that is
-    not wanted, whose tree may be incomplete. The network itself is not looked at where the average is wanted.
+    not wanted, whose tree may be incomplete. The network itself is not looked at if the average is wanted.
 
     Args:
         shapes: dict of key to shape. ema: whether the moving average is wanted, instead of the network itself.
     """
-    found = Sorted([], {}, [])
+    result = Sorted([], {}, [])
     for key in sorted(shapes):
         slot = _SLOT.fullmatch(key)
         bare = key.removeprefix(EMA)
         if _TRAINING.fullmatch(key):
-            found.skipped[key] = "training"
+            result.skipped[key] = "training"
         elif slot and _entry(slot[1].removeprefix(EMA), key) and same_shape(key, slot[1], shapes):
-            found.skipped[key] = "optimizer"
+            result.skipped[key] = "optimizer"
         elif not (entry := _entry(bare, key)):
-            found.unknown.append(key)
+            result.unknown.append(key)
         elif ema == key.startswith(EMA):
-            found.entries.append(entry)
+            result.entries.append(entry)
         elif ema:
             # The average has no classifier of its own in some files; the one there is was trained on the other network.
-            found.skipped[key] = "network itself"
+            result.skipped[key] = "network itself"
         elif same_shape(key, bare, shapes):
-            found.skipped[key] = "moving average"
+            result.skipped[key] = "moving average"
         else:
-            found.unknown.append(key)
-    return of_one_head(found)
+            result.unknown.append(key)
+    return of_one_head(result)
 
 
 def _entry(name, key):
-    """The Entry of a name without ema_model/, None where it is no variable of the network."""
+    """Return the Entry of a name without ema_model/, None if it is no variable of the network."""
     if match := _ENCODER.fullmatch(name):
         kind = CONV if match[1] == "conv2d" else NORM
         return Entry(kind, number(match[2]), match[3], key) if fits(kind, match[3]) else None
@@ -73,13 +73,13 @@ def _entry(name, key):
     return None
 
 
-def numberings(entries, layers):
-    """Ways to read the places of one kind as indices into its layers: here the place is the index."""
+def numberings(entries: list, layers: tuple) -> list[dict]:
+    """Return the ways to read the places of one kind as indices into its layers: here the place is the index."""
     return [{entry.place: entry.place for entry in entries}]
 
 
-def key_of(layer, index, role, entries):
-    """The key that a variable should have had."""
+def key_of(layer: Layer, index: int, role: str, entries: list) -> str:
+    """Return the key that a variable should have."""
     prefix = EMA if any(entry.key.startswith(EMA) for entry in entries) else ""
     suffix = f"_{index}" if index else ""
     part = "l_0" if any(is_linear(entry.key) and entry.place != STRAY for entry in entries) else f"nl_{index}"

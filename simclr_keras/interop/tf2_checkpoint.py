@@ -3,7 +3,7 @@
 import re
 
 from simclr_keras.interop.keys import ROLES, Entry, Sorted, fits, same_shape
-from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
+from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM, Layer
 
 NAME = "TF2 training checkpoint"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -17,27 +17,27 @@ _TRAINING = re.compile(
 )
 
 
-def sort_keys(shapes, ema=False):
-    """Returns the Sorted of the keys of a file; there is no moving average in this format.
+def sort_keys(shapes: dict, ema: bool = False) -> Sorted:
+    """Return the Sorted of the keys of a file; there is no moving average in this format.
 
     An optimizer's slot is left out if the file holds its variable, of the same shape.
 
     Args:
-        shapes: dict of key to shape. ema: of no account.
+        shapes: dict of key to shape. ema: ignored.
     """
-    found = Sorted([], {}, [])
+    result = Sorted([], {}, [])
     for key in sorted(shapes):
         name = key.removesuffix(VALUE)
         slot = _SLOT.fullmatch(name)
         if key == GRAPH or (name != key and _TRAINING.fullmatch(name)):
-            found.skipped[key] = "training"
+            result.skipped[key] = "training"
         elif name != key and slot and _entry(slot[1], key) and same_shape(key, f"{slot[1]}{VALUE}", shapes):
-            found.skipped[key] = "optimizer"
+            result.skipped[key] = "optimizer"
         elif name != key and not slot and (entry := _entry(name, key)):
-            found.entries.append(entry)
+            result.entries.append(entry)
         else:
-            found.unknown.append(key)
-    return found
+            result.unknown.append(key)
+    return result
 
 
 def _entry(name, key):
@@ -53,15 +53,15 @@ def _entry(name, key):
     return None
 
 
-def numberings(entries, layers):
-    """Ways to read the places of one kind as indices into its layers: an encoder's have one object path each."""
+def numberings(entries: list, layers: tuple) -> list[dict]:
+    """Return the ways to read the places of one kind as indices into its layers; an encoder's are object paths."""
     if layers and layers[0].path:
         return [{layer.path: index for index, layer in enumerate(layers)}]
     return [{entry.place: entry.place for entry in entries}]
 
 
-def key_of(layer, index, role, entries):
-    """The key that a variable should have had."""
+def key_of(layer: Layer, index: int | None, role: str, entries: list) -> str:
+    """Return the key that a variable should have."""
     names = {
         HEAD_DENSE: f"_projection_head/linear_layers/{index}/dense",
         HEAD_NORM: f"_projection_head/linear_layers/{index}/bn_relu/bn",

@@ -10,7 +10,7 @@ import re
 
 from simclr_keras.errors import InputError
 from simclr_keras.interop.keys import ROLES, STRAY, Entry, Sorted, fits, is_linear, number, of_one_head
-from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
+from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM, Layer
 
 NAME = "TF2 SavedModel"
 _NORM = r"(?:sync_)?batch_normalization(?:_\d+)?"
@@ -24,20 +24,20 @@ _HEAD = re.compile(rf"projection_head/(nl_\d+|l_0)/(dense(?:_\d+)?|batch_norm_re
 _CLASSIFIER = re.compile(r"head_supervised/linear_layer/dense(?:_\d+)?/(kernel|bias)")
 
 
-def sort_keys(shapes, ema=False):
-    """Returns the Sorted of the names of the variables; there is no moving average in this format.
+def sort_keys(shapes: dict, ema: bool = False) -> Sorted:
+    """Return the Sorted of the names of the variables; there is no moving average in this format.
 
     Args:
-        shapes: dict of name to shape. ema: of no account.
+        shapes: dict of name to shape. ema: ignored.
     """
-    found = Sorted([], {}, [])
+    result = Sorted([], {}, [])
     for key in sorted(shapes):
         entry = _entry(key.removesuffix(":0"), key)
         if entry is None:
-            found.unknown.append(key)
+            result.unknown.append(key)
         else:
-            found.entries.append(entry)
-    return of_one_head(found)
+            result.entries.append(entry)
+    return of_one_head(result)
 
 
 def _entry(name, key):
@@ -55,10 +55,10 @@ def _entry(name, key):
     return None
 
 
-def numberings(entries, layers):
-    """Ways to read the suffixes of one kind as indices into its layers.
+def numberings(entries: list, layers: tuple) -> list[dict]:
+    """Return the ways to read the suffixes of one kind as indices into its layers.
 
-    By order, whatever the numbers, where there are as many as there should be. If that does not fit, they are taken to
+    By order, whatever the numbers, if there are as many as there should be. If that does not fit, they are taken to
     be without gaps but for what is missing, which may be at either end; so that it can be named.
     """
     places = sorted({entry.place for entry in entries})
@@ -69,8 +69,8 @@ def numberings(entries, layers):
     return by_order + [{place: place - start for place in places} for start in first]
 
 
-def key_of(layer, index, role, entries):
-    """The key that a variable should have had, as far as those beside it tell."""
+def key_of(layer: Layer, index: int | None, role: str, entries: list) -> str:
+    """Return the key that a variable should have, as far as the keys beside it show."""
     beside = [entry for entry in entries if entry.kind == layer.kind and entry.place != STRAY]
     if layer.kind in (CONV, NORM):
         return _encoder_key(layer, index, role, beside)
@@ -100,8 +100,8 @@ def _encoder_key(layer, place, role, beside):
     return f"resnet/{group}.../{word}{f'_{place}' if place else ''}/{role}"
 
 
-def checkpoint_keys(path):
-    """Returns a dict of the names of a SavedModel's variables to their keys in its variables/.
+def checkpoint_keys(path: str) -> dict[str, str]:
+    """Return a dict of the names of a SavedModel's variables to their keys in its variables/.
 
     Args:
         path: of the folder with saved_model.pb.
@@ -133,21 +133,21 @@ def checkpoint_keys(path):
 
 
 def _walk(named, stored, path):
-    found, seen, waiting = {}, {0}, [(0, 0)]
+    keys, seen, waiting = {}, {0}, [(0, 0)]
     while waiting:
         here, there = waiting.pop()
         node = named[here]
         values = [attribute.checkpoint_key for attribute in stored[there].attributes]
         if node.HasField("variable") and values:
             name = node.variable.name
-            if name in found:
+            if name in keys:
                 raise InputError(
                     f"{path} holds two variables named {name}; give a SavedModel of the release."
                 )
-            found[name] = values[0]
+            keys[name] = values[0]
         children = {child.local_name: child.node_id for child in stored[there].children}
         for child in node.children:
             if child.node_id not in seen and child.local_name in children:
                 seen.add(child.node_id)
                 waiting.append((child.node_id, children[child.local_name]))
-    return found
+    return keys

@@ -1,7 +1,8 @@
-"""A network of keras.applications made ours: stable names, explicit dtypes, global BN, exact randomness."""
+"""Clone a network of keras.applications with stable names, explicit dtypes, global BN and exact randomness."""
 
 import random
 import re
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -12,7 +13,7 @@ from simclr_keras.models.heads import head_dtype
 
 @keras.saving.register_keras_serializable("simclr_keras")
 class StochasticDepth(keras.layers.Layer):
-    """Drops whole examples of a residual branch in training, and scales the others up to keep the mean.
+    """Drop whole examples of a residual branch in training, and scales the others up to keep the mean.
 
     What is dropped is a function of the variable `draws`, (seed, calls so far), and of the example's place in the
     global batch: a run that resumes and one on more replicas drop the same, unlike with Keras's Dropout.
@@ -23,11 +24,11 @@ class StochasticDepth(keras.layers.Layer):
         rate: share that is dropped, in [0, 1).
     """
 
-    def __init__(self, rate, **kwargs):
+    def __init__(self, rate: float, **kwargs):
         super().__init__(**kwargs)
         self.rate = rate
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         seed = random.randint(1, 2**31 - 1)  # follows keras.utils.set_random_seed
         self.draws = keras.Variable(
             lambda shape, dtype: tf.constant([seed, 0], dtype),
@@ -40,7 +41,7 @@ class StochasticDepth(keras.layers.Layer):
             name="draws",
         )
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not (training and self.trainable and self.rate):
             return inputs
         draws = tf.convert_to_tensor(self.draws)
@@ -54,30 +55,30 @@ class StochasticDepth(keras.layers.Layer):
         kept = tf.cast(uniform >= self.rate, inputs.dtype) / tf.cast(1 - self.rate, inputs.dtype)
         return inputs * tf.reshape(kept, [rows] + [1] * (len(inputs.shape) - 1))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "rate": self.rate}
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
 class Standardize(keras.layers.Layer):
-    """Subtracts a mean and divides by a deviation per channel, which are variables and come with a weights file.
+    """Subtract a mean and divides by a deviation per channel, which are variables and come with a weights file.
 
     Keras's Normalization keeps them as constants beside its variables, which a restored checkpoint leaves behind.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         shape = (input_shape[-1],)
         self.mean = self.add_weight(shape, "zeros", trainable=False, name="mean")
         self.variance = self.add_weight(shape, "ones", trainable=False, name="variance")
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         deviation = tf.sqrt(tf.convert_to_tensor(self.variance))
         return (inputs - tf.convert_to_tensor(self.mean)) / tf.maximum(deviation, keras.config.epsilon())
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
 
@@ -91,21 +92,21 @@ class LayerScale(keras.layers.Layer):
         initial: where the factors start.
     """
 
-    def __init__(self, initial, **kwargs):
+    def __init__(self, initial: float, **kwargs):
         super().__init__(**kwargs)
         self.initial = initial
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         start = keras.initializers.Constant(self.initial)
         self.gamma = self.add_weight((input_shape[-1],), start, name="gamma")
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return inputs * tf.convert_to_tensor(self.gamma)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "initial": self.initial}
 
 
@@ -113,8 +114,8 @@ class LayerScale(keras.layers.Layer):
 _ALWAYS_FLOAT = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.GlobalAveragePooling2D)
 
 
-def converted(stock, dtype):
-    """Returns a functional model of keras.applications rebuilt from our layers, with fresh weights.
+def converted(stock: keras.Model, dtype: str) -> keras.Model:
+    """Return a functional model of keras.applications cloned with fresh weights and exact state.
 
     Its variables lie in the name scope of the caller, under names that do not depend on what was built before.
 
@@ -159,8 +160,8 @@ def converted(stock, dtype):
     return model
 
 
-def stable_names(model, counts=None):
-    """Returns a dict of the id of each layer to its name, with those that Keras numbered numbered from 0."""
+def stable_names(model: keras.Model, counts: dict[str, int] | None = None) -> dict[int, str]:
+    """Return a dict of the id of each layer to its name, with those that Keras numbered counted from 0."""
     counts = {} if counts is None else counts
     names = {}
     for layer in getattr(model, "operations", model.layers):
@@ -175,15 +176,15 @@ def stable_names(model, counts=None):
     return names
 
 
-def snake_case(name):
-    """As Keras makes the names of layers from those of their classes."""
+def snake_case(name: str) -> str:
+    """Return the layer name that Keras makes from the name of a class."""
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def leaves(model):
-    """Yields the layers of a model that hold no others, in order."""
+def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield the layers of a model that hold no others, in order."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from leaves(layer)

@@ -1,4 +1,4 @@
-"""Leaf: the networks of keras.applications by name, what each wants its pixels to be, and its smallest image."""
+"""The networks of keras.applications by name: their pixel ranges and smallest image sizes."""
 
 import dataclasses
 import difflib
@@ -10,12 +10,12 @@ PREFIX = "keras:"
 
 @dataclasses.dataclass(frozen=True)
 class BackboneRecord:
-    """What is known of a network of keras.applications.
+    """A network of keras.applications.
 
     Attributes:
         name: as in keras.applications.
-        pixels: what its input is: "caffe" (BGR in [0, 255] less the mean of ImageNet), "tf" ([-1, 1]), "torch" ([0, 1]
-            standardized with ImageNet's mean and deviation) or "inside" ([0, 255], the network does the rest).
+        pixels: range of its input: "caffe" (BGR in [0, 255] less the mean of ImageNet), "tf" ([-1, 1]), "torch" ([0, 1]
+            standardized with ImageNet's mean and deviation) or "inside" ([0, 255], scaled within the network).
         min_size: least height and width of the images in pixels.
         weights_size: a size of image at which Keras gives the pretrained weights, which fit any.
     """
@@ -49,23 +49,23 @@ BACKBONES = {
 }
 
 
-def is_backbone(name):
-    """Returns whether a model's name is meant to be that of a Keras backbone."""
+def is_backbone(name: str) -> bool:
+    """Return whether a model's name begins with keras:."""
     return str(name).lower().startswith(PREFIX)
 
 
-def backbone_record(name):
-    """Returns the BackboneRecord for keras:NAME.
+def backbone_record(name: str) -> BackboneRecord:
+    """Return the BackboneRecord for keras:NAME.
 
     Raises:
-        InputError: there is no such network; says the nearest one.
+        InputError: there is no such network; the message names the nearest one.
     """
-    known = str(name).removeprefix(PREFIX)
-    if str(name).startswith(PREFIX) and known in BACKBONES:
-        return BACKBONES[known]
-    lower = {known.lower(): known for known in BACKBONES}
-    meant = str(name).lower().removeprefix(PREFIX)
-    nearest = lower[difflib.get_close_matches(meant, lower, n=1, cutoff=0.0)[0]]
+    application = str(name).removeprefix(PREFIX)
+    if str(name).startswith(PREFIX) and application in BACKBONES:
+        return BACKBONES[application]
+    by_lower_case = {name.lower(): name for name in BACKBONES}
+    lower = str(name).lower().removeprefix(PREFIX)
+    nearest = by_lower_case[difflib.get_close_matches(lower, by_lower_case, n=1, cutoff=0.0)[0]]
     raise InputError(
         f"Unknown Keras backbone; names read {PREFIX}NAME with NAME as in keras.applications. "
         f"Did you mean {PREFIX}{nearest}? Received: name={name!r}"

@@ -1,4 +1,4 @@
-"""Fills a Keras backbone with ImageNet's weights or those of a file; a file is only ever read as arrays."""
+"""Fill a Keras backbone with ImageNet's weights or those of a file; a file is only ever read as arrays."""
 
 import contextlib
 import io
@@ -6,15 +6,17 @@ import os
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Iterator
 
 import h5py
+import keras
 import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.models.backbone_layers import Standardize, StochasticDepth, leaves
 from simclr_keras.models.backbone_names import PREFIX
-from simclr_keras.models.backbones import DEVIATION, stock_model
+from simclr_keras.models.backbones import DEVIATION, KerasBackbone, stock_model
 
 IMAGENET = "imagenet"
 ENDINGS = (".weights.h5", ".keras", ".h5", ".hdf5")
@@ -22,8 +24,8 @@ ENDINGS = (".weights.h5", ".keras", ".h5", ".hdf5")
 MAX_TOP_ARRAYS = 6
 
 
-def load_backbone_weights(encoder, weights):
-    """Fills the network of a built KerasBackbone, not the dense layers on top of it.
+def load_backbone_weights(encoder: KerasBackbone, weights: str | os.PathLike) -> None:
+    """Fill the network of a built KerasBackbone, not the dense layers on top of it.
 
     Args:
         encoder: a KerasBackbone.
@@ -66,8 +68,8 @@ def load_backbone_weights(encoder, weights):
 
 
 @contextlib.contextmanager
-def local_copy(path):
-    """Yields a path that h5py can open; a remote file is copied for so long."""
+def local_copy(path: str) -> Iterator[str]:
+    """Yield a path that h5py can open; a remote file is copied for so long."""
     if "://" not in path:
         yield path
         return
@@ -77,8 +79,8 @@ def local_copy(path):
         yield copied
 
 
-def read_into(stock, path):
-    """Fills a model of keras.applications from a file; raises some exception if it does not fit.
+def read_into(stock: keras.Model, path: str) -> None:
+    """Fill a model of keras.applications from a file; raises some exception if it does not fit.
 
     Of a .keras file the weights alone are read: the rest of it could make Keras run code.
     """
@@ -101,7 +103,7 @@ def read_into(stock, path):
 
 
 @contextlib.contextmanager
-def opened(path):
+def opened(path: str) -> Iterator[h5py.File]:
     if not path.endswith(".keras"):
         with h5py.File(path, "r") as file:
             yield file
@@ -112,8 +114,8 @@ def opened(path):
         yield file
 
 
-def members(group):
-    """Yields names and members of a group, none of which may lie in another file."""
+def members(group: h5py.Group) -> Iterator[tuple]:
+    """Yield names and members of a group, none of which may lie in another file."""
     for name in group:
         member = group.get(name, getlink=True)
         if not isinstance(member, h5py.HardLink):
@@ -124,14 +126,14 @@ def members(group):
         yield name, member
 
 
-def count_arrays(member):
+def count_arrays(member: h5py.Group | h5py.Dataset) -> int:
     if isinstance(member, h5py.Dataset):
         return 1
     return sum(count_arrays(inner) for _, inner in members(member))
 
 
-def copy(stock, base):
-    """Gives the weights of a model of keras.applications to its conversion."""
+def copy(stock: keras.Model, base: keras.Model) -> None:
+    """Give the weights of a model of keras.applications to its conversion."""
     sources = [layer for layer in leaves(stock) if layer.weights]
     targets = [layer for layer in leaves(base) if layer.weights and not isinstance(layer, StochasticDepth)]
     for source, target in zip(sources, targets, strict=True):

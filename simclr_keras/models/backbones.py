@@ -1,13 +1,14 @@
 """Any network of keras.applications as an encoder, with dense layers on top."""
 
 import warnings
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.backbone_layers import converted
-from simclr_keras.models.backbone_names import PREFIX, backbone_record
+from simclr_keras.models.backbone_names import PREFIX, BackboneRecord, backbone_record
 from simclr_keras.models.heads import head_dtype
 
 # Of ImageNet, for pixels in [0, 1], red first.
@@ -21,9 +22,9 @@ CAFFE_MEAN = (103.939, 116.779, 123.68)
 class KerasBackbone(keras.Model):
     """A network of keras.applications without its classifier; float [0, 1] images [n, h, w, 3] -> dict of endpoints.
 
-    Endpoints: pooled [n, c], the global average of the network's output, and final_avg_pool [n, d], what the dense
-    layers (with bias and ReLU) make of it; both float32 (float64 under float64). What the network wants its pixels to
-    be is done inside. Its batch normalization is ours, with the statistics of the batch of all replicas.
+    Endpoints: pooled [n, c], the global average of the network's output, and final_avg_pool [n, d], the output
+    of the dense layers (with bias and ReLU); both float32 (float64 under float64). Pixels are scaled inside as the
+    network needs them. Its batch normalization is ours, with the statistics of the batch of all replicas.
 
     Args:
         application: name in keras.applications, such as "VGG16".
@@ -38,11 +39,11 @@ class KerasBackbone(keras.Model):
 
     def __init__(
         self,
-        application,
-        image_size=224,
-        dense_layers=(256,),
-        backbone_trainable=True,
-        name="encoder",
+        application: str,
+        image_size: int = 224,
+        dense_layers: Sequence[int] = (256,),
+        backbone_trainable: bool = True,
+        name: str = "encoder",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
@@ -67,7 +68,7 @@ class KerasBackbone(keras.Model):
         self.backbone_trainable = backbone_trainable
         self.base = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         stock = stock_model(self.record, self.image_size)
         with keras.name_scope("base"):
             self.base = converted(stock, self.dtype_policy.name)
@@ -86,16 +87,16 @@ class KerasBackbone(keras.Model):
         self.base.trainable = self.trainable and self.backbone_trainable
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         return keras.Model.trainable.fget(self)
 
     @trainable.setter
-    def trainable(self, value):
+    def trainable(self, value: bool) -> None:
         keras.Model.trainable.fset(self, value)
         if self.base is not None and not self.backbone_trainable:
             self.base.trainable = False
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> dict:
         pixels = preprocessed(tf.cast(images, head_dtype(self.dtype_policy)), self.record.pixels)
         # Beside batch normalization, dropped branches stand still in a frozen network.
         x = self.base(pixels, training=bool(training) and self.base.trainable)
@@ -105,19 +106,19 @@ class KerasBackbone(keras.Model):
             x = getattr(self, f"dense{j}")(x)
         return {**endpoints, "final_avg_pool": x}
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> dict:
         widths = (self.base.output_shape[-1], *self.dense_layers)
         return {"pooled": (input_shape[0], widths[0]), "final_avg_pool": (input_shape[0], widths[-1])}
 
-    def check_images(self, shape):
-        """Raises InputError if images of this shape are not of the size the network was built for."""
+    def check_images(self, shape: tuple) -> None:
+        """Raise InputError if images of this shape are not of the size the network was built for."""
         if any(size not in (None, self.image_size) for size in shape[1:3]):
             raise InputError(
                 f"images must be {self.image_size} x {self.image_size} pixels, as {PREFIX}{self.application} was "
                 f"built for. Received: {shape[1]} x {shape[2]}"
             )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "application": self.application,
@@ -127,8 +128,8 @@ class KerasBackbone(keras.Model):
         }
 
 
-def stock_model(record, image_size, weights=None):
-    """Returns the network as keras.applications builds it, without classifier, global average at its end."""
+def stock_model(record: BackboneRecord, image_size: int, weights: str | None = None) -> keras.Model:
+    """Return the network as keras.applications builds it, without classifier, global average at its end."""
     application = getattr(keras.applications, record.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is meant for its users, not ours
@@ -137,8 +138,8 @@ def stock_model(record, image_size, weights=None):
         )
 
 
-def preprocessed(images, pixels):
-    """Turns float [0, 1] images [n, h, w, 3] into what a network wants; see `BackboneRecord.pixels`."""
+def preprocessed(images: tf.Tensor, pixels: str) -> tf.Tensor:
+    """Turn float [0, 1] images [n, h, w, 3] into the pixel range of a network; see `BackboneRecord.pixels`."""
     if pixels == "caffe":
         return tf.reverse(images, [-1]) * 255 - tf.constant(CAFFE_MEAN, images.dtype)
     if pixels == "tf":

@@ -1,4 +1,4 @@
-"""Global batch normalization: statistics over the batch of all replicas, fused where that is exact."""
+"""Global batch normalization: statistics over the batch of all replicas, fused if that is exact."""
 
 import keras
 import tensorflow as tf
@@ -9,11 +9,11 @@ from simclr_keras.errors import InputError
 
 @keras.saving.register_keras_serializable("simclr_keras")
 class BatchNormalization(keras.layers.Layer):
-    """Normalizes over all axes but the last, with the statistics of the global batch.
+    """Normalize over all axes but the last, with the statistics of the global batch.
 
     The moving variance follows the biased batch variance, as in the released SimCLR code. On one replica
     the fused kernel does the work; with several replicas, in float64 and under XLA (whose fused kernel
-    computes E[x^2] - E[x]^2 and loses the variance where mean >> std) the same maths is written out. There,
+    computes E[x^2] - E[x]^2 and loses the variance if mean >> std) the same maths is written out. There,
     more than one replica costs one collective in the forward and one in the backward direction. Statistics
     are float32 under bfloat16. With `trainable=False` the layer runs in inference mode and nothing moves.
 
@@ -30,12 +30,12 @@ class BatchNormalization(keras.layers.Layer):
 
     def __init__(
         self,
-        momentum=0.9,
-        epsilon=1e-5,
-        center=True,
-        scale=True,
-        gamma_initializer="ones",
-        fused=None,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        center: bool = True,
+        scale: bool = True,
+        gamma_initializer: str | keras.initializers.Initializer = "ones",
+        fused: bool | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -53,7 +53,7 @@ class BatchNormalization(keras.layers.Layer):
         self.fused = fused
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         shape = (input_shape[-1],)
         self.gamma = self.beta = None
         if self.scale:
@@ -71,7 +71,7 @@ class BatchNormalization(keras.layers.Layer):
         self.moving_mean = keras.Variable("zeros", name="moving_mean", **own_copies)
         self.moving_variance = keras.Variable("ones", name="moving_variance", **own_copies)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         dtype = tf.as_dtype(self.variable_dtype)
         channels = inputs.shape[-1]
         gamma = tf.ones([channels], dtype) if self.gamma is None else tf.convert_to_tensor(self.gamma)
@@ -95,10 +95,10 @@ class BatchNormalization(keras.layers.Layer):
             moving.assign(old * self.momentum + tf.stop_gradient(batch) * (1 - self.momentum))
         return outputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "momentum": self.momentum,
@@ -110,21 +110,23 @@ class BatchNormalization(keras.layers.Layer):
         }
 
 
-def num_replicas():
-    """Returns how many replicas run this call together; 1 outside of strategy.run."""
+def num_replicas() -> int:
+    """Return how many replicas run this call together; 1 outside of strategy.run."""
     context = tf.distribute.get_replica_context()
     return 1 if context is None else context.num_replicas_in_sync
 
 
-def in_xla_context():
-    """Returns whether the function being traced is going to be compiled by XLA."""
+def in_xla_context() -> bool:
+    """Return whether the function being traced is going to be compiled by XLA."""
     return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(
         tf.compat.v1.get_default_graph()
     )
 
 
-def fused_training(x, gamma, beta, epsilon):
-    """Returns x normalized with its own statistics [n, ..., c], and its mean and biased variance [c]."""
+def fused_training(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return x normalized with its own statistics [n, ..., c], and its mean and biased variance [c]."""
     x4 = as_images(x)
     empty = tf.constant([], gamma.dtype)
     result = tf.raw_ops.FusedBatchNormV3(
@@ -136,7 +138,9 @@ def fused_training(x, gamma, beta, epsilon):
     return like(x, result.y), result.batch_mean, variance
 
 
-def fused_inference(x, gamma, beta, mean, variance, epsilon):
+def fused_inference(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor, epsilon: float
+) -> tf.Tensor:
     result = tf.raw_ops.FusedBatchNormV3(
         x=as_images(x),
         scale=gamma,
@@ -149,25 +153,29 @@ def fused_inference(x, gamma, beta, mean, variance, epsilon):
     return like(x, result.y)
 
 
-def as_images(x):
-    """The fused kernel takes [n, h, w, c] alone."""
+def as_images(x: tf.Tensor) -> tf.Tensor:
+    """Return x as [n, h, w, c], which the fused kernel needs."""
     return x if len(x.shape) == 4 else tf.reshape(x, [-1, 1, 1, x.shape[-1]])
 
 
-def like(x, images):
-    """Takes as_images back. A reshape without effect would keep TensorFlow from fusing the ReLU behind it."""
+def like(x: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Undo as_images. A reshape without effect would keep TensorFlow from fusing the ReLU behind it."""
     if len(x.shape) == 4:
         return images
     # Without asking for the shape at run time: converted for phones, that keeps a network off their accelerators.
     return tf.reshape(images, [-1, *x.shape[1:]] if x.shape[1:].is_fully_defined() else tf.shape(x))
 
 
-def unfused_inference(x, gamma, beta, mean, variance, epsilon):
+def unfused_inference(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor, epsilon: float
+) -> tf.Tensor:
     centered = tf.cast(x, gamma.dtype) - mean
     return tf.cast(centered * (gamma * tf.math.rsqrt(variance + epsilon)) + beta, x.dtype)
 
 
-def unfused_training(x, gamma, beta, epsilon, replicas):
+def unfused_training(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, replicas: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """As fused_training, over the examples of all replicas.
 
     Forward: mean and variance are those of each replica, combined exactly (Chan et al. 1983). Backward:
@@ -202,8 +210,8 @@ def unfused_training(x, gamma, beta, epsilon, replicas):
     return normalize(x, gamma, beta)
 
 
-def combine(mean, variance, count):
-    """Returns mean [c], biased variance [c] and row count of all replicas together, in one collective."""
+def combine(mean: tf.Tensor, variance: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return mean [c], biased variance [c] and row count of all replicas together, in one collective."""
     local = tf.concat([mean, variance, count[tf.newaxis]], axis=0)
     gathered = tf.distribute.get_replica_context().all_gather(local[tf.newaxis], axis=0)
     channels = mean.shape[0]

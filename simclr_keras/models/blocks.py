@@ -16,27 +16,27 @@ class Conv2D(keras.layers.Layer):
     A stride above 1 pads (k-1)//2 rows before and the rest of k-1 after; stride 1 is SAME.
     """
 
-    def __init__(self, filters, kernel_size, strides=1, **kwargs):
+    def __init__(self, filters: int, kernel_size: int, strides: int = 1, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.kernel = self.add_weight(
             (self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
             keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal"),
             name="kernel",
         )
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         padding = "SAME"
         if self.strides > 1:
             inputs = pad(inputs, self.kernel_size)
             padding = "VALID"
         return tf.nn.conv2d(inputs, tf.convert_to_tensor(self.kernel), self.strides, padding)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -45,8 +45,8 @@ class Conv2D(keras.layers.Layer):
         }
 
 
-def pad(images, kernel_size):
-    """Zero-pads height and width by kernel_size - 1 in all, the smaller half before."""
+def pad(images: tf.Tensor, kernel_size: int) -> tf.Tensor:
+    """Pad height and width with kernel_size - 1 zeros in all, the smaller half before."""
     before = (kernel_size - 1) // 2
     after = kernel_size - 1 - before
     if not before + after:
@@ -54,18 +54,18 @@ def pad(images, kernel_size):
     return tf.pad(images, [[0, 0], [before, after], [before, after], [0, 0]])
 
 
-def spatial_mean(x):
-    """Mean over height and width [n, c], summed in float32 or better."""
+def spatial_mean(x: tf.Tensor) -> tf.Tensor:
+    """Return the mean over height and width [n, c], summed in float32 or better."""
     return tf.reduce_mean(tf.cast(x, tf.float64 if x.dtype == tf.float64 else tf.float32), [1, 2])
 
 
 class Composite(keras.layers.Layer):
     """A layer whose configuration is its constructor's arguments, given to `configure`."""
 
-    def configure(self, **arguments):
+    def configure(self, **arguments) -> None:
         self._arguments = arguments
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), **self._arguments}
 
 
@@ -76,7 +76,7 @@ class SelectiveKernel(Composite):
     Reference: Li et al. 2019, arXiv 1903.06586, in the form of Chen et al. 2020, arXiv 2006.10029.
     """
 
-    def __init__(self, filters, strides=1, **kwargs):
+    def __init__(self, filters: int, strides: int = 1, **kwargs):
         super().__init__(**kwargs)
         self.configure(filters=filters, strides=strides)
         dtype = self.dtype_policy
@@ -87,7 +87,7 @@ class SelectiveKernel(Composite):
         self.squeeze_bn = BatchNormalization(name="squeeze_bn", dtype=dtype)
         self.mix_conv = Conv2D(2 * filters, 1, name="mix_conv", dtype=dtype)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         filters, strides = self._arguments["filters"], self._arguments["strides"]
         self.conv.build(input_shape)
         streams = (*strided(input_shape, strides)[:3], 2 * filters)
@@ -96,7 +96,7 @@ class SelectiveKernel(Composite):
         self.squeeze_bn.build((None, 1, 1, self.squeeze_conv.filters))
         self.mix_conv.build((None, 1, 1, self.squeeze_conv.filters))
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         streams = tf.nn.relu(self.bn(self.conv(inputs), training=training))
         # Not add_n: 8-bit converters leave that one in float32.
         first, second = tf.split(spatial_mean(streams), 2, axis=-1)
@@ -111,17 +111,17 @@ class SelectiveKernel(Composite):
 
 @keras.saving.register_keras_serializable("simclr_keras")
 class SqueezeExcite(Composite):
-    """Scales every channel by a gate computed from the global average (Hu et al. 2018, arXiv 1709.01507).
+    """Scale every channel by a gate computed from the global average (Hu et al. 2018, arXiv 1709.01507).
 
     Args:
         reduced: channels of the hidden layer.
     """
 
-    def __init__(self, reduced, **kwargs):
+    def __init__(self, reduced: int, **kwargs):
         super().__init__(**kwargs)
         self.configure(reduced=reduced)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         channels, dtype = input_shape[-1], self.dtype_policy
         scaling = {"kernel_initializer": "variance_scaling", "dtype": dtype}
         self.reduce = keras.layers.Dense(
@@ -131,7 +131,7 @@ class SqueezeExcite(Composite):
         self.reduce.build((None, channels))
         self.expand.build((None, self._arguments["reduced"]))
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         gates = self.expand(self.reduce(spatial_mean(inputs)))
         return inputs * gates[:, tf.newaxis, tf.newaxis]
 
@@ -151,12 +151,12 @@ class ResidualBlock(Composite):
 
     def __init__(
         self,
-        filters,
-        strides=1,
-        bottleneck=True,
-        project=False,
-        selective_kernel=False,
-        se_ratio=0.0,
+        filters: int,
+        strides: int = 1,
+        bottleneck: bool = True,
+        project: bool = False,
+        selective_kernel: bool = False,
+        se_ratio: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -201,7 +201,7 @@ class ResidualBlock(Composite):
         if se_ratio > 0:
             self.se = SqueezeExcite(max(1, int(filters * se_ratio)), name="se", dtype=dtype)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         batch, _, _, channels = input_shape
         if self.shortcut_conv is not None:
             self.shortcut_conv.build(input_shape)
@@ -215,7 +215,7 @@ class ResidualBlock(Composite):
         if self.se is not None:
             self.se.build((batch, None, None, self.out_channels))
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         shortcut = inputs
         if self.shortcut_conv is not None:
             if self.selective_kernel:
@@ -234,18 +234,18 @@ class ResidualBlock(Composite):
             x = self.se(x)
         return tf.nn.relu(x + shortcut)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*strided(input_shape, self.strides)[:3], self.out_channels)
 
 
-def average_pool(images, strides):
-    """The 2x2 average pool of the ResNet-D shortcut (He et al. 2019, arXiv 1812.01187)."""
+def average_pool(images: tf.Tensor, strides: int) -> tf.Tensor:
+    """Return the 2x2 average pool of the ResNet-D shortcut (He et al. 2019, arXiv 1812.01187)."""
     if strides == 1:
         return tf.nn.avg_pool2d(images, 2, 1, "SAME")
     return tf.nn.avg_pool2d(pad(images, 2), 2, strides, "VALID")
 
 
-def strided(shape, strides):
-    """The shape [n, h, w, c] after a padded operation of that stride; unknown sizes stay unknown."""
+def strided(shape: tuple, strides: int) -> tuple:
+    """Return the shape [n, h, w, c] after a padded operation of that stride; unknown sizes stay unknown."""
     batch, height, width, channels = shape
     return (batch, *(size and -(-size // strides) for size in (height, width)), channels)

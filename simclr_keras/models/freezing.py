@@ -1,13 +1,18 @@
-"""Which part of a model trains: frozen means no gradient, no decay, and batch normalization in inference mode."""
+"""Freeze a part of a model: no gradient, no decay, and batch normalization in inference mode."""
+
+from typing import TYPE_CHECKING
 
 from simclr_keras.errors import InputError
+
+if TYPE_CHECKING:
+    from simclr_keras.models.simclr import SimCLRModel
 
 NOTHING = -1
 ENCODER = 4
 
 
-def freeze(model, after_block, heads=False):
-    """Freezes all of a SimCLRModel up to a place; what lies behind it trains. Undoes an earlier call.
+def freeze(model: "SimCLRModel", after_block: int, heads: bool = False) -> None:
+    """Freeze a SimCLRModel up to a block group; the layers behind it train. Undo earlier calls.
 
     Frozen layers have no trainable variables, so that neither a gradient nor decay reaches them, and their batch
     normalization uses its moving statistics and leaves them as they are, also with training=True. To be called before
@@ -24,7 +29,7 @@ def freeze(model, after_block, heads=False):
     """
     groups = getattr(model.encoder, "block_groups", None)
     _check(model, after_block, heads, groups)
-    # Keras passes a value on to the layers within only where it changes something.
+    # Keras passes a value on to the layers within only if it changes something.
     model.trainable = False
     model.trainable = True
     model.encoder.trainable = after_block != ENCODER

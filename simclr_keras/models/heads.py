@@ -10,12 +10,12 @@ MODES = ("nonlinear", "linear", "none")
 CLASSIFIER_INITIALIZERS = ("normal", "zeros")
 
 
-def small_normal():
+def small_normal() -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=0.01)
 
 
-def head_dtype(policy):
-    """Heads compute in float32 under mixed precision: bfloat16 embeddings give 11 % error in the gradient."""
+def head_dtype(policy: str | keras.DTypePolicy) -> str:
+    """Return the dtype of the heads, float32 at least: bfloat16 embeddings give 11 % error in the gradient."""
     return "float64" if keras.dtype_policies.get(policy).variable_dtype == "float64" else "float32"
 
 
@@ -33,7 +33,7 @@ class ProjectionHead(keras.layers.Layer):
         mode: "nonlinear", "linear" (the last layer alone) or "none".
         out_dim: width of the embedding.
         hidden_dim: width of the hidden layers; None for that of the input, as published.
-        kept_layers: only the first so many layers exist, as fine-tuning from a middle layer wants it; they are those of
+        kept_layers: only the first so many layers exist, for fine-tuning from a middle layer; they are those of
             the whole head, names, ReLU and beta included. None for all.
 
     Attributes:
@@ -45,12 +45,12 @@ class ProjectionHead(keras.layers.Layer):
 
     def __init__(
         self,
-        num_layers=3,
-        mode="nonlinear",
-        out_dim=128,
-        hidden_dim=None,
-        kept_layers=None,
-        name="projection_head",
+        num_layers: int = 3,
+        mode: str = "nonlinear",
+        out_dim: int = 128,
+        hidden_dim: int | None = None,
+        kept_layers: int | None = None,
+        name: str = "projection_head",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
@@ -75,7 +75,7 @@ class ProjectionHead(keras.layers.Layer):
         self.kept_layers = kept_layers
         self.depth = self.whole_depth if kept_layers is None else kept_layers
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         width = input_shape[-1]
         for j in range(1, self.depth + 1):
             last = j == self.whole_depth
@@ -95,7 +95,7 @@ class ProjectionHead(keras.layers.Layer):
             setattr(self, dense.name, dense)
             setattr(self, norm.name, norm)
 
-    def call(self, features, training=False):
+    def call(self, features: tf.Tensor, training: bool = False) -> dict:
         endpoints = {"proj_head_0": features}
         x = features
         for j in range(1, self.depth + 1):
@@ -106,14 +106,14 @@ class ProjectionHead(keras.layers.Layer):
             endpoints[f"proj_head_{j}"] = x
         return endpoints
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> dict:
         hidden = (*input_shape[:-1], self.hidden_dim or input_shape[-1])
         shapes = {"proj_head_0": input_shape, **{f"proj_head_{j}": hidden for j in range(1, self.depth + 1)}}
         if 0 < self.depth == self.whole_depth:
             shapes[f"proj_head_{self.depth}"] = (*input_shape[:-1], self.out_dim)
         return shapes
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,
@@ -136,7 +136,7 @@ class ClassificationHead(keras.layers.Dense):
         InputError: an argument is out of its range.
     """
 
-    def __init__(self, num_classes, initializer="normal", name="classifier", **kwargs):
+    def __init__(self, num_classes: int, initializer: str = "normal", name: str = "classifier", **kwargs):
         if num_classes < 1:
             raise InputError(f"num_classes must be 1 or more. Received: num_classes={num_classes}")
         if initializer not in CLASSIFIER_INITIALIZERS:
@@ -149,6 +149,6 @@ class ClassificationHead(keras.layers.Dense):
         self.num_classes = num_classes
         self.initializer = initializer
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = keras.layers.Layer.get_config(self)
         return {**config, "num_classes": self.num_classes, "initializer": self.initializer}

@@ -29,7 +29,7 @@ class Stem(keras.layers.Layer):
             "small" (one 3x3/1, no pool), for images of at most 32 pixels.
     """
 
-    def __init__(self, width, kind, **kwargs):
+    def __init__(self, width: float, kind: str, **kwargs):
         super().__init__(**kwargs)
         self.width = width
         self.kind = kind
@@ -46,17 +46,17 @@ class Stem(keras.layers.Layer):
             setattr(self, f"bn{i}", BatchNormalization(name=f"bn{i}", dtype=self.dtype_policy))
 
     @property
-    def pairs(self):
+    def pairs(self) -> list:
         return [(getattr(self, f"conv{i}"), getattr(self, f"bn{i}")) for i in range(1, self.depth + 1)]
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         shape = input_shape
         for conv, norm in self.pairs:
             conv.build(shape)
             shape = (*shape[:3], conv.filters)
             norm.build(shape)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> dict:
         x = inputs
         for conv, norm in self.pairs:
             initial_conv = conv(x)
@@ -65,7 +65,7 @@ class Stem(keras.layers.Layer):
             x = tf.nn.max_pool2d(x, 3, 2, "SAME")
         return {"initial_conv": initial_conv, "initial_max_pool": x}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width, "kind": self.kind}
 
 
@@ -91,12 +91,12 @@ class ResNet(keras.Model):
 
     def __init__(
         self,
-        depth,
-        width=1.0,
-        selective_kernel=False,
-        se_ratio=0.0,
-        small_images=False,
-        name="encoder",
+        depth: int,
+        width: float = 1.0,
+        selective_kernel: bool = False,
+        se_ratio: float = 0.0,
+        small_images: bool = False,
+        name: str = "encoder",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
@@ -127,17 +127,17 @@ class ResNet(keras.Model):
             setattr(self, group.name, group)
 
     @property
-    def block_groups(self):
+    def block_groups(self) -> list:
         return [getattr(self, f"block_group{i}") for i in range(1, 5)]
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.stem.build(input_shape)
         shape = self.compute_output_shape(input_shape)["initial_max_pool"]
         for group in self.block_groups:
             group.build(shape)
             shape = group.compute_output_shape(shape)
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> dict:
         endpoints = dict(self.stem(images, training=training))
         x = endpoints["initial_max_pool"]
         for group in self.block_groups:
@@ -145,7 +145,7 @@ class ResNet(keras.Model):
         endpoints["final_avg_pool"] = spatial_mean(x)
         return endpoints
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> dict:
         shape = (*input_shape[:3], scaled(64, self.width))
         shapes = {"initial_conv": strided(shape, 1 if self.small_images else 2)}
         shapes["initial_max_pool"] = shape = strided(shape, 1 if self.small_images else 4)
@@ -153,7 +153,7 @@ class ResNet(keras.Model):
             shapes[group.name] = shape = group.compute_output_shape(shape)
         return {**shapes, "final_avg_pool": (shape[0], shape[-1])}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "depth": self.depth,
@@ -168,7 +168,16 @@ class ResNet(keras.Model):
 class BlockGroup(Composite):
     """Residual blocks of one width; the first one has the stride and a projected shortcut."""
 
-    def __init__(self, num_blocks, filters, strides, bottleneck, selective_kernel, se_ratio, **kwargs):
+    def __init__(
+        self,
+        num_blocks: int,
+        filters: int,
+        strides: int,
+        bottleneck: bool,
+        selective_kernel: bool,
+        se_ratio: float,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.configure(
             num_blocks=num_blocks,
@@ -193,27 +202,27 @@ class BlockGroup(Composite):
             setattr(self, block.name, block)
 
     @property
-    def blocks(self):
+    def blocks(self) -> list:
         return [getattr(self, f"block{i}") for i in range(1, self.num_blocks + 1)]
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         for block in self.blocks:
             block.build(input_shape)
             input_shape = block.compute_output_shape(input_shape)
 
-    def call(self, x, training=False):
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         for block in self.blocks:
             x = block(x, training=training)
         return x
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         for block in self.blocks:
             input_shape = block.compute_output_shape(input_shape)
         return input_shape
 
 
-def scaled(channels, width):
-    """channels x width; a fractional width rounds to the nearest multiple of 8, at least 8."""
+def scaled(channels: int, width: float) -> int:
+    """Return channels x width; a fractional width rounds to the nearest multiple of 8, at least 8."""
     if float(width).is_integer():
         return int(channels * width)
     return max(8, 8 * int(channels * width / 8 + 0.5))

@@ -10,10 +10,23 @@ from simclr_keras.models.heads import ClassificationHead, ProjectionHead, head_d
 
 @keras.saving.register_keras_serializable("simclr_keras")
 class SimCLRModel(keras.Model):
-    """Encoder, projection head and, if wanted, a linear classifier; float [0, 1] images -> dict of endpoints.
+    """Encoder, projection head and an optional linear classifier: images in, a dict of endpoints out.
+
+    Letters: n = images, h and w = height and width in pixels, d = width of the representation, k = layers of the
+    projection head. Images are float [n, h, w, 3] in [0, 1].
 
     The endpoints are those of the encoder (at least final_avg_pool [n, d]), proj_head_0 (final_avg_pool in
-    float32) to proj_head_k (the embedding), and logits [n, num_classes] when there is a classifier.
+    float32) to proj_head_k (the embedding, [n, proj_dim]), and logits [n, num_classes] if there is a classifier.
+
+    Source: SimCLRv2, arXiv 2006.10029, section 2.
+
+    >>> import numpy as np
+    >>> from simclr_keras import SimCLRModel
+    >>> from simclr_keras.models.resnet import ResNet
+    >>> model = SimCLRModel(ResNet(18, 0.125, small_images=True), proj_layers=2, proj_dim=16)
+    >>> endpoints = model(np.zeros([2, 8, 8, 3], "float32"))
+    >>> endpoints["final_avg_pool"].shape, endpoints["proj_head_2"].shape
+    (TensorShape([2, 64]), TensorShape([2, 16]))
 
     Args:
         encoder: a layer that turns images [n, h, w, 3] into a dict with final_avg_pool, for instance ResNet.
@@ -26,22 +39,22 @@ class SimCLRModel(keras.Model):
         classifier_init: "normal" or "zeros".
 
     Raises:
-        InputError: an argument is out of its range.
+        InputError: an argument is out of its range; or images are not float, or not of the encoder's fixed size.
     """
 
     def __init__(
         self,
-        encoder,
-        num_classes=None,
-        proj_layers=3,
-        proj_mode="nonlinear",
-        proj_dim=128,
-        proj_hidden_dim=None,
-        head_layer=0,
-        stop_gradient=False,
-        classifier_init="normal",
-        kept_head_layers=None,
-        name="simclr",
+        encoder: keras.layers.Layer,
+        num_classes: int | None = None,
+        proj_layers: int = 3,
+        proj_mode: str = "nonlinear",
+        proj_dim: int = 128,
+        proj_hidden_dim: int | None = None,
+        head_layer: int = 0,
+        stop_gradient: bool = False,
+        classifier_init: str = "normal",
+        kept_head_layers: int | None = None,
+        name: str = "simclr",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
@@ -62,11 +75,11 @@ class SimCLRModel(keras.Model):
         self.stop_gradient = stop_gradient
 
     @property
-    def fixed_size(self):
-        """Side in pixels of the only images that the encoder takes; None where it takes any."""
+    def fixed_size(self) -> int | None:
+        """Return the only image size that the encoder takes, in pixels; None if it takes any."""
         return getattr(self.encoder, "image_size", None)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if not self.encoder.built:
             self.encoder.build(input_shape)
         shape = self.encoder.compute_output_shape(input_shape)["final_avg_pool"]
@@ -86,7 +99,7 @@ class SimCLRModel(keras.Model):
             self.encoder.check_images(images.shape)
         return super().__call__(images, *args, **kwargs)
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> dict:
         endpoints = dict(self.encoder(images, training=training))
         endpoints.update(self.projection_head(endpoints["final_avg_pool"], training=training))
         if self.classifier is not None:
@@ -96,7 +109,7 @@ class SimCLRModel(keras.Model):
             endpoints["logits"] = self.classifier(features)
         return endpoints
 
-    def get_config(self):
+    def get_config(self) -> dict:
         encoder = keras.saving.serialize_keras_object(self.encoder)
         # An encoder rebuilt before its model would lose the model's name from its weight paths.
         encoder.pop("build_config", None)
@@ -119,6 +132,6 @@ class SimCLRModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "SimCLRModel":
         encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects=custom_objects)
         return cls(**{**config, "encoder": encoder})

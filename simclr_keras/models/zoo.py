@@ -2,10 +2,16 @@
 
 import dataclasses
 import difflib
+import os
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.backbone_names import BACKBONES, PREFIX, backbone_record, is_backbone
+
+if TYPE_CHECKING:
+    from simclr_keras.models.simclr import SimCLRModel
 
 PAPER = "https://arxiv.org/abs/2006.10029"
 MIN_IMAGE_SIZE = 8
@@ -16,7 +22,7 @@ DEPTHS = (18, 34, 50, 101, 152, 200)
 
 @dataclasses.dataclass(frozen=True)
 class ModelRecord:
-    """What is known of a variant. Accuracies are ImageNet top-1 in percent (Table 1); None if unpublished.
+    """A variant and its published results. Accuracies are ImageNet top-1 in percent (Table 1); None if unpublished.
 
     Attributes:
         name: r{depth}_{width}x_sk{0,1}.
@@ -68,30 +74,43 @@ PUBLISHED = {
 }
 
 
-def list_models():
-    """Returns names of variants: the 13 published ones first, then the rest of depth x width 1-3 x SK.
+def list_models() -> list[str]:
+    """Return the names of variants: the 13 published ones first, then other depths and widths.
 
-    Any other positive width is valid too, such as r18_0.25x_sk0.
+    Widths listed are 1, 2 and 3; any other positive width is valid too, such as r18_0.25x_sk0.
+
+    >>> from simclr_keras import list_models
+    >>> list_models()[:2]
+    ['r50_1x_sk0', 'r50_1x_sk1']
     """
     names = [f"r{depth}_{width}x_sk{sk}" for depth in DEPTHS for width in (1, 2, 3) for sk in (0, 1)]
     return [*PUBLISHED, *(name for name in names if name not in PUBLISHED)]
 
 
-def model_record(name):
-    """Returns the ModelRecord of a model; one that is not published has no figures.
+def model_record(name: str) -> ModelRecord:
+    """Return the ModelRecord of a model; its accuracies are None if it is not published.
+
+    Accuracies are ImageNet top-1 in percent, 0 to 100. Source: SimCLRv2, arXiv 2006.10029, Table 1.
+
+    >>> from simclr_keras import model_record
+    >>> model_record("r50_1x_sk0").finetune_1pct
+    57.9
+
+    Args:
+        name: r{depth}_{width}x_sk{0,1} or keras:NAME.
 
     Raises:
-        InputError: the name is no model's.
+        InputError: there is no such model.
     """
     check_name(name)
     return PUBLISHED.get(name) or ModelRecord(name)
 
 
-def check_name(name):
-    """Accepts the names that `create_model` knows: r{depth}_{width}x_sk{0,1}, and keras:NAME as in keras.applications.
+def check_name(name: str) -> None:
+    """Accept the names that `create_model` knows: r{depth}_{width}x_sk{0,1}, and keras:NAME as in keras.applications.
 
     Raises:
-        InputError: the name is none of them; says the nearest one.
+        InputError: there is no such model; the message names the nearest one.
     """
     if is_backbone(name):
         backbone_record(name)
@@ -101,18 +120,18 @@ def check_name(name):
         parse_name(name)
 
 
-def parse_name(name):
-    """Returns (depth, width, selective kernel?) of a variant's name.
+def parse_name(name: str) -> tuple[int, float, bool]:
+    """Return (depth, width, whether it has selective kernels) of a variant's name.
 
     Raises:
-        InputError: the name is no variant's; says the nearest one.
+        InputError: there is no such variant; the message names the nearest one.
     """
     match = re.fullmatch(r"r(\d+)_(\d+(?:\.\d+)?)x_sk([01])", str(name))
     if match:
         depth, width, selective_kernel = int(match[1]), float(match[2]), match[3] == "1"
         if depth in DEPTHS and width > 0:
             return depth, width, selective_kernel
-    # Of "resnet18" the depth is meant, not the letters.
+    # "resnet18" means the depth 18.
     number = re.search(r"\d+", str(name))
     meant = (
         f"r{number[0]}_1x_sk0" if number and int(number[0]) in DEPTHS and "_" not in str(name) else str(name)
@@ -126,24 +145,34 @@ def parse_name(name):
 
 
 def create_model(
-    name,
-    num_classes=None,
-    proj_layers=3,
-    proj_dim=128,
-    proj_mode="nonlinear",
-    proj_hidden_dim=None,
-    image_size=224,
-    se_ratio=0.0,
-    head_layer=0,
-    stop_gradient=False,
-    classifier_init="normal",
-    dtype="float32",
-    kept_head_layers=None,
-    backbone_weights=None,
-    backbone_trainable=True,
-    dense_layers=(256,),
-):
-    """Returns the named model as a built SimCLRModel with fresh weights.
+    name: str,
+    num_classes: int | None = None,
+    proj_layers: int = 3,
+    proj_dim: int = 128,
+    proj_mode: str = "nonlinear",
+    proj_hidden_dim: int | None = None,
+    image_size: int = 224,
+    se_ratio: float = 0.0,
+    head_layer: int = 0,
+    stop_gradient: bool = False,
+    classifier_init: str = "normal",
+    dtype: str = "float32",
+    kept_head_layers: int | None = None,
+    backbone_weights: str | os.PathLike | None = None,
+    backbone_trainable: bool = True,
+    dense_layers: Sequence[int] = (256,),
+) -> "SimCLRModel":
+    """Return the named model as a built SimCLRModel with fresh weights.
+
+    The model maps float [0, 1] images [n, h, w, 3] to a dict of endpoints, see `SimCLRModel`. Source: SimCLRv2,
+    arXiv 2006.10029, section 2 and appendix B.
+
+    >>> import numpy as np
+    >>> from simclr_keras import create_model
+    >>> model = create_model("r18_0.125x_sk0", num_classes=10, image_size=8)
+    >>> endpoints = model(np.zeros([2, 8, 8, 3], "float32"), training=False)
+    >>> endpoints["final_avg_pool"].shape, endpoints["logits"].shape
+    (TensorShape([2, 64]), TensorShape([2, 10]))
 
     Args:
         name: r{depth}_{width}x_sk{0,1}, see list_models; or keras:NAME, such as keras:VGG16, for any network of

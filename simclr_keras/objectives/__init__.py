@@ -1,1 +1,1 @@
-"""How it is trained: losses and the learners that carry the training step."""
+"""Losses, and the learners that hold the training step."""

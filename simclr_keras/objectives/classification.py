@@ -1,70 +1,73 @@
-"""Classifier: cross-entropy on labeled images, for fine-tuning, linear evaluation and training from scratch."""
+"""Classifier: cross-entropy on labeled images, for fine-tuning, linear evaluation and supervised training."""
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.learner import Learner, check_batch, global_mean
 
 FIGURES = ("loss", "accuracy")
 
 
 class Classifier(Learner):
-    """Trains a model to classify (SimCLRv2, arXiv 2006.10029, section 2: fine-tuning).
+    """Train a model to classify, with the mean cross-entropy over the labeled images of the global batch.
 
-    All of the model is trained, or what is not frozen of it (`layer.trainable = False`, see `models.freezing`). Layers
-    of the projection head above the classifier's take no part.
+    Frozen layers (`layer.trainable = False`, see `models.freezing`) and the layers of the projection head above the
+    classifier's are not trained.
 
-    The batch is a dict with "views" [b, 1, height, width, 3] (uint8, or float in [0, 1] without `augment`) and "label"
-    [b] int32; -1 where there is no label, and then the image has no weight.
+    Letters: b = examples, h and w = height and width in pixels. The batch is a dict with "views" [b, 1, h, w, 3]
+    (uint8, or float in [0, 1] without `augment`) and "label" [b] int32. An image with label -1 has no weight.
+    Metrics: loss in nats, accuracy in [0, 1].
+
+    Source: SimCLRv2, arXiv 2006.10029, section 2 (fine-tuning).
+
+    >>> import numpy as np
+    >>> from simclr_keras import Classifier, create_model
+    >>> learner = Classifier(create_model("r18_0.125x_sk0", num_classes=10, image_size=8))
+    >>> learner.compile("sgd")
+    >>> images = np.zeros([4, 1, 8, 8, 3], "float32")
+    >>> sorted(learner.train_step({"views": images, "label": np.array([0, 1, 2, -1], "int32")}))
+    ['accuracy', 'loss']
 
     Args:
         model: a built SimCLRModel with a classifier that is not behind a stop-gradient.
         label_smoothing: in [0, 1), see `softmax_cross_entropy`.
-        augment, weight_decay, decayed_in_loss, skip_nonfinite: see `Learner`.
+        **learner_arguments: augment, weight_decay, decayed_in_loss, skip_nonfinite of `Learner`.
 
     Raises:
-        InputError: a model that cannot be trained to classify, or label_smoothing out of range.
+        InputError: the model has no classifier, or one behind a stop-gradient; or label_smoothing is out of range.
     """
 
     def __init__(
         self,
-        model,
+        model: SimCLRModel,
         *,
-        augment=None,
-        label_smoothing=0.0,
-        weight_decay=0.0,
-        decayed_in_loss=None,
-        skip_nonfinite=False,
-        name="classifier",
+        label_smoothing: float = 0.0,
+        name: str = "classifier",
+        **learner_arguments,
     ):
         check_model(model)
         if not 0 <= label_smoothing < 1:
             raise InputError(
                 f"label_smoothing must be at least 0 and below 1. Received: label_smoothing={label_smoothing}"
             )
-        super().__init__(
-            model,
-            augment=augment,
-            figures=FIGURES,
-            weight_decay=weight_decay,
-            decayed_in_loss=decayed_in_loss,
-            skip_nonfinite=skip_nonfinite,
-            name=name,
-        )
+        super().__init__(model, figures=FIGURES, name=name, **learner_arguments)
         self.label_smoothing = label_smoothing
 
     @property
-    def unused_variables(self):
+    def unused_variables(self) -> list:
         return above_classifier(self.model)
 
-    def objective(self, batch):
+    def objective(self, batch: dict) -> tuple[tf.Tensor, dict]:
         check_batch(batch, ["views", "label"])
         logits = self.model(self._images(batch["views"], 1), training=True)["logits"]
         return labeled_loss(logits, batch["label"], FIGURES, self.label_smoothing)
 
 
-def softmax_cross_entropy(logits, labels, smoothing=0.0):
-    """Cross-entropy between labels and the softmax of logits, of each row.
+def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
+    """Return the cross-entropy between labels and the softmax of logits, for each row.
 
     With label smoothing s over c classes the target is 1 - s + s / c for the label and s / c for every other class
     (Szegedy et al. 2015, arXiv 1512.00567, section 7).
@@ -85,30 +88,32 @@ def softmax_cross_entropy(logits, labels, smoothing=0.0):
     return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=logits)
 
 
-def labeled_loss(logits, labels, names, smoothing=0.0):
-    """Mean cross-entropy over the labeled rows of the global batch, and figures as `Learner.objective` reports them.
+def labeled_loss(
+    logits: tf.Tensor, labels: tf.Tensor, names: Sequence[str], smoothing: float = 0.0
+) -> tuple[tf.Tensor, dict]:
+    """Return the mean cross-entropy over the labeled rows of the global batch, and its figures.
 
     Args:
         logits: [b, c] float.
-        labels: [b] int32, -1 where there is none.
+        labels: [b] int32, -1 if there is none.
         names: of the figures, in this order: loss, accuracy; fewer leave the rest out.
         smoothing: see `softmax_cross_entropy`.
 
     Returns:
-        (loss, figures): see `global_mean` for the loss, which is 0 where nothing is labeled.
+        (loss, figures): as in `Learner.objective`; the loss is a `global_mean`, 0 if nothing is labeled.
     """
-    known = tf.cast(labels >= 0, logits.dtype)
+    labeled = tf.cast(labels >= 0, logits.dtype)
     # An unknown label takes class 0 and weight 0: boolean_mask would have no static shape.
     targets = tf.maximum(labels, 0)
     losses = softmax_cross_entropy(logits, targets, smoothing)
     hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), targets), logits.dtype)
-    weight = tf.reduce_sum(known)
-    figures = {name: (tf.reduce_sum(x * known), weight) for name, x in zip(names, (losses, hits))}
-    return global_mean(losses, known), figures
+    weight = tf.reduce_sum(labeled)
+    figures = {name: (tf.reduce_sum(x * labeled), weight) for name, x in zip(names, (losses, hits))}
+    return global_mean(losses, labeled), figures
 
 
-def check_model(model):
-    """Raises InputError unless the model's classifier exists and its loss reaches what is below."""
+def check_model(model: SimCLRModel) -> None:
+    """Raise InputError unless the model has a classifier whose loss reaches the encoder."""
     if model.classifier is None:
         raise InputError(
             "The model needs a classifier: create_model(..., num_classes=10). Received: a model without one"
@@ -120,8 +125,8 @@ def check_model(model):
         )
 
 
-def above_classifier(model):
-    """Trainable variables of the layers of the projection head on which the logits do not depend."""
+def above_classifier(model: SimCLRModel) -> list:
+    """Return the trainable variables of the projection head on which the logits do not depend."""
     head = model.projection_head
     above = range(model.head_layer + 1, head.depth + 1)
     layers = [getattr(head, name) for j in above for name in (f"dense{j}", f"bn{j}")]

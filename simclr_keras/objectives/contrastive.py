@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.classification import labeled_loss
 from simclr_keras.objectives.learner import Learner, check_batch
 from simclr_keras.objectives.nt_xent import nt_xent
@@ -12,16 +13,29 @@ PROBE_FIGURES = ("probe_loss", "probe_accuracy")
 
 
 class ContrastiveLearner(Learner):
-    """Contrastive pretraining (SimCLRv2, arXiv 2006.10029, section 2).
+    """Pretrain a model with `nt_xent` on two views of each image.
 
-    The batch is a dict with "views" [b, 2, height, width, 3] (uint8, or float in [0, 1] without `augment`), "label"
-    [b] int32 (-1 where unknown) and "id" [b] int32. If the model has a classifier it is trained as an online linear
-    probe on both views; it must sit behind a stop-gradient (`create_model(..., stop_gradient=True)`).
+    If the model has a classifier, it is trained as an online linear probe on both views. It must be behind a
+    stop-gradient (`create_model(..., stop_gradient=True)`), and `compile` needs a `probe_optimizer`.
+
+    Letters: b = examples, h and w = height and width in pixels. The batch is a dict with "views" [b, 2, h, w, 3]
+    (uint8, or float in [0, 1] without `augment`) and, for the probe, "label" [b] int32, -1 if unknown. Metrics:
+    contrastive_loss and contrastive_entropy in nats, contrastive_accuracy in [0, 1], probe_loss, probe_accuracy.
+
+    Source: SimCLRv2, arXiv 2006.10029, section 2.
+
+    >>> import numpy as np
+    >>> from simclr_keras import ContrastiveLearner, create_model
+    >>> learner = ContrastiveLearner(create_model("r18_0.125x_sk0", image_size=8))
+    >>> learner.compile("sgd")
+    >>> views = np.random.default_rng(0).uniform(size=[4, 2, 8, 8, 3]).astype("float32")
+    >>> sorted(learner.train_step({"views": views}))
+    ['contrastive_accuracy', 'contrastive_entropy', 'contrastive_loss']
 
     Args:
         model: a built SimCLRModel.
         temperature: temperature of NT-Xent, above 0.
-        augment, weight_decay, decayed_in_loss, skip_nonfinite: see `Learner`.
+        **learner_arguments: augment, weight_decay, decayed_in_loss, skip_nonfinite of `Learner`.
 
     Raises:
         InputError: the model's classifier is not behind a stop-gradient.
@@ -29,36 +43,26 @@ class ContrastiveLearner(Learner):
 
     def __init__(
         self,
-        model,
+        model: SimCLRModel,
         *,
-        augment=None,
-        temperature=0.1,
-        weight_decay=0.0,
-        decayed_in_loss=None,
-        skip_nonfinite=False,
-        name="contrastive",
+        temperature: float = 0.1,
+        name: str = "contrastive",
+        **learner_arguments,
     ):
         if model.classifier is not None and not model.stop_gradient:
             raise InputError(
                 "The classifier must be a probe that leaves the encoder alone: create_model(..., stop_gradient=True). "
                 "Received: a model with stop_gradient=False"
             )
-        super().__init__(
-            model,
-            augment=augment,
-            figures=FIGURES if model.classifier is None else (*FIGURES, *PROBE_FIGURES),
-            weight_decay=weight_decay,
-            decayed_in_loss=decayed_in_loss,
-            skip_nonfinite=skip_nonfinite,
-            name=name,
-        )
+        figures = FIGURES if model.classifier is None else (*FIGURES, *PROBE_FIGURES)
+        super().__init__(model, figures=figures, name=name, **learner_arguments)
         self.temperature = temperature
 
     @property
-    def probe_variables(self):
+    def probe_variables(self) -> list:
         return [] if self.model.classifier is None else self.model.classifier.trainable_variables
 
-    def objective(self, batch):
+    def objective(self, batch: dict) -> tuple[tf.Tensor, dict]:
         check_batch(batch, ["views"] if self.model.classifier is None else ["views", "label"])
         images = self._images(batch["views"], 2)
         outputs = self.model(images, training=True)

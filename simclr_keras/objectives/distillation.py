@@ -1,5 +1,7 @@
 """Distiller: a student learns the class probabilities that a fixed teacher gives unlabeled images."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
@@ -11,44 +13,52 @@ FIGURES = ("loss", "distillation_loss", "label_loss", "agreement")
 
 
 class Distiller(Learner):
-    """Distillation (SimCLRv2, arXiv 2006.10029, section 2, equations 2 and 3).
+    """Train a student on the class probabilities of a fixed teacher, and optionally on labels.
 
     The loss is (1 - alpha) * cross-entropy with the labels of the labeled stream + alpha * `distillation_loss` on the
-    unlabeled stream, each averaged over its own batch. A stream of weight 0 takes no part and may be missing. The
-    student sees both in one forward pass; the teacher, in inference mode, the same crops of the unlabeled ones.
+    unlabeled stream, each averaged over its own batch. A stream of weight 0 may be missing. The student sees both in
+    one forward pass; the teacher, in inference mode, sees the same crops of the unlabeled ones.
 
-    The batch is a dict with "views" [b, 1, height, width, 3] (uint8, or float in [0, 1] without `augment`) where alpha
-    is above 0, and "labeled_views" [m, 1, height, width, 3] and "labeled_label" [m] int32 (-1: no label, no weight)
-    where it is below 1. Figures: loss; distillation_loss and agreement, the share of the unlabeled stream where
-    student and teacher choose the same class; label_loss. Those of a stream of weight 0 are left out.
+    Letters: b = unlabeled examples, m = labeled examples, h and w = height and width in pixels. The batch is a dict.
+    If alpha is above 0, it has "views" [b, 1, h, w, 3] (uint8, or float in [0, 1] without `augment`). If alpha is below
+    1, it has "labeled_views" [m, 1, h, w, 3] and "labeled_label" [m] int32 (-1: no label, no weight). Metrics: loss,
+    distillation_loss and label_loss in nats; agreement, the share in [0, 1] of the unlabeled stream with the same class
+    from student and teacher. Those of a stream of weight 0 are left out.
+
+    Source: SimCLRv2, arXiv 2006.10029, section 2, equations 2 and 3.
+
+    >>> import numpy as np
+    >>> from simclr_keras import Distiller, create_model
+    >>> teacher = create_model("r18_0.125x_sk0", num_classes=10, image_size=8)
+    >>> student = create_model("r18_0.125x_sk0", num_classes=10, image_size=8)
+    >>> learner = Distiller(student, teacher, temperature=0.1)
+    >>> learner.compile("sgd")
+    >>> sorted(learner.train_step({"views": np.zeros([4, 1, 8, 8, 3], "float32")}))
+    ['agreement', 'distillation_loss', 'loss']
 
     Args:
         model: the student, a built SimCLRModel with a classifier that is not behind a stop-gradient.
         teacher: callable of (images [b, h, w, 3] float in [0, 1], training=False) to a dict with "logits"; a Keras
             model, for instance, of any precision. It is not part of the learner: neither trained nor decayed nor
-            saved. With several replicas it must have been made in the strategy's scope. None where alpha is 0.
+            saved. With several replicas it must have been made in the strategy's scope. None if alpha is 0.
         temperature: of student and teacher, above 0; the paper's is 0.1 between equals, 1 from big to small.
         alpha: in [0, 1], the weight of the teacher.
-        augment: see `Learner`; both streams go through it.
-        weight_decay, decayed_in_loss, skip_nonfinite: see `Learner`.
+        **learner_arguments: augment (of both streams), weight_decay, decayed_in_loss, skip_nonfinite of `Learner`.
 
     Raises:
-        InputError: a model that cannot be trained to classify, a teacher that is missing, is the student or has other
-            classes, temperature or alpha out of range.
+        InputError: the model has no classifier, or one behind a stop-gradient; the teacher is missing, is the student
+            or has other classes; temperature or alpha is out of range.
     """
 
     def __init__(
         self,
-        model,
-        teacher,
+        model: SimCLRModel,
+        teacher: Callable | None,
         *,
-        temperature=1.0,
-        alpha=1.0,
-        augment=None,
-        weight_decay=0.0,
-        decayed_in_loss=None,
-        skip_nonfinite=False,
-        name="distiller",
+        temperature: float = 1.0,
+        alpha: float = 1.0,
+        name: str = "distiller",
+        **learner_arguments,
     ):
         check_model(model)
         if not temperature > 0:
@@ -58,25 +68,18 @@ class Distiller(Learner):
         if alpha:
             _check_teacher(teacher, model)
         absent = () if 0 < alpha < 1 else ("label_loss",) if alpha else ("distillation_loss", "agreement")
-        super().__init__(
-            model,
-            augment=augment,
-            figures=[name for name in FIGURES if name not in absent],
-            weight_decay=weight_decay,
-            decayed_in_loss=decayed_in_loss,
-            skip_nonfinite=skip_nonfinite,
-            name=name,
-        )
+        figures = [figure for figure in FIGURES if figure not in absent]
+        super().__init__(model, figures=figures, name=name, **learner_arguments)
         # A function, because Keras and tf.train.Checkpoint take an attribute that is a model for a part of this one.
         self._ask_teacher = lambda images: teacher(images, training=False)
         self.temperature = temperature
         self.alpha = alpha
 
     @property
-    def unused_variables(self):
+    def unused_variables(self) -> list:
         return above_classifier(self.model)
 
-    def objective(self, batch):
+    def objective(self, batch: dict) -> tuple[tf.Tensor, dict]:
         taught, labeled = self.alpha > 0, self.alpha < 1
         check_batch(batch, taught * ["views"] + labeled * ["labeled_views", "labeled_label"])
         streams = []
@@ -106,15 +109,17 @@ class Distiller(Learner):
         taught = outputs["logits"]
         _check_classes(taught.shape[-1], logits.shape[-1])
         losses = distillation_loss(logits, taught, self.temperature)
-        chosen, right = (tf.argmax(x, axis=-1, output_type=tf.int32) for x in (logits, taught))
-        hits = tf.cast(tf.equal(chosen, right), losses.dtype)
+        of_student, of_teacher = (tf.argmax(x, axis=-1, output_type=tf.int32) for x in (logits, taught))
+        hits = tf.cast(tf.equal(of_student, of_teacher), losses.dtype)
         count = tf.cast(tf.shape(losses)[0], losses.dtype)
         total = tf.reduce_sum(losses)
         return total / count, {"distillation_loss": (total, count), "agreement": (tf.reduce_sum(hits), count)}
 
 
-def distillation_loss(student_logits, teacher_logits, temperature=1.0):
-    """-sum_y P_T(y) log P_S(y) of each row, with P(y) = softmax(logits / temperature).
+def distillation_loss(
+    student_logits: tf.Tensor, teacher_logits: tf.Tensor, temperature: float = 1.0
+) -> tf.Tensor:
+    """Return -sum_y P_T(y) log P_S(y) of each row, with P(y) = softmax(logits / temperature).
 
     Reference: SimCLRv2, arXiv 2006.10029, equation 2. There is no factor temperature^2, which the released notebooks
     have. No gradient flows into the teacher.
@@ -125,12 +130,7 @@ def distillation_loss(student_logits, teacher_logits, temperature=1.0):
 
     Returns:
         [b].
-
-    Raises:
-        InputError: temperature is not above 0.
     """
-    if not temperature > 0:
-        raise InputError(f"temperature must be above 0. Received: temperature={temperature}")
     student_logits = tf.convert_to_tensor(student_logits)
     dtype = tf.float64 if student_logits.dtype == tf.float64 else tf.float32
     student, teacher = tf.cast(student_logits, dtype), tf.cast(teacher_logits, dtype)

@@ -1,15 +1,18 @@
-"""Learner: the one train_step (decay, loss scaling over replicas, optimizers, metrics); subclasses give the losses."""
+"""Learner: the one train_step (decay, loss scaling over replicas, optimizers, metrics). Subclasses define the loss."""
+
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.objectives.guard import Guard
+from simclr_keras.models.simclr import SimCLRModel
+from simclr_keras.objectives.nonfinite import Guard
 from simclr_keras.preprocess import to_float
 
 
 class Learner(keras.Model):
-    """Trains a SimCLRModel. A subclass says what to minimize by overriding `objective`.
+    """Train a SimCLRModel. Subclasses define the loss by overriding `objective`.
 
     `train_step` runs unchanged on one device, under `strategy.run` and in `fit`: static shapes, no host callbacks,
     collectives in replica context only.
@@ -30,14 +33,14 @@ class Learner(keras.Model):
 
     def __init__(
         self,
-        model,
+        model: SimCLRModel,
         *,
-        augment=None,
-        figures=(),
-        weight_decay=0.0,
-        decayed_in_loss=None,
-        skip_nonfinite=False,
-        name="learner",
+        augment: Callable | None = None,
+        figures: Sequence[str] = (),
+        weight_decay: float = 0.0,
+        decayed_in_loss: Callable[[str], bool] | None = None,
+        skip_nonfinite: bool = False,
+        name: str | None = "learner",
     ):
         super().__init__(name=name)
         self.model = model
@@ -51,13 +54,18 @@ class Learner(keras.Model):
         self.probe_optimizer = None
         self.built = True
 
-    def compile(self, optimizer, probe_optimizer=None, **kwargs):
-        """Sets the optimizers and builds their slots.
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer,
+        probe_optimizer: str | keras.optimizers.Optimizer | None = None,
+        **kwargs,
+    ) -> None:
+        """Set the optimizers and build their slots.
 
         Args:
             optimizer: updates all trainable variables but those in `probe_variables`; a Keras optimizer or a name.
-            probe_optimizer: updates `probe_variables`; needed when there are any.
-            **kwargs: see `keras.Model.compile`. `jit_compile` is False unless given.
+            probe_optimizer: updates `probe_variables`; needed if there are any.
+            **kwargs: see `keras.Model.compile`. `jit_compile` is False by default.
 
         Raises:
             InputError: there is a probe, but no optimizer for it.
@@ -76,37 +84,37 @@ class Learner(keras.Model):
             probe_optimizer.build(self.probe_variables)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list:
         # Keras adds a "loss" that only its own compute_loss would feed.
         return [metric for metric in super().metrics if isinstance(metric, Average)]
 
     @property
-    def probe_variables(self):
-        """Trainable variables that the probe optimizer updates."""
+    def probe_variables(self) -> list:
+        """Return the trainable variables that the probe optimizer updates."""
         return []
 
     @property
-    def unused_variables(self):
-        """Trainable variables on which the objective does not depend: nothing updates or decays them."""
+    def unused_variables(self) -> list:
+        """Return the trainable variables on which the objective does not depend: nothing updates or decays them."""
         return []
 
     @property
-    def main_variables(self):
-        """Trainable variables that the main optimizer updates."""
+    def main_variables(self) -> list:
+        """Return the trainable variables that the main optimizer updates."""
         others = {id(variable) for variable in self.probe_variables + self.unused_variables}
         return [variable for variable in self.model.trainable_variables if id(variable) not in others]
 
     @property
-    def skipped(self):
-        """How many batches were skipped: in total, and in a row up to the last one. See `skip_nonfinite`."""
+    def skipped(self) -> tuple[int, int]:
+        """Return the number of skipped batches: in total, and in a row up to the last one."""
         return tuple(int(variable.numpy()) for variable in self._guard.variables)
 
-    def call(self, images, training=False):
-        """Returns the model's dict of endpoints."""
+    def call(self, images: tf.Tensor, training: bool = False) -> dict:
+        """Return the model's dict of endpoints."""
         return self.model(images, training=training)
 
-    def objective(self, batch):
-        """Returns this replica's mean loss for one batch, and the figures to report.
+    def objective(self, batch: dict) -> tuple[tf.Tensor, dict]:
+        """Return this replica's mean loss for one batch, and the figures to report.
 
         Args:
             batch: dict as made by `data.pipeline`.
@@ -118,7 +126,7 @@ class Learner(keras.Model):
         raise NotImplementedError("A Learner subclass defines objective(batch).")
 
     def _images(self, views, count, step=None):
-        """Returns what the model is to see of a batch: [count * b, h, w, 3] float in [0, 1], first views first.
+        """Return the model's input for a batch: [count * b, h, w, 3] float in [0, 1], first views first.
 
         Args:
             views: [b, count, h, w, 3], uint8 or float in [0, 1].
@@ -137,8 +145,8 @@ class Learner(keras.Model):
         images = tf.concat(tf.unstack(views, axis=1), axis=0)
         return to_float(images) if images.dtype.is_integer else images
 
-    def decay_loss(self):
-        """Returns the L2 term over the variables in `decayed_in_loss`."""
+    def decay_loss(self) -> tf.Tensor | None:
+        """Return the L2 term over the variables in `decayed_in_loss`."""
         terms = [
             tf.reduce_sum(tf.square(tf.convert_to_tensor(variable)))
             for variable in self.model.trainable_variables
@@ -148,8 +156,8 @@ class Learner(keras.Model):
             return None
         return 0.5 * self.weight_decay * tf.add_n(terms)
 
-    def train_step(self, batch):
-        """Takes one optimizer step on this replica's share of the batch and returns the running metrics."""
+    def train_step(self, batch: dict) -> dict:
+        """Take one optimizer step on this replica's share of the batch and return the running metrics."""
         if self.skip_nonfinite:
             self._guard.run(lambda: self._step(batch), self._guarded_variables())
         else:
@@ -157,7 +165,7 @@ class Learner(keras.Model):
         return self.get_metrics_result()
 
     def _step(self, batch):
-        """Returns the loss and all gradients, in a list."""
+        """Return the loss and all gradients, in a list."""
         main, probe = self.main_variables, self.probe_variables
         with tf.GradientTape() as tape:
             loss, figures = self.objective(batch)
@@ -174,14 +182,14 @@ class Learner(keras.Model):
         return [loss, *gradients]
 
     def _guarded_variables(self):
-        """All that a skipped batch must leave alone."""
+        """Return the variables that a skipped batch must not change."""
         optimizers = [self.optimizer, self.probe_optimizer] if self.probe_optimizer else [self.optimizer]
         moving_on = {id(optimizer.iterations) for optimizer in optimizers}
         moving_on |= {id(variable) for variable in self._guard.variables}
         return [variable for variable in self.state().values() if id(variable) not in moving_on]
 
     def _report(self, figures):
-        """Adds the figures of all replicas to the averages, by one collective."""
+        """Add the figures of all replicas to the averages, by one collective."""
         if not self.averages:
             return
         dtype = self.model.projection_head.compute_dtype
@@ -191,8 +199,8 @@ class Learner(keras.Model):
         for average, row in zip(self.averages.values(), tf.unstack(sums)):
             average.add(*tf.unstack(row))
 
-    def state(self):
-        """Returns every variable a checkpoint must hold, as a dict of unique name to Keras variable.
+    def state(self) -> dict:
+        """Return every variable a checkpoint must hold, as a dict of unique name to Keras variable.
 
         Raises:
             InputError: two variables share a name, so that a checkpoint could mix them up.
@@ -216,25 +224,32 @@ class Learner(keras.Model):
 class Average(keras.metrics.Mean):
     """A running mean whose state is the same on every replica: restoring a checkpoint changes no bit of it."""
 
-    def add_variable(self, shape, initializer, dtype=None, aggregation="sum", name=None):
+    def add_variable(
+        self,
+        shape: tuple,
+        initializer: str | keras.initializers.Initializer,
+        dtype: str | None = None,
+        aggregation: str | None = "sum",
+        name: str | None = None,
+    ) -> keras.Variable:
         # Keras sums the states of the replicas when it saves, and gives each an equal part back.
         return super().add_variable(shape, initializer, dtype, "only_first_replica", name)
 
-    def add(self, total, weight):
-        """Adds what all replicas saw together: a sum and its weight, scalars."""
+    def add(self, total: tf.Tensor, weight: tf.Tensor) -> None:
+        """Add a sum over all replicas and its weight, scalars."""
         self.total.assign_add(tf.cast(total, self.dtype))
         self.count.assign_add(tf.cast(weight, self.dtype))
 
 
-def check_batch(batch, needed):
-    """Raises InputError unless a batch is a dict with these keys."""
+def check_batch(batch: dict, needed: Sequence[str]) -> None:
+    """Raise InputError unless a batch is a dict with these keys."""
     if not isinstance(batch, dict) or not set(needed) <= batch.keys():
         received = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
         raise InputError(f"A batch is a dict of {' and '.join(sorted(needed))}. Received: {received}")
 
 
-def global_mean(values, weights):
-    """Weighted mean over the *global* batch, as this replica's summand times the number of replicas.
+def global_mean(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Return the weighted mean over the *global* batch, as this replica's summand times the number of replicas.
 
     The learner divides by the number of replicas and optimizers sum, so that N replicas with unevenly spread weights
     (labels on some images only) equal one device.

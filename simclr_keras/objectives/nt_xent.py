@@ -29,8 +29,18 @@ class NTXent(typing.NamedTuple):
     entropy: tf.Tensor
 
 
-def nt_xent(view1, view2, *, temperature=0.1, normalize=True, keys=None, queue=None):
-    """Normalized temperature-scaled cross-entropy between two views of a batch.
+def nt_xent(
+    view1: tf.Tensor,
+    view2: tf.Tensor,
+    *,
+    temperature: float = 0.1,
+    normalize: bool = True,
+    keys: tuple[tf.Tensor, tf.Tensor] | None = None,
+    queue: tf.Tensor | None = None,
+) -> NTXent:
+    """Return the normalized temperature-scaled cross-entropy between two views of a batch.
+
+    Letters: b = examples on this replica, B = b * replicas, d = dimensions, m = rows of the queue.
 
     Every embedding is an anchor: its positive is the other view of its image, its negatives are both views
     of all other images on all replicas. Inside `strategy.run` the views of the other replicas are gathered
@@ -38,13 +48,19 @@ def nt_xent(view1, view2, *, temperature=0.1, normalize=True, keys=None, queue=N
     optimizers sum gradients over replicas, so divide the loss by `num_replicas_in_sync` there. Every replica
     must bring the same number of examples.
 
-    With memory the queries stay the given (online) embeddings, while everything they are held against comes
-    from a momentum network: `keys` and `queue`. The positive of an anchor is the key of the other view of
+    With memory the anchors stay the online embeddings, view1 and view2, while all candidates come from a momentum
+    network: `keys` and `queue`. The positive of an anchor is the key of the other view of
     its image; the key of its own view is left out; rows of the queue are negatives, always. No gradient
     flows into keys and queue.
 
-    References: SimCLR, https://arxiv.org/abs/2002.05709, eq. 1; SimCLRv2, https://arxiv.org/abs/2006.10029,
+    Source: SimCLR, https://arxiv.org/abs/2002.05709, eq. 1; SimCLRv2, https://arxiv.org/abs/2006.10029,
     appendix D, for the memory. The value is that of the released code, which sums the two directions.
+
+    >>> import tensorflow as tf
+    >>> from simclr_keras import nt_xent
+    >>> result = nt_xent(tf.eye(4, 8), tf.eye(4, 8), temperature=0.5)
+    >>> round(float(result.loss), 2), float(result.accuracy)
+    (1.19, 1.0)
 
     Args:
         view1: [b, d] embeddings of the first views. float64 stays; every other type becomes float32 first.
@@ -56,10 +72,10 @@ def nt_xent(view1, view2, *, temperature=0.1, normalize=True, keys=None, queue=N
         queue: None, or [m, d], momentum embeddings of past batches. Needs `keys`.
 
     Returns:
-        NTXent(loss, accuracy, entropy).
+        NTXent(loss, accuracy, entropy): loss and entropy in nats, 0 or more; accuracy in [0, 1].
 
     Raises:
-        ValueError: where shapes do not match, temperature is not positive, or a queue comes without keys.
+        InputError: shapes do not match, temperature is not positive, or a queue comes without keys.
     """
     context = _replica_context()
     view1, view2 = _embeddings(view1), _embeddings(view2)
@@ -106,7 +122,7 @@ def _embeddings(values, dtype=None):
 
 
 def _unit_length(vectors):
-    """Scales the rows of [n, d] to length 1: x / sqrt(max(||x||^2, 1e-12)), with a bounded gradient."""
+    """Scale the rows of [n, d] to length 1: x / sqrt(max(||x||^2, 1e-12)), with a bounded gradient."""
     # The true gradient grows as 1 / ||x||, to 1e6, for vectors that are zero but for rounding (a dead or
     # collapsed head), whose direction means nothing. Below a norm of 1e-3 it is faded out quadratically:
     # at most 1e3, and 0 at zero. All values, and the gradients of longer vectors, are exact.

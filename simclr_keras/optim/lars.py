@@ -1,13 +1,14 @@
 """LARS: momentum SGD whose step is scaled, layer by layer, to the norm of the weights."""
 
 import re
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
 
-# Batch normalization, biases, and the classifier, which while pretraining is only a probe on the side.
+# Batch normalization, biases, and the classifier, which is only a probe during pretraining.
 DEFAULT_EXCLUSIONS = (
     r"(^|/)(gamma|beta|bias)$",
     r"(^|/)classifier(/[^/]+)?/kernel$",
@@ -17,12 +18,12 @@ DEFAULT_EXCLUSIONS = (
 
 @keras.saving.register_keras_serializable("simclr_keras")
 class LARS(keras.optimizers.Optimizer):
-    """Layer-wise adaptive rate scaling, as SimCLR uses it.
+    """Update weights by layer-wise adaptive rate scaling, as SimCLR does.
 
     For weights w, gradient g and velocity v, with the weight decay coupled to the gradient:
 
         g <- g + weight_decay * w
-        trust = eta * ||w|| / ||g||              (1 where either norm is 0)
+        trust = eta * ||w|| / ||g||              (1 if either norm is 0)
         v <- momentum * v + learning_rate * trust * g
         w <- w - v                               (Nesterov: w - (momentum * v + learning_rate * trust * g))
 
@@ -30,7 +31,15 @@ class LARS(keras.optimizers.Optimizer):
     v <- momentum * v + g; trust is taken from the norm of v (Nesterov: of momentum * v + g), and
     w <- w - learning_rate * trust * v.
 
-    References: You et al. 2017, https://arxiv.org/abs/1708.03888; SimCLR, section 2.2.
+    Source: You et al. 2017, https://arxiv.org/abs/1708.03888; SimCLR, https://arxiv.org/abs/2002.05709, section 2.2.
+
+    >>> import tensorflow as tf
+    >>> from simclr_keras import LARS
+    >>> weights = tf.Variable([3.0, 4.0])
+    >>> optimizer = LARS(learning_rate=1.0, eta=0.1)
+    >>> _ = optimizer.apply_gradients([(tf.constant([0.0, 2.0]), weights)])
+    >>> weights.numpy().tolist()
+    [3.0, 3.5]
 
     Args:
         learning_rate: float, schedule or callable. Large values (0.3 to 6.4) are usual, since `eta` scales
@@ -43,23 +52,26 @@ class LARS(keras.optimizers.Optimizer):
         classic_momentum: False for the popular order.
         exclude_from_weight_decay: regular expressions searched in each variable's path; a match is not
             decayed. By default biases, batch normalization and the classifier.
-        exclude_from_layer_adaptation: likewise; a match has trust 1, so it gets the raw learning rate. Where
-            a classifier is what is being trained (distillation, supervised training), leave it out of both
-            lists: without trust it diverges at such rates.
+        exclude_from_layer_adaptation: likewise; a match has trust 1, so it gets the raw learning rate. If
+            you train a classifier (distillation, supervised training), leave it out of both lists: without trust it
+            diverges at such rates.
         **kwargs: name, clipping, moving average and accumulation, as for every Keras optimizer.
+
+    Raises:
+        InputError: an argument is out of its range, or a pattern is not a regular expression.
     """
 
     def __init__(
         self,
-        learning_rate=0.3,
-        momentum=0.9,
-        weight_decay=0.0,
-        eta=1e-3,
-        nesterov=False,
-        classic_momentum=True,
-        exclude_from_weight_decay=DEFAULT_EXCLUSIONS,
-        exclude_from_layer_adaptation=DEFAULT_EXCLUSIONS,
-        name="lars",
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule | Callable = 0.3,
+        momentum: float = 0.9,
+        weight_decay: float | None = 0.0,
+        eta: float = 1e-3,
+        nesterov: bool = False,
+        classic_momentum: bool = True,
+        exclude_from_weight_decay: str | Sequence[str] | None = DEFAULT_EXCLUSIONS,
+        exclude_from_layer_adaptation: str | Sequence[str] | None = DEFAULT_EXCLUSIONS,
+        name: str = "lars",
         **kwargs,
     ):
         # `weight_decay` must not reach Keras, which would decay a second time, decoupled.
@@ -81,7 +93,7 @@ class LARS(keras.optimizers.Optimizer):
             "exclude_from_layer_adaptation", exclude_from_layer_adaptation
         )
 
-    def build(self, variables):
+    def build(self, variables: list) -> None:
         if self.built:
             return
         super().build(variables)
@@ -92,7 +104,7 @@ class LARS(keras.optimizers.Optimizer):
         ]
         self._adapted = [not _matches(self.layer_adaptation_exclusions, v) for v in variables]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         index = self._get_variable_index(variable)
         velocity_slot = self._velocities[index]
         low_precision = variable.dtype in (tf.bfloat16, tf.float16)
@@ -124,7 +136,7 @@ class LARS(keras.optimizers.Optimizer):
         both_positive = (weights_norm > 0) & (direction_norm > 0)
         return learning_rate * tf.where(both_positive, trust, tf.ones_like(trust))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         config.update(
             {

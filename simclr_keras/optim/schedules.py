@@ -10,20 +10,29 @@ from simclr_keras.errors import InputError
 
 @keras.saving.register_keras_serializable("simclr_keras")
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up from 0 to `peak`, then a cosine from `peak` to 0.
+    """Return the learning rate of a step: linear from 0 to `peak`, then a cosine to 0.
 
-    Step 0 has learning rate 0 (`peak` when there is no warm-up), step `warmup_steps` has exactly `peak`,
-    step `total_steps` and every later one 0. Reference: SimCLR, https://arxiv.org/abs/2002.05709,
-    section 2.2. The functions of `simclr_keras.optim.step_arithmetic` give the arguments.
+    Step 0 has learning rate 0 (`peak` if there is no warm-up), step `warmup_steps` has exactly `peak`,
+    step `total_steps` and every later one 0. The functions of `simclr_keras.optim.step_arithmetic` give the arguments.
+
+    Source: SimCLR, https://arxiv.org/abs/2002.05709, section 2.2.
+
+    >>> from simclr_keras import WarmupCosine
+    >>> schedule = WarmupCosine(peak=2.0, warmup_steps=10, total_steps=110)
+    >>> [float(schedule(step)) for step in (0, 5, 10, 110)]
+    [0.0, 1.0, 2.0, 0.0]
 
     Args:
         peak: learning rate at the end of the warm-up, 0 or more.
         warmup_steps: steps of linear growth, from 0 to `total_steps`.
         total_steps: steps of the whole run, warm-up included, at least 1.
         dtype: "float32", or "float64" for networks in float64.
+
+    Raises:
+        InputError: an argument is out of its range.
     """
 
-    def __init__(self, peak, warmup_steps, total_steps, dtype="float32"):
+    def __init__(self, peak: float, warmup_steps: int, total_steps: int, dtype: str = "float32"):
         super().__init__()
         if not peak >= 0:
             raise InputError(f"`peak` must be 0 or more. Received: peak={peak}")
@@ -50,7 +59,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         cooling = self.peak * tf.square(tf.sin(left * quarter_turn))
         return tf.where(step < self.warmup_steps, warming, cooling)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "peak": self.peak,
             "warmup_steps": self.warmup_steps,

@@ -11,14 +11,14 @@ from simclr_keras.errors import InputError
 SCALINGS = ("linear", "sqrt", "none")
 
 
-def steps_per_epoch(num_examples, batch_size):
-    """Steps that count as one epoch: num_examples / batch_size, rounded half to even, at least 1."""
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """Return the steps that count as one epoch: num_examples / batch_size, rounded half to even, at least 1."""
     _check_positive(num_examples=num_examples, batch_size=batch_size)
     return max(round(num_examples / batch_size), 1)
 
 
-def total_steps(num_examples, batch_size, epochs):
-    """Steps of a whole run: num_examples * epochs // batch_size + 1.
+def total_steps(num_examples: int, batch_size: int, epochs: float) -> int:
+    """Return the steps of a whole run: num_examples * epochs // batch_size + 1.
 
     The one step more makes up for step 0, which runs at a learning rate of 0 when there is a warm-up.
 
@@ -31,8 +31,8 @@ def total_steps(num_examples, batch_size, epochs):
     return int(num_examples * epochs // batch_size) + 1
 
 
-def warmup_steps(num_examples, batch_size, warmup_epochs):
-    """Steps of linear warm-up: warmup_epochs * num_examples // batch_size.
+def warmup_steps(num_examples: int, batch_size: int, warmup_epochs: float) -> int:
+    """Return the steps of linear warm-up: warmup_epochs * num_examples // batch_size.
 
     Args:
         num_examples: images in the training split.
@@ -45,8 +45,8 @@ def warmup_steps(num_examples, batch_size, warmup_epochs):
     return round(warmup_epochs * num_examples // batch_size)
 
 
-def peak_learning_rate(base, batch_size, scaling="linear"):
-    """The learning rate at the end of the warm-up.
+def peak_learning_rate(base: float, batch_size: int, scaling: str = "linear") -> float:
+    """Return the learning rate at the end of the warm-up.
 
     Args:
         base: learning rate before scaling, 0 or more.

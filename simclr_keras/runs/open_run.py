@@ -100,6 +100,11 @@ def load_run(path, checkpoint="last", dtype="float32"):
     The classifier of a pretraining run, where it had labels, is the online probe. The run need not be finished, and may
     have trained in any precision and on any number of replicas.
 
+    >>> from simclr_keras import load_run
+    >>> model = load_run("runs/digits")
+    >>> model.classifier.num_classes
+    10
+
     Args:
         path: run directory, local or any that tf.io.gfile knows.
         checkpoint: "last", or "best" for the weights that did best on the run's evaluation split.

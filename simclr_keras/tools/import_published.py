@@ -19,7 +19,7 @@ checkpoints, TF2 SavedModels), so that train.py starts or learns from them and e
       --out=runs/r50-1pct
   python train.py --mode=distill --recipe=photos_distill --teacher=runs/r50-1pct
 
-Which network it is follows from the shapes in the file, and every variable is accounted for.
+The name of the network is taken from the path or from --name; all keys and shapes are checked.
 
 Exit codes: 0 done; 1 the run directory cannot be written; 2 something in the command or the file is
 wrong."""

@@ -1,7 +1,7 @@
-"""Sets of keys and shapes as the release's files hold them, in its three formats, and what is found in them."""
+"""Sets of keys and shapes as the release's files hold them, in its three formats, and the networks that they match."""
 
 from simclr_keras.interop import tf1_checkpoint, tf2_checkpoint, tf2_saved_model
-from simclr_keras.interop.network import find_network
+from simclr_keras.interop.network import match_network
 from tests.interop.release_files import golden_keys, names_of, saved_names, tf1_tree
 
 FORMS = {"tf1": tf1_checkpoint, "tf2": tf2_checkpoint, "saved": tf2_saved_model}
@@ -16,8 +16,8 @@ def shapes_of(form, case, start=0):
     return {key: tuple(shape) for key, shape, _ in golden_keys()[case]["keys"]}
 
 
-def find(form, shapes, **arguments):
-    return find_network(FORMS[form], shapes, "the file", head_layer=0, **arguments)
+def match(form, shapes, name="r18_1x_sk0", **arguments):
+    return match_network(FORMS[form], shapes, "the file", name, head_layer=0, **arguments)
 
 
 def is_models(key):

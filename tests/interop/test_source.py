@@ -23,11 +23,11 @@ def tiny():
     return weights_of(create_model("r18_0.125x_sk0", num_classes=10, image_size=8))
 
 
-@pytest.mark.parametrize("ending", ["", ".index", ".meta", ".data-00000-of-00001"])
-def test_any_file_of_a_checkpoint_names_it(ending, tiny, tmp_path):
-    path = write_checkpoint(tmp_path / "model.ckpt-751", tiny)
-    source = Source(f"{path}{ending}")
-    assert (source.prefix, source.form.NAME) == (str(path), "TF1 checkpoint")
+def test_any_file_of_a_checkpoint_names_it(tiny, tmp_path):
+    for ending in ["", ".index", ".meta", ".data-00000-of-00001"]:
+        path = write_checkpoint(tmp_path / "model.ckpt-751", tiny)
+        source = Source(f"{path}{ending}")
+        assert (source.prefix, source.form.NAME) == (str(path), "TF1 checkpoint")
 
 
 def test_of_several_checkpoints_in_a_folder_the_one_it_names_is_taken_else_the_newest(tiny, tmp_path):
@@ -131,31 +131,28 @@ def test_a_truncated_data_file_is_refused_with_the_key_that_cannot_be_read(left,
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
+def test_arrays_that_float32_cannot_hold_are_refused(tmp_path):
+    for value, message in [
         (np.array([1.0, np.nan], np.float32), "is not finite in float32"),
         (np.array([1.0, -np.inf], np.float16), "is not finite in float32"),
         (np.array([1.0, 1e200]), "is not finite in float32"),
         (np.array([1, 2]), "is of int64, not of floats"),
         (np.array([True]), "is of bool, not of floats"),
         (np.array(b"1.0"), "is of string, not of floats"),
-    ],
-)
-def test_arrays_that_float32_cannot_hold_are_refused(value, message, tmp_path):
-    source = Source(write_checkpoint(tmp_path / "model.ckpt-1", {"base_model/conv2d/kernel": value}))
-    with pytest.raises(InputError, match=rf"base_model/conv2d/kernel in .* {message}") as raised:
-        source.read("base_model/conv2d/kernel")
-    assert "\n" not in str(raised.value)
+    ]:
+        source = Source(write_checkpoint(tmp_path / "model.ckpt-1", {"base_model/conv2d/kernel": value}))
+        with pytest.raises(InputError, match=rf"base_model/conv2d/kernel in .* {message}") as raised:
+            source.read("base_model/conv2d/kernel")
+        assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
-def test_floats_of_any_width_are_read_as_float32(dtype, tmp_path):
-    value = tf.cast([0.5, -1.25, 3.0], dtype)
-    source = Source(write_checkpoint(tmp_path / "model.ckpt-1", {"base_model/conv2d/kernel": value}))
-    read = source.read("base_model/conv2d/kernel")
-    assert read.dtype == np.float32
-    np.testing.assert_array_equal(read, [0.5, -1.25, 3.0])
+def test_floats_of_any_width_are_read_as_float32(tmp_path):
+    for dtype in ["bfloat16", "float16", "float32", "float64"]:
+        value = tf.cast([0.5, -1.25, 3.0], dtype)
+        source = Source(write_checkpoint(tmp_path / "model.ckpt-1", {"base_model/conv2d/kernel": value}))
+        read = source.read("base_model/conv2d/kernel")
+        assert read.dtype == np.float32
+        np.testing.assert_array_equal(read, [0.5, -1.25, 3.0])
 
 
 @pytest.mark.parametrize("tail", ["", ":0", VALUE])

@@ -17,15 +17,14 @@ def test_the_list_is_that_of_keras_applications():
     assert set(BACKBONES) == {name for name, _ in functions}
 
 
-@pytest.mark.parametrize("name", ["keras:VGG16", "keras:EfficientNetV2B0", "r50_1x_sk1", "r18_0.25x_sk0"])
-def test_known_names_are_accepted(name):
-    check_name(name)
-    assert model_record(name).name == name
+def test_known_names_are_accepted():
+    for name in ["keras:VGG16", "keras:EfficientNetV2B0", "r50_1x_sk1", "r18_0.25x_sk0"]:
+        check_name(name)
+        assert model_record(name).name == name
 
 
-@pytest.mark.parametrize(
-    ("name", "suggestion"),
-    [
+def test_an_unknown_name_gets_the_nearest_one():
+    for name, suggestion in [
         ("keras:vgg16", "keras:VGG16"),
         ("Keras:ResNet50", "keras:ResNet50"),
         ("keras:MobilenetV4", "keras:MobileNetV"),
@@ -36,13 +35,11 @@ def test_known_names_are_accepted(name):
         ("resnet50", "r50_1x_sk0"),
         ("r51_1x_sk0", "r"),
         (None, "r"),
-    ],
-)
-@pytest.mark.parametrize("function", [check_name, create_model, model_record])
-def test_an_unknown_name_gets_the_nearest_one(function, name, suggestion):
-    with pytest.raises(InputError, match=f"[Dd]id you mean {suggestion}.*name={name!r}") as caught:
-        function(name)
-    assert "\n" not in str(caught.value)
+    ]:
+        for function in [check_name, create_model, model_record]:
+            with pytest.raises(InputError, match=f"[Dd]id you mean {suggestion}.*name={name!r}") as caught:
+                function(name)
+            assert "\n" not in str(caught.value)
 
 
 def test_names_are_checked_without_tensorflow_or_keras():

@@ -98,12 +98,12 @@ def test_a_file_of_a_longer_network_that_begins_alike_is_refused(known, ending, 
     refused(path, "does not hold the weights.*arrays")
 
 
-@pytest.mark.parametrize("ending", [".weights.h5", ".keras", ".h5"])
-@pytest.mark.parametrize("content", [b"", b"no weights at all", b"PK\x03\x04 nor a zip file"])
-def test_a_damaged_file_is_refused(ending, content, tmp_path):
-    path = tmp_path / f"model{ending}"
-    path.write_bytes(content)
-    refused(path, "does not hold the weights of keras:MobileNet")
+def test_a_damaged_file_is_refused(tmp_path):
+    for ending in [".weights.h5", ".keras", ".h5"]:
+        for content in [b"", b"no weights at all", b"PK\x03\x04 nor a zip file"]:
+            path = tmp_path / f"model{ending}"
+            path.write_bytes(content)
+            refused(path, "does not hold the weights of keras:MobileNet")
 
 
 def test_a_keras_file_without_weights_is_refused(tmp_path):

@@ -78,11 +78,11 @@ def test_every_variable_has_a_name_of_its_own_that_does_not_depend_on_what_was_b
         assert any("/conv2d/" in path for path in paths)
 
 
-@pytest.mark.parametrize("pixels", sorted({record.pixels for record in BACKBONES.values()}))
-def test_preprocessing_is_exact(pixels):
-    module = {"caffe": "vgg16", "tf": "mobilenet", "torch": "densenet", "inside": "efficientnet"}[pixels]
-    expected = getattr(keras.applications, module).preprocess_input(IMAGES * 255.0)
-    np.testing.assert_allclose(preprocessed(tf.constant(IMAGES), pixels), expected, rtol=1e-4, atol=1e-4)
+def test_preprocessing_is_exact():
+    for pixels in sorted({record.pixels for record in BACKBONES.values()}):
+        module = {"caffe": "vgg16", "tf": "mobilenet", "torch": "densenet", "inside": "efficientnet"}[pixels]
+        expected = getattr(keras.applications, module).preprocess_input(IMAGES * 255.0)
+        np.testing.assert_allclose(preprocessed(tf.constant(IMAGES), pixels), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_endpoints_are_the_pooled_output_and_what_dense_layers_make_of_it():
@@ -161,12 +161,12 @@ def test_mixed_precision_computes_in_bfloat16_with_our_batch_normalization():
     assert keras.layers.BatchNormalization not in kinds
 
 
-@pytest.mark.parametrize(
-    ("name", "size"), [("VGG16", 32), ("InceptionV3", 75), ("Xception", 71), ("NASNetMobile", 32)]
-)
-def test_images_below_the_least_size_are_refused(name, size):
-    with pytest.raises(InputError, match=f"at least {size} pixels for keras:{name}.* image_size={size - 1}"):
-        create(f"keras:{name}", image_size=size - 1)
+def test_images_below_the_least_size_are_refused():
+    for name, size in [("VGG16", 32), ("InceptionV3", 75), ("Xception", 71), ("NASNetMobile", 32)]:
+        with pytest.raises(
+            InputError, match=f"at least {size} pixels for keras:{name}.* image_size={size - 1}"
+        ):
+            create(f"keras:{name}", image_size=size - 1)
 
 
 def test_images_of_another_size_are_refused_in_one_line():
@@ -175,9 +175,8 @@ def test_images_of_another_size_are_refused_in_one_line():
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "message"),
-    [
+def test_bad_arguments_are_named():
+    for name, arguments, message in [
         (SMALL, {"dense_layers": (8, 0)}, r"dense_layers=\(8, 0\)"),
         (SMALL, {"se_ratio": 0.25}, "no squeeze-excitation.*se_ratio=0.25"),
         (SMALL, {"head_layer": 1}, "between 0 and 0.* head_layer=1"),
@@ -185,11 +184,9 @@ def test_images_of_another_size_are_refused_in_one_line():
         (SMALL, {"dtype": "float16"}, "dtype='float16'"),
         ("r18_1x_sk0", {"backbone_weights": "imagenet"}, "named keras:NAME.*backbone_weights='imagenet'"),
         ("r18_1x_sk0", {"backbone_trainable": False}, "named keras:NAME.*backbone_trainable=False"),
-    ],
-)
-def test_bad_arguments_are_named(name, arguments, message):
-    with pytest.raises(InputError, match=message):
-        create(name, **arguments)
+    ]:
+        with pytest.raises(InputError, match=message):
+            create(name, **arguments)
 
 
 def test_other_image_data_formats_are_refused(monkeypatch):

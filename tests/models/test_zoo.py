@@ -3,7 +3,6 @@
 import keras
 import pytest
 
-import simclr_keras
 from simclr_keras.errors import InputError
 from simclr_keras.models.zoo import PUBLISHED, create_model, list_models, model_record, parse_name
 
@@ -52,21 +51,17 @@ def test_wider_and_deeper_published_models_are_better():
                 assert better.params > record.params
 
 
-@pytest.mark.parametrize(
-    ("name", "parts"),
-    [
+def test_names_are_read():
+    for name, parts in [
         ("r50_1x_sk0", (50, 1.0, False)),
         ("r18_0.25x_sk1", (18, 0.25, True)),
         ("r200_1.5x_sk0", (200, 1.5, False)),
-    ],
-)
-def test_names_are_read(name, parts):
-    assert parse_name(name) == parts
+    ]:
+        assert parse_name(name) == parts
 
 
-@pytest.mark.parametrize(
-    ("name", "suggestion"),
-    [
+def test_an_unknown_name_gets_the_nearest_one():
+    for name, suggestion in [
         ("r50_1x_sk2", "r50_1x_sk"),
         ("resnet50_1x_sk1", "r50_1x_sk1"),
         ("r51_1x_sk0", "r50_1x_sk0|r101_1x_sk0|r152_1x_sk0"),
@@ -75,30 +70,20 @@ def test_names_are_read(name, parts):
         ("r50", "r50_"),
         ("", "r"),
         (None, "r"),
-    ],
-)
-def test_an_unknown_name_gets_the_nearest_one(name, suggestion):
-    with pytest.raises(InputError, match=f"Did you mean ({suggestion}).*name={name!r}") as caught:
-        create_model(name)
-    assert "\n" not in str(caught.value)
+    ]:
+        with pytest.raises(InputError, match=f"Did you mean ({suggestion}).*name={name!r}") as caught:
+            create_model(name)
+        assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_bad_arguments_are_named():
+    for arguments, message in [
         ({"image_size": 7}, "at least 8 pixels.* image_size=7"),
         ({"num_classes": 0}, "num_classes=0"),
         ({"num_classes": -3}, "num_classes=-3"),
         ({"se_ratio": -0.1}, "se_ratio=-0.1"),
         ({"proj_layers": -1}, "proj_layers=-1"),
         ({"dtype": "float17"}, "dtype='float17'"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, message):
-    with pytest.raises(InputError, match=message):
-        create_model("r18_0.25x_sk0", **arguments)
-
-
-def test_the_package_offers_both_names():
-    assert simclr_keras.create_model is create_model
-    assert simclr_keras.list_models is list_models
+    ]:
+        with pytest.raises(InputError, match=message):
+            create_model("r18_0.25x_sk0", **arguments)

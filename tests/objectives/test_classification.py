@@ -214,11 +214,11 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("call", "message"), BAD.values(), ids=BAD)
-def test_bad_input_is_refused_in_one_line(call, message):
-    with pytest.raises(InputError, match=message) as caught:
-        call()
-    assert "\n" not in str(caught.value)
+def test_bad_input_is_refused_in_one_line():
+    for call, message in BAD.values():
+        with pytest.raises(InputError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
 
 
 def test_it_is_a_public_name_that_compiles_with_an_optimizers_name():

@@ -111,9 +111,8 @@ def test_first_step_in_literal_numbers():
     np.testing.assert_allclose(trained, [3.0, 3.5], rtol=1e-6)  # 0.1 * 5 / 2 * 2 = 0.5
 
 
-@pytest.mark.parametrize(
-    ("path", "trusted"),
-    [
+def test_norms_biases_and_the_classifier_are_left_alone_by_default():
+    for path, trusted in [
         ("resnet/group1/conv/kernel", True),
         ("projection_head/dense_0/kernel", True),
         ("resnet/bn/gamma", False),
@@ -124,14 +123,12 @@ def test_first_step_in_literal_numbers():
         ("head_supervised/linear_layer/dense_3/kernel", False),
         ("debiased/kernel", True),
         ("classifier/resnet/group1/conv/kernel", True),  # a whole model of that name stays adapted
-    ],
-)
-def test_norms_biases_and_the_classifier_are_left_alone_by_default(path, trusted):
-    weights, gradient = np.ones((3, 3)), np.full((3, 3), 0.5)
-    trained = variable(weights, path)
-    lars(learning_rate=WarmupCosine(0.3, 0, 10**9, "float64")).apply([tf.constant(gradient)], [trained])
-    expected = twin(weights, [gradient], rate=0.3, decay=1e-4 * trusted, adapt=trusted)
-    np.testing.assert_allclose(trained, expected, rtol=1e-12)
+    ]:
+        weights, gradient = np.ones((3, 3)), np.full((3, 3), 0.5)
+        trained = variable(weights, path)
+        lars(learning_rate=WarmupCosine(0.3, 0, 10**9, "float64")).apply([tf.constant(gradient)], [trained])
+        expected = twin(weights, [gradient], rate=0.3, decay=1e-4 * trusted, adapt=trusted)
+        np.testing.assert_allclose(trained, expected, rtol=1e-12)
 
 
 def test_the_two_lists_act_apart():
@@ -269,15 +266,12 @@ def test_traces_for_tpus():
     assert not found.without_shape
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_impossible_arguments_are_refused():
+    for arguments, message in [
         ({"momentum": 1.0}, "Received: momentum=1.0"),
         ({"eta": 0.0}, "Received: eta=0.0"),
         ({"weight_decay": -1.0}, "Received: weight_decay=-1.0"),
         ({"exclude_from_weight_decay": ["("]}, "`exclude_from_weight_decay` must hold regular expressions"),
-    ],
-)
-def test_impossible_arguments_are_refused(arguments, message):
-    with pytest.raises(InputError, match=re.escape(message)):
-        LARS(0.1, **arguments)
+    ]:
+        with pytest.raises(InputError, match=re.escape(message)):
+            LARS(0.1, **arguments)

@@ -86,15 +86,12 @@ def test_drives_a_keras_optimizer():
     np.testing.assert_allclose(variable, [-(0 + 0.5 + 1)])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_impossible_arguments_are_refused():
+    for arguments, message in [
         ((-1.0, 1, 2), "peak=-1.0"),
         ((1.0, 3, 2), "warmup_steps=3, total_steps=2"),
         ((1.0, -1, 2), "warmup_steps=-1"),
         ((1.0, 0, 0), "total_steps=0"),
-    ],
-)
-def test_impossible_arguments_are_refused(arguments, message):
-    with pytest.raises(InputError, match=message):
-        WarmupCosine(*arguments)
+    ]:
+        with pytest.raises(InputError, match=message):
+            WarmupCosine(*arguments)

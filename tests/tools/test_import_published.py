@@ -8,7 +8,7 @@ import pytest
 from simclr_keras import load_published
 from simclr_keras.config.modes import MODES
 from simclr_keras.errors import TrainingError
-from simclr_keras.interop.categories import CATEGORIES, category_of, model_in
+from simclr_keras.interop.categories import CATEGORIES, read_path
 from simclr_keras.models.zoo import PUBLISHED
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.tools import import_published as command
@@ -144,26 +144,21 @@ def test_published_accuracies_are_those_of_the_tables():
     assert CATEGORIES["pretrained"].top1("r18_1x_sk0") == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("path", "found"),
-    [
-        ("gs://simclr-checkpoints/simclrv2/finetuned_1pct/r50_1x_sk0/model.ckpt-751", "finetuned_1pct"),
-        ("unsupervised/supervised/r50", "supervised"),
-        ("self-supervised/r50", None),
-        ("my_pretrained_nets/r50", None),
-        ("pretrained/finetuned_100pct", "finetuned_100pct"),
-        ("r50_1x_sk0/model.ckpt-3754", "finetuned_10pct"),
-        ("r50_1x_sk0/ckpt-3754", None),
-    ],
-)
-def test_a_path_names_its_category_in_words_of_its_own(path, found):
-    category = category_of(path)
-    assert (category and category.name) == found
-
-
-def test_a_path_names_its_model():
-    assert model_in("a/r18_1x_sk1/b") == "r18_1x_sk1"
-    assert model_in("a/vr50_1x_sk0") is None
+def test_a_path_names_category_and_model():
+    for path, category, model in [
+        (
+            "gs://simclr-checkpoints/simclrv2/finetuned_1pct/r50_1x_sk0/model.ckpt-751",
+            "finetuned_1pct",
+            "r50_1x_sk0",
+        ),
+        ("pretrained/finetuned_100pct/r18_0.25x_sk1", "finetuned_100pct", "r18_0.25x_sk1"),
+        ("self-supervised/r50_1x_sk0", None, "r50_1x_sk0"),
+        ("pretrained/mine/r50_1x_sk0", None, "r50_1x_sk0"),
+        ("supervised/r50", None, None),
+        ("a/vr50_1x_sk0", None, None),
+    ]:
+        category_in_path, model_in_path = read_path(path)
+        assert (category_in_path and category_in_path.name, model_in_path) == (category, model)
 
 
 def test_names_of_classes_come_along(published, tmp_path):
@@ -185,7 +180,7 @@ def test_names_of_classes_come_along(published, tmp_path):
         (["--path=nowhere"], "nowhere does not exist"),
         ([], "--path is missing"),
         (["--path={pretrained}"], "has 10 classes, and imagenet2012 1000; say by --dataset"),
-        (["--path={pretrained}", DIGITS, "--name=r50_1x_sk0"], "not name=r50_1x_sk0"),
+        (["--path={pretrained}", DIGITS, "--name=r50_1x_sk0"], "does not fit r50_1x_sk0"),
         (["--path={pretrained}", DIGITS, "--head_layer=9"], "head_layer=9 is beyond the projection head"),
         (["--path={pretrained}", DIGITS, "--class_names=nowhere.txt"], "nowhere.txt cannot be read"),
         (["--path={pretrained}", DIGITS, "--ema"], "no moving average"),

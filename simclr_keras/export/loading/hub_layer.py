@@ -32,6 +32,12 @@ class HubLayer(keras.layers.Layer):
     Call arguments:
         images: float [n, h, w, 3], pixels in [0, 1].
 
+    >>> import numpy as np
+    >>> from simclr_keras import HubLayer
+    >>> layer = HubLayer("exports/photos", endpoint="encoder", trainable=False)
+    >>> layer(np.zeros([2, 32, 32, 3], "float32")).shape
+    TensorShape([2, 64])
+
     Raises:
         InputError: one line: there is no SavedModel, it cannot be called or trained, or has no such endpoint; images
             are not float or of a shape it does not take.

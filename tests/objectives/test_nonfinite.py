@@ -15,7 +15,7 @@ from tests.objectives.spoiled_batches import (
     trainer,
 )
 
-from simclr_keras.objectives.guard import Guard, all_finite
+from simclr_keras.objectives.nonfinite import Guard, all_finite
 from simclr_keras.runs.checkpoints import Checkpoints
 from tests import tpu_tracing
 from tests.objectives.tiny_learner import as_dataset, assert_equal, make_batches, make_learner

@@ -1,11 +1,13 @@
-"""Guard: takes a training step back where the loss, a gradient or anything the step leaves behind is not finite."""
+"""Guard: undo a training step if the loss, a gradient or a changed variable is not finite."""
+
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 
 class Guard:
-    """Counts the steps it took back; its counters are the same on every replica.
+    """Undo nonfinite steps and count them; its counters are the same on every replica.
 
     Looking at what the step leaves behind, too, is what keeps the state finite for good: an overflow may hide from loss
     and gradients (a variance of inf normalizes to 0, gradients overflow in their sum over the replicas).
@@ -21,11 +23,11 @@ class Guard:
             )
 
     @property
-    def variables(self):
+    def variables(self) -> list:
         return [self.total, self.in_a_row]
 
-    def run(self, step, variables):
-        """Takes a step; where it was bad on any replica, gives the variables back what they held, bit for bit.
+    def run(self, step: Callable[[], list], variables: list) -> None:
+        """Take a step; if it is nonfinite on any replica, restore the variables bit for bit.
 
         Args:
             step: function without arguments that returns a list of tensors, or None among them, that must be finite:
@@ -46,16 +48,16 @@ class Guard:
         self.in_a_row.assign((self.in_a_row + count) * count)
 
 
-def all_finite(tensors):
-    """Returns whether every value of the floating-point ones among the tensors is finite."""
+def all_finite(tensors: list) -> tf.Tensor:
+    """Return whether every floating-point value of the tensors is finite."""
     tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
     return tf.reduce_all(
         [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors if tensor.dtype.is_floating]
     )
 
 
-def on_any_replica(flag):
-    """Returns whether a boolean scalar is True on at least one replica."""
+def on_any_replica(flag: tf.Tensor) -> tf.Tensor:
+    """Return whether a boolean scalar is True on at least one replica."""
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return flag
     context = tf.distribute.get_replica_context()
