@@ -18,11 +18,10 @@ Writes a trained network so that any program can use it, and train it further.
   python export.py --run=runs/classifier --out=exports/classifier
   python export.py --run=runs/classifier --out=exports/phone --format=litert --int8 --endpoints=logits
 
-The run may be of any stage that trains, and need not have ended. What is written is loaded back and
-held against the network first; exports/classifier/README.md then shows how it is used.
+The run may be of any stage that trains, finished or not. Each file is compared with the network before
+the export is published; exports/classifier/README.md then shows how to use it.
 
-Exit codes: 0 done; 1 it cannot be written, or differs from the network; 2 something in the command
-is wrong."""
+Exit codes: 0 done; 1 the export cannot be written, or differs from the network; 2 a wrong command."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,90 +31,95 @@ class ExportConfig:
     run: str | None = option(None, "Run directory whose network is exported.", group="What")
     checkpoint: str = option(
         "last",
-        "Which of its weights: the last, or those that did best on its evaluation split.",
+        "Which weights: the last, or the best on its evaluation split.",
         group="What",
         choices=("last", "best"),
     )
     endpoints: str | None = option(
         None,
-        "Only these, with commas, out of encoder, proj_head_0 .. and logits; layers that none of them needs are left "
-        "out. Default: all.",
+        "Export only these endpoints, separated by commas: encoder, proj_head_0 .. and logits. Layers that none of "
+        "them needs are removed. Default: all.",
         group="What",
     )
     out: str | None = option(None, "Folder to write.", group="Where and how")
-    overwrite: bool = option(False, "Replace an export that is there.", group="Where and how")
+    overwrite: bool = option(False, "Replace an existing export.", group="Where and how")
     format: str = option(
-        "saved_model", f"One or more of {', '.join(FORMATS)}, with commas.", group="Where and how"
+        "saved_model", f"One or more of {', '.join(FORMATS)}, separated by commas.", group="Where and how"
     )
     decode_images: bool = option(
         False,
-        "The SavedModel also takes encoded JPEG and PNG files, and does the evaluation preprocessing itself "
-        "(signatures NAME_from_bytes).",
+        "The SavedModel also takes encoded JPEG and PNG files and does the evaluation preprocessing (signatures "
+        "NAME_from_bytes).",
         group="Where and how",
     )
     int8: bool = option(
         False,
-        "Beside the float LiteRT model also write one in whole numbers of 8 bits.",
+        "Also write a LiteRT model quantized to 8-bit integers.",
         group="Where and how",
     )
     int8_data: str | None = option(
         None,
-        "Data whose images show the int8 model what values occur: digits, folder:PATH, npz:PATH or a TFDS name. "
-        "Default: that of the run.",
+        "Data whose images calibrate the int8 model: digits, folder:PATH, npz:PATH or a TFDS name. "
+        "Default: the run's.",
         group="Where and how",
     )
     int8_images: int = option(
-        200, "How many of them.", group="Where and how", unit="images", at_least=1, at_most=100_000
+        200,
+        "How many images calibrate the int8 model.",
+        group="Where and how",
+        unit="images",
+        at_least=1,
+        at_most=100_000,
     )
     data_dir: str | None = option(
-        None, "Where TensorFlow Datasets keeps prepared data.", group="Where and how"
+        None, "Folder where TensorFlow Datasets stores prepared data.", group="Where and how"
     )
     license: str | None = option(
         None,
-        "What its card says of the license, such as Apache-2.0. Default: what an imported run says.",
+        "License to state on the card, such as Apache-2.0. Default: that of an imported run.",
         group="Where and how",
     )
 
-    def validate(self):
-        """Raises InputError where a flag is missing or wrong; costs nothing."""
+    def validate(self) -> None:
+        """Raise InputError if a flag is missing or wrong."""
         for field in dataclasses.fields(self):
             check(field, getattr(self, field.name))
-        for name, meant in (("run", "the --model_dir of a training run"), ("out", "a folder to write")):
+        for name, meaning in (("run", "the --model_dir of a training run"), ("out", "a folder to write")):
             if not getattr(self, name):
-                raise InputError(f"--{name} is missing: give {meant}.")
+                raise InputError(f"--{name} is missing: give {meaning}.")
         for name in self.formats:
             if name not in FORMATS:
                 raise InputError(f"--format={name} is not known: {nearest(name, FORMATS)}")
         if self.int8 and "litert" not in self.formats:
-            raise InputError("--int8 goes with --format=litert.")
+            raise InputError("--int8 needs --format=litert.")
         if "://" in self.out and self.formats != ("saved_model",):
             raise InputError(
-                f"--out={self.out}: only saved_model is written to remote places; give a local folder."
+                f"--out={self.out}: only saved_model is written to remote folders; give a local folder."
             )
         if self.decode_images and "saved_model" not in self.formats:
-            raise InputError("--decode_images goes with --format=saved_model.")
+            raise InputError("--decode_images needs --format=saved_model.")
 
     @property
-    def formats(self):
+    def formats(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.format.split(",")))
 
     @property
-    def signatures(self):
+    def signatures(self) -> tuple[str, ...] | None:
         return None if self.endpoints is None else tuple(dict.fromkeys(self.endpoints.split(",")))
 
 
-def read_flags(argv):
-    """Returns the checked ExportConfig of the command line."""
+def read_flags(argv: list[str]) -> ExportConfig:
+    """Return the checked ExportConfig of the command line."""
     values, fields = flags.FlagValues(), dataclasses.fields(ExportConfig)
     command_line.define_field_flags(values, fields, field_type)
     command_line.parse(values, argv)
-    given = {field.name: values[field.name].value for field in fields if values[field.name].value is not None}
-    config = ExportConfig(**given)
+    flag_values = {field.name: values[field.name].value for field in fields}
+    config = ExportConfig(**{name: value for name, value in flag_values.items() if value is not None})
     config.validate()
     return config
 
 
-def help_text():
+def help_text() -> str:
     groups = {}
     for field in dataclasses.fields(ExportConfig):
         entry = command_line.describe_fields([("export", field)], field_type, 1)
@@ -123,7 +127,7 @@ def help_text():
     return command_line.format_help(INTRODUCTION, groups)
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if command_line.wants_help(argv):
         print(help_text())
         return
