@@ -28,10 +28,10 @@ def fine_tune(export, images=None, epochs=5, learning_rate=0.01, frozen=False, s
     from simclr_keras import HubLayer
     from simclr_keras.data import pipeline
     from simclr_keras.data.sources import load_dataset
-    from simclr_keras.export.loading.exported import read_card
+    from simclr_keras.export.card import read_card
 
     encoder = HubLayer(export, endpoint="encoder", trainable=not frozen)
-    card = read_card(export, "export") or {}
+    card = read_card(export)
     size = card.get("image_size", 224)
     data = load_dataset.load(f"folder:{images}" if images else "digits", eval_fraction=0.2)
     if data.class_names is None:

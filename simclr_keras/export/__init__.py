@@ -1,1 +1,1 @@
-"""What leaves the house: SavedModels that every TensorFlow loader trains, other formats, and the layer around them."""
+"""Exports: SavedModels that every TensorFlow loader trains, other formats, and the Keras layer that loads them."""

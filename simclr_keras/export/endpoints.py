@@ -1,4 +1,6 @@
-"""Leaf: the names an export gives to what a network puts out."""
+"""The names that an export gives to the outputs of a network."""
+
+from collections.abc import Iterable
 
 from simclr_keras.errors import InputError, some
 
@@ -8,14 +10,14 @@ IMAGES, IMAGE_BYTES = "images", "image_bytes"
 FROM_BYTES = "_from_bytes"
 
 
-def signature_endpoints(outputs):
-    """The vectors among a network's outputs, by the names of their signatures.
+def signature_endpoints(outputs: Iterable[str]) -> dict[str, str]:
+    """Return the vectors among a network's outputs, by the names of their signatures.
 
     Args:
         outputs: names of all endpoints.
 
     Returns:
-        dict of signature to endpoint: encoder (final_avg_pool), proj_head_0 .., logits where there is a classifier.
+        dict of signature to endpoint: encoder (final_avg_pool), proj_head_0 .., logits if there is a classifier.
     """
     heads = sorted(
         (name for name in outputs if name.startswith("proj_head_")), key=lambda name: int(name[10:])
@@ -24,21 +26,21 @@ def signature_endpoints(outputs):
     return vectors | ({LOGITS: LOGITS} if LOGITS in outputs else {})
 
 
-def chosen(vectors, names, source):
-    """The signatures that are asked for.
+def select_endpoints(vectors: dict[str, str], names: Iterable[str] | None, source: str) -> dict[str, str]:
+    """Return the signatures with these names.
 
     Args:
         vectors: dict of signature to endpoint.
         names: of signatures; None for all.
-        source: what has them, for the message.
+        source: the network, for the message.
 
     Raises:
-        InputError: one of them does not exist there.
+        InputError: one of them does not exist.
     """
     if names is None:
         return vectors
     unknown = [name for name in names if name not in vectors]
     if unknown or not names:
-        asked = f"{some(unknown)}; it has" if unknown else "something of it; it has"
-        raise InputError(f"{source} has no endpoint {asked} {', '.join(vectors)}.")
+        missing = f"{source} has no endpoint {some(unknown)}" if unknown else "--endpoints is empty"
+        raise InputError(f"{missing}; give one or more of {', '.join(vectors)}.")
     return {name: vectors[name] for name in vectors if name in names}

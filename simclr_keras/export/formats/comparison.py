@@ -1,10 +1,12 @@
-"""What the writers of other formats share: quiet conversion, and the comparison of a file with its network."""
+"""Compare an exported file with its network; and what the writers of the formats share."""
 
 import contextlib
 import importlib
 import pathlib
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -12,20 +14,19 @@ import tensorflow as tf
 from simclr_keras.backend import standard_error_into
 from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.export.endpoints import IMAGES, signature_endpoints
-from simclr_keras.export.formats.check import difference
 
-# Protocol buffers and FlatBuffers count their bytes in 31 bits; some are left for what is no weight.
-MOST_BYTES = 2**31 - 2**26
+# Protocol buffers and FlatBuffers count their bytes in 31 bits; some are left for the graph.
+MAX_BYTES = 2**31 - 2**26
 
 
-def require(form, modules):
-    """Imports what a format needs.
+def require(form: str, modules: tuple[str, ...]) -> None:
+    """Import the modules that a format needs.
 
     Args:
-        form: of --format, and of the extra that brings it. modules: names of Python modules.
+        form: value of --format, and the extra that installs it. modules: names of Python modules.
 
     Raises:
-        InputError: one of them is not installed, or does not start.
+        InputError: one of them is not installed, or cannot be imported.
     """
     for module in modules:
         try:
@@ -38,43 +39,45 @@ def require(form, modules):
             ) from error
 
 
-def check_size(model, form):
-    """Raises InputError where one file cannot hold the weights."""
+def check_size(model: Any, form: str) -> None:
+    """Raise InputError if one file cannot store the weights."""
     size = sum(4 * int(np.prod(variable.shape)) for variable in model.variables)
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise InputError(
-            f"--format={form}: a file holds less than 2 GB, and this network has {size / 2**30:.1f} GB of weights; "
+            f"--format={form}: a file stores less than 2 GB, and this network has {size / 2**30:.1f} GB of weights; "
             "use --format=saved_model or keras."
         )
 
 
-def vectors_of(model, size):
-    """The network in inference mode, as a tf.function of images [n, size, size, 3] to the dict of its vectors.
+def vectors_of(model: Any, size: int | None) -> tf.types.experimental.PolymorphicFunction:
+    """Return the network in inference mode, as a tf.function of images to the dict of its vectors.
 
     Args:
-        model: built float32 SimCLRModel. size: in pixels; None for any.
+        model: built float32 SimCLRModel. size: of the images [n, size, size, 3]; None for any.
     """
     spec = tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)
     return tf.function(lambda images: pick_vectors(model, images), input_signature=[spec], autograph=False)
 
 
-def pick_vectors(model, images):
-    found = model(images, training=False)
-    return {name: found[name] for name in signature_endpoints(found).values()}
+def pick_vectors(model: Any, images: Any) -> dict[str, tf.Tensor]:
+    outputs = model(images, training=False)
+    return {name: outputs[name] for name in signature_endpoints(outputs).values()}
 
 
-def random_images(count, size):
-    """The same images [count, size, size, 3] every time, float32 in [0, 1]."""
+def random_images(count: int, size: int) -> np.ndarray:
+    """Return the same images [count, size, size, 3] at every call, float32 in [0, 1]."""
     return np.random.default_rng(0).uniform(size=(count, size, size, 3)).astype(np.float32)
 
 
-def compare(source, run, batches, tolerance, what):
-    """Holds a file against its network.
+def compare(
+    network: Callable, exported: Callable, batches: list[np.ndarray], tolerance: float, name: str
+) -> dict:
+    """Compare an exported file with its network.
 
     Args:
-        source, run: functions of images to the dict of endpoints: of the network, and of the file.
-        batches: arrays of images [n, h, w, 3]. tolerance: the largest difference allowed, see `check.difference`.
-        what: the file, for the message.
+        network, exported: functions of images to the dict of endpoints.
+        batches: arrays of images [n, h, w, 3]. tolerance: the largest allowed `difference`.
+        name: of the file, for the message.
 
     Returns:
         dict of tolerance, difference (the largest over endpoints and batches) and images, for the card.
@@ -84,23 +87,31 @@ def compare(source, run, batches, tolerance, what):
     """
     worst, where = 0.0, None
     for images in batches:
-        found = run(images)
-        for name, expected in source(images).items():
-            gap = difference(found.get(name), np.asarray(expected))
+        outputs = exported(images)
+        for endpoint, expected in network(images).items():
+            gap = difference(outputs.get(endpoint), np.asarray(expected))
             if gap >= worst:
-                worst, where = gap, f"{name} of {len(images)} images of {images.shape[1]} pixels"
+                worst, where = gap, f"{endpoint} of {len(images)} images of {images.shape[1]} pixels"
     if not worst <= tolerance:
-        refuse(what, f"{where} is {worst:.1e} from the network's, more than {tolerance:.0e}")
+        refuse(name, f"{where} differs from the network's by {worst:.1e}, more than {tolerance:.0e}")
     return {"tolerance": tolerance, "difference": worst, "images": sum(map(len, batches))}
 
 
-def refuse(what, fault):
-    raise TrainingError(f"{what}: {fault}; it is not kept.")
+def difference(values: Any, expected: np.ndarray) -> float:
+    """Return the largest difference in units of the largest value; infinite if one is missing or not finite."""
+    if values is None or tuple(values.shape) != expected.shape:
+        return np.inf
+    gap = float(np.max(np.abs(np.asarray(values, np.float64) - expected), initial=0))
+    return gap / max(float(np.max(np.abs(expected), initial=0)), 1e-30) if np.isfinite(gap) else np.inf
+
+
+def refuse(name: str, fault: str) -> NoReturn:
+    raise TrainingError(f"{name}: {fault}; it was not written.")
 
 
 @contextlib.contextmanager
-def kept_if_good(path):
-    """Gives the path as a pathlib.Path, and removes the file if the block, which writes and checks it, fails."""
+def remove_on_failure(path: str) -> Iterator[pathlib.Path]:
+    """Yield the path, and remove the file if the block that writes and checks it fails."""
     path = pathlib.Path(path)
     try:
         yield path
@@ -110,17 +121,17 @@ def kept_if_good(path):
 
 
 @contextlib.contextmanager
-def quietly(what):
-    """Holds back the chatter of converters, and makes one line of their failures.
+def quietly(name: str) -> Iterator[None]:
+    """Suppress the output of converters, and turn their errors into one line.
 
     Raises:
-        TrainingError: the block failed by another library's exception.
+        TrainingError: the block failed with another library's exception.
     """
-    with tempfile.TemporaryFile() as held, standard_error_into(held), warnings.catch_warnings():
+    with tempfile.TemporaryFile() as output, standard_error_into(output), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             yield
         except (InputError, TrainingError):
             raise
         except Exception as error:
-            raise TrainingError(f"{what} cannot be made of this network: {one_line(error)}") from error
+            raise TrainingError(f"{name}: this network cannot be converted: {one_line(error)}") from error

@@ -1,4 +1,6 @@
-"""Writes a network as an ONNX model and runs it in onnxruntime before it is let out."""
+"""Write a network as an ONNX model, and compare it with the network in onnxruntime."""
+
+from typing import Any
 
 import tensorflow as tf
 
@@ -7,30 +9,30 @@ from simclr_keras.export.endpoints import IMAGES, signature_endpoints
 from simclr_keras.export.formats.comparison import (
     check_size,
     compare,
-    kept_if_good,
     pick_vectors,
     quietly,
     random_images,
     refuse,
+    remove_on_failure,
     require,
 )
 
 PACKAGES = ("onnx", "onnxruntime", "tf2onnx")  # the last needs the first
-# Runtimes add up in another order. In trained networks of 18 layers that gives 1e-6; in random ones, whose signals may
-# be small differences of large numbers, up to 2e-4. A mistake shows from 1e-2 on: onnxruntime 1.20 made one of 1e-1.
+# Runtimes sum in another order. That gives 1e-6 in trained networks of 18 layers, and up to 2e-4 in random ones, whose
+# signals may be small differences of large numbers. A mistake gives 1e-2 or more: onnxruntime 1.20 made one of 1e-1.
 TOLERANCE = 1e-3
-OPSET = 15  # of 2021, so that old runtimes know it too
+OPSET = 15  # of 2021, so that old runtimes support it
 OPSETS = range(13, 19)  # what tf2onnx writes, and has tests for
 
 
-def write_onnx(model, path, *, image_size, opset=None):
-    """Writes the inference pass with all vectors: float32 `images` [n, h, w, 3] in [0, 1] -> final_avg_pool, ...
+def write_onnx(model: Any, path: str, *, image_size: int, opset: int | None = None) -> dict:
+    """Write the inference pass with all vectors: float32 `images` [n, h, w, 3] in [0, 1] -> final_avg_pool, ...
 
-    Any n; any h and w too where the encoder takes them (those of this package do). The outputs are
-    called as the endpoints are.
+    Any n; any h and w too if the encoder takes them, as those of this package do. The outputs are named after the
+    endpoints.
 
     Args:
-        model: built float32 SimCLRModel. path: of the file; one that is there is replaced.
+        model: built float32 SimCLRModel. path: of the file; an existing file is replaced.
         image_size: side in pixels of the images it was trained on.
         opset: version of ONNX's operators, 13 to 18; None for 15.
 
@@ -39,9 +41,9 @@ def write_onnx(model, path, *, image_size, opset=None):
         and input, for the card.
 
     Raises:
-        InputError: a package is missing, the opset is none of these, or the weights do not go into one file.
-        TrainingError: the network cannot be converted, such as keras:ConvNeXtTiny, or the file gives other numbers
-            than it; the file is removed.
+        InputError: a package is missing, the opset is none of these, or the weights are too large for one file.
+        TrainingError: the network cannot be converted, such as keras:ConvNeXtTiny, or the outputs of the file
+            differ; the file is removed.
     """
     if opset is not None and opset not in OPSETS:
         raise InputError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}. Received: opset={opset!r}")
@@ -51,7 +53,7 @@ def write_onnx(model, path, *, image_size, opset=None):
     # SAME padding depends on the size being odd or even: one of each.
     batches = [random_images(1, image_size), random_images(3, image_size)]
     batches += [random_images(2, image_size + 9)] if any_size else []
-    with kept_if_good(path) as path:
+    with remove_on_failure(path) as path:
         with quietly(path.name):
             path.write_bytes(_converted(model, None if any_size else image_size, opset or OPSET))
             try:
@@ -59,32 +61,32 @@ def write_onnx(model, path, *, image_size, opset=None):
             except Exception as error:  # onnxruntime's own, of many kinds
                 refuse(
                     path.name,
-                    f"the converter does not know all operations of this network ({one_line(error, 120)}); use "
+                    f"the converter does not support all operations of this network ({one_line(error, 120)}); use "
                     "another format",
                 )
-        found = compare(lambda images: pick_vectors(model, images), run, batches, TOLERANCE, path.name)
+        report = compare(lambda images: pick_vectors(model, images), run, batches, TOLERANCE, path.name)
     side = None if any_size else image_size
     shape = {"name": IMAGES, "dtype": "float32", "shape": [None, side, side, 3], "range": [0, 1]}
-    return {"file": path.name, **found, "opset": opset or OPSET, "input": shape}
+    return {"file": path.name, **report, "opset": opset or OPSET, "input": shape}
 
 
-def require_packages():
-    """Raises InputError where tf2onnx, onnx or onnxruntime is missing."""
+def require_packages() -> None:
+    """Raise InputError if tf2onnx, onnx or onnxruntime is missing."""
     require("onnx", PACKAGES)
 
 
 def _converted(model, size, opset):
-    """The bytes of the ONNX model, for images of this size; None for any."""
+    """Return the bytes of the ONNX model, for images of this size; None for any."""
     import tf2onnx
     from onnx import numpy_helper
 
-    # The converter gets a network without its weights: it copies what it gets some fifty times, 7 GB for a ResNet-50.
+    # The converter gets the network without its weights: it makes some fifty copies of its input, 7 GB for a ResNet-50.
     variables = [*model.trainable_variables, *model.non_trainable_variables]
     trainable = len(model.trainable_variables)
 
     def call(images, *weights):
-        found, _ = model.stateless_call(weights[:trainable], weights[trainable:], images, training=False)
-        return {name: found[name] for name in signature_endpoints(found).values()}
+        outputs, _ = model.stateless_call(weights[:trainable], weights[trainable:], images, training=False)
+        return {name: outputs[name] for name in signature_endpoints(outputs).values()}
 
     specs = [tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)]
     specs += [tf.TensorSpec(v.shape, v.dtype, name=f"weight_{i}") for i, v in enumerate(variables)]
@@ -94,36 +96,36 @@ def _converted(model, size, opset):
     used = {name for node in graph.node for name in node.input}
     weights = {spec.name: v.numpy() for spec, v in zip(specs[1:], variables) if spec.name in used}
     del graph.input[1:]
-    weights = _laid_out(proto, weights)
+    weights = _fold_weights(proto, weights)
     _join_pads(graph)
     _drop_unused(graph)
     graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
-    # The converter numbers the sizes it does not know; a reader should see which are the same.
+    # The converter numbers the unknown sizes; equal names show which are the same.
     del graph.value_info[:]
     names = ["batch"] if size else ["batch", "height", "width"]
-    for value, known in [(graph.input[0], names), *((value, names[:1]) for value in graph.output)]:
-        for dimension, name in zip(value.type.tensor_type.shape.dim, known):
+    for value, sizes in [(graph.input[0], names), *((value, names[:1]) for value in graph.output)]:
+        for dimension, name in zip(value.type.tensor_type.shape.dim, sizes):
             dimension.dim_param = name
     return proto.SerializeToString()
 
 
-def _laid_out(proto, weights):
-    """Does once and for all what the graph would do to its weights alone, such as turning kernels.
+def _fold_weights(proto, weights):
+    """Compute the operations that take only weights, such as transposing kernels.
 
     Args:
-        proto: the model; the operations that are done are taken out of it.
+        proto: the model; the computed operations are removed from it.
         weights: dict of name to array.
 
     Returns:
-        dict of name to array, of what the rest of the graph takes.
+        dict of name to array: the inputs of the remaining operations.
     """
     from onnx import helper
 
     graph = proto.graph
-    fixed, known, done = {value.name for value in graph.initializer}, set(weights), []
+    constants, folded, done = {value.name for value in graph.initializer}, set(weights), []
     for i, node in enumerate(graph.node):
-        if known.intersection(node.input) and known.union(fixed).issuperset(node.input):
-            known.update(node.output)
+        if folded.intersection(node.input) and folded.union(constants).issuperset(node.input):
+            folded.update(node.output)
             done.append(i)
     nodes = [graph.node[i] for i in done]
     taken = {name for i, node in enumerate(graph.node) if i not in done for name in node.input}
@@ -148,8 +150,10 @@ def _laid_out(proto, weights):
 
 
 def _join_pads(graph):
-    """Makes padding a part of the 2x2 average pool behind it, that of ResNet-D's shortcuts, as onnxruntime 1.20 joins
-    the two itself and then divides wrongly. Other pools are left alone: joined, 3x3 ones are wrong in 1.31.
+    """Move padding into the 2x2 average pool after it, that of ResNet-D's shortcuts.
+
+    onnxruntime 1.20 joins the two by itself and then divides wrongly. Other pools stay: joined, 3x3 ones are wrong in
+    1.31.
     """
     from onnx import helper, numpy_helper
 
@@ -172,7 +176,7 @@ def _join_pads(graph):
 
 
 def _drop_unused(graph):
-    """Takes out constants that no operation takes any more: onnxruntime warns of each."""
+    """Remove constants that no operation uses: onnxruntime warns about each."""
     taken = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     for i in reversed(range(len(graph.initializer))):
         if graph.initializer[i].name not in taken:
@@ -180,7 +184,7 @@ def _drop_unused(graph):
 
 
 def _session(model):
-    """Of onnxruntime, for a path or the bytes of a model."""
+    """Return a session of onnxruntime, for a path or the bytes of a model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -189,7 +193,7 @@ def _session(model):
 
 
 def _runner(path):
-    """A function of images to the dict of what onnxruntime makes of them by this file."""
+    """Return a function of images to the dict of the file's outputs."""
     session = _session(str(path))
     names = [output.name for output in session.get_outputs()]
     return lambda images: dict(zip(names, session.run(names, {IMAGES: images})))

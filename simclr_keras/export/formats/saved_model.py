@@ -1,48 +1,60 @@
-"""One SavedModel that every TensorFlow loader takes, runs and trains on."""
+"""Write a network as one SavedModel that every TensorFlow loader runs and trains, and check it."""
 
 import tempfile
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from simclr_keras import preprocess
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.export.endpoints import (
     FROM_BYTES,
     IMAGE_BYTES,
     IMAGES,
     SERVING,
-    chosen,
+    select_endpoints,
     signature_endpoints,
 )
+from simclr_keras.export.formats.comparison import compare, random_images
+from simclr_keras.export.formats.names import CLASS_NAMES, GRAPH_FILE
+from simclr_keras.models.simclr import SimCLRModel
 
-CLASS_NAMES = "class_names.txt"
+TOLERANCE = 1e-5  # of the largest value of an endpoint
 
 
 def write_saved_model(
-    model, path, *, image_size, class_names=None, weight_decay=0.0, decode_images=False, endpoints=None
-):
-    """Writes a network as a reusable SavedModel (https://www.tensorflow.org/hub/reusable_saved_models).
+    model: SimCLRModel,
+    path: str,
+    *,
+    image_size: int,
+    class_names: Any = None,
+    weight_decay: float = 0.0,
+    decode_images: bool = False,
+    endpoints: Any = None,
+) -> None:
+    """Write a network as a reusable SavedModel (https://www.tensorflow.org/hub/reusable_saved_models).
 
     The saved object has
 
     - `__call__(images, training=False)`: float32 images [n, h, w, 3] in [0, 1] -> dict of all endpoints, float32.
-      Networks of this package take any n (1 or more), h and w; those of keras.applications their own size;
-    - `variables`, `trainable_variables`, and `regularization_losses`, one L2 term for each kernel;
-    - for every endpoint E, and `encoder`, the functions E(images) and E_train(images) of one bare tensor. The latter
-      normalizes by the statistics of the batch and moves the stored ones. `serve` and `serve_train` give all vectors.
-      They are what keras.layers.TFSMLayer calls;
-    - signatures encoder, proj_head_0 .. proj_head_k, logits and serving_default, which is all of these. Their input is
-      `images`, their outputs are called as their endpoints are (that of encoder final_avg_pool);
-    - `class_names`, an asset of one name per line.
+      Networks of this package take any n (1 or more), h and w; those of keras.applications one size;
+    - `variables`, `trainable_variables`, and `regularization_losses`, one L2 term per kernel;
+    - for every endpoint E, and `encoder`, the functions E(images) and E_train(images) that return one tensor.
+      E_train normalizes with the statistics of the batch and updates the moving ones. `serve` and `serve_train`
+      return all vectors. keras.layers.TFSMLayer calls these functions;
+    - signatures encoder, proj_head_0 .. proj_head_k, logits and serving_default, which returns all of these. Their
+      input is `images`, their outputs are named after their endpoints (final_avg_pool for encoder);
+    - `class_names`, an asset with one name per line.
 
     Args:
-        model: built SimCLRModel in float32, made outside of any strategy scope, as this is to be called.
+        model: built SimCLRModel in float32. Make it, and call this, outside of any strategy scope.
         path: of the folder to write.
-        image_size: side in pixels of the images it was trained on; what encoded images are brought to.
-        class_names: of the classifier, in its order; None where they are unknown.
-        weight_decay: factor of the L2 terms, 0.5 * weight_decay * ||kernel||^2; 0 for none of them.
-        decode_images: whether there are signatures NAME_from_bytes too, which take `image_bytes`, strings [n] of
-            encoded JPEG, PNG, BMP or GIF files, and do the evaluation preprocessing.
+        image_size: side in pixels of the images it was trained on; encoded images are resized to it.
+        class_names: of the classifier, in its order; None if they are unknown.
+        weight_decay: factor of the L2 terms, 0.5 * weight_decay * ||kernel||^2; 0 writes none.
+        decode_images: whether to add signatures NAME_from_bytes, which take `image_bytes`, strings [n] of encoded
+            JPEG, PNG, BMP or GIF files, and do the evaluation preprocessing.
         endpoints: names of the signatures to write; None for all.
 
     Raises:
@@ -50,12 +62,12 @@ def write_saved_model(
     """
     if model.compute_dtype != "float32":
         raise InputError(
-            f"only float32 networks are exported; build this one so. Received: dtype={model.compute_dtype}"
+            f"only float32 networks are exported; build the network in float32. Received: dtype={model.compute_dtype}"
         )
     forward = _Forward(model)
-    vectors = chosen(signature_endpoints(forward.outputs), endpoints, "the model")
+    vectors = select_endpoints(signature_endpoints(forward.outputs), endpoints, "the model")
     module = _Module()
-    # The Keras model itself is not attached: that would store every variable a second time.
+    # The Keras model itself is not attached, because that would store every variable twice.
     module.variables = [v.value for v in model.variables]
     module.trainable_variables = [v.value for v in model.trainable_variables]
     module.regularization_losses = _l2_losses(model, weight_decay) if weight_decay else []
@@ -70,7 +82,7 @@ def write_saved_model(
         signatures |= {
             name + FROM_BYTES: forward.decoding(group, image_size) for name, group in groups.items()
         }
-    # Their gradients are written only where there are any: models that hold the layer are harder to save with them.
+    # Custom gradients are written only if there are any: with them, models around the layer are harder to save.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=forward.has_custom_gradients)
     with tempfile.TemporaryDirectory() as folder:
         if class_names is not None:
@@ -78,29 +90,64 @@ def write_saved_model(
         tf.saved_model.save(module, path, signatures=signatures, options=options)
 
 
+def check_saved_model(path: str, model: SimCLRModel, image_size: int, signatures: dict[str, str]) -> dict:
+    """Compare a SavedModel with its network: every weight, every endpoint and every signature.
+
+    Args:
+        path: of the SavedModel. model: the float32 network. image_size: side of the images, in pixels.
+        signatures: dict of signature to endpoint.
+
+    Returns:
+        dict of tolerance, difference (the largest over all endpoints) and images, for the card.
+
+    Raises:
+        TrainingError: an endpoint or a weight differs.
+    """
+    loaded = tf.saved_model.load(path)
+    weights = zip(loaded.variables, (v.value for v in model.variables))
+    if len(loaded.variables) != len(model.variables) or not all(_are_equal(a, b) for a, b in weights):
+        raise TrainingError("the SavedModel has other weights than the network; it was not written.")
+    # As a graph too: there TensorFlow joins convolutions and normalizations, which rounds otherwise than eagerly.
+    graph = tf.function(lambda images: model(images, training=False), autograph=False)
+
+    def network(images):
+        outputs = graph(tf.constant(images))
+        return outputs | {f"signature {name}": outputs[endpoint] for name, endpoint in signatures.items()}
+
+    def exported(images):
+        images = tf.constant(images)
+        results = {
+            f"signature {name}": loaded.signatures[name](images=images).get(endpoint)
+            for name, endpoint in signatures.items()
+        }
+        return loaded(images, training=False) | results
+
+    return compare(network, exported, [random_images(2, image_size)], TOLERANCE, GRAPH_FILE)
+
+
 class _Module(tf.train.Checkpoint):
-    """Saves every attribute that is set on it. tf.Module would not do: it reserves `variables`."""
+    """An object that saves all its attributes; tf.Module cannot, because it reserves `variables`."""
 
 
 class _Forward:
-    """A model's forward pass as a graph, and functions that take single outputs of it.
+    """A model's forward pass as a graph, and functions that return parts of its outputs.
 
-    The pass is traced once in inference and once in training mode; the functions call these, so that a SavedModel
-    holds the graph of the network twice whatever the number of its endpoints.
+    The pass is traced once in inference and once in training mode, and the functions call these traces. So a SavedModel
+    contains the graph of the network twice, whatever the number of its endpoints.
 
     Attributes:
         function: of (images, training=False) to a dict of all endpoints.
         outputs: names of all endpoints.
-        has_custom_gradients: whether some operation in it has a gradient of its own making.
+        has_custom_gradients: whether an operation in it has a custom gradient.
     """
 
     def __init__(self, model):
-        size = model.fixed_size  # networks of keras.applications take this one alone
+        size = model.fixed_size  # networks of keras.applications take only this one
         self._spec = tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)
 
         def call(images, training=False):
-            found = model(images, training=training)
-            return {name: tf.cast(value, tf.float32) for name, value in found.items()}
+            outputs = model(images, training=training)
+            return {name: tf.cast(value, tf.float32) for name, value in outputs.items()}
 
         self.function = tf.function(call, autograph=False)
         traces = [self.function.get_concrete_function(self._spec, training=flag) for flag in (False, True)]
@@ -108,35 +155,35 @@ class _Forward:
         self.has_custom_gradients = any(_has_custom_gradient(trace.graph) for trace in traces)
 
     def one(self, endpoint, training=False):
-        """The function of images to one endpoint, as a bare tensor."""
+        """Return the function of images to one endpoint, as a tensor."""
         return self._of_images(lambda images: self.function(images, training=training)[endpoint])
 
     def some(self, endpoints, training=False):
-        """The function of images to a dict of these endpoints."""
+        """Return the function of images to a dict of these endpoints."""
         return self._of_images(lambda images: self._pick(images, endpoints, training))
 
     def decoding(self, endpoints, image_size):
-        """The function of encoded images, strings [n], to a dict of these endpoints."""
+        """Return the function of encoded images, strings [n], to a dict of these endpoints."""
 
-        def see(encoded):
+        def preprocessed(encoded):
             return preprocess.evaluation_view(preprocess.decode(encoded), image_size)
 
-        seen = tf.TensorSpec([image_size, image_size, 3], tf.float32)
+        view = tf.TensorSpec([image_size, image_size, 3], tf.float32)
 
         def call(image_bytes):
-            images = tf.map_fn(see, image_bytes, fn_output_signature=seen)
+            images = tf.map_fn(preprocessed, image_bytes, fn_output_signature=view)
             return self._pick(images, endpoints, False)
 
         spec = tf.TensorSpec([None], tf.string, name=IMAGE_BYTES)
         return tf.function(call, input_signature=[spec], autograph=False)
 
     def _pick(self, images, endpoints, training):
-        found = self.function(images, training=training)
-        return {endpoint: found[endpoint] for endpoint in endpoints}
+        outputs = self.function(images, training=training)
+        return {endpoint: outputs[endpoint] for endpoint in endpoints}
 
     def _of_images(self, call):
-        def named(images):  # the argument's name is that of the signature's input
-            # Without this, an image that is no batch ends the process in some of TensorFlow's CPU kernels.
+        def named(images):  # the name of this argument is that of the signature's input
+            # Without this, an image without a batch dimension kills the process in some of TensorFlow's CPU kernels.
             return call(tf.ensure_shape(images, self._spec.shape))
 
         return tf.function(named, input_signature=[self._spec], autograph=False)
@@ -149,12 +196,16 @@ def _has_custom_gradient(graph):
 
 
 def _l2_losses(model, weight_decay):
-    def make(kernel):  # a closure for each: default arguments cannot be saved
+    def make(kernel):  # one closure per kernel: default arguments cannot be saved
         loss = tf.function(lambda: weight_decay * tf.nn.l2_loss(kernel), input_signature=[], autograph=False)
         loss.get_concrete_function()
         return loss
 
     return [make(v.value) for v in model.trainable_variables if v.path.endswith("kernel")]
+
+
+def _are_equal(stored, variable):
+    return stored.shape == variable.shape and np.array_equal(stored.numpy(), variable.numpy())
 
 
 def _write_names(class_names, folder):

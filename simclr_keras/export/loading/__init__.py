@@ -1,1 +1,1 @@
-"""Loads exported SavedModels, as functions and as a Keras layer."""
+"""Load exported SavedModels: as a function of images, and as a Keras layer."""

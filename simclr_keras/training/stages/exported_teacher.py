@@ -1,71 +1,75 @@
 """An exported SavedModel, of this package or of others, as the teacher of a distillation."""
 
 import dataclasses
-import hashlib
+from collections.abc import Callable
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError, one_line
-from simclr_keras.export.loading import exported, locate, reusable
-from simclr_keras.export.loading.logits import RIGHT, Logits
+from simclr_keras.errors import InputError, one_line, some
+from simclr_keras.export.export_folder import CARD
+from simclr_keras.export.loading.find_saved_model import is_hub_handle, is_saved_model
+from simclr_keras.export.loading.loaded_model import LoadedModel, load_saved_model
 from simclr_keras.runs.ancestors import TOLD
 
 UNKNOWN = "unknown"
+REMEDY = "give the export of a fine-tuned, supervised or distilled run"
 
 
-def is_export(path):
-    """Whether --teacher names an export rather than a run directory."""
+def is_export(path: str) -> bool:
+    """Return whether --teacher is an export rather than a run directory."""
     try:
-        return locate.is_hub_handle(path) or locate.is_export(path) or _has_card(path)
-    except tf.errors.OpError:  # a place that cannot be looked at, of which whoever reads runs has more to say
+        return is_hub_handle(path) or is_saved_model(path) or _has_card(path)
+    except tf.errors.OpError:  # unreadable; the reader of run directories explains that better
         return False
 
 
 class ExportedTeacher:
-    """Stands where an Ancestor stands, without a run behind it: data and settings have to be given.
+    """The interface of an Ancestor for a LoadedModel: the distill stage needs its classes, size and lineage.
 
     Args:
-        path: of a SavedModel with logits, or an address of one: a signature `logits`; else a `__call__` that gives a
-            dict with logits or logits_sup, or one tensor [n, classes].
+        path: of a SavedModel with logits, or an address of one. They are the signature `logits`; else what `__call__`
+            returns: logits or logits_sup of a dict, or one tensor [n, classes].
 
     Attributes:
         path: as the user gave it.
-        architecture: num_classes; from its card, if there is one, the arguments of `create_model` too.
-        image_size: side in pixels that it was trained on; None where there is no telling.
+        architecture: num_classes; if the export has a card, also the arguments of `create_model`.
+        image_size: side in pixels of the images it was trained on, or None if unknown.
         class_names: tuple of names, or None.
-        result: what its card tells of results, or nothing.
+        result: results on its card; empty without a card.
 
     Raises:
-        InputError: one line: there is no SavedModel, it cannot be loaded, or has no logits.
+        InputError: there is no SavedModel, it cannot be loaded, or has no logits.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str):
         self.path = path
-        if _has_card(path) and not locate.is_export(path):
+        if _has_card(path) and not is_saved_model(path):
             raise InputError(
                 f"--teacher={path} is an export without a SavedModel; export its run with --format=saved_model."
             )
-        self._folder = locate.find(path, "--teacher")
-        self._card = _checked(exported.read_card(self._folder, "teacher"), path)
+        self._model = self._load()
+        self._card = self._model.card
         self.result = self._card.get("results") or {}
         self.architecture = {**(self._card.get("architecture") or {})}
-        self.class_names = exported.read_class_names(self._folder, self._card or None, "teacher")
+        self.class_names = self._model.class_names
+        self.image_size = self._model.image_size
+        self._fingerprint = self._model.fingerprint
         if self._card.get("stage") == "pretrain":
             raise InputError(
-                f"--teacher={path} is the export of a run of --mode=pretrain, which has no classifier to learn from; "
-                f"{RIGHT}."
+                f"--teacher={path} is the export of a run of --mode=pretrain, which has no classifier; {REMEDY}."
             )
-        self._asked = self._open()
-        self.image_size = self._card.get("image_size") or self._asked.fixed_size
+        if self._model.find_logits() is None:
+            names = some([*self._model.endpoints]) or "none that takes images"
+            raise InputError(f"--teacher={path} has no logits. Its endpoints: {names}; {REMEDY}.")
 
-    def _open(self):
-        return Logits(reusable.load(self._folder, "--teacher", self.path), self._folder, self.path, "teacher")
+    def _load(self) -> LoadedModel:
+        return load_saved_model(self.path, "--teacher")
 
     def inherit(self, config):
-        """Returns the config with what it leaves open taken from the export; asks it about an image.
+        """Return the config with missing settings taken from the export; compute logits of one image.
 
         Raises:
-            InputError: something has to be given, or does not suit the export.
+            InputError: a setting is missing, or does not suit the export.
         """
         if config.teacher_checkpoint != "last":
             raise InputError(
@@ -74,126 +78,89 @@ class ExportedTeacher:
             )
         if config.dataset is None:
             raise InputError(
-                f"--dataset is missing: --teacher={self.path} is an export, which does not lead to its data; give "
+                f"--dataset is missing: --teacher={self.path} is an export, which does not contain its data; give "
                 "--dataset, such as --dataset=folder:photos."
             )
         if config.model is None:
             raise InputError(
-                f"--model is missing: --teacher={self.path} does not say which network it is; give the student's, such "
+                f"--model is missing: the network of --teacher={self.path} is unknown; give the student's, such "
                 "as --model=r50_1x_sk0."
             )
         size = config.image_size or self.image_size
         if size is None:
             raise InputError(
-                f"--image_size is missing: --teacher={self.path} does not say which size it was trained on; give it."
+                f"--image_size is missing: the size that --teacher={self.path} was trained on is unknown; give it."
             )
-        if self._asked.fixed_size not in (None, size):
+        if self._model.fixed_size not in (None, size):
             raise InputError(
-                f"--image_size={size}, but --teacher={self.path} takes images of {self._asked.fixed_size}; leave "
+                f"--image_size={size}, but --teacher={self.path} takes images of {self._model.fixed_size}; leave "
                 "--image_size out."
             )
         self.architecture["num_classes"] = self._count_classes(size)
-        self._asked = None  # it is loaded again where it is to run
+        self._model = None  # `load` loads it again under its strategy
         return dataclasses.replace(config, image_size=size)
 
     def _count_classes(self, size):
         try:
-            shape = self._asked(tf.zeros([1, size, size, 3]))["logits"].shape
-        except Exception as error:  # of many kinds, by what is in the graph
+            shape = _logits_of(self._model)(tf.zeros([1, size, size, 3]))["logits"].shape
+        except Exception as error:  # of many kinds, depending on the graph
             raise InputError(
-                f"--teacher={self.path} cannot be asked about an image of {size} pixels ({one_line(error)}); give "
+                f"--teacher={self.path} fails on an image of {size} pixels ({one_line(error)}); give "
                 "another --image_size or another --teacher."
             ) from error
         names = self.class_names
         if shape.rank != 2 or (names and len(names) != shape[1]):
-            against = f", and names {len(names)} classes" if shape.rank == 2 else ""
+            classes = f", but {len(names)} class names" if shape.rank == 2 else ""
             raise InputError(
-                f"--teacher={self.path} answers an image with logits of shape {tuple(shape)}{against}; {RIGHT}."
+                f"--teacher={self.path} returns logits of shape {tuple(shape)} for one image{classes}; {REMEDY}."
             )
         return shape[1]
 
-    def load(self):
-        """Returns the teacher that `Distiller` asks: (images, training=False) -> dict of logits.
+    def load(self) -> Callable:
+        """Return the teacher that `Distiller` calls: (images, training=False) -> dict of logits.
 
-        It runs under the strategy in whose scope this was called, and nowhere else.
+        It runs only under the strategy in whose scope this is called.
         """
-        return self._open()
+        return _logits_of(self._load())
 
-    def lineage(self):
-        """What a student's result tells: the runs on the card, then the export, all marked as known by that alone."""
+    def lineage(self) -> list[dict]:
+        """Return the runs on the card, then the export, for the result of a student."""
         card = self._card
-        told = {name: self.result[name] for name in TOLD if name in self.result}
+        facts = {name: self.result[name] for name in TOLD if name in self.result}
         own = {
             "run": self.path,
             "mode": card.get("stage") or UNKNOWN,
             "dataset": UNKNOWN,
-            **told,
+            **facts,
             "checkpoint": card.get("checkpoint") or "last",
             "exported_from": card.get("run"),
-            "weights": self._fingerprint(),
+            "weights": self._fingerprint,
         }
-        return [{**run, "exported": True} for run in [*card.get("ancestors", []), own]]
+        return [{**run, "exported": True} for run in [*(card.get("ancestors") or []), own]]
 
-    def selection(self, config, contents=None):
-        """Nothing is known of what it has seen."""
+    def selection(self, config, contents=None) -> dict:
+        """Return no restriction of the data: the images it was trained on are unknown."""
         return {}
 
-    def check_same(self, began_with, model_dir):
-        """Raises InputError where the export holds other weights than when a student began.
+    def check_same(self, began_with: list[dict] | None, model_dir: str) -> None:
+        """Raise InputError if the export has other weights than when a student began.
 
         Args:
-            began_with: the lineage of the student then, or None.
+            began_with: the lineage of the student at that time, or None.
             model_dir: of the student, for the message.
         """
-        then = {run.get("run"): run.get("weights") for run in began_with or []}
-        if then.get(self.path) not in (None, self._fingerprint()):
+        weights = {run.get("run"): run.get("weights") for run in began_with or []}
+        if weights.get(self.path) not in (None, self._fingerprint):
             raise InputError(
-                f"--teacher={self.path} holds other weights than when --model_dir={model_dir} began from it; give "
+                f"--teacher={self.path} has changed since --model_dir={model_dir} began: its weights differ; give "
                 "another --model_dir."
             )
 
-    def _fingerprint(self):
-        """The same for the same weights: a checkpoint's index holds the sum of every tensor."""
-        index = f"{self._folder}/variables/variables.index"
-        graphs = [f"{self._folder}/{name}" for name in locate.GRAPHS]
-        file = next(name for name in [index, *graphs] if tf.io.gfile.exists(name))
-        with tf.io.gfile.GFile(file, "rb") as opened:
-            return hashlib.sha256(opened.read()).hexdigest()[:16]
+
+def _logits_of(model):
+    endpoint = model.find_logits()
+    return lambda images, training=False: {"logits": model(images, endpoint)}
 
 
 def _has_card(path):
-    return not locate.is_hub_handle(path) and tf.io.gfile.exists(f"{path}/{exported.CARD}")
-
-
-def _checked(card, path):
-    """A card, or an empty one where there is none.
-
-    Raises:
-        InputError: what it tells of the network, the run or its ancestors is not what it should be.
-    """
-    if card is None:
-        return {}
-    kinds = {"architecture": dict, "results": dict, "ancestors": list, "stage": str, "checkpoint": str}
-    wrong = [name for name, kind in kinds.items() if not isinstance(card.get(name), kind | None)]
-    if not wrong:
-        wrong = [] if _are_runs(card.get("ancestors") or []) else ["ancestors"]
-        name, size = ((card.get("architecture") or {}).get(key) for key in ("name", "image_size"))
-        if card.get("architecture") and not (isinstance(name, str) and isinstance(size, int)):
-            wrong.append("architecture")
-        if not isinstance((card.get("results") or {}).get("labels_used"), int | None):
-            wrong.append("labels_used")
-    if wrong:
-        raise InputError(
-            f"{path}/{exported.CARD} is damaged ({wrong[0]} is not what it should be); export it anew, or give another "
-            "--teacher."
-        )
-    return card
-
-
-def _are_runs(ancestors):
-    return all(
-        isinstance(run, dict)
-        and all(isinstance(run.get(key), str) for key in ("run", "dataset", "mode"))
-        and isinstance(run.get("labels_used", 0), int | None)
-        for run in ancestors
-    )
+    return not is_hub_handle(path) and tf.io.gfile.exists(f"{path}/{CARD}")

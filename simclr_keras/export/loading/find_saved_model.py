@@ -1,0 +1,64 @@
+"""Find the folder of a SavedModel: local, remote, or downloaded by tensorflow_hub."""
+
+import tensorflow as tf
+
+from simclr_keras.errors import InputError, one_line
+
+REMEDY = "give a SavedModel that export.py wrote"
+GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
+
+
+def is_saved_model(path: str) -> bool:
+    """Return whether a local or remote folder contains a SavedModel."""
+    return any(tf.io.gfile.exists(f"{path}/{name}") for name in GRAPHS)
+
+
+def is_hub_handle(path: str) -> bool:
+    return path.startswith(("https://", "http://"))
+
+
+def find_saved_model(handle: str, argument: str = "path") -> str:
+    """Return the folder of a SavedModel.
+
+    Args:
+        handle: folder, or an address that tensorflow_hub downloads.
+        argument: name of the argument or flag that gave it, for messages.
+
+    Raises:
+        InputError: there is no SavedModel.
+    """
+    folder = str(handle)
+    try:
+        if is_hub_handle(folder):
+            folder = _download(folder, argument)
+        if is_saved_model(folder):
+            return folder
+        exists = tf.io.gfile.exists(folder)
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"{argument}={handle} cannot be read ({one_line(error)}); check the path and your rights."
+        ) from error
+    if not exists:
+        raise InputError(f"{argument}={handle}: no such directory; {REMEDY}.")
+    if tf.io.gfile.exists(f"{folder}/config.json") and tf.io.gfile.exists(f"{folder}/checkpoints"):
+        raise InputError(
+            f"{argument}={handle} is a run directory, not a SavedModel; export it with "
+            f"python export.py --run={handle}."
+        )
+    raise InputError(f"{argument}={handle} is not a SavedModel: it contains no {GRAPHS[0]}; {REMEDY}.")
+
+
+def _download(handle, argument):
+    try:
+        import tensorflow_hub as hub
+    except ImportError as error:
+        raise InputError(
+            f"{argument}={handle} needs tensorflow_hub, which is not installed: "
+            'pip install "simclr_keras[cpu]".'
+        ) from error
+    try:
+        return hub.resolve(handle)
+    except Exception as error:  # of the network, of the address, of the archive
+        raise InputError(
+            f"{argument}={handle} cannot be downloaded ({one_line(error)}); give a folder, or another address."
+        ) from error
