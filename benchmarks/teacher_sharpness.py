@@ -40,7 +40,10 @@ QUICK_RUN = [
 
 
 def measure(path):
+    """Print accuracy and confidence of a run on its labeled images and on others."""
     run = open_run(path)
+    if run.split["labeled"] is None:
+        sys.exit(f"{path} was trained on all labels; give a run with --label_fraction or --labels_per_class")
     model = run.model()
     images = load(run.config.dataset, held_out=()).train
     rows = {name: row for row, name in enumerate(images.ids)}
