@@ -1,15 +1,12 @@
-"""The whole method on CIFAR-10 with several seeds: what the papers' tables say, in the small.
+"""Run the whole method on CIFAR-10 with several seeds, and compare the results with the orderings of the papers.
 
     python benchmarks/cifar10_method.py --dataset=npz:data/cifar10.npz
 
-Runs every command below for every seed, and writes a table of means and ranges, and whether the papers' orderings
-appear.
-Stop it whenever you like: the same command goes on where it stopped, and finished runs are not run again. Without
---dataset the images come through TensorFlow Datasets. --only=pretrain,finetune-* takes part of the runs; --table_only
-writes the table of what is there.
+Runs every command of RUNS for every seed. Then writes a table with means and ranges, and one with the orderings of the
+papers. If interrupted, rerun it to continue; finished runs are not repeated. Without --dataset the images come from
+TensorFlow Datasets. --only=pretrain,finetune-* selects runs; --table_only writes the table of the finished runs.
 """
 
-import argparse
 import datetime
 import fnmatch
 import json
@@ -20,8 +17,12 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.command_line import make_parser, parse
+
 NARROW = "r18_0.125x_sk0"
-NOTES = "## Notes\n"  # what is below it in the table's file was written by hand and stays
+NOTES = "## Notes\n"  # the text below this heading was written by hand; a new table keeps it
 LABELED_ONLY = [
     "--alpha=0.5",
     "--distill_on=labeled",
@@ -29,7 +30,7 @@ LABELED_ONLY = [
     "--epochs=500",
     "--warmup_epochs=50",
 ]
-# Name -> (mode, flags); {run} is the folder of the seed's runs. Each after what it starts from.
+# Name -> (mode, flags); {run} is the folder of the runs of the seed. Runs that others start from come first.
 RUNS = {
     "pretrain": ("pretrain", ["--recipe=cifar10_small"]),
     "supervised-1pct": ("supervised", ["--recipe=cifar10_supervised_1pct"]),
@@ -62,8 +63,8 @@ RUNS = {
             *LABELED_ONLY,
         ],
     ),
-    # As in the paper's Table 2, whose students know nothing but what they are taught: those above begin with the
-    # pretrained encoder, which 500 images are enough to fine-tune.
+    # Students from scratch, as in Table 2 of the paper. Those above start from the pretrained encoder, and 500 images
+    # are enough to fine-tune that.
     "distill-1pct-scratch": (
         "distill",
         [
@@ -104,7 +105,7 @@ RUNS = {
     },
 }
 FIGURES = {"pretrain": ("knn_top1", "probe_top1")}
-# Ordering -> (greater, lesser, by how much at least), each a name of RUNS or a pair whose difference counts.
+# Ordering -> (greater, lesser, smallest difference). Each is a name of RUNS, or a pair: the difference of two runs.
 ORDERINGS = {
     "1 %: fine-tuning beats supervised training by 10 points": (
         "finetune-1pct-layer1",
@@ -148,58 +149,71 @@ ORDERINGS = {
 }
 
 
-def arguments():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+# Digits in place of CIFAR-10, one run of each stage, and two steps of each run.
+QUICK_RUNS = "pretrain,supervised-1pct,finetune-1pct-layer1,distill-1pct"
+QUICK_FLAGS = ["--batch_size=8", "--epochs=1", "--warmup_epochs=0", "--train_steps=2"]
+QUICK_NETWORK = ["--dataset=digits", "--model=r18_0.05x_sk0", "--image_size=8"]
+
+
+def read_flags(argv):
+    parser = make_parser(__doc__)
     parser.add_argument("--dataset", help="npz:PATH of CIFAR-10; default: cifar10 of TensorFlow Datasets")
-    parser.add_argument("--runs", default="runs/cifar10_method", help="where the runs go [%(default)s]")
+    parser.add_argument("--runs", default="runs/cifar10_method", help="folder of the runs [%(default)s]")
     parser.add_argument("--seeds", default="0,1,2", help="[%(default)s]")
     parser.add_argument(
-        "--pretrain_epochs", type=int, default=30, help="epochs of cifar10_small, whose own are [%(default)s]"
+        "--pretrain_epochs",
+        type=int,
+        default=30,
+        help="epochs of pretraining [%(default)s, of cifar10_small]",
     )
-    parser.add_argument("--only", default="*", help="the runs to go, with commas, such as finetune-* [all]")
+    parser.add_argument(
+        "--only", default="*", help="names of runs, separated by commas, such as finetune-* [all]"
+    )
     parser.add_argument("--table", default="benchmarks/cifar10_method.md", help="[%(default)s]")
-    parser.add_argument("--table_only", action="store_true")
-    return parser.parse_args()
+    parser.add_argument("--table_only", action="store_true", help="run nothing; write the table")
+    quick = {"runs": "runs/cifar10_method_quick", "table": "runs/cifar10_method_quick.md"}
+    return parse(parser, argv, seeds="0", only=QUICK_RUNS, **quick)
 
 
 def result_of(folder):
     try:
-        found = json.loads((pathlib.Path(folder) / "result.json").read_text())
+        result = json.loads((pathlib.Path(folder) / "result.json").read_text())
     except (OSError, ValueError):
         return None
-    return found if found.get("finished") else None
+    return result if result.get("finished") else None
 
 
 def command(name, options, seed):
     mode, flags = RUNS[name]
     runs = f"{options.runs}/seed{seed}"
     words = [f"--mode={mode}", *(flag.replace("{run}", runs) for flag in flags), f"--seed={seed}"]
-    if mode in ("pretrain", "supervised"):
+    if options.quick:
+        words += QUICK_FLAGS + (QUICK_NETWORK if mode in ("pretrain", "supervised") else [])
+    elif mode in ("pretrain", "supervised"):
         words.append("--image_size=32")
         words += [f"--dataset={options.dataset}"] if options.dataset else []
-    if mode == "pretrain":
+    if mode == "pretrain" and not options.quick:
         words.append(f"--epochs={options.pretrain_epochs}")
     return [*words, f"--model_dir={runs}/{name}"]
 
 
 def run_all(options, seeds):
-    wanted = options.only.split(",")
+    patterns = options.only.split(",")
     for name in RUNS:
         for seed in seeds:
-            asked = any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted)
-            if not asked or result_of(f"{options.runs}/seed{seed}/{name}"):
+            selected = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+            if not selected or result_of(f"{options.runs}/seed{seed}/{name}"):
                 continue
             words = command(name, options, seed)
             print(f"\n== {name}, seed {seed}\npython train.py {' '.join(words)}", flush=True)
-            code = wait_for(subprocess.Popen([sys.executable, str(ROOT / "train.py"), *words]))
+            code = run_train(words)
             if code:
-                sys.exit(f"{name} ended with code {code}; the same command goes on from here.")
+                sys.exit(f"{name} failed with exit code {code}; rerun the same command to continue.")
 
 
-def wait_for(process):
-    """Returns the exit code; Ctrl-C reaches the process too, which saves and says so."""
+def run_train(words):
+    """Run train.py and return its exit code. Ctrl-C reaches that process too, which saves and ends."""
+    process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), *words])
     while True:
         try:
             return process.wait()
@@ -208,20 +222,22 @@ def wait_for(process):
 
 
 def figures(options, seeds):
-    """{row: {seed: top-1}} of what is finished."""
-    found = {}
+    """Return {row: {seed: top-1}} of the finished runs."""
+    top1 = {}
     for name in RUNS:
         for seed in seeds:
             result = result_of(f"{options.runs}/seed{seed}/{name}")
             for key in FIGURES.get(RUNS[name][0], ("top1",)) if result else ():
                 row = name if key == "top1" else f"{name}, {key.removesuffix('_top1')}"
-                found.setdefault(row, {})[seed] = result[key]
-    return found
+                top1.setdefault(row, {})[seed] = result[key]
+    return top1
 
 
-def difference(found, ordering, seed):
+def difference(top1, ordering, seed):
+    """Return greater minus lesser of an ordering, or None if a run of it is missing."""
+
     def value(term):
-        return found[term][seed] if isinstance(term, str) else found[term[0]][seed] - found[term[1]][seed]
+        return top1[term][seed] if isinstance(term, str) else top1[term[0]][seed] - top1[term[1]][seed]
 
     greater, lesser, _ = ordering
     try:
@@ -231,7 +247,7 @@ def difference(found, ordering, seed):
 
 
 def table(options, seeds):
-    found = figures(options, seeds)
+    top1 = figures(options, seeds)
     epochs = {(result_of(f"{options.runs}/seed{seed}/pretrain") or {}).get("epochs") for seed in seeds} - {
         None
     }
@@ -241,25 +257,25 @@ def table(options, seeds):
         f"Written on {datetime.date.today()} by `python benchmarks/cifar10_method.py` on {os.cpu_count()} cores of "
         f"{processor()}; seeds {', '.join(map(str, seeds))}; pretraining of {', '.join(map(str, sorted(epochs)))} "
         "epochs. Top-1 on the 10,000 test images in percent, of the last epoch; the seed also chooses the labels. "
-        "Rates and lengths were chosen by a few trials on seed 0. Runs that have not gone yet are left out; the same "
-        "command runs them.",
+        "Rates and lengths were selected by a few trials on seed 0. Missing runs are left out; rerun the "
+        "command to add them.",
         "",
         "| run | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | range |",
         "|---|" + "---:|" * (len(seeds) + 2),
     ]
-    for row, values in found.items():
+    for row, values in top1.items():
         cells = [f"{100 * values[seed]:.1f}" if seed in values else "-" for seed in seeds]
         shares = [100 * value for value in values.values()]
         mean = sum(shares) / len(shares)
         lines.append(f"| {row} | {' | '.join(cells)} | {mean:.1f} | {min(shares):.1f} to {max(shares):.1f} |")
-    lines += ["", "| ordering of the papers | differences in points | seen |", "|---|---|---|"]
+    lines += ["", "| ordering of the papers | differences in points | confirmed by |", "|---|---|---|"]
     for words, ordering in ORDERINGS.items():
-        gaps = [gap for seed in seeds if (gap := difference(found, ordering, seed)) is not None]
+        gaps = [gap for seed in seeds if (gap := difference(top1, ordering, seed)) is not None]
         if gaps:
-            held = sum(gap >= ordering[2] if ordering[2] else gap > 0 for gap in gaps)
+            confirmed = sum(gap >= ordering[2] if ordering[2] else gap > 0 for gap in gaps)
             mean = 100 * sum(gaps) / len(gaps)
-            shown = ", ".join(f"{100 * gap:+.1f}" for gap in gaps)
-            lines.append(f"| {words} | {shown}; mean {mean:+.1f} | {held} of {len(gaps)} seeds |")
+            listed = ", ".join(f"{100 * gap:+.1f}" for gap in gaps)
+            lines.append(f"| {words} | {listed}; mean {mean:+.1f} | {confirmed} of {len(gaps)} seeds |")
     return "\n".join(lines) + "\n"
 
 
@@ -273,16 +289,17 @@ def processor():
     return platform.processor() or platform.machine()
 
 
-def main():
-    options = arguments()
+def main(argv=None):
+    options = read_flags(argv)
     seeds = [int(word) for word in options.seeds.split(",")]
     if not options.table_only:
         run_all(options, seeds)
     text = table(options, seeds)
     path = pathlib.Path(options.table)
     _, heading, notes = (path.read_text() if path.exists() else "").partition(NOTES)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + (f"\n{heading}{notes}" if heading else ""))
-    print(f"\n{text}\nwritten to {options.table}")
+    print(f"\n{text}\nwrote {options.table}")
 
 
 if __name__ == "__main__":

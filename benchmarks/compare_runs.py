@@ -1,4 +1,4 @@
-"""Whether two run directories hold the same run, bit for bit but for what a clock wrote."""
+"""Compare two run directories bit for bit, except for measured times."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,17 +11,19 @@ TIMED = ("images_per_second",)
 
 
 def differing(path, other):
-    """Says in what two runs differ: newest checkpoint (weights, slots, averages), best one, metrics.csv, result.json
-    and TensorBoard's curves, less the figures in TIMED.
+    """Return the differences of two runs, except for the figures in TIMED.
+
+    Compared are the newest checkpoint (weights, slots, averages), the best one, metrics.csv, result.json and the curves
+    of TensorBoard.
 
     Args:
         path, other: run directories.
 
     Returns:
-        list of lines, empty where the runs are the same.
+        list of lines, empty if the runs are the same.
 
     Raises:
-        InputError: one of them has no checkpoint.
+        InputError: if one of them has no checkpoint.
     """
     lines = []
     for title, read in (
@@ -31,23 +33,23 @@ def differing(path, other):
         ("result.json", result),
         ("TensorBoard", curves),
     ):
-        found, expected = read(path), read(other)
-        for name in sorted((found.keys() | expected.keys()) - set(TIMED)):
-            if not _same(found.get(name), expected.get(name)):
+        ours, theirs = read(path), read(other)
+        for name in sorted((ours.keys() | theirs.keys()) - set(TIMED)):
+            if not _same(ours.get(name), theirs.get(name)):
                 lines.append(f"{title}: {name}")
     return lines
 
 
 def weights(path):
-    """Returns every array of a run's newest checkpoint, a dict by name, its step among them."""
-    found = _arrays(RunDir(path).checkpoints)
-    if not found:
-        raise InputError(f"{path} has no checkpoint yet.")
-    return found
+    """Return all arrays of the newest checkpoint of a run by name, and its step as `step`."""
+    arrays = _arrays(RunDir(path).checkpoints)
+    if not arrays:
+        raise InputError(f"{path} has no checkpoint yet; rerun its command until it has saved one.")
+    return arrays
 
 
 def best_weights(path):
-    """Returns every array of a run's best checkpoint, as `weights` does; empty where there is none."""
+    """Return all arrays of the best checkpoint of a run, as `weights` does; empty if there is none."""
     return _arrays(RunDir(path).best)
 
 
@@ -61,18 +63,18 @@ def _arrays(directory):
 
 
 def metrics(path):
-    """Returns the columns of metrics.csv, a dict of name to list of numbers."""
+    """Return the columns of metrics.csv, a dict of name to list of numbers."""
     rows = RunDir(path).read_metrics()
     return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
 def result(path):
-    """Returns what result.json holds; empty where there is none."""
+    """Return the contents of result.json; empty if there is none."""
     return RunDir(path).read_json(RESULT) or {}
 
 
 def curves(path):
-    """Returns TensorBoard's curves, read by TensorBoard itself: dict of tag to list of (step, value)."""
+    """Return the curves that TensorBoard reads: a dict of tag to list of (step, value)."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(RunDir(path).tensorboard, size_guidance={"tensors": 0}).Reload()

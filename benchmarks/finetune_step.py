@@ -1,17 +1,16 @@
-"""Times fine-tuning: our training loop with Classifier against plain keras.Model.fit of the same network.
+"""Time one fine-tuning step: our training loop with Classifier, and keras.Model.fit of the same network.
 
-Both take the same prepared batches in the same precision with SGD of momentum 0.9, from the same weights, so that they
-must end with the same loss. They take turns in one process: fit is one long call whose callback lets our loop run
-between its epochs, so that neither pays for a start and a drifting machine slows both. The ratios are of medians, with
-the spread of the paired ratios beside it; below 1 ours is the faster. The processor's seconds, of all threads, say more
-than the clock where other programs run.
+Both start from the same weights and take the same prepared batches, in the same precision, with SGD of momentum 0.9.
+So they must end with the same loss. They take turns in one process: fit is one long call, and its callback runs our
+loop between its epochs. A machine that slows down slows both, and neither is timed while it starts.
+Prints the ratio of the medians, with the spread of the paired ratios; below 1 ours is faster. If other programs run,
+the seconds of the processor, over all threads, are the better measure.
 
     python benchmarks/finetune_step.py                      # r50_1x_sk0, 224 px, batch 8
     python benchmarks/finetune_step.py --model=r18_0.25x_sk0 --image_size=32 --batch_size=256
-    python benchmarks/finetune_step.py --keras_norm         # against keras' own BatchNormalization
+    python benchmarks/finetune_step.py --keras_norm         # fit with the BatchNormalization of Keras
 """
 
-import argparse
 import contextlib
 import pathlib
 import statistics
@@ -28,6 +27,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.command_line import make_parser, parse
 from benchmarks.pretrain_step import keras_batch_normalization
 from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.classification import Classifier
@@ -64,7 +64,7 @@ def make_optimizer():
 
 
 def make_ours(arguments, policy, batches):
-    """Returns a function that takes the steps of a round and returns the loss."""
+    """Return a function that takes the steps of a round and returns the loss."""
     learner = Classifier(make_network(arguments, policy))
     learner.compile(make_optimizer())
     take_steps = make_step_function(learner, tf.distribute.get_strategy(), Stop())
@@ -79,7 +79,7 @@ def make_ours(arguments, policy, batches):
 
 
 def make_plain(arguments, policy):
-    """Returns a keras.Model as its users write it."""
+    """Return a plain keras.Model, as its users write it."""
     images = keras.Input((arguments.image_size, arguments.image_size, 3), dtype="uint8")
     scaled = keras.layers.Rescaling(1 / 255)(images)
     with keras_batch_normalization() if arguments.keras_norm else contextlib.nullcontext():
@@ -95,7 +95,7 @@ def make_plain(arguments, policy):
 
 
 class TakeTurns(keras.callbacks.Callback):
-    """Times the epochs of fit and, before each, a round of ours; in seconds of the clock and of the processor."""
+    """Time the epochs of fit and, before each, a round of ours, by the clock and by the processor."""
 
     def __init__(self, ours):
         super().__init__()
@@ -120,10 +120,8 @@ def now():
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv=None):
+    parser = make_parser(__doc__)
     parser.add_argument("--model", default="r50_1x_sk0")
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batch_size", type=int, default=8)
@@ -131,12 +129,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--precision", default="float32", help="of both: float32, bfloat16")
     parser.add_argument(
-        "--keras_norm", action="store_true", help="let fit's network have keras' own BatchNormalization"
+        "--keras_norm", action="store_true", help="use the BatchNormalization of Keras in the network of fit"
     )
     parser.add_argument(
         "--fit_jit_compile", default="no", choices=("no", "yes", "auto"), help="on CPUs XLA is slower"
     )
-    arguments = parser.parse_args()
+    arguments = parse(parser, argv, model="r18_0.05x_sk0", image_size=8, batch_size=4, steps=1, rounds=2)
     policy = strategies.resolve_precision(arguments.precision, tf.distribute.get_strategy())
     batches = make_batches(arguments)
     turns = TakeTurns(make_ours(arguments, policy, batches))

@@ -1,13 +1,13 @@
-"""Kills training processes at arbitrary instants, repeats their commands, and counts the runs that end bitwise as one
-never killed: weights, optimizer state, result.json, metrics.csv and TensorBoard's curves.
+"""Kill training processes at random instants, rerun their commands, and compare the runs with one never killed.
 
     python benchmarks/kill_and_resume.py --trials=50
+    python benchmarks/kill_and_resume.py --trials=50 --stages pretrain
 
-A kill strikes at a random time, or, as those instants are the rarest and the most delicate, just after something new
-has shown up in the run directory: a checkpoint being written, a row of metrics, a picture.
+Prints how many runs end with the same bits: weights, optimizer state, result.json, metrics.csv and TensorBoard curves.
+A kill comes at a random time, or just after a new file appears in the run directory: a checkpoint in writing, a row of
+metrics, a picture. Those instants are the rarest and the most dangerous.
 """
 
-import argparse
 import contextlib
 import pathlib
 import random
@@ -25,6 +25,7 @@ from simclr_keras.backend import start_tensorflow_quietly
 
 start_tensorflow_quietly()
 
+from benchmarks.command_line import make_parser, parse
 from benchmarks.compare_runs import differing
 
 COMMON = [
@@ -38,8 +39,8 @@ COMMON = [
     "--keep_checkpoints=2",
 ]
 NETWORK = ["--dataset=digits", "--model=r18_0.25x_sk0", "--image_size=8"]
-# The smallest run of every stage that still has epochs, evaluations and many checkpoints; {earlier} is where the
-# runs lie that the later stages start from; those are never killed.
+# The smallest run of every stage that still has epochs, evaluations and many checkpoints. {earlier} is the folder of
+# the runs that later stages start from; those are never killed.
 STAGES = {
     "pretrain": [*NETWORK, *COMMON, "--baselines"],
     "finetune": [
@@ -54,7 +55,7 @@ STAGES = {
     "linear_eval": ["--init={earlier}/pretrain", *COMMON],
 }
 EARLIER = {"finetune": ["pretrain"], "distill": ["pretrain", "finetune"], "linear_eval": ["pretrain"]}
-# What a kill waits for, and how often at most it lets it pass.
+# The files whose change starts a kill, and after how many changes at most.
 CHECKPOINTS = "checkpoints/*.partial*"
 WATCHED = {
     "*": 1,
@@ -76,24 +77,23 @@ def start(stage, folder, steps_per_execution=1):
 
 
 def finish(process, what):
-    """Waits for a process that nobody kills; ends the program where it fails."""
-    said, _ = process.communicate()
+    """Wait for a process that nobody kills; end the program if it fails."""
+    output, _ = process.communicate()
     if process.returncode:
-        sys.exit(f"{what} failed with code {process.returncode}:\n{said}")
-    return said
+        sys.exit(f"{what} failed with code {process.returncode}:\n{output}")
 
 
-def seen(folder, pattern):
-    """The files of a pattern, each with the time it was written."""
-    found = set()
+def written(folder, pattern):
+    """Return the files of a pattern, each with the time it was written."""
+    files = set()
     for path in folder.glob(pattern):
-        with contextlib.suppress(FileNotFoundError):  # it may go between the listing and the look
-            found.add((path, path.stat().st_mtime_ns))
-    return found
+        with contextlib.suppress(FileNotFoundError):  # the file may vanish after it was listed
+            files.add((path, path.stat().st_mtime_ns))
+    return files
 
 
 def kill(process, folder, whole_seconds, draw):
-    """Kills a process at an instant drawn at random; returns whether it lived until then, and was at a checkpoint."""
+    """Kill a process at a random instant; return whether it was alive then, and whether it wrote a checkpoint."""
     kind = draw.random()
     if kind < 0.3:
         end = time.monotonic() + draw.uniform(0, whole_seconds)
@@ -101,9 +101,9 @@ def kill(process, folder, whole_seconds, draw):
             time.sleep(0.005)
     else:
         watched = CHECKPOINTS if kind < 0.6 else draw.choice(list(WATCHED))
-        changes, before = draw.randint(1, WATCHED[watched]), seen(folder, watched)
+        changes, before = draw.randint(1, WATCHED[watched]), written(folder, watched)
         while process.poll() is None and changes:
-            now = seen(folder, watched)
+            now = written(folder, watched)
             changes -= now > before
             before = now
         time.sleep(draw.uniform(0, 0.01))
@@ -114,14 +114,14 @@ def kill(process, folder, whole_seconds, draw):
 
 
 def trial(stage, folder, whole, whole_seconds, draw):
-    """Runs a stage, killed once or more; returns (kills, kills in a checkpoint, differences)."""
+    """Run a stage with one or more kills; return (kills, kills in a checkpoint, differences)."""
     kills = in_checkpoint = 0
     for _ in range(draw.randint(1, MOST_KILLS)):
-        # How many steps a call takes changes nothing but the speed.
+        # The number of steps per call changes the speed alone.
         process = start(stage, folder, steps_per_execution=draw.choice((1, 1, 5)))
         alive, writing = kill(process, folder, whole_seconds, draw)
         kills, in_checkpoint = kills + alive, in_checkpoint + writing
-    if not kills:  # it was faster than the instant drawn
+    if not kills:  # it finished before the random instant
         shutil.rmtree(folder)
         return trial(stage, folder, whole, whole_seconds, draw)
     finish(start(stage, folder), f"{stage}, after {kills} kills,")
@@ -129,14 +129,12 @@ def trial(stage, folder, whole, whole_seconds, draw):
     return kills, in_checkpoint, [*differing(folder, whole), *(f"left behind: {name}" for name in left)]
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv=None):
+    parser = make_parser(__doc__)
     parser.add_argument("--trials", type=int, default=50, help="killed runs of every stage [50]")
     parser.add_argument("--stages", nargs="*", default=list(STAGES), choices=list(STAGES))
     parser.add_argument("--seed", type=int, default=0, help="of the instants [0]")
-    options = parser.parse_args()
+    options = parse(parser, argv, trials=1, stages=["pretrain"])
     failed = 0
     for stage in options.stages:
         draw = random.Random(options.seed)

@@ -1,14 +1,13 @@
-"""Times one whole pretraining step: ours in bfloat16 against the same network with keras BatchNormalization in float32.
+"""Time one pretraining step: ours in bfloat16, and the same network with keras BatchNormalization in float32.
 
-A step is augmentation of both views, forward, backward, LARS and the metrics, on prepared batches. The contestants
-take turns in one process, so that a drifting machine slows both; the ratio is of medians, with the spread of the
-paired ratios beside it.
+A step is augmentation of both views, forward, backward, LARS and the metrics, on prepared batches. The two networks
+take turns in one process, so that a machine that slows down slows both. Prints the ratio of their medians, with the
+spread of the paired ratios.
 
     python benchmarks/pretrain_step.py                      # r50_1x_sk0, 224 px, batch 8 (16 views)
     python benchmarks/pretrain_step.py --model=r18_0.25x_sk0 --image_size=32 --batch_size=512
 """
 
-import argparse
 import contextlib
 import pathlib
 import statistics
@@ -26,15 +25,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.command_line import make_parser, parse
 from simclr_keras.config.modes import PretrainConfig
 from simclr_keras.data.sources.source import Splits
 from simclr_keras.models import blocks, heads, resnet
+from simclr_keras.runs import architecture as architectures
 from simclr_keras.training.engine import strategy
 from simclr_keras.training.stages import pretrain
 
+CLASSES = 10
+WARM_UP = 2  # rounds that trace and warm up
+
 
 class KerasNorm(keras.layers.BatchNormalization):
-    """keras' own layer under our constructor's arguments."""
+    """The layer of Keras with the arguments of ours."""
 
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
@@ -49,21 +53,22 @@ def keras_batch_normalization():
 
 
 class FakeSource:
-    """Stands in for a Source where only its size is asked for."""
+    """A Source of which only the size is used."""
 
     num_examples = 50_000
     has_labels = True
 
 
 def make_step(config, policy):
-    """Returns a function that takes one step and waits for it."""
-    splits = Splits(FakeSource(), class_names=tuple(map(str, range(10))))
-    learner, _ = pretrain.make_learner(config, splits, tf.distribute.get_strategy(), policy)
+    """Return a function that takes one step and waits for it."""
+    splits = Splits(FakeSource(), class_names=tuple(map(str, range(CLASSES))))
+    architecture = architectures.of_pretraining(config, CLASSES)
+    learner, _ = pretrain.make_learner(config, architecture, splits, tf.distribute.get_strategy(), policy)
     size = (config.batch_size, 2, config.image_size, config.image_size, 3)
     rng = np.random.default_rng(0)
     batch = {
         "views": tf.constant(rng.integers(0, 256, size, np.uint8)),
-        "label": tf.constant(rng.integers(0, 10, config.batch_size), tf.int32),
+        "label": tf.constant(rng.integers(0, CLASSES, config.batch_size), tf.int32),
         "id": tf.range(config.batch_size),
     }
     step = tf.function(learner.train_step, autograph=False)
@@ -74,16 +79,16 @@ def make_step(config, policy):
     return run
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv=None):
+    parser = make_parser(__doc__)
     parser.add_argument("--model", default="r50_1x_sk0")
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--precision", default="bfloat16", help="of our network")
-    arguments = parser.parse_args()
+    arguments = parse(
+        parser, argv, model="r18_0.05x_sk0", image_size=8, batch_size=4, rounds=2, precision="float32"
+    )
     config = PretrainConfig(
         model=arguments.model, image_size=arguments.image_size, batch_size=arguments.batch_size
     )
@@ -92,11 +97,11 @@ def main():
         theirs = make_step(config, "float32")
 
     seconds = {ours: [], theirs: []}
-    for round_number in range(arguments.rounds + 2):
+    for round_number in range(WARM_UP + arguments.rounds):
         for run, times in seconds.items():
             start = time.perf_counter()
             run()
-            if round_number >= 2:  # the first two trace and warm up
+            if round_number >= WARM_UP:
                 times.append(time.perf_counter() - start)
     pairs = sorted(a / b for a, b in zip(seconds[ours], seconds[theirs]))
     a, b = (statistics.median(times) for times in seconds.values())

@@ -1,14 +1,13 @@
-"""How long a resumed run waits for its first batch: a million small streamed records at step 200,000, and arrays.
+"""Time the first batch of a resumed run: a million small streamed records at step 200,000, and arrays.
 
     python benchmarks/resume_at_scale.py                  # ImageNet's count, records of 1 kB; 1.4 GB of files
     python benchmarks/resume_at_scale.py --records=100000 --record_kb=110 --shards=80 --batch_size=1024 --step=200088
 
-Writes synthetic TFRecord files into a temporary folder, then takes turns in one process between a start at step 0
-and a resume. The files are in the page cache: what a disk would add follows from the megabytes read. `--steady=10` also
-times ten later batches.
+Writes synthetic TFRecord files into a temporary folder. Then a start at step 0 and a resume take turns in one process.
+Prints the seconds to the first batch and the megabytes read. The files are in the page cache, so a disk adds the time
+to read those megabytes. `--steady=10` also times ten later batches.
 """
 
-import argparse
 import os
 import pathlib
 import platform
@@ -27,6 +26,7 @@ start_tensorflow_quietly()
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.command_line import make_parser, parse
 from simclr_keras.data.pipeline import train_batches
 from simclr_keras.data.records.stream_source import Shards, StreamSource
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
@@ -35,7 +35,7 @@ IMAGE_SIZE = 16  # small, so that decoding is not what is measured
 
 
 def write_shards(folder, records, shards, record_bytes):
-    """Paths and counts of record files. Their contents repeat; an id is a record's number, not its content."""
+    """Write record files with repeated contents; return their paths and counts. An id is the number of a record."""
     rng, examples = np.random.default_rng(0), []
     for label in range(10):
         image = tf.io.encode_jpeg(rng.integers(0, 256, (20, 20, 3), np.uint8), quality=90).numpy()
@@ -61,7 +61,7 @@ def write_shards(folder, records, shards, record_bytes):
     return tuple(paths), tuple(counts)
 
 
-def parse(record):
+def parse_record(record):
     example = tf.io.parse_single_example(
         record, {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
     )
@@ -69,7 +69,7 @@ def parse(record):
 
 
 def seconds_to_first_batch(source, batch_size, first_step, more_steps=0):
-    """Seconds until the first batch is there, megabytes read for it, seconds for each of `more_steps` after it."""
+    """Return the seconds to the first batch, the megabytes read for it, and the seconds of a later batch."""
     start, read_before = time.perf_counter(), megabytes_read()
     batches = iter(
         train_batches(
@@ -89,7 +89,7 @@ def seconds_to_first_batch(source, batch_size, first_step, more_steps=0):
 
 
 def megabytes_read():
-    """By this process from files, cached or not; 0 where the system does not tell."""
+    """Return what this process has read from files, cached or not; 0 if the system does not count it."""
     try:
         counts = dict(line.split(": ") for line in pathlib.Path("/proc/self/io").read_text().splitlines())
     except OSError:
@@ -130,10 +130,8 @@ def hardware():
     return f"{len(os.sched_getaffinity(0))} cores of {model}, TensorFlow {tf.__version__}"
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv=None):
+    parser = make_parser(__doc__)
     parser.add_argument("--records", type=int, default=1_281_167)
     parser.add_argument("--record_kb", type=float, default=1.0)
     parser.add_argument("--shards", type=int, default=256)
@@ -141,7 +139,7 @@ def main():
     parser.add_argument("--step", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steady", type=int, default=0, help="batches after the first to time as well")
-    arguments = parser.parse_args()
+    arguments = parse(parser, argv, records=2000, shards=4, batch_size=64, step=50, rounds=1)
     print(hardware())
     print(f"{arguments.records:,} records of {arguments.record_kb:g} kB, batch {arguments.batch_size}")
     images = np.zeros((arguments.records, 8, 8, 3), np.uint8)
@@ -150,7 +148,7 @@ def main():
         paths, counts = write_shards(
             folder, arguments.records, arguments.shards, int(1000 * arguments.record_kb)
         )
-        shards = StreamSource("records", Shards(paths, counts, parse, "train"), has_labels=True)
+        shards = StreamSource("records", Shards(paths, counts, parse_record, "train"), has_labels=True)
         seconds_to_first_batch(shards, arguments.batch_size, 0)  # the first use of everything is slower
         compare(f"streamed from {arguments.shards} files", shards, arguments)
     seconds_to_first_batch(arrays, arguments.batch_size, 0)

@@ -1,0 +1,74 @@
+"""Every benchmark runs with --quick; its figures are not tested."""
+
+import importlib
+import pathlib
+import re
+
+import pytest
+
+import train
+
+FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
+# A few words that each benchmark must print, in this order.
+OUTPUT = {
+    "cifar10_method": r"pretrain, knn.*finetune-1pct-layer1.*fine-tuning beats supervised",
+    "export_speed": r"of its parameters' bytes.*in process.*HubLayer",
+    "finetune_step": r"a step of ours.*ratio of medians.*last loss",
+    "input_speed": r"arrays.*JPEGs.*color and blur",
+    "kill_and_resume": r"pretrain: 1 of 1 runs",
+    "pretrain_step": r"ours.*keras BatchNormalization.*ratio of medians",
+    "resume_at_scale": r"streamed from 4 files.*arrays in memory",
+    "teacher_sharpness": r"labeled +20 images.*others +20 images",
+}
+SLOW = ("cifar10_method", "kill_and_resume")
+PARTS = {"command_line", "compare_runs"}  # what the benchmarks share
+
+
+def test_every_benchmark_is_tested_and_documented():
+    scripts = {path.stem for path in FOLDER.glob("*.py")} - PARTS
+    assert scripts == set(OUTPUT)
+    readme = (FOLDER / "README.md").read_text()
+    assert not [name for name in scripts if f"`{name}.py`" not in readme]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in OUTPUT]
+)
+def test_quick(name, tmp_path, monkeypatch, capsys):
+    benchmark = importlib.import_module(f"benchmarks.{name}")
+    flags = ["--quick"]
+    if name == "cifar10_method":
+        flags += [f"--runs={tmp_path}/runs", f"--table={tmp_path}/table.md"]
+        # In this process: four starts of TensorFlow take longer than the runs.
+        monkeypatch.setattr(benchmark, "run_train", lambda words: train.main(["train.py", *words]))
+    assert not benchmark.main(flags)
+    output = capsys.readouterr().out
+    assert re.search(OUTPUT[name], output, re.DOTALL), output
+
+
+def test_commands_parse():
+    """The commands in the docstrings and the README, and the train.py commands of the benchmarks."""
+    texts = [path.read_text() for path in [*FOLDER.glob("*.py"), FOLDER / "README.md"]]
+    for name, words in re.findall(r"python benchmarks/(\w+)\.py((?: --?[\w=:./*-]+)*)", "\n".join(texts)):
+        help_text = _help(importlib.import_module(f"benchmarks.{name}"))
+        unknown = [flag for flag in re.findall(r"--\w+", words) if flag not in help_text]
+        assert not unknown, (name, unknown)
+
+
+def _help(benchmark):
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as output, pytest.raises(SystemExit):
+        benchmark.main(["--help"])
+    return output.getvalue()
+
+
+def test_train_commands_parse():
+    from benchmarks import cifar10_method, kill_and_resume
+
+    options = cifar10_method.read_flags([])
+    commands = [cifar10_method.command(name, options, 0) for name in cifar10_method.RUNS]
+    commands += [[f"--mode={stage}", *flags] for stage, flags in kill_and_resume.STAGES.items()]
+    for words in commands:
+        train.read_flags(["train.py", *words])
