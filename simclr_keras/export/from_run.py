@@ -11,9 +11,9 @@ from simclr_keras.errors import InputError
 from simclr_keras.export.export_folder import check_out
 from simclr_keras.export.select_endpoints import truncated
 from simclr_keras.export.write import check_packages, write_export
+from simclr_keras.formatting import duration
 from simclr_keras.runs.open_run import open_run
 from simclr_keras.runs.run_dir import RESULT
-from simclr_keras.training.engine import checks
 
 MOST_ROWS = 200  # of metrics.csv on a card
 BATCH = 50
@@ -48,7 +48,7 @@ def run(config, say=print):
         overwrite=config.overwrite,
         say=say,
     )
-    took = checks.duration(time.monotonic() - started)
+    took = duration(time.monotonic() - started)
     say(f"done in {took}: {config.out}/README.md shows how to use it")
     return card
 

@@ -5,6 +5,7 @@ import types
 import tensorflow as tf
 
 from simclr_keras.training.engine import loop
+from simclr_keras.training.engine.epochs import PeriodicEvaluation
 from simclr_keras.training.engine.signals import Stop
 
 STRATEGY = tf.distribute.get_strategy()
@@ -63,9 +64,19 @@ class Recorder:
 
 
 def train(
-    first_step=0, loss=lambda step: step, learner=None, recorder=None, stop=None, evaluate=None, **settings
+    first_step=0,
+    loss=lambda step: step,
+    learner=None,
+    recorder=None,
+    stop=None,
+    evaluate=lambda epoch: {"knn_top1": epoch / 10},
+    **settings,
 ):
-    """Runs the loop over batches of 8 that hold their step, with fakes all around it."""
+    """Run the loop over batches of 8 that contain their step, with fakes for everything else.
+
+    Args:
+        evaluate: function of the epoch to scores, called after every epoch; None: no evaluation.
+    """
     values = {
         "epochs": 2,
         "train_steps": None,
@@ -92,7 +103,7 @@ def train(
         history=recorder,
         schedule=lambda step: step / 100,
         first_step=first_step,
-        evaluate=evaluate or (lambda epoch: {"knn_top1": epoch / 10}),
+        evaluate=PeriodicEvaluation(evaluate, every=1, epochs=values["epochs"]),
         stop=stop or Stop(),
         say=recorder.say,
     )

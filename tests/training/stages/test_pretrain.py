@@ -243,8 +243,8 @@ def test_the_screen_tells_devices_data_steps_epochs_and_where_to_look(done):
     folder, _, _, lines = done
     text = "\n".join(lines)
     assert "1 CPU device, float32" in text
-    assert f"{TRAIN} training images, 3 classes; {TEST} for evaluation" in text
-    assert "11 of 8 images, 2 epochs" in text
+    assert f"{TRAIN} training images, 3 classes; {TEST} evaluation images" in text
+    assert "11 steps of 8 images, 2 epochs" in text
     assert f"{folder}/views.png" in text
     assert f"{folder}/result.json" in text
     assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["1/2", "2/2"]
@@ -305,7 +305,7 @@ def test_few_labels_are_all_that_probe_and_knn_see(tiny, data, tmp_path, monkeyp
     lines = []
     pretrain.run(make_config(data, tmp_path / "run", label_fraction=0.3, epochs=1), say=lines.append)
     assert np.bincount(seen[0].labels).tolist() == [4, 4, 4]
-    assert any("(12 labels seen)" in line for line in lines)
+    assert any("(12 labels used)" in line for line in lines)
     assert result(tmp_path / "run")["knn_top1"] >= 0
 
 
@@ -359,7 +359,7 @@ def test_a_run_that_met_nan_goes_on_when_told_to_skip_such_batches(tiny, data, t
         return loss * tf.where(self.optimizer.iterations == 8, np.nan, 1.0), figures
 
     monkeypatch.setattr(pretrain.ContrastiveLearner, "objective", spoiled)
-    with pytest.raises(TrainingError, match="--on_nan=skip_batch leaves single bad batches out"):
+    with pytest.raises(TrainingError, match="--on_nan=skip_batch skips single bad batches"):
         pretrain.run(make_config(data, tmp_path / "run"), say=silent)
     lines = []
     found = pretrain.run(make_config(data, tmp_path / "run", on_nan="skip_batch"), say=lines.append)
