@@ -24,16 +24,11 @@ def load(
     *,
     data_dir=None,
     labels=None,
-    eval_fraction=None,
-    seed=0,
-    label_fraction=None,
-    labels_per_class=None,
-    held_out=None,
-    labeled=None,
     memory_limit=DEFAULT_MEMORY_LIMIT,
     on_bad_image="skip",
     recheck=False,
-):
+    **split,
+) -> Splits:
     """Opens a dataset: its training source, its evaluation source, and what a user should know of them.
 
     Where the data has labels but no evaluation split, a stratified one is held out. label_fraction and
@@ -64,22 +59,15 @@ def load(
     Raises:
         InputError: If there is no such dataset, it cannot be used, or an argument does not fit it.
     """
-    return split_dataset(
-        open_dataset(
-            spec,
-            data_dir=data_dir,
-            labels=labels,
-            memory_limit=memory_limit,
-            on_bad_image=on_bad_image,
-            recheck=recheck,
-        ),
-        eval_fraction=eval_fraction,
-        seed=seed,
-        label_fraction=label_fraction,
-        labels_per_class=labels_per_class,
-        held_out=held_out,
-        labeled=labeled,
+    whole = open_dataset(
+        spec,
+        data_dir=data_dir,
+        labels=labels,
+        memory_limit=memory_limit,
+        on_bad_image=on_bad_image,
+        recheck=recheck,
     )
+    return split_dataset(whole, **split)
 
 
 def open_dataset(

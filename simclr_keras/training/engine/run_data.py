@@ -49,7 +49,7 @@ class RunData:
             self.contents = contents_of(whole)
         if self.inherited.get("held_out"):  # an evaluation split of the data's own is not used
             self.contents["evaluation_contents"] = None
-        inherited = self._inherit_split(self._digest_if_judged(whole))
+        inherited = self._inherit_split(self._digest_if_held_out(whole))
         if inherited != self.inherited:
             labels = " and labels" if "labeled" in inherited else ""
             self._say(
@@ -91,7 +91,7 @@ class RunData:
         }
         return load_dataset.split_dataset(whole, seed=config.seed, **{**settings, **self.inherited})
 
-    def _digest_if_judged(self, whole: Splits) -> str | None:
+    def _digest_if_held_out(self, whole: Splits) -> str | None:
         """Return the digest of the images, or None if no training images are held out."""
         own_split = whole.evaluation is not None and not self.inherited.get("held_out")
         if not whole.train.has_labels or own_split:

@@ -106,14 +106,11 @@ class ClassifierEvaluation(EvaluationStage):
     def evaluate(self):
         logits, labels = self.outputs(self.splits.evaluation, "logits")
         probe = self.ancestor.architecture.get("stop_gradient", False)
-        return (
-            logits,
-            labels,
-            {
-                "labels_used": self.ancestor.result.get("labels_used", 0),
-                "classifier": "online probe" if probe else "trained",
-            },
-        )
+        facts = {
+            "labels_used": self.ancestor.result.get("labels_used", 0),
+            "classifier": "online probe" if probe else "trained",
+        }
+        return logits, labels, facts
 
 
 class KnnEvaluation(EvaluationStage):
@@ -134,15 +131,8 @@ class KnnEvaluation(EvaluationStage):
             k=config.knn_k,
             temperature=config.knn_temperature,
         )
-        return (
-            votes,
-            labels,
-            {
-                "labels_used": int(np.count_nonzero(bank_labels >= 0)),
-                "head_layer": config.head_layer,
-                "knn_k": config.knn_k,
-            },
-        )
+        used = int(np.count_nonzero(bank_labels >= 0))
+        return votes, labels, {"labels_used": used, "head_layer": config.head_layer, "knn_k": config.knn_k}
 
 
 class LogisticRegressionEvaluation(EvaluationStage):
@@ -161,14 +151,11 @@ class LogisticRegressionEvaluation(EvaluationStage):
             num_classes=len(self.splits.class_names),
             c=self.config.logistic_c,
         )
-        return (
-            regression.scores,
-            labels,
-            {
-                "labels_used": int(np.count_nonzero(train_labels >= 0)),
-                "head_layer": self.config.head_layer,
-                "protocol": "fast",
-                "logistic_c": regression.c,
-                "converged": regression.converged,
-            },
-        )
+        facts = {
+            "labels_used": int(np.count_nonzero(train_labels >= 0)),
+            "head_layer": self.config.head_layer,
+            "protocol": "fast",
+            "logistic_c": regression.c,
+            "converged": regression.converged,
+        }
+        return regression.scores, labels, facts
