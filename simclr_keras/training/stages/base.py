@@ -26,7 +26,6 @@ class Stage:
 
     Attributes:
         MODE: name of the stage, as --mode takes it. FILES: names of pictures and tables beside result.json.
-        BATCH_FLAG: the setting that bounds the memory a step needs.
         config: the stage's config, with every "auto" resolved.
         strategy, policy: the tf.distribute strategy and the name of the Keras dtype policy.
         run_dir: RunDir. data: RunData. stop: signals.Stop.
@@ -35,7 +34,6 @@ class Stage:
 
     MODE: str
     FILES: tuple[str, ...] = ()
-    BATCH_FLAG = "batch_size"
 
     def __init__(self, config, say=print):
         self.say = say
@@ -105,10 +103,9 @@ class Stage:
                 # In a copy, so that its network is freed before the next attempt: there may be no room for both.
                 return copy.copy(self).execute()
             except tf.errors.ResourceExhaustedError as error:
-                flag = f"--{self.BATCH_FLAG}={getattr(self.config, self.BATCH_FLAG)}"
                 raise TrainingError(
-                    f"out of memory with {flag} ({one_line(error)}); give a smaller one, or a smaller --model or "
-                    "--image_size, in another --model_dir."
+                    f"out of memory with {self.batch_setting} ({one_line(error)}); give a smaller one, or a smaller "
+                    "--model or --image_size, in another --model_dir."
                 ) from error
             except tf.errors.OpError as error:
                 step = max(steps_in(self.run_dir.checkpoints), default=0)
@@ -179,6 +176,11 @@ class Stage:
     def say_result(self, result: dict) -> None:
         """Print how good the result is."""
         raise NotImplementedError
+
+    @property
+    def batch_setting(self) -> str:
+        """Return the flag and value that bound the memory of a step."""
+        return f"--batch_size={self.config.batch_size}"
 
     # What subclasses share.
 

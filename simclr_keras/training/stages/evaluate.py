@@ -9,6 +9,7 @@ from simclr_keras.evaluation.linear_probe import logistic_predict
 from simclr_keras.runs import ancestors
 from simclr_keras.runs import architecture as architectures
 from simclr_keras.training.engine import checks
+from simclr_keras.training.engine.inputs import eval_batch_size
 from simclr_keras.training.stages.base import Stage
 from simclr_keras.training.stages.classification import labeled_part, say_result, score_logits
 from simclr_keras.training.stages.from_run import FromRun
@@ -35,12 +36,15 @@ class EvaluationStage(FromRun, Stage):
     """
 
     FILES = ("confusion.png",)
-    BATCH_FLAG = "eval_batch_size"
     TASK: str
 
     @property
     def title(self):
         return f"{self.TASK} {self.ancestor.path}"
+
+    @property
+    def batch_setting(self):
+        return f"--eval_batch_size={eval_batch_size(self.config)}"
 
     def check_data(self):
         checks.check_labels(self.config, self.splits.train, f"--mode={self.MODE}")
