@@ -5,7 +5,6 @@ import types
 import tensorflow as tf
 
 from simclr_keras.training.engine import loop
-from simclr_keras.training.engine.epochs import PeriodicEvaluation
 from simclr_keras.training.engine.signals import Stop
 
 STRATEGY = tf.distribute.get_strategy()
@@ -75,12 +74,13 @@ def train(
     """Run the loop over batches of 8 that contain their step, with fakes for everything else.
 
     Args:
-        evaluate: function of the epoch to scores, called after every epoch; None: no evaluation.
+        evaluate: function of the epoch to scores, or None.
     """
     values = {
         "epochs": 2,
         "train_steps": None,
         "batch_size": 8,
+        "eval_every_epochs": 1,
         "steps_per_execution": 1,
         "checkpoint_every_steps": 0,
         "checkpoint_every_minutes": 0,
@@ -103,7 +103,7 @@ def train(
         history=recorder,
         schedule=lambda step: step / 100,
         first_step=first_step,
-        evaluate=PeriodicEvaluation(evaluate, every=1, epochs=values["epochs"]),
+        evaluate=evaluate,
         stop=stop or Stop(),
         say=recorder.say,
     )

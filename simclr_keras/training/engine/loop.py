@@ -10,6 +10,7 @@ from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.nonfinite import check_weights, read_figures
 from simclr_keras.training.engine.progress import Bar, epoch_line
 
+EVALUATIONS = 10  # per run, if --eval_every_epochs is 0
 SAVED_SECONDS = 10.0  # least time between checkpoints at ends of epochs that are not evaluated
 SAID_SECONDS = 5.0  # least time between lines of epochs that are not evaluated: they may be a step long
 
@@ -85,13 +86,14 @@ def train(
         strategy: the tf.distribute strategy it was made under.
         batches: function of (first step, number of steps, tf.distribute.InputContext) to a dataset of per-replica
             batches.
-        config: has epochs, batch_size, steps_per_execution, checkpoint_every_steps, checkpoint_every_minutes.
+        config: of a stage that trains.
         num_examples: training images.
         checkpoints: Checkpoints.
         history: History, cut back to `first_step`.
         schedule: learning rate by step.
         first_step: steps already taken.
-        evaluate: PeriodicEvaluation.
+        evaluate: function of the epoch to a dict of scores, called every --eval_every_epochs and after the last
+            epoch; None if there is nothing to evaluate.
         stop: signals.Stop.
         say: prints a line.
 
@@ -103,6 +105,7 @@ def train(
     """
     ends = epoch_ends(config, num_examples)
     epochs = len(ends) - 1
+    every = config.eval_every_epochs or max(epochs // EVALUATIONS, 1)
     if first_step >= ends[-1] and history.has(epochs):
         return
     missing = [
@@ -146,14 +149,15 @@ def train(
                 bar.close()
                 stop.leave(f"step {step} is saved")
         bar.close()
-        if evaluate.due(epoch) or epoch == epochs or saves.long_ago():
+        evaluated = evaluate is not None and (epoch % every == 0 or epoch == epochs)
+        if evaluated or epoch == epochs or saves.long_ago():
             # Before the evaluation, which may take long: a run killed in it resumes there.
             saves.save(step)
             stop.all_saved(f"step {step} is saved")
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
         row |= {"skipped_batches": learner.skipped[0], "images_per_second": clock.take_rate()}
         try:
-            scores = evaluate(epoch)
+            scores = evaluate(epoch) if evaluated else {}
         except DivergedError:
             checkpoints.forget(step)  # its weights are finite, the network's outputs are not
             raise

@@ -11,7 +11,7 @@ from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import Checkpoints, steps_in
 from simclr_keras.training.engine import checks, inputs
-from simclr_keras.training.engine.epochs import PeriodicEvaluation, epoch_ends
+from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.stages.training_stage import TrainingStage
 
@@ -117,14 +117,14 @@ class ClassificationStage(TrainingStage):
         return inputs.make_batches(self.config, source, crop, windows=1, repeat=True, **settings)
 
     def begin(self, first_step):
-        config, self._outputs = self.config, None
+        self._outputs = None
         self._extractor = self.extractor(self.learner.model, "logits")
         weights = {name: value for name, value in self.learner.state().items() if name.startswith("model/")}
         best = Checkpoints(self.run_dir.best, weights, keep=1)
         for step in steps_in(self.run_dir.best):
             if step > first_step:  # of epochs that were lost with a damaged checkpoint
                 best.forget(step)
-        ends = epoch_ends(config, self.num_examples)
+        ends = epoch_ends(self.config, self.num_examples)
 
         def evaluate(epoch):
             scores = self._evaluate()
@@ -133,8 +133,7 @@ class ClassificationStage(TrainingStage):
                 best.save(ends[epoch])
             return {"top1": scores.top1, "top5": scores.top5}
 
-        measure = None if self.evaluation is None else evaluate
-        return PeriodicEvaluation(measure, config.eval_every_epochs, len(ends) - 1)
+        return None if self.evaluation is None else evaluate
 
     def _evaluate(self):
         self._outputs = self._extractor(self.evaluation)

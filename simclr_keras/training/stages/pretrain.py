@@ -10,7 +10,6 @@ from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
 from simclr_keras.runs import architecture as architectures
 from simclr_keras.training.engine import checks, inputs
-from simclr_keras.training.engine.epochs import PeriodicEvaluation, epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import baselines
@@ -64,9 +63,7 @@ class Pretraining(TrainingStage):
         if score is not None and config.baselines:
             self._baselines = baselines.Baselines(run_dir, score, self._pixels)
             self._baseline_scores = self._baselines.before(first_step)
-        last = len(epoch_ends(config, self.num_examples)) - 1
-        measure = None if score is None else lambda epoch: score()
-        return PeriodicEvaluation(measure, config.eval_every_epochs, last)
+        return None if score is None else lambda epoch: score()
 
     def _representation_score(self):
         """Return a RepresentationScore, or None without labels or evaluation images."""

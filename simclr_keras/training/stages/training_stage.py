@@ -23,10 +23,8 @@ class TrainingStage(Stage):
         history: History.
     """
 
-    COLUMNS: tuple[str, ...] = ()
-    FILES = ("curves.png", "metrics.csv")
-
-    learner = schedule = architecture = history = None
+    COLUMNS: tuple[str, ...]
+    FILES: tuple[str, ...] = ("curves.png", "metrics.csv")
 
     def finished_result(self):
         return self.run_dir.finished(self.config)
@@ -103,7 +101,7 @@ class TrainingStage(Stage):
         raise NotImplementedError
 
     def begin(self, first_step: int):
-        """Draw and measure what belongs before training; return the PeriodicEvaluation of the run."""
+        """Draw and measure what belongs before training; return `evaluate` of `loop.train`."""
         raise NotImplementedError
 
     def make_batches(self):

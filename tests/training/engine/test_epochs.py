@@ -1,10 +1,10 @@
-"""Ends of epochs: evenly over the run, or cut by --train_steps; epochs that are evaluated."""
+"""Ends of epochs: evenly over the run, or cut by --train_steps."""
 
 import itertools
 import types
 
 from simclr_keras.optim.step_arithmetic import total_steps
-from simclr_keras.training.engine.epochs import PeriodicEvaluation, epoch_end, epoch_ends
+from simclr_keras.training.engine.epochs import epoch_end, epoch_ends
 
 
 def settings(train_steps=None, epochs=3):
@@ -39,11 +39,3 @@ def test_a_run_ends_after_its_epochs_or_its_steps_whichever_come_first():
         (17, whole),
     ):
         assert epoch_ends(settings(train_steps), 40) == ends
-
-
-def test_evaluations_are_periodic_and_after_the_last_epoch():
-    for every, epochs, due in ((2, 5, [2, 4, 5]), (0, 5, [1, 2, 3, 4, 5]), (0, 40, [*range(4, 41, 4)])):
-        evaluate = PeriodicEvaluation(lambda epoch: {"top1": epoch}, every, epochs)
-        assert [epoch for epoch in range(1, epochs + 1) if evaluate.due(epoch)] == due
-        assert [epoch for epoch in range(1, epochs + 1) if evaluate(epoch)] == due
-    assert not PeriodicEvaluation(None, 1, 5).due(5)

@@ -229,3 +229,18 @@ def test_fast_epochs_without_evaluation_share_a_checkpoint(monkeypatch, seconds,
     recorder = train(evaluate=None, epochs=4)
     assert [step for kind, step in recorder.events if kind == "save"] == steps
     assert [step for kind, step in recorder.events if kind == "row"] == [6, 11, 16, 21]
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "evaluated"),
+    [(2, 5, [2, 4, 5]), (0, 5, [1, 2, 3, 4, 5]), (0, 25, [*range(2, 25, 2), 25])],
+)
+def test_evaluations_are_periodic_and_after_the_last_epoch(every, epochs, evaluated):
+    seen = []
+    train(
+        evaluate=lambda epoch: seen.append(epoch) or {},
+        eval_every_epochs=every,
+        epochs=epochs,
+        train_steps=None,
+    )
+    assert seen == evaluated
