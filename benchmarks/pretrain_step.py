@@ -27,7 +27,6 @@ import tensorflow as tf
 
 from benchmarks.command_line import make_parser, parse
 from simclr_keras.config.modes import PretrainConfig
-from simclr_keras.data.sources.source import Splits
 from simclr_keras.models import blocks, heads, resnet
 from simclr_keras.runs import architecture as architectures
 from simclr_keras.training.engine import strategy
@@ -52,18 +51,10 @@ def keras_batch_normalization():
         yield
 
 
-class FakeSource:
-    """A Source of which only the size is used."""
-
-    num_examples = 50_000
-    has_labels = True
-
-
 def make_step(config, policy):
-    """Return a function that takes one step and waits for it."""
-    splits = Splits(FakeSource(), class_names=tuple(map(str, range(CLASSES))))
-    architecture = architectures.of_pretraining(config, CLASSES)
-    learner, _ = pretrain.make_learner(config, architecture, splits, tf.distribute.get_strategy(), policy)
+    """Returns a function that takes one step and waits for it."""
+    architecture = architectures.of_pretraining(config, num_classes=10)
+    learner, _ = pretrain.make_learner(config, architecture, 50_000, tf.distribute.get_strategy(), policy)
     size = (config.batch_size, 2, config.image_size, config.image_size, 3)
     rng = np.random.default_rng(0)
     batch = {

@@ -11,11 +11,13 @@ from simclr_keras.errors import InputError
 class StageConfig(Settings):
     """What every stage needs: a run directory, data, precision and randomness.
 
-    Class attributes: NAME of the stage, as --mode takes it; MODULE whose `run(config)` is the stage.
+    Class attributes: NAME of the stage, as --mode takes it; MODULE whose `run(config)` is the stage; RUN_FLAGS, the
+    settings that name earlier runs. The properties at the end are settings that only some stages have.
     """
 
     NAME: ClassVar[str]
     MODULE: ClassVar[str]
+    RUN_FLAGS: ClassVar[tuple[str, ...]] = ()
 
     model_dir: str | None = option(
         None,
@@ -130,8 +132,8 @@ class StageConfig(Settings):
         super().validate()
         if self.label_fraction is not None and self.labels_per_class is not None:
             raise InputError("--label_fraction and --labels_per_class say the same thing: give one of them.")
-        # Where another run gives it, a missing --init or --teacher is what has to be said.
-        if self.dataset is None and not hasattr(self, "init"):
+        # A stage after another run inherits it; there --init or --teacher may be what is missing.
+        if self.dataset is None and not self.RUN_FLAGS:
             raise InputError(
                 "--dataset is missing: give digits, folder:PATH, npz:PATH or a TensorFlow Datasets name "
                 "such as cifar10."
@@ -140,4 +142,26 @@ class StageConfig(Settings):
     @property
     def inherits_from(self):
         """Path of the run that gives what this config leaves open, such as the dataset; None where there is none."""
+        return None
+
+    # Settings that only some stages have: a field of the same name replaces the property.
+
+    @property
+    def trains(self) -> bool:
+        """Return whether the stage trains a network, which is then in its run directory."""
+        return True
+
+    @property
+    def epochs(self) -> int | None:
+        """Return the passes over the training images, or None if the stage has none."""
+        return None
+
+    @property
+    def head_layer(self):
+        """Return the layer of the projection head, or None if the stage does not choose one."""
+        return None
+
+    @property
+    def probe_learning_rate(self) -> float | None:
+        """Return the base learning rate of the online probe, or None if there is no probe."""
         return None

@@ -105,6 +105,10 @@ class LinearEvalConfig(
         above=0,
     )
 
+    @property
+    def trains(self) -> bool:
+        return self.protocol == "paper"
+
     def validate(self):
         super().validate()
         self.check_start()

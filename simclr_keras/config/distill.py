@@ -21,6 +21,7 @@ class DistillConfig(
 
     NAME = "distill"
     MODULE = "simclr_keras.training.stages.distill"
+    RUN_FLAGS = ("init", "teacher")
 
     teacher: str | None = option(
         None,

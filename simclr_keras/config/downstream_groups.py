@@ -1,6 +1,7 @@
 """Groups of settings that the stages after pretraining share, each a dataclass to inherit from."""
 
 import dataclasses
+from typing import ClassVar
 
 from simclr_keras.config import groups
 from simclr_keras.config.option import nearest, option
@@ -40,6 +41,8 @@ class LabeledViews(groups.Views):
 @dataclasses.dataclass(frozen=True)
 class Start:
     """The earlier run that a stage starts from."""
+
+    RUN_FLAGS: ClassVar[tuple[str, ...]] = ("init",)
 
     init: str | None = option(
         None, "Run directory of an earlier, finished stage to start from.", group="Chain"

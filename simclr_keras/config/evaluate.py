@@ -18,6 +18,10 @@ class EvalConfig(downstream_groups.Start, StageConfig):
         256, "Images per evaluation step.", group="Evaluation", unit="images", at_least=1, resume="free"
     )
 
+    @property
+    def trains(self) -> bool:
+        return False
+
     def validate(self):
         super().validate()
         self.check_start()
@@ -39,6 +43,10 @@ class KnnConfig(groups.Neighbors, downstream_groups.Start, StageConfig):
         group="Model",
         at_least=0,
     )
+
+    @property
+    def trains(self) -> bool:
+        return False
 
     def validate(self):
         super().validate()

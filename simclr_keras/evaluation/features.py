@@ -1,4 +1,4 @@
-"""How good a representation is: endpoints over a whole source, then kNN and probe figures."""
+"""Features of whole sources, and scores of a representation by kNN and online probe."""
 
 import numpy as np
 import tensorflow as tf
@@ -29,22 +29,22 @@ class Extractor:
 
         def compute(batch):
             outputs = model(batch["image"], training=False)
-            found = {name: tf.cast(outputs[name], tf.float32) for name in endpoints}
-            return {"id": batch["id"], "label": batch["label"], **found}
+            values = {name: tf.cast(outputs[name], tf.float32) for name in endpoints}
+            return {"id": batch["id"], "label": batch["label"], **values}
 
         @tf.function(autograph=False)
         def step(batch):
-            found = strategy.run(compute, args=(batch,))
-            return {name: strategy.gather(value, axis=0) for name, value in found.items()}
+            values = strategy.run(compute, args=(batch,))
+            return {name: strategy.gather(value, axis=0) for name, value in values.items()}
 
         self._step, self._traced = step, False
 
-    def __call__(self, source):
-        """Runs over a source.
+    def __call__(self, source) -> dict[str, np.ndarray]:
+        """Compute the endpoints of every image of a source.
 
         Returns:
             dict of endpoint name to float32 array [n, ...], and "label" int32 [n] (-1 = unlabeled), rows in the
-            source's order. A stream knows its labels only from here.
+            source's order. The labels of a stream come from here only.
 
         Raises:
             DivergedError: an endpoint is not finite.
@@ -55,53 +55,46 @@ class Extractor:
         batches = []
         for batch in self._strategy.experimental_distribute_dataset(dataset):
             if not self._traced:
-                # Apart, or TensorFlow warns of many extractors as of one function that is traced again and again.
+                # Traced explicitly, or TensorFlow takes many extractors for one function that is retraced too often.
                 self._step.get_concrete_function(batch)
                 self._traced = True
-            found = {name: value.numpy() for name, value in self._step(batch).items()}
-            real = found.pop("id") >= 0
-            batches.append({name: value[real] for name, value in found.items()})
-        found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-        for name, value in found.items():
+            values = {name: value.numpy() for name, value in self._step(batch).items()}
+            real = values.pop("id") >= 0  # not padding
+            batches.append({name: value[real] for name, value in values.items()})
+        outputs = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        for name, value in outputs.items():
             if not np.all(np.isfinite(value)):
                 raise DivergedError(
-                    f"the network's {name} is no longer finite: training has diverged; what was saved before stays. "
+                    f"the network's {name} is no longer finite: training has diverged; earlier checkpoints are kept. "
                     "Try a lower --learning_rate or a longer --warmup_epochs in another --model_dir."
                 )
-        return found
+        return outputs
 
 
 class RepresentationScore:
-    """Weighted kNN, and the online probe where there is one, on an evaluation split.
+    """Weighted kNN, and the online probe if there is one, on an evaluation split.
 
     Args:
         extractor: an Extractor of "final_avg_pool" (and "logits" for the probe).
         bank: Source or StreamSource of labeled images the neighbors come from.
         evaluation: Source or StreamSource with labels.
-        num_classes: classes.
-        k, temperature: of the kNN.
+        knn: num_classes, k and temperature of `knn_predict`.
     """
 
-    def __init__(self, extractor, bank, evaluation, *, num_classes, k, temperature):
-        self._extractor = extractor
-        self._bank = bank
-        self._evaluation = evaluation
-        self._num_classes = num_classes
-        self._k = k
-        self._temperature = temperature
+    def __init__(self, extractor, bank, evaluation, **knn):
+        self.extractor = extractor
+        self.bank = bank
+        self.evaluation = evaluation
+        self.knn = knn
 
-    def __call__(self):
-        """Returns a dict of knn_top1, knn_top5, probe_top1, probe_top5 in [0, 1]; top-5 is 1 up to 5 classes."""
-        bank = self._extractor(self._bank)
-        outputs = self._extractor(self._evaluation)
-        votes = knn_predict(
-            bank["final_avg_pool"],
-            bank["label"],
-            outputs["final_avg_pool"],
-            num_classes=self._num_classes,
-            k=self._k,
-            temperature=self._temperature,
-        )
+    def outputs(self) -> tuple[dict, dict]:
+        """Return what the extractor computes of the bank and of the evaluation split."""
+        return self.extractor(self.bank), self.extractor(self.evaluation)
+
+    def __call__(self) -> dict[str, float]:
+        """Return knn_top1, knn_top5, probe_top1, probe_top5 in [0, 1]; top-5 is 1 up to 5 classes."""
+        bank, outputs = self.outputs()
+        votes = knn_predict(bank["final_avg_pool"], bank["label"], outputs["final_avg_pool"], **self.knn)
         scores = {"knn": votes}
         if "logits" in outputs:
             scores["probe"] = outputs["logits"]
@@ -112,9 +105,10 @@ class RepresentationScore:
         }
 
 
-def knn_bank(source, limit, seed):
-    """Returns the labeled rows of a source, at most `limit` of them: a seeded choice, stratified where any row can be
-    fetched; out of as few files as hold them from a StreamSource.
+def knn_bank(source, limit: int, seed: int):
+    """Return at most `limit` labeled rows of a source, chosen by a seed.
+
+    The choice is stratified, except from a StreamSource, where it comes from as few files as possible.
     """
     if not source.indexed:
         return source.sample(limit, seed)

@@ -13,9 +13,9 @@ from simclr_keras.errors import InputError
 from simclr_keras.export.export_folder import check_out
 from simclr_keras.export.remove_unused_layers import remove_unused_layers
 from simclr_keras.export.write import check_packages, write_export
+from simclr_keras.formatting import duration
 from simclr_keras.runs.open_run import OpenRun, open_run
 from simclr_keras.runs.run_dir import RESULT
-from simclr_keras.training.engine import checks
 
 MAX_ROWS = 200  # of metrics.csv on a card
 BATCH = 50
@@ -50,7 +50,7 @@ def run(config: Any, say: Callable = print) -> dict:
         overwrite=config.overwrite,
         say=say,
     )
-    seconds = checks.duration(time.monotonic() - started)
+    seconds = duration(time.monotonic() - started)
     say(f"done in {seconds}: {config.out}/README.md shows how to use it")
     return card
 

@@ -169,7 +169,7 @@ def test_a_teacher_and_a_start_that_held_out_different_images_do_not_go_together
         configure("supervised", tmp_path / "other", dataset=stripes, seed=4, eval_fraction=0.3, epochs=1)
     )
     config = configure("distill", tmp_path / "run", teacher=str(finetuned.folder), init=str(other.folder))
-    with pytest.raises(InputError, match=r"held out different images, .*; give runs of one chain"):
+    with pytest.raises(InputError, match=r"held out different images, .*; give runs with the same ancestors"):
         run(config)
 
 

@@ -173,7 +173,7 @@ class TestGoingOn:
         assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
         assert not out.exists()
         if number != signal.SIGKILL:
-            assert "images are done; the same command continues." in error
+            assert "images are done; rerun the same command to continue." in error
             assert error.count("\n") == 1
         done = json.loads((tmp_path / "f.npz.unfinished" / "rows.json").read_text())["rows"]
         assert 0 < done < 60_000

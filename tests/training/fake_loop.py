@@ -63,13 +63,24 @@ class Recorder:
 
 
 def train(
-    first_step=0, loss=lambda step: step, learner=None, recorder=None, stop=None, evaluate=None, **settings
+    first_step=0,
+    loss=lambda step: step,
+    learner=None,
+    recorder=None,
+    stop=None,
+    evaluate=lambda epoch: {"knn_top1": epoch / 10},
+    **settings,
 ):
-    """Runs the loop over batches of 8 that hold their step, with fakes all around it."""
+    """Run the loop over batches of 8 that contain their step, with fakes for everything else.
+
+    Args:
+        evaluate: function of the epoch to scores, or None.
+    """
     values = {
         "epochs": 2,
         "train_steps": None,
         "batch_size": 8,
+        "eval_every_epochs": 1,
         "steps_per_execution": 1,
         "checkpoint_every_steps": 0,
         "checkpoint_every_minutes": 0,
@@ -92,7 +103,7 @@ def train(
         history=recorder,
         schedule=lambda step: step / 100,
         first_step=first_step,
-        evaluate=evaluate or (lambda epoch: {"knn_top1": epoch / 10}),
+        evaluate=evaluate,
         stop=stop or Stop(),
         say=recorder.say,
     )

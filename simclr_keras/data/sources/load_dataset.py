@@ -24,16 +24,11 @@ def load(
     *,
     data_dir=None,
     labels=None,
-    eval_fraction=None,
-    seed=0,
-    label_fraction=None,
-    labels_per_class=None,
-    held_out=None,
-    labeled=None,
     memory_limit=DEFAULT_MEMORY_LIMIT,
     on_bad_image="skip",
     recheck=False,
-):
+    **split,
+) -> Splits:
     """Opens a dataset: its training source, its evaluation source, and what a user should know of them.
 
     Where the data has labels but no evaluation split, a stratified one is held out. label_fraction and
@@ -64,7 +59,52 @@ def load(
     Raises:
         InputError: If there is no such dataset, it cannot be used, or an argument does not fit it.
     """
-    _check(spec, data_dir, labels, eval_fraction, seed, label_fraction, labels_per_class)
+    whole = open_dataset(
+        spec,
+        data_dir=data_dir,
+        labels=labels,
+        memory_limit=memory_limit,
+        on_bad_image=on_bad_image,
+        recheck=recheck,
+    )
+    return split_dataset(whole, **split)
+
+
+def open_dataset(
+    spec,
+    *,
+    data_dir=None,
+    labels=None,
+    memory_limit=DEFAULT_MEMORY_LIMIT,
+    on_bad_image="skip",
+    recheck=False,
+) -> Splits:
+    """Open a dataset whole, with the evaluation split of its own if it has one; arguments as in `load`."""
+    _check_spec(spec, data_dir, labels)
+    if on_bad_image not in ("skip", "error"):
+        raise InputError(f"on_bad_image must be skip or error. Received: on_bad_image={on_bad_image!r}")
+    splits = _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck)
+    if splits.train.num_examples < 2:
+        raise InputError(f"{spec} holds one training image only; at least 2 are needed")
+    return splits
+
+
+def split_dataset(
+    splits,
+    *,
+    eval_fraction=None,
+    seed=0,
+    label_fraction=None,
+    labels_per_class=None,
+    held_out=None,
+    labeled=None,
+) -> Splits:
+    """Hold out an evaluation split and hide labels of a whole dataset; arguments as in `load`."""
+    if seed < 0:
+        raise InputError(f"seed must be at least 0. Received: seed={seed}")
+    if eval_fraction is not None:
+        selection.check_eval_fraction(eval_fraction)
+    selection.check_label_choice(label_fraction, labels_per_class)
     if held_out is not None and eval_fraction is not None:
         raise InputError(
             "eval_fraction does not go with what an earlier run held out: leave it out. "
@@ -75,17 +115,12 @@ def load(
             "label_fraction and labels_per_class do not go with the labels that an earlier run saw: leave them out. "
             f"Received: label_fraction={label_fraction}, labels_per_class={labels_per_class}"
         )
-    if on_bad_image not in ("skip", "error"):
-        raise InputError(f"on_bad_image must be skip or error. Received: on_bad_image={on_bad_image!r}")
-    splits = _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck)
-    if splits.train.num_examples < 2:
-        raise InputError(f"{spec} holds one training image only; at least 2 are needed")
     if held_out is not None:
         splits = hold_out_again(splits, held_out)
     elif splits.evaluation is None:
         splits = _hold_out(splits, eval_fraction, seed)
     elif eval_fraction is not None:
-        note = f"{spec} has its own evaluation split: eval_fraction={eval_fraction} is not used"
+        note = f"{splits.train.name} has its own evaluation split: eval_fraction={eval_fraction} is not used"
         splits = dataclasses.replace(splits, notes=(*splits.notes, note))
     if label_fraction is not None or labels_per_class is not None:
         splits = _hide_labels(splits, label_fraction, labels_per_class, seed)
@@ -105,7 +140,7 @@ def _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck):
     return load_tfds(spec, data_dir, memory_limit)
 
 
-def _check(spec, data_dir, labels, eval_fraction, seed, label_fraction, labels_per_class):
+def _check_spec(spec, data_dir, labels):
     kind, colon, rest = spec.partition(":")
     if not spec:
         raise InputError("Give a dataset: digits, npz:PATH, folder:PATH or a TFDS name")
@@ -116,17 +151,12 @@ def _check(spec, data_dir, labels, eval_fraction, seed, label_fraction, labels_p
         raise InputError(
             f"Unknown kind of dataset {kind!r}: give npz:PATH or folder:PATH{hint}. Received: {spec!r}"
         )
-    if seed < 0:
-        raise InputError(f"seed must be at least 0. Received: seed={seed}")
     if labels is not None and kind != "folder":
         raise InputError(
             f"labels (a CSV file) goes with folder:PATH only. Received: {spec!r}, labels={labels!r}"
         )
     if data_dir is not None and (spec == "digits" or kind in ("npz", "folder")):
         raise InputError(f"data_dir goes with TFDS names only. Received: {spec!r}, data_dir={data_dir!r}")
-    if eval_fraction is not None:
-        selection.check_eval_fraction(eval_fraction)
-    selection.check_label_choice(label_fraction, labels_per_class)
 
 
 def _hold_out(splits, eval_fraction, seed):

@@ -1,6 +1,9 @@
-"""Batches that could not be made in mid-run: the data is looked at again, and the run goes on from its checkpoint."""
+"""A batch that cannot be read during training: check the data again and resume from the checkpoint."""
 
 import time
+from collections.abc import Callable
+
+import tensorflow as tf
 
 from simclr_keras.errors import InputError, TrainingError, one_line
 
@@ -8,7 +11,7 @@ WAITS = (1, 5, 25)  # seconds before a further attempt: a network drive may come
 
 
 class Recovery:
-    """Counts failures of the data, and gives up when there is no way past one.
+    """Counts failures to read a batch and stops after too many at the same step.
 
     Args:
         say: prints a line.
@@ -21,20 +24,17 @@ class Recovery:
         self._step = None
         self._failures = 0
 
-    def load_again(self, error, step, load):
-        """Waits and loads the data again, so that the run may go on from its checkpoint of `step`.
+    def retry(self, error: tf.errors.OpError, step: int, load: Callable[[], None]) -> None:
+        """Wait, then load the data again.
 
         Args:
-            error: a tf.errors.OpError.
-            step: of the newest checkpoint. Failing again and again at the same one is no progress.
-            load: function that loads the data; an InputError of its is one more failure.
-
-        Returns:
-            what load() returns.
+            error: what stopped the training.
+            step: of the newest checkpoint. Several failures at the same step are no progress.
+            load: loads the data; an InputError counts as one more failure.
 
         Raises:
-            TrainingError: it has failed there too often.
-            tf.errors.OpError: the error itself, where it does not come from the data.
+            TrainingError: too many failures at this step.
+            tf.errors.OpError: the error itself, if it does not come from the data.
         """
         why = data_failure(error)
         if why is None:
@@ -44,21 +44,19 @@ class Recovery:
             self._step = step
             if self._failures > len(WAITS):
                 raise TrainingError(
-                    f"a batch could not be made, {self._failures} times after step {step} ({why}); what was saved "
-                    "until then stays: mend the data, then repeat the command."
+                    f"cannot read a batch, {self._failures} times after step {step} ({why}); checkpoints are kept: "
+                    "repair the data, then rerun the same command."
                 ) from error
-            self._say(
-                f"a batch could not be made ({why}): looking at the data again, to go on from step {step}"
-            )
+            self._say(f"cannot read a batch ({why}): checking the data again, then resuming from step {step}")
             self._wait(WAITS[self._failures - 1])
             try:
                 return load()
-            except InputError as lost:
-                why = str(lost)
+            except InputError as unusable:
+                why = str(unusable)
 
 
-def data_failure(error):
-    """Returns what went wrong while a batch was made, out of TensorFlow's many lines; None for other errors."""
+def data_failure(error: tf.errors.OpError) -> str | None:
+    """Return why a batch could not be read, as one line; None for other errors."""
     message = error.message or ""
     if "IteratorGetNext" not in message and "Iterator::" not in message:
         return None

@@ -1,43 +1,19 @@
-"""Where the epochs of a run end, in steps, and after which of them it is evaluated."""
+"""The steps at which epochs end."""
 
 from simclr_keras.optim.step_arithmetic import total_steps
 
 
-def epoch_end(epoch, num_examples, batch_size):
-    """Step at which an epoch (counted from 1) ends: the length of a whole run of so many epochs.
+def epoch_end(epoch: int, num_examples: int, batch_size: int) -> int:
+    """Return the step at which an epoch (from 1) ends, which is the length of a run of so many epochs.
 
-    The release ends every epoch after round(num_examples / batch_size) steps, so that the last of its epochs may be
-    missing or cut; these ends share the run out evenly and the last one is the run's.
+    The release ends every epoch after round(num_examples / batch_size) steps, so its last epoch may be missing or cut.
+    Here the epochs divide the run evenly.
     """
     return total_steps(num_examples, batch_size, epoch) if epoch > 0 else 0
 
 
-EVALUATIONS = 10  # in a run, where --eval_every_epochs does not say
-
-
-class OnItsTurn:
-    """What `loop.train` wants to evaluate with: measures every so many epochs, and after the last.
-
-    Args:
-        measure: function of the epoch to a dict of figures; None where there is nothing to measure.
-        every: epochs from one turn to the next; 0: ten turns in a run.
-        epochs: number of the last.
-    """
-
-    def __init__(self, measure, every, epochs):
-        self._measure = measure
-        self._every = every or max(epochs // EVALUATIONS, 1)
-        self._epochs = epochs
-
-    def due(self, epoch):
-        return self._measure is not None and (epoch % self._every == 0 or epoch == self._epochs)
-
-    def __call__(self, epoch):
-        return self._measure(epoch) if self.due(epoch) else {}
-
-
-def epoch_ends(config, num_examples):
-    """Steps [0, end of epoch 1, ..., end of the run]; --train_steps may end it before its epochs do.
+def epoch_ends(config, num_examples: int) -> list[int]:
+    """Return the steps [0, end of epoch 1, ..., end of the run]; --train_steps may end it earlier.
 
     Args:
         config: has epochs, batch_size, train_steps (None: the epochs decide).

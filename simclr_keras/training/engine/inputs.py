@@ -1,12 +1,19 @@
-"""From a config to what the networks see: crops on the host, color and blur on the device, batches for the loop."""
+"""From a config to the networks' input: crops on the host, color and blur on the device, batches for the loop."""
 
 from simclr_keras.data import pipeline
 from simclr_keras.data.views.color_blur import ColorBlur
 from simclr_keras.data.views.crop import CropConfig
 
+MOST_EVALUATED = 256  # images per evaluation step, if --eval_batch_size is 0
 
-def crop_config(config, *, random_crop, flip, auto_augment=False):
-    """The CropConfig that a config with the settings of `parts.Views` stands for."""
+
+def eval_batch_size(config) -> int:
+    """Return the images per evaluation step: a large training batch would waste memory on a few photos."""
+    return config.eval_batch_size or min(config.batch_size, MOST_EVALUATED)
+
+
+def crop_config(config, *, random_crop, flip, auto_augment=False) -> CropConfig:
+    """Return the CropConfig of a config with the settings of `groups.Views`."""
     return CropConfig(
         random_crop=random_crop,
         min_area=config.crop_min_area,
@@ -17,15 +24,15 @@ def crop_config(config, *, random_crop, flip, auto_augment=False):
     )
 
 
-def color_and_blur(config):
-    """Color on the device, and blur where the config has it (pretraining alone)."""
-    blur = {"blur": False}
-    if getattr(config, "blur_probability", 0) > 0:
-        blur = {
-            "blur": True,
-            "blur_probability": config.blur_probability,
-            "sigma": (config.blur_sigma_min, config.blur_sigma_max),
-        }
+def color_and_blur(config) -> ColorBlur:
+    """Return the color jitter and blur of pretraining."""
+    if config.blur_probability == 0:
+        return _color(config, blur=False)
+    sigma = (config.blur_sigma_min, config.blur_sigma_max)
+    return _color(config, blur=True, blur_probability=config.blur_probability, sigma=sigma)
+
+
+def _color(config, **blur):
     return ColorBlur(
         image_size=config.image_size,
         seed=config.seed,
@@ -42,14 +49,14 @@ def color_and_blur(config):
 
 
 def make_batches(config, train, crop, *, windows, batch_size=None, seed=None, repeat=False):
-    """Returns the function of (first step, steps, input context) to batches that `loop.train` wants.
+    """Return the function of (first step, steps, input context) to batches for `loop.train`.
 
     Args:
         config: has image_size, batch_size and seed.
         train: Source or StreamSource.
         crop: CropConfig.
-        windows: views of an image.
-        batch_size, seed: instead of the config's.
+        windows: views per image.
+        batch_size, seed: replace those of the config.
         repeat: whether a batch may be larger than the source.
     """
 
@@ -71,9 +78,9 @@ def make_batches(config, train, crop, *, windows, batch_size=None, seed=None, re
 
 
 def labeled_views(config):
-    """CropConfig, and ColorBlur or None, of a config with the settings of `later_parts.LabeledViews`."""
-    chosen = config.augmentations
+    """Return (CropConfig, ColorBlur or None) of a config with the settings of `groups.LabeledViews`."""
+    names = config.augmentations
     crop = crop_config(
-        config, random_crop="crop" in chosen, flip="flip" in chosen, auto_augment="autoaugment" in chosen
+        config, random_crop="crop" in names, flip="flip" in names, auto_augment="autoaugment" in names
     )
-    return crop, color_and_blur(config) if "color" in chosen else None
+    return crop, _color(config, blur=False) if "color" in names else None

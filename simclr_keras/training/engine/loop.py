@@ -1,4 +1,4 @@
-"""Our training loop over strategy.run(learner.train_step): short, the same on one device and on many hosts."""
+"""The training loop over strategy.run(learner.train_step), the same on one device and on many hosts."""
 
 import sys
 import time
@@ -10,17 +10,18 @@ from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.nonfinite import check_weights, read_figures
 from simclr_keras.training.engine.progress import Bar, epoch_line
 
-SAVED_SECONDS = 10.0  # between checkpoints at the ends of epochs that nothing is measured after
-SAID_SECONDS = 5.0  # between the lines of epochs that nothing was measured after: they may be a step long
+EVALUATIONS = 10  # per run, if --eval_every_epochs is 0
+SAVED_SECONDS = 10.0  # least time between checkpoints at ends of epochs that are not evaluated
+SAID_SECONDS = 5.0  # least time between lines of epochs that are not evaluated: they may be a step long
 
 
 def make_step_function(learner, strategy, stop):
-    """Returns a function (iterator, count) that takes `count` training steps inside one graph call.
+    """Return a function (iterator, count) that takes `count` training steps inside one graph call.
 
-    The loop over steps stays in the graph, so an accelerator is not kept waiting for Python; batches are drawn inside
-    it with their static shapes (Keras' own steps_per_execution loses them under replicas). When `stop` is requested
-    meanwhile, the call ends with the step it is at. The function returns how many steps were taken; from its first on
-    there is something for `stop` to save.
+    The loop over steps stays in the graph, so an accelerator does not wait for Python; batches are drawn inside it
+    with their static shapes (Keras' own steps_per_execution loses them under replicas). If `stop` is requested, the
+    call ends after the current step. The function returns how many steps were taken, and tells `stop` that there is
+    something to save.
     """
     with tf.device("CPU:0"):
         stopped = tf.Variable(False, trainable=False)
@@ -52,12 +53,12 @@ def make_step_function(learner, strategy, stop):
             (take_one, (iterator,)) if count == 1 else (take_steps, (iterator, tf.constant(count)))
         )
         if function not in traced:
-            # Apart, because it takes long and changes nothing that a stop could lose.
+            # Traced separately: it takes long, and a stop meanwhile loses nothing.
             function.get_concrete_function(*arguments)
             traced.add(function)
         stop.nothing_to_save = False
         done = function(*arguments)
-        # Asked for only where it may be less: the answer waits for the device.
+        # Read only if it may be less: reading waits for the device.
         return int(done[0]) if stop.requested and count > 1 else count
 
     return run
@@ -78,41 +79,40 @@ def train(
     stop,
     say=print,
 ):
-    """Trains from `first_step` to the end of the run: a row of metrics at every epoch's end, and a checkpoint at most.
+    """Train from `first_step` to the end of the run, with a row of metrics after every epoch.
 
     Args:
         learner: a compiled Learner.
         strategy: the tf.distribute strategy it was made under.
         batches: function of (first step, number of steps, tf.distribute.InputContext) to a dataset of per-replica
             batches.
-        config: has epochs, batch_size, steps_per_execution, checkpoint_every_steps, checkpoint_every_minutes.
+        config: of a stage that trains.
         num_examples: training images.
         checkpoints: Checkpoints.
         history: History, cut back to `first_step`.
         schedule: learning rate by step.
         first_step: steps already taken.
-        evaluate: function of the epoch (from 1) to a dict of figures, empty where it is not its turn, which its
-            attribute `due`, a function of the epoch to bool, may tell beforehand.
-        stop: stopping.Stop.
+        evaluate: function of the epoch to a dict of scores, called every --eval_every_epochs and after the last
+            epoch; None if there is nothing to evaluate.
+        stop: signals.Stop.
         say: prints a line.
 
     Raises:
         TrainingError: loss or weights are no longer finite; nothing after the last good checkpoint is kept.
-        Stopped: the program was asked to stop; the step it was at is saved.
-        tf.errors.OpError: a batch could not be made. Steps since the last checkpoint may have been taken by halves on
-            some replica: go on from there.
+        Stopped: the program was asked to stop; the current step is saved.
+        tf.errors.OpError: a batch could not be read. Replicas may have taken different numbers of steps since the
+            last checkpoint: resume from there.
     """
     ends = epoch_ends(config, num_examples)
     epochs = len(ends) - 1
+    every = config.eval_every_epochs or max(epochs // EVALUATIONS, 1)
     if first_step >= ends[-1] and history.has(epochs):
         return
     missing = [
         epoch for epoch, end in enumerate(ends) if epoch and end < first_step and not history.has(epoch)
     ]
     if missing:
-        say(
-            f"metrics.csv has no rows of epochs {missing[0]} to {missing[-1]}, which are over: it goes on without them"
-        )
+        say(f"metrics.csv has no rows of epochs {missing[0]} to {missing[-1]}; continuing without them")
     take_steps = make_step_function(learner, strategy, stop)
     iterator = iter(
         strategy.distribute_datasets_from_function(
@@ -137,7 +137,7 @@ def train(
             due = step < end and saves.due(step)
             shown = bar.due()
             if shown or due or step == end or stop.requested:
-                # Waits for the device, so it belongs to the time of the steps.
+                # Waits for the device, so it is part of the time of the steps.
                 figures = read_figures(learner, step)
             clock.stop(taken)
             bar.advance(taken)
@@ -149,28 +149,27 @@ def train(
                 bar.close()
                 stop.leave(f"step {step} is saved")
         bar.close()
-        if getattr(evaluate, "due", lambda epoch: True)(epoch) or epoch == epochs or saves.long_ago():
-            # Before the evaluation, which may take long: a run killed in it comes back to it.
+        evaluated = evaluate is not None and (epoch % every == 0 or epoch == epochs)
+        if evaluated or epoch == epochs or saves.long_ago():
+            # Before the evaluation, which may take long: a run killed in it resumes there.
             saves.save(step)
             stop.all_saved(f"step {step} is saved")
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
         row |= {"skipped_batches": learner.skipped[0], "images_per_second": clock.take_rate()}
-        measured = {}
         try:
-            measured = evaluate(epoch)
+            scores = evaluate(epoch) if evaluated else {}
         except DivergedError:
-            checkpoints.forget(step)  # finite weights of a network whose outputs are not
+            checkpoints.forget(step)  # its weights are finite, the network's outputs are not
             raise
-        row |= measured
-        history.add(row)
-        if measured or epoch in (1, epochs) or time.monotonic() - said_at >= SAID_SECONDS:
-            say(epoch_line(row, epochs))
+        history.add(row | scores)
+        if scores or epoch in (1, epochs) or time.monotonic() - said_at >= SAID_SECONDS:
+            say(epoch_line(row | scores, epochs))
             said_at = time.monotonic()
             sys.stdout.flush()
 
 
 class _Saves:
-    """When a checkpoint is due, by steps or by minutes, and that what it holds is sound."""
+    """Saves checkpoints of finite weights, every so many steps or minutes."""
 
     def __init__(self, learner, checkpoints, config, first_step):
         self._learner = learner
@@ -187,7 +186,7 @@ class _Saves:
         return (self._every and step % self._every == 0) or time.monotonic() - self._saved_at >= self._seconds
 
     def long_ago(self):
-        """Whether an epoch's end is worth a checkpoint: epochs may be a step or two."""
+        """Return whether the end of an epoch, which may be a step or two long, needs a checkpoint."""
         return time.monotonic() - self._saved_at >= SAVED_SECONDS
 
     def save(self, step):
@@ -198,9 +197,9 @@ class _Saves:
 
 
 class Clock:
-    """Images per second of the steps alone: without evaluation, and without the calls that trace a graph.
+    """Measures images per second, without evaluation and without the calls that trace a graph.
 
-    Those are the first of one step and the first of several, see `make_step_function`.
+    Those are the first call of one step and the first of several, see `make_step_function`.
     """
 
     def __init__(self, batch_size):
@@ -214,7 +213,7 @@ class Clock:
         self._started = time.perf_counter()
 
     def stop(self, steps):
-        """Ends a call of so many steps."""
+        """End a call of so many steps."""
         seconds = time.perf_counter() - self._started
         graph = min(steps, 2)
         if graph not in self._traced:
@@ -225,12 +224,12 @@ class Clock:
             total[1] += steps
 
     def take_rate(self):
-        """Images per second since this was last asked; None when nothing was timed."""
+        """Return images per second since the last call; None if nothing was timed."""
         seconds, steps = self._epoch
         self._epoch = [0.0, 0]
         return round(steps * self._batch_size / seconds, 1) if steps else None
 
     def left(self, steps):
-        """Seconds that so many more steps take; None before anything was timed."""
+        """Return the seconds that so many more steps take; None before anything was timed."""
         seconds, taken = self._run
         return seconds / taken * steps if taken else None

@@ -1,4 +1,4 @@
-"""Whether training is still finite: its figures, its weights, and how many batches were skipped; else a stop."""
+"""Checks that figures and weights are finite, and that few batches were skipped."""
 
 import math
 
@@ -6,35 +6,32 @@ import tensorflow as tf
 
 from simclr_keras.errors import DivergedError
 
-# So many bad batches in a row are no accident of the data.
+# So many bad batches in a row do not come from single bad images.
 MOST_SKIPPED_IN_A_ROW = 20
 ADVICE = "Try a lower --learning_rate, a longer --warmup_epochs or --precision=float32 in another --model_dir"
 
 
-def read_figures(learner, step):
-    """Returns the learner's figures, a dict of name to float; waits for the device.
+def read_figures(learner, step: int) -> dict[str, float]:
+    """Return the learner's figures by name; waits for the device.
 
     Raises:
-        DivergedError: one of them is not finite, or nothing but bad batches came lately.
+        DivergedError: one of them is not finite, or the last MOST_SKIPPED_IN_A_ROW batches were skipped.
     """
     figures = {name: float(value) for name, value in learner.get_metrics_result().items()}
-    # The losses first: they say most.
+    # The losses first: the most useful in a message.
     for name, value in sorted(figures.items(), key=lambda item: not item[0].endswith("loss")):
         if not math.isfinite(value):
-            raise _diverged(
-                f"{name} became {value}", step, "; --on_nan=skip_batch leaves single bad batches out."
-            )
+            raise _diverged(f"{name} became {value}", step, "; --on_nan=skip_batch skips single bad batches.")
     skipped, in_a_row = learner.skipped
     if in_a_row >= MOST_SKIPPED_IN_A_ROW:
         raise _diverged(f"the last {in_a_row} batches were not finite ({skipped} skipped in all)", step, ".")
     return figures
 
 
-def check_weights(learner, step):
-    """Weights too, because the loss may hide it: TensorFlow's fused normalization and ReLU turns NaN into 0.
+def check_weights(learner, step: int) -> None:
+    """Raise DivergedError if a variable is not finite.
 
-    Raises:
-        DivergedError: a variable is not finite.
+    The loss may hide it: TensorFlow's fused normalization and ReLU turns NaN into 0.
     """
     for name, variable in learner.state().items():
         value = tf.convert_to_tensor(variable)
@@ -43,4 +40,4 @@ def check_weights(learner, step):
 
 
 def _diverged(what, step, more):
-    return DivergedError(f"{what} by step {step}; what was saved before stays. {ADVICE}{more}")
+    return DivergedError(f"{what} by step {step}; earlier checkpoints are kept. {ADVICE}{more}")

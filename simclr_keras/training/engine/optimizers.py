@@ -1,4 +1,4 @@
-"""From a config to optimizers, schedule and the share of the decay that belongs in the loss."""
+"""From a config to optimizers, schedule, and the weight decay that belongs in the loss."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Optimization:
 
     Attributes:
         optimizer: Keras optimizer.
-        probe_optimizer: likewise, of the online probe; None where there is none.
+        probe_optimizer: likewise, of the online probe; None if there is none.
         schedule: learning rate of the main optimizer by step.
         decayed_in_loss: function of a variable path to bool, see `Learner`.
     """
@@ -30,15 +30,15 @@ class Optimization:
     decayed_in_loss: Callable[[str], bool]
 
 
-def make_optimization(config, num_examples, adapt_classifier=False):
-    """Builds the optimizers of a stage's config; METHOD: SimCLRv2, appendix; SimCLR, section 2.
+def make_optimization(config, num_examples: int, adapt_classifier: bool = False) -> Optimization:
+    """Build the optimizers of a stage's config (SimCLRv2, appendix; SimCLR, section 2).
 
     Args:
-        config: of a stage that trains; with a probe where it has probe_learning_rate.
+        config: of a stage that trains.
         num_examples: images of an epoch.
-        adapt_classifier: whether LARS treats the classifier as any other layer: where it is trained from scratch at
-            the rates of a whole network it diverges without trust ratio. Else it has none, and its decay is an L2 term
-            of the loss, as in the release.
+        adapt_classifier: whether LARS treats the classifier as any other layer. Trained from scratch at the rates of
+            a whole network, it diverges without trust ratio. Otherwise it has no trust ratio, and its decay is an L2
+            term of the loss, as in the release.
     """
     steps = epoch_ends(config, num_examples)[-1]
     warmup = step_arithmetic.warmup_steps(num_examples, config.batch_size, config.warmup_epochs)
@@ -49,8 +49,8 @@ def make_optimization(config, num_examples, adapt_classifier=False):
         return WarmupCosine(peak, warmup_steps=warmup, total_steps=steps, dtype=dtype)
 
     main, probe = schedule(config.learning_rate, config.learning_rate_scaling), None
-    if hasattr(config, "probe_learning_rate"):
-        # The probe has a rate of its own: at the encoder's LARS rate its loss would rise (no trust ratio tames it).
+    if config.probe_learning_rate is not None:
+        # At the encoder's LARS rate the probe's loss would rise, as the probe has no trust ratio.
         probe = keras.optimizers.SGD(
             schedule(config.probe_learning_rate, "linear"), momentum=0.9, name="probe_sgd"
         )
@@ -76,7 +76,7 @@ def _optimizer(config, schedule, exclusions):
 
 
 def _decayed_in_loss(optimizer, adapt_classifier):
-    """Which variables the L2 term of the loss covers: never those the optimizer decays itself."""
+    """Return whether the L2 term of the loss covers a variable path; never if the optimizer decays it."""
     if optimizer == "lars":
         return lambda path: not adapt_classifier and path.endswith("classifier/kernel")
     if optimizer == "momentum":

@@ -14,9 +14,9 @@ SHOWN_SECONDS, UNSEEN_SECONDS = 1.0, 10.0  # between two readings of the figures
 
 
 class Bar:
-    """A progress bar for one epoch on a terminal; nothing in a pipe or file, where `epoch_line` speaks alone.
+    """A progress bar for one epoch on a terminal; nothing in a pipe or file, which get `epoch_line` only.
 
-    It shows images/s and the time left of the epoch, loss, contrastive accuracy, learning rate, time left of the run.
+    It shows images/s and the time left of the epoch, loss, accuracy, learning rate, and the time left of the run.
 
     Args:
         title: text before the bar.
@@ -45,7 +45,7 @@ class Bar:
         self._bar.update(steps * self._batch_size)
 
     def due(self):
-        """Whether figures should be read again, for the bar or only to see that they are finite.
+        """Return whether to read the figures, for the bar and to check that they are finite.
 
         Not every step, as reading them makes the device wait.
         """
@@ -67,8 +67,8 @@ class Bar:
         self._bar.close()
 
 
-def epoch_line(row, epochs):
-    """One line for a finished epoch: what a log file, or a terminal after the bar, keeps."""
+def epoch_line(row: dict, epochs: int) -> str:
+    """Return the line of a finished epoch, for a log file or a terminal."""
     parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"]
     named = (
         ("loss", "contrastive_loss", "{:.3f}"),

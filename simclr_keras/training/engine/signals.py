@@ -1,10 +1,12 @@
-"""SIGINT and SIGTERM while a stage runs: stop at the next step and save; a second SIGINT leaves at once."""
+"""SIGINT and SIGTERM while a stage runs: stop at the next step and save; a second SIGINT ends at once."""
 
 import contextlib
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from typing import NoReturn
 
 from simclr_keras.errors import Stopped
 
@@ -15,8 +17,8 @@ class Stop:
     """Whether the program was asked to stop, and what happens then.
 
     Attributes:
-        nothing_to_save: True lets the first signal end the program wherever Python is. False only notes it: whoever
-            set it looks at `requested` when a step is done, saves, and calls `leave` or `all_saved`.
+        nothing_to_save: True lets the first signal end the program at any point. False only records it: the caller
+            checks `requested` after every step, saves, and calls `leave` or `all_saved`.
         requested: number of the signal, or None.
     """
 
@@ -26,30 +28,30 @@ class Stop:
         self._listener = None
         self._saved = "no step was taken yet"
 
-    def on_request(self, listener):
-        """Calls listener() as soon as a signal comes, from another thread, whatever the main thread waits for.
+    def on_request(self, listener: Callable[[], None]) -> None:
+        """Call listener() as soon as a signal comes, from another thread, even if the main thread is blocked.
 
-        There is one listener, the last; a signal that came before calls it at once.
+        It replaces the listener before it; after a signal it is called at once.
         """
         self._listener = listener
         if self.requested:
             listener()
 
-    def all_saved(self, saved=None):
-        """From here on a signal may end the program wherever Python is; one that came before ends it now.
+    def all_saved(self, saved: str | None = None) -> None:
+        """Let a signal end the program at any point from now on; an earlier one ends it now.
 
         Args:
-            saved: what is safe, for the message; None for what was said last.
+            saved: what is saved, for the message; None: as in the last call.
         """
         self._saved = saved or self._saved
         self.nothing_to_save = True
         if self.requested:
             self.leave(self._saved)
 
-    def leave(self, saved):
-        """Raises Stopped. saved: what is safe, for the message."""
+    def leave(self, saved: str) -> NoReturn:
+        """Raise Stopped. saved: what is saved, for the message."""
         name = signal.Signals(self.requested).name
-        raise Stopped(f"stopped by {name}: {saved}; the same command continues.", self.requested)
+        raise Stopped(f"stopped by {name}: {saved}; rerun the same command to continue.", self.requested)
 
     def _handle(self, number, frame):
         # Python calls this in the main thread, between two of its own instructions.
@@ -64,8 +66,10 @@ class Stop:
             if number not in SIGNALS:
                 continue
             if number == signal.SIGINT and heard:
-                # Past Python, which may be waiting for a long call; a checkpoint half written does not count.
-                os.write(2, b"\nleaving at once; the same command continues from the last checkpoint.\n")
+                # Not through Python, which may wait for a long call. A half-written checkpoint is ignored later.
+                os.write(
+                    2, b"\nstopped at once; rerun the same command to continue from the last checkpoint.\n"
+                )
                 os._exit(128 + number)
             heard.add(number)
             self.requested = self.requested or number
@@ -75,9 +79,9 @@ class Stop:
 
 @contextlib.contextmanager
 def listening():
-    """Listens for the signals while the block runs; gives a Stop.
+    """Listen for the signals while the block runs; yields a Stop.
 
-    Outside the main thread Python hears no signals: there the Stop is never requested.
+    Outside the main thread Python gets no signals, and the Stop is never requested.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -1,14 +1,15 @@
-"""The only place that builds a tf.distribute strategy, and that says what the hardware computes well."""
+"""The only place that builds a tf.distribute strategy, and that knows which arithmetic the hardware has."""
 
 import pathlib
 
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
+from simclr_keras.formatting import counted
 
 
-def make_strategy(kind="auto", tpu=None):
-    """Returns the strategy for this machine's devices.
+def make_strategy(kind: str = "auto", tpu: str | None = None) -> tf.distribute.Strategy:
+    """Return the strategy for this machine's devices.
 
     Args:
         kind: "auto" (a TPU if `tpu` is given, else all GPUs if there are several, else one device), "one",
@@ -16,7 +17,7 @@ def make_strategy(kind="auto", tpu=None):
         tpu: name or address of a TPU, "local" on a TPU VM.
 
     Raises:
-        InputError: a TPU asked for that cannot be reached.
+        InputError: the TPU cannot be reached.
     """
     gpus = tf.config.list_logical_devices("GPU")
     if kind == "tpu" or (kind == "auto" and tpu):
@@ -37,18 +38,18 @@ def _tpu_strategy(tpu):
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except Exception as error:  # the network's, Google's client's, TensorFlow's: each part raises its own
         raise InputError(
-            f"no TPU answers to --tpu={tpu} ({one_line(error)}); check its name, or drop --tpu and --strategy=tpu."
+            f"no TPU found at --tpu={tpu} ({one_line(error)}); check its name, or drop --tpu and --strategy=tpu."
         ) from error
     return tf.distribute.TPUStrategy(resolver)
 
 
-def on_accelerator(strategy):
-    """Whether the strategy computes on TPUs or GPUs."""
+def on_accelerator(strategy: tf.distribute.Strategy) -> bool:
+    """Return whether the strategy computes on TPUs or GPUs."""
     return isinstance(strategy, tf.distribute.TPUStrategy) or bool(tf.config.list_logical_devices("GPU"))
 
 
-def resolve_precision(precision, strategy):
-    """Turns a --precision choice into a Keras dtype policy name.
+def resolve_precision(precision: str, strategy: tf.distribute.Strategy) -> str:
+    """Return the Keras dtype policy name of a --precision.
 
     "auto" is bfloat16 on TPUs, on GPUs of compute capability 8.0 (Ampere) or newer, and on CPUs with AVX512-BF16 or
     AMX-BF16 instructions; float32 elsewhere.
@@ -72,11 +73,11 @@ def _has_bfloat16(strategy):
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def describe(strategy, policy):
-    """One line: how many of which devices, in which precision."""
+def describe(strategy: tf.distribute.Strategy, policy: str) -> str:
+    """Return number and kind of the devices, and the precision."""
     if isinstance(strategy, tf.distribute.TPUStrategy):
         kind = "TPU core"
     else:
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU device"
     count = strategy.num_replicas_in_sync
-    return f"{count} {kind}{'s' if count > 1 else ''}, {policy.replace('mixed_bfloat16', 'bfloat16')}"
+    return f"{counted(count, kind)}, {policy.replace('mixed_bfloat16', 'bfloat16')}"

@@ -1,49 +1,39 @@
-"""What every stage shares, from the first check to the result; subclasses say what is trained, and judge it."""
+"""The frame of every stage: checks, data, run directory, then `execute`. Subclasses define the hooks below `run`."""
 
 import copy
 import dataclasses
 import gc
-import sys
 import time
 
-import keras
 import tensorflow as tf
 
-from simclr_keras.data.sources.fingerprint import contents_of
 from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.evaluation.features import Extractor
+from simclr_keras.formatting import counted, duration
 from simclr_keras.runs import ancestors
-from simclr_keras.runs import architecture as architectures
-from simclr_keras.runs.checkpoints import Checkpoints, steps_in
-from simclr_keras.runs.data_binding import bind_data
-from simclr_keras.runs.run_dir import CONFIG, RESULT, SPLIT, RunDir
-from simclr_keras.training.engine import checks, loop, signals
+from simclr_keras.runs.checkpoints import steps_in
+from simclr_keras.runs.run_dir import RESULT, RunDir
+from simclr_keras.training.engine import introduction, run_names, signals
 from simclr_keras.training.engine import strategy as strategies
 from simclr_keras.training.engine.data_recovery import Recovery
-from simclr_keras.training.engine.progress import History
+from simclr_keras.training.engine.inputs import eval_batch_size
+from simclr_keras.training.engine.run_data import RunData
 from simclr_keras.version import __version__
 
 
 class Stage:
-    """One run of a stage. A subclass sets MODE and COLUMNS and defines the methods below `run`.
+    """One run of a stage. A subclass sets the constants and defines `title`, `execute` and `say_result`.
 
     Attributes:
-        config: the stage's config, with nothing left open that the machine decides.
+        MODE: name of the stage, as --mode takes it. FILES: names of pictures and tables beside result.json.
+        config: the stage's config, with every "auto" resolved.
         strategy, policy: the tf.distribute strategy and the name of the Keras dtype policy.
-        run_dir: RunDir.
-        splits: Splits of the run.
-        contents: of the data, by `contents_of`; None until it has been opened. known_by: that by which `selection`
-            is to know it again in another place, or None.
-        learner, schedule: the compiled Learner, and the learning rate by step.
-        architecture: arguments of `create_model` for the learner's network.
-        stop: stopping.Stop. history: History.
-        say: prints a line.
+        run_dir: RunDir. data: RunData. stop: signals.Stop.
+        say: function that prints a line.
     """
 
-    MODE = None
-    COLUMNS = ()  # of metrics.csv
-    REPEATED = False  # whether a finished run is gone through again
-    FILES = ("curves.png", "metrics.csv")  # beside result.json, for people
+    MODE: str
+    FILES: tuple[str, ...] = ()
 
     def __init__(self, config, say=print):
         self.say = say
@@ -51,147 +41,99 @@ class Stage:
             tf.config.experimental.enable_op_determinism()
         self.strategy = strategies.make_strategy(config.strategy, config.tpu)
         self.policy = strategies.resolve_precision(config.precision, self.strategy)
-        paths = {name: getattr(config, name, None) for name in ("init", "teacher")}
-        paths = {name: checks.spelled_path(path) for name, path in paths.items() if path}
+        paths = {flag: getattr(config, flag) for flag in config.RUN_FLAGS}
+        paths = {flag: run_names.normal_path(path) for flag, path in paths.items() if path}
         config = self.inherit(dataclasses.replace(config, **paths))
-        config.validate()  # now with what another run has given
+        config.validate()  # now with the inherited settings
         self.config = dataclasses.replace(
             config,
-            # What "auto" came to: another machine must not change it silently.
+            # What "auto" was resolved to: another machine must not change it silently.
             precision=self.policy.replace("mixed_", ""),
-            dataset=checks.spelled(config.dataset),
-            model_dir=config.model_dir or checks.default_model_dir(self.MODE, config),
+            dataset=run_names.normal_dataset(config.dataset),
+            model_dir=config.model_dir or run_names.default_model_dir(self.MODE, config),
             steps_per_execution=config.steps_per_execution
             or (20 if strategies.on_accelerator(self.strategy) else 1),
         )
         self.run_dir = RunDir(self.config.model_dir)
-        self.contents = self.known_by = None
-        self.splits = self.learner = self.schedule = self.architecture = self.stop = self.history = None
+        self.data = RunData(self.config, self.run_dir, self.inherited_split, say)
+        self.stop = signals.Stop()
 
-    def run(self):
-        """Goes from the newest checkpoint, or the beginning, to the end; returns what result.json holds.
+    def run(self) -> dict:
+        """Run the stage, or continue it from its newest checkpoint, and return its result.
 
         Raises:
             InputError: the data or a setting does not fit; before anything long starts.
             TrainingError: loss or weights are no longer finite, or disk, memory or data fail for good.
-            Stopped: SIGINT or SIGTERM came; the step it was at is saved.
+            Stopped: SIGINT or SIGTERM came; the current step is saved.
         """
-        config, started = self.config, time.monotonic()
-        with signals.listening() as stop:
-            self.run_dir.check(self.MODE, config)
-            result = self.run_dir.finished(config)
-            if result is not None and not self.REPEATED:
+        started = time.monotonic()
+        with signals.listening() as self.stop:
+            self.run_dir.check(self.MODE, self.config)
+            result = self.finished_result()
+            if result is not None:
                 self.check_lineage(result.get("ancestors"))
                 self.say(
-                    f"{config.model_dir} is finished; a higher --epochs trains on, another --model_dir starts anew"
+                    f"{self.config.model_dir} is finished; to train longer, give a higher --epochs; to start anew, "
+                    "another --model_dir"
                 )
                 self.say_result(result)
                 return result
             self.check_config()
-            splits = self.load_data()
-            self.check_data(splits)
-            looking = copy.copy(self)
-            looking.splits = splits
-            checks.check_warmup(config, looking.num_examples)
+            self.data.load()
+            self.check_data()
             try:
-                self.run_dir.open_for(self.MODE, config)
-                result, unreadable = self._recovering(splits, stop)
+                self.run_dir.open_for(self.MODE, self.config)
+                result = self._execute_until_data_is_good()
+                self.run_dir.write_result(result)
             finally:
                 self.run_dir.close()
         self.say_result(result)
+        unreadable = self.data.splits.unreadable
         if unreadable:
-            named = some([f"{name} ({why})" for name, why in unreadable])
-            self.say(f"left out {len(unreadable)} images that cannot be read: {named}")
-        self.say(
-            f"done in {checks.duration(time.monotonic() - started)}: "
-            + ", ".join([self.run_dir.file(RESULT), *filter(self.run_dir.has, self.FILES)])
-        )
+            names = some([f"{name} ({why})" for name, why in unreadable])
+            self.say(f"left out {counted(len(unreadable), 'unreadable image')}: {names}")
+        files = [self.run_dir.file(RESULT), *filter(self.run_dir.has, self.FILES)]
+        self.say(f"done in {duration(time.monotonic() - started)}: {', '.join(files)}")
         return result
 
-    def _recovering(self, splits, stop):
+    def _execute_until_data_is_good(self) -> dict:
         recovery = Recovery(self.say)
         while True:
             try:
-                # A copy, so that all an attempt has made is dropped before the next: there may be no room for both.
-                return copy.copy(self)._go(splits, stop)
+                # In a copy, so that its network is freed before the next attempt: there may be no room for both.
+                return copy.copy(self).execute()
             except tf.errors.ResourceExhaustedError as error:
-                name = "batch_size" if hasattr(self.config, "batch_size") else "eval_batch_size"
                 raise TrainingError(
-                    f"out of memory with --{name}={getattr(self.config, name)} ({one_line(error)}); give a smaller "
-                    "one, or a smaller --model or --image_size, in another --model_dir."
+                    f"out of memory with {self.batch_setting} ({one_line(error)}); give a smaller one, or a smaller "
+                    "--model or --image_size, in another --model_dir."
                 ) from error
             except tf.errors.OpError as error:
                 step = max(steps_in(self.run_dir.checkpoints), default=0)
-                stop.all_saved(f"step {step} is saved" if step else None)
-                splits = recovery.load_again(error, step, lambda: self.load_data(recheck=True))
-            gc.collect()  # a Keras model holds itself
+                self.stop.all_saved(f"step {step} is saved" if step else None)
+                recovery.retry(error, step, self.data.reload)
+            gc.collect()  # a Keras model is in a reference cycle
 
-    def _go(self, splits, stop):
-        config, run_dir = self.config, self.run_dir
-        self.stop = stop
-        stop.all_saved()
-        resumed = bool(steps_in(run_dir.checkpoints))
-        if resumed:
-            self.check_lineage((run_dir.read_json(CONFIG) or {}).get("ancestors"))
-        self.splits = bind_data(run_dir, splits, resumed, self.say, self.contents)
-        # Not before the data: preparing it may draw from Python's generator, which initializers take their seeds from.
-        keras.utils.set_random_seed(config.seed)
-        self.learner, self.schedule = self.make_learner()
-        checks.check_space(run_dir, self.learner.state(), config)
-        checkpoints = Checkpoints(run_dir.checkpoints, self.learner.state(), config.keep_checkpoints)
-        first_step = checkpoints.restore(self.say)
-        # Not before the refusals: it may be another stage, or longer, than what is written down there.
-        run_dir.bind(self.MODE, config, **self.told())
-        architectures.write(run_dir, self.architecture)
-        stop.all_saved(f"step {first_step} is saved" if first_step else None)
-        self.history = history = History(run_dir, self.COLUMNS, first_step)
-        for line in self.introduction():
-            self.say(line)
-        self.say(f"run      {config.model_dir}" + (f", continued at step {first_step}" if first_step else ""))
-        sys.stdout.flush()
-        evaluate = self.begin(first_step)
-        loop.train(
-            self.learner,
-            self.strategy,
-            self.make_batches(),
-            config=config,
-            num_examples=self.num_examples,
-            checkpoints=checkpoints,
-            history=history,
-            schedule=self.schedule,
-            first_step=first_step,
-            evaluate=evaluate,
-            stop=stop,
-            say=self.say,
-        )
-        history.close()
-        result = self.end(history)
-        result |= {
-            "ancestors": self.lineage(),
-            "missing_images": len(self.splits.missing),
-            "extended_from": run_dir.extended_from(),
-        }
-        run_dir.write_result(result)
-        return result, self.splits.unreadable
+    @property
+    def splits(self):
+        """Return the Splits of the run."""
+        return self.data.splits
+
+    # Hooks, in the order in which `run` uses them.
 
     def inherit(self, config):
-        """Returns the config with what it leaves open taken from the run it goes on from; checks that run."""
+        """Return the config with what it leaves open taken from an earlier run; check that run."""
         return config
 
-    def told(self):
-        """What config.json holds beside the settings, for the stages after it."""
-        return {
-            "ancestors": self.lineage(),
-            "place": ancestors.place_of(self.config.dataset),
-            "labels_chosen": ancestors.chose_labels(self.config) or "labeled" in self.selection(),
-        }
+    def finished_result(self) -> dict | None:
+        """Return the result if the run is finished and need not run again, else None."""
+        return None
 
-    def check_lineage(self, began_with):
-        """Raises InputError where a run that this one goes on from has changed since it began.
+    def lineage(self) -> list[dict]:
+        """Return the records of the runs that this one descends from, oldest first."""
+        return []
 
-        Args:
-            began_with: its lineage then; None where that was not written down.
-        """
+    def check_lineage(self, began_with: list[dict] | None) -> None:
+        """Raise InputError if an ancestor run has changed since this run began with that lineage, if known."""
         then = {run.get("run"): run for run in began_with or []}
         for run in self.lineage():
             old = then.get(run["run"])
@@ -201,78 +143,67 @@ class Stage:
                     f"--model_dir={self.config.model_dir} began from it; give another --model_dir."
                 )
 
-    def check_config(self):
-        """Raises InputError where the settings do not suit the devices; asked before the data is opened."""
-        checks.check_batch(self.config, self.strategy)
+    def check_config(self) -> None:
+        """Raise InputError if the settings do not suit the devices; called before the data is opened."""
 
-    def lineage(self):
-        """The runs this one goes on from, oldest first."""
-        return []
+    def inherited_split(self, contents: str | None) -> dict:
+        """Return the arguments of `load_dataset.split_dataset` that repeat an earlier run's split.
 
-    def selection(self):
-        """The arguments of `sources.load` that keep to what an earlier run held out and saw."""
+        Args:
+            contents: digest of the images, to recognize them in another place; None if not known or not needed.
+        """
         return {}
 
-    def load_data(self, recheck=False):
-        """Returns the Splits that the config names."""
-        selection = self.selection()
-        splits = checks.load_data(self.config, recheck=recheck, **selection)
-        # Once: later some files may be gone, and what is held out must not change by that.
-        if self.contents is not None:
-            return splits
-        try:
-            self.contents = contents_of(splits)
-        except InputError:
-            if recheck:
-                raise
-            return self.load_data(recheck=True)
-        self.known_by = self._known_by(splits)
-        again = self.selection()
-        if again == selection:
-            return splits
-        del splits  # there may be no room for both
-        seen = ", and the same labels are seen" if "labeled" in again else ""
-        self.say(
-            f"data     {self.config.dataset} holds the images of an earlier run, from another place: what was held out "
-            f"then is held out again{seen}"
-        )
-        return checks.load_data(self.config, **again)
-
-    def _known_by(self, splits):
-        """By what `selection` knows the data again; None where nobody is judged by images out of those to train on."""
-        own_split = splits.evaluation is not None and not splits.held_out
-        if not splits.train.has_labels or own_split:
-            return None
-        # A run that goes on keeps to what it was when it began, whatever has come to the data or gone.
-        began = self.run_dir.read_json(SPLIT) if steps_in(self.run_dir.checkpoints) else self.contents
-        return (began or {}).get("contents")
-
-    def check_data(self, splits):
-        """Raises InputError where the data does not suit the stage."""
-        checks.check_batch_fits(self.config, splits.train)
+    def check_data(self) -> None:
+        """Raise InputError if the data does not suit the stage."""
 
     @property
-    def num_examples(self):
-        """Images of an epoch."""
-        return self.splits.train.num_examples
+    def title(self) -> str:
+        """Return what the run does, for its first line."""
+        raise NotImplementedError
 
-    def extractor(self, model, *endpoints):
-        """Returns the Extractor of these endpoints that the config asks for."""
-        config = self.config
+    def introduction(self):
+        """Yield the lines printed before the work starts."""
+        yield f"simclr_keras {__version__}: {self.title}"
+        yield f"devices  {strategies.describe(self.strategy, self.policy)}"
+        for line in introduction.describe_data(self.splits):
+            yield f"data     {line}"
+
+    def execute(self) -> dict:
+        """Do the work on bound data and return the result; called again if the data fails in between."""
+        raise NotImplementedError
+
+    def say_result(self, result: dict) -> None:
+        """Print how good the result is."""
+        raise NotImplementedError
+
+    @property
+    def batch_setting(self) -> str:
+        """Return the flag and value that bound the memory of a step."""
+        return f"--batch_size={self.config.batch_size}"
+
+    # What subclasses share.
+
+    def ancestry(self) -> dict:
+        """Return what config.json records for later stages, beside the settings."""
+        return {
+            "ancestors": self.lineage(),
+            "place": ancestors.place_of(self.config.dataset),
+            "labels_chosen": ancestors.chose_labels(self.config) or "labeled" in self.data.inherited,
+        }
+
+    def extractor(self, model, *endpoints: str) -> Extractor:
+        """Return an Extractor of these endpoints with the image size and batch size of the config."""
         return Extractor(
             model,
             self.strategy,
-            image_size=config.image_size,
-            batch_size=checks.eval_batch_size(config),
+            image_size=self.config.image_size,
+            batch_size=eval_batch_size(self.config),
             endpoints=endpoints,
         )
 
-    def facts(self, model, evaluation):
-        """What every result tells: what was done, with which network, on what data and where.
-
-        Args:
-            model: SimCLRModel. evaluation: the source it was judged by, or None.
-        """
+    def facts(self, model, evaluation) -> dict:
+        """Return what every result records; evaluation: the source that gave the scores, or None."""
         config = self.config
         return {
             "mode": self.MODE,
@@ -281,39 +212,12 @@ class Stage:
             "model": config.model,
             "parameters": model.encoder.count_params(),
             "dataset": config.dataset,
-            "contents": self.contents["contents"],
+            "contents": self.data.contents["contents"],
             "image_size": config.image_size,
             "training_images": self.splits.train.num_examples,
             "evaluation_images": 0 if evaluation is None else evaluation.num_examples,
             "devices": strategies.describe(self.strategy, self.policy),
             "seed": config.seed,
-            "epochs": getattr(config, "epochs", None),
+            "epochs": config.epochs,
             "unreadable_images": len(self.splits.unreadable),
         }
-
-    def make_learner(self):
-        """Returns the compiled Learner, made under the strategy, and its learning rate by step.
-
-        Sets `architecture`.
-        """
-        raise NotImplementedError
-
-    def make_batches(self):
-        """Returns the function of (first step, steps, input context) to batches that `loop.train` wants."""
-        raise NotImplementedError
-
-    def introduction(self):
-        """Returns the lines that say what is about to be trained."""
-        raise NotImplementedError
-
-    def begin(self, first_step):
-        """Draws and measures what belongs before training; returns the function of the epoch to a dict of figures."""
-        raise NotImplementedError
-
-    def end(self, history):
-        """Draws and measures what belongs after training; returns the result, as result.json will hold it."""
-        raise NotImplementedError
-
-    def say_result(self, result):
-        """Prints how good the result is."""
-        raise NotImplementedError

@@ -1,7 +1,8 @@
-"""What the figures are held against: raw pixels and the encoder before training, measured on the same split."""
+"""Baselines of a pretraining: raw pixels and the untrained encoder, measured on the same split."""
 
 import json
 
+from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.evaluation.knn import knn_accuracy
 from simclr_keras.evaluation.linear_probe import logistic_probe
 
@@ -13,63 +14,57 @@ class Baselines:
     """kNN on raw pixels; kNN and logistic regression on an encoder, before and after training.
 
     Args:
-        run_dir: RunDir; the figures taken before training are kept in baselines.json, for a resumed run.
-        extractor: Extractor that computes "final_avg_pool".
+        run_dir: RunDir; the scores from before training are kept in baselines.json, for a resumed run.
+        score: RepresentationScore, whose images, encoder and kNN settings are used.
         pixels: function of a Source to float arrays [n, height * width * 3], evaluation preprocessing applied.
-        bank, evaluation: labeled Sources.
-        knn: dict of k, temperature and num_classes for the kNN.
     """
 
-    def __init__(self, run_dir, extractor, pixels, bank, evaluation, knn):
+    def __init__(self, run_dir, score: RepresentationScore, pixels):
         self._run_dir = run_dir
-        self._extractor = extractor
+        self._score = score
         self._pixels = pixels
-        self._bank = bank
-        self._evaluation = evaluation
-        self._knn = knn
 
-    def before(self, first_step):
-        """Returns the figures of raw pixels and of the untrained encoder.
+    def before(self, first_step: int) -> dict[str, float]:
+        """Return the scores of raw pixels and of the untrained encoder.
 
-        The latter can be measured before the first step alone; a resumed run reads what was written down then, and
-        goes without where nothing was.
+        The encoder is untrained at step 0 only. A resumed run reads the scores from baselines.json, or goes without
+        those of the untrained encoder.
         """
-        kept = self._run_dir.read_json(FILE) if first_step else None
-        if kept and isinstance(kept.get("raw_pixels_knn_top1"), float):
-            return kept
-        bank, held = self._features()
-        pixels = self._pixels(self._bank), self._pixels(self._evaluation)
-        found = {"raw_pixels_knn_top1": self._knn_top1(pixels[0], bank["label"], pixels[1], held["label"])}
+        saved = self._run_dir.read_json(FILE) if first_step else None
+        if saved and isinstance(saved.get("raw_pixels_knn_top1"), float):
+            return saved
+        score = self._score
+        bank, evaluation = score.outputs()
+        pixels = self._pixels(score.bank), self._pixels(score.evaluation)
+        top1 = self._knn_top1(pixels[0], bank["label"], pixels[1], evaluation["label"])
+        scores = {"raw_pixels_knn_top1": top1}
         if first_step == 0:
-            found |= self._encoder("random_encoder", bank, held)
-        self._run_dir.write_text(FILE, json.dumps(found, indent=2) + "\n")
-        return found
+            scores |= self._encoder_scores("random_encoder", bank, evaluation)
+        self._run_dir.write_text(FILE, json.dumps(scores, indent=2) + "\n")
+        return scores
 
-    def after(self):
-        """Returns the same figures of the trained encoder."""
-        return self._encoder("pretrained_encoder", *self._features())
+    def after(self) -> dict[str, float]:
+        """Return the same scores of the trained encoder."""
+        return self._encoder_scores("pretrained_encoder", *self._score.outputs())
 
-    def _features(self):
-        return self._extractor(self._bank), self._extractor(self._evaluation)
+    def _encoder_scores(self, name, bank, evaluation):
+        arrays = bank[FEATURES], bank["label"], evaluation[FEATURES], evaluation["label"]
+        probe = logistic_probe(*arrays, num_classes=self._score.knn["num_classes"])
+        return {f"{name}_knn_top1": self._knn_top1(*arrays), f"{name}_logistic_top1": float(probe.top1)}
 
-    def _encoder(self, name, bank, held):
-        rows = bank[FEATURES], bank["label"], held[FEATURES], held["label"]
-        probe = logistic_probe(*rows, num_classes=self._knn["num_classes"])
-        return {f"{name}_knn_top1": self._knn_top1(*rows), f"{name}_logistic_top1": float(probe.top1)}
-
-    def _knn_top1(self, *rows):
-        return float(knn_accuracy(*rows, **self._knn).top1)
+    def _knn_top1(self, *arrays):
+        return float(knn_accuracy(*arrays, **self._score.knn).top1)
 
 
-def table(figures, online_probe=None):
-    """Lays the figures out as lines for the screen, top-1 in percent."""
+def table(scores: dict, online_probe: float | None = None) -> list[str]:
+    """Return the scores as lines of a table, top-1 in percent."""
     lines = [f"{'top-1':<22}{'kNN':>8}{'linear':>9}"]
     for name, title in (
         ("raw_pixels", "raw pixels"),
         ("random_encoder", "untrained encoder"),
         ("pretrained_encoder", "pretrained encoder"),
     ):
-        cells = [figures.get(f"{name}_{kind}_top1") for kind in ("knn", "logistic")]
+        cells = [scores.get(f"{name}_{kind}_top1") for kind in ("knn", "logistic")]
         if any(cell is not None for cell in cells):
             knn, linear = ("-" if cell is None else f"{cell:.1%}" for cell in cells)
             lines.append(f"{title:<22}{knn:>8}{linear:>9}")

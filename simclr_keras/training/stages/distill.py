@@ -1,4 +1,4 @@
-"""--mode=distill: a teacher's tempered probabilities taught to a student on unlabeled images."""
+"""--mode=distill: a student learns a teacher's tempered probabilities on unlabeled images."""
 
 import dataclasses
 
@@ -14,11 +14,11 @@ from simclr_keras.training.stages.classification import ClassificationStage, col
 from simclr_keras.training.stages.supervised import backbone_arguments
 
 SELF_TEMPERATURE, OTHER_TEMPERATURE = 0.1, 1.0  # the paper's, section 3
-LABELED_SEED = 1_000_003  # apart from the unlabeled stream's, or both would show the same crops
+LABELED_SEED = 1_000_003  # added to the seed, or both streams would have the same crops
 
 
-def run(config, say=print):
-    """Distills as a DistillConfig says and returns the result, which is also in result.json.
+def run(config, say=print) -> dict:
+    """Distill with a DistillConfig and return the result, as in result.json.
 
     Raises:
         InputError, TrainingError, Stopped: see `Stage.run`.
@@ -30,14 +30,16 @@ class Distillation(ClassificationStage):
     """A run of --mode=distill (SimCLRv2, arXiv 2006.10029, section 2, equations 2 and 3).
 
     Attributes:
-        teacher: Ancestor, or ExportedTeacher. student: Ancestor whose encoder the student starts from, or None.
+        teacher: Ancestor, or ExportedTeacher if `exported`.
+        student: Ancestor whose encoder the student starts from, or None.
     """
 
     MODE = "distill"
+    COLUMNS = columns(FIGURES)
 
     def inherit(self, config):
         self.exported = exported_teacher.is_export(config.teacher)
-        self.teacher = self._find_teacher(config)
+        self.teacher = self._open_teacher(config)
         self.student = ancestors.find(config.init, "init", config.init_checkpoint) if config.init else None
         start = self.student or self.teacher
         if config.model is None and "name" in start.architecture:
@@ -56,55 +58,53 @@ class Distillation(ClassificationStage):
             config = dataclasses.replace(config, temperature=SELF_TEMPERATURE if same else OTHER_TEMPERATURE)
         return config
 
-    def _find_teacher(self, config):
+    def _open_teacher(self, config):
         if self.exported:
             return exported_teacher.ExportedTeacher(config.teacher)
         teacher = ancestors.find(config.teacher, "teacher", config.teacher_checkpoint)
         if teacher.architecture.get("num_classes") is None or teacher.config.NAME == "pretrain":
             raise InputError(
                 f"--teacher={config.teacher} is a run of --mode={teacher.config.NAME}, which has no classifier to "
-                "learn from; give a fine-tuned, supervised or distilled one."
+                "learn from; give a fine-tuned, supervised or distilled run."
             )
         return teacher
-
-    COLUMNS = columns(FIGURES)
 
     def check_config(self):
         super().check_config()
         checks.check_backbone_weights(self.config)
         if self.config.alpha < 1 and self.config.labeled_batch_size:
-            checks.check_batch(self.config, self.strategy, "labeled_batch_size")
+            checks.check_batch_divides(self.config, self.strategy, "labeled_batch_size")
 
     def lineage(self):
-        taught = self.teacher.lineage()
-        begun = self.student.lineage() if self.student else []
-        return [*(run for run in begun if run not in taught), *taught]
+        teacher = self.teacher.lineage()
+        student = self.student.lineage() if self.student else []
+        return [*(run for run in student if run not in teacher), *teacher]
 
     def check_lineage(self, began_with):
         super().check_lineage(began_with)
         if self.exported:
             self.teacher.check_same(began_with, self.config.model_dir)
 
-    def selection(self):
-        selection = self.teacher.selection(self.config, self.known_by)
-        own = self.student.selection(self.config, self.known_by) if self.student else {}
-        apart = selection.get("held_out") != own.get("held_out")
-        if selection and own and apart and self.student.config.NAME != "pretrain":
+    def inherited_split(self, contents):
+        teacher = self.teacher.selection(self.config, contents)
+        student = self.student.selection(self.config, contents) if self.student else {}
+        differ = teacher.get("held_out") != student.get("held_out")
+        if teacher and student and differ and self.student.config.NAME != "pretrain":
             raise InputError(
-                f"--init={self.config.init} and --teacher={self.config.teacher} held out different images, so that one "
-                "has learned from those the other is judged by; give runs of one chain."
+                f"--init={self.config.init} and --teacher={self.config.teacher} held out different images, so one was "
+                "trained on evaluation images of the other; give runs with the same ancestors."
             )
-        return selection or own
+        return teacher or student
 
-    def check_data(self, splits):
-        config = self.config
-        if config.alpha < 1 or config.distill_on == "labeled":
-            what = f"--alpha={config.alpha:g}" if config.alpha < 1 else "--distill_on=labeled"
-            checks.check_labels(config, splits.train, what)
-            super().check_data(splits)
-        else:
-            checks.check_batch_fits(config, splits.train)
-        ancestors.check_classes(self.teacher, "teacher", config, splits)
+    @property
+    def labels_needed_by(self):
+        if self.config.alpha < 1:
+            return f"--alpha={self.config.alpha:g}"
+        return "--distill_on=labeled" if self.shows_labeled_only else None
+
+    def check_data(self):
+        super().check_data()
+        ancestors.check_classes(self.teacher, "teacher", self.config, self.splits)
 
     @property
     def class_names(self):
@@ -114,25 +114,25 @@ class Distillation(ClassificationStage):
         return self.teacher.class_names or tuple(str(label) for label in range(count))
 
     @property
-    def shown(self):
-        """The images the teacher speaks about."""
-        return self.labeled if self.config.distill_on == "labeled" else self.splits.train
+    def shows_labeled_only(self):
+        return self.config.distill_on == "labeled"
 
     @property
-    def labeled_batch_size(self):
-        """Images of the labeled stream in a step."""
+    def labeled_batch_size(self) -> int:
+        """Return the images per step of the labeled stream."""
         return self.config.labeled_batch_size or self.config.batch_size
 
     def introduction(self):
         yield from super().introduction()
-        if self.exported and self.judging is not None:
+        if self.exported and self.evaluation is not None:
             yield (
-                f"data     which images {self.teacher.path} has learned from is not known here: held-out ones may be "
-                "among them"
+                f"data     {self.teacher.path} is an export: evaluation images may be among its training images"
             )
-        known, size = self.labeled.num_examples, self.labeled_batch_size
-        if self.config.alpha < 1 and known < size:
-            yield f"steps    labeled batches of {size} are filled by repeating the {known} labeled images"
+        if self.config.alpha < 1 and self.labeled.num_examples < self.labeled_batch_size:
+            yield (
+                f"steps    labeled batches of {self.labeled_batch_size} are filled by repeating the "
+                f"{self.labeled.num_examples} labeled images"
+            )
 
     @property
     def title(self):
@@ -149,17 +149,22 @@ class Distillation(ClassificationStage):
         if start.get("name") == config.model:
             self.architecture["image_size"] = start["image_size"]  # its stem, whatever size is seen now
         with self.strategy.scope():
-            # Before the teacher, which may be made in several ways: the same seed, the same student.
+            # Before the teacher, which may draw from the seeded generator: the same seed gives the same student.
             student = architectures.build(self.architecture, self.policy, **backbone_arguments(config))
             if self.student:
                 self.student.weights.load_into(student, parts=("encoder",))
             teacher = self._make_teacher()
             optimization = make_optimization(config, self.num_examples, adapt_classifier=True)
-            told = {"temperature": config.temperature, "alpha": config.alpha}
-            return self.compiled(Distiller, student, optimization, teacher=teacher, **told)
+            return self.compiled(
+                Distiller,
+                student,
+                optimization,
+                teacher=teacher,
+                temperature=config.temperature,
+                alpha=config.alpha,
+            )
 
     def _make_teacher(self):
-        """What the learner asks, made in the strategy's scope."""
         if self.exported:
             return self.teacher.load()
         teacher = architectures.build(self.teacher.architecture, self.policy)
@@ -179,46 +184,47 @@ class Distillation(ClassificationStage):
     @property
     def own_labels(self):
         own = self.labeled.num_examples if self.config.alpha < 1 else 0
-        # Its labels come through its probabilities, whatever the data they were of.
+        # The teacher's labels count, whatever data they belong to: its probabilities pass them on.
         return max(own, self.teacher.result.get("labels_used") or 0)
 
-    def make_result(self, history, figures):
-        told = {"temperature": self.config.temperature, "alpha": self.config.alpha}
-        return {**super().make_result(history, figures), **told, "distill_on": self.config.distill_on}
+    def make_result(self, scores):
+        config = self.config
+        return {
+            **super().make_result(scores),
+            "temperature": config.temperature,
+            "alpha": config.alpha,
+            "distill_on": config.distill_on,
+        }
 
 
 def _with_network_of(start, config):
-    """Returns the config whose student has the encoder of a run.
-
-    Raises:
-        InputError: it asks for another --se_ratio.
-    """
-    name, held = start.architecture["name"], start.architecture.get("se_ratio", 0.0)
-    if config.se_ratio not in (0.0, held):
+    """Return the config with the encoder of a run as the student's; raise InputError if --se_ratio differs."""
+    name, se_ratio = start.architecture["name"], start.architecture.get("se_ratio", 0.0)
+    if config.se_ratio not in (0.0, se_ratio):
         raise InputError(
-            f"--se_ratio={config.se_ratio}, but the student is the network of {start.path}, which has {held}; "
-            "leave it out, or give --model."
+            f"--se_ratio={config.se_ratio}, but the student is the network of {start.path}, which has {se_ratio}; "
+            "leave --se_ratio out, or give --model."
         )
     dense = config.dense_layers
     if name.startswith("keras:") and dense is None:
         dense = ",".join(map(str, start.architecture.get("dense_layers") or ())) or None
-    return dataclasses.replace(config, model=name, se_ratio=held, dense_layers=dense)
+    return dataclasses.replace(config, model=name, se_ratio=se_ratio, dense_layers=dense)
 
 
 def _check_same_shape(config, student):
-    """Raises InputError where --init holds a network of that name with other parts."""
-    held = student.architecture
-    for flag, wanted, found in (
-        ("se_ratio", config.se_ratio, held.get("se_ratio", 0.0)),
-        ("dense_layers", list(config.dense_widths), held.get("dense_layers") or []),
+    """Raise InputError if the network in --init has the student's name but other parts."""
+    architecture = student.architecture
+    for flag, wanted, actual in (
+        ("se_ratio", config.se_ratio, architecture.get("se_ratio", 0.0)),
+        ("dense_layers", list(config.dense_widths), architecture.get("dense_layers") or []),
     ):
-        if wanted != found:
+        if wanted != actual:
             raise InputError(
-                f"--{flag}: the student has {wanted or 'none'}, --init={student.path} {found or 'none'}; leave --model "
-                f"and --{flag} out."
+                f"--{flag}: the student has {wanted or 'none'}, --init={student.path} has {actual or 'none'}; leave "
+                f"--model and --{flag} out."
             )
     if config.backbone_weights:
         raise InputError(
-            f"--backbone_weights={config.backbone_weights} and --init={student.path} both say where the student "
-            "starts; give one of them."
+            f"--backbone_weights={config.backbone_weights} and --init={student.path} both set the student's first "
+            "weights; give one of them."
         )

@@ -1,4 +1,4 @@
-"""The modes that train no network: --mode=eval, --mode=knn, and --protocol=fast, on any finished run."""
+"""The stages that train no network: --mode=eval, --mode=knn and --protocol=fast, on any finished run."""
 
 import numpy as np
 
@@ -8,125 +8,126 @@ from simclr_keras.evaluation.knn import knn_predict
 from simclr_keras.evaluation.linear_probe import logistic_predict
 from simclr_keras.runs import ancestors
 from simclr_keras.runs import architecture as architectures
-from simclr_keras.runs.data_binding import bind_data
 from simclr_keras.training.engine import checks
-from simclr_keras.training.engine import strategy as strategies
+from simclr_keras.training.engine.inputs import eval_batch_size
 from simclr_keras.training.stages.base import Stage
-from simclr_keras.training.stages.classification import judge, labeled_part, say_result
+from simclr_keras.training.stages.classification import labeled_part, say_result, score_logits
 from simclr_keras.training.stages.from_run import FromRun
-from simclr_keras.version import __version__
 
 
-def run(config, say=print):
-    """Measures as an EvalConfig or KnnConfig says and returns the result, which is also in result.json.
+def run(config, say=print) -> dict:
+    """Evaluate with an EvalConfig or KnnConfig and return the result, as in result.json.
 
     Raises:
         InputError, TrainingError, Stopped: see `Stage.run`.
     """
-    return {"eval": Evaluation, "knn": Neighbors}[config.NAME](config, say).run()
+    return {"eval": ClassifierEvaluation, "knn": KnnEvaluation}[config.NAME](config, say).run()
 
 
-class Measurement(FromRun, Stage):
-    """Features or logits of a finished run's network, judged by the labels of an evaluation split.
+class EvaluationStage(FromRun, Stage):
+    """Features or logits of a finished run's network, scored on a labeled evaluation split.
 
-    A subclass sets MODE and TITLE and defines `measure`.
+    It always runs again: it is quick, and the run in --init may have trained longer since. A subclass sets MODE and
+    TASK and defines `evaluate`.
+
+    Attributes:
+        TASK: what is done to the run in --init.
+        model: SimCLRModel of that run.
     """
 
     FILES = ("confusion.png",)
-    REPEATED = True  # quick, and the run that it judges may have gone on
-    TITLE = None
+    TASK: str
 
-    def settle(self, config):
-        ancestors.check_head_layer(getattr(config, "head_layer", 0), self.ancestor)
-        return config
+    @property
+    def title(self):
+        return f"{self.TASK} {self.ancestor.path}"
 
-    def check_config(self):
-        """Evaluation batches are rounded up to the replicas, so any size will do."""
+    @property
+    def batch_setting(self):
+        return f"--eval_batch_size={eval_batch_size(self.config)}"
 
-    def check_data(self, splits):
-        checks.check_labels(self.config, splits.train, f"--mode={self.MODE}")
-        if splits.evaluation is None or not splits.evaluation.has_labels:
+    def check_data(self):
+        checks.check_labels(self.config, self.splits.train, f"--mode={self.MODE}")
+        if self.splits.evaluation is None or not self.splits.evaluation.has_labels:
             raise InputError(
-                f"{self.config.dataset} has no labeled evaluation split, nor classes of two labeled images, of which "
-                "one could be held out: give more labels."
+                f"{self.config.dataset} has no labeled evaluation split, and no class has two labeled images, of which "
+                "one could be held out; give more labels."
             )
 
-    def _go(self, splits, stop):
-        config, run_dir = self.config, self.run_dir
-        stop.all_saved("nothing is lost")
-        self.splits = bind_data(run_dir, splits, False, self.say, self.contents)
-        run_dir.bind(self.MODE, config, **self.told())
-        self.say(f"simclr_keras {__version__}: {self.TITLE} {self.ancestor.path}")
-        self.say(f"devices  {strategies.describe(self.strategy, self.policy)}")
-        for line in checks.describe_data(self.splits):
-            self.say(f"data     {line}")
+    def execute(self):
+        self.stop.all_saved("nothing is lost")
+        self.data.bind(resumed=False)
+        self.run_dir.bind(self.MODE, self.config, **self.ancestry())
+        for line in self.introduction():
+            self.say(line)
         with self.strategy.scope():
             self.model = architectures.build(self.ancestor.architecture, self.policy)
             self.ancestor.weights.load_into(self.model)
-        scores, labels, labels_used, told = self.measure()
-        figure, figures = judge(scores, labels, self.splits.class_names)
+        logits, labels, facts = self.evaluate()
+        figure, scores = score_logits(logits, labels, self.splits.class_names)
         if figure is not None:
-            run_dir.save_figure("confusion.png", figure)
-        result = {
+            self.run_dir.save_figure("confusion.png", figure)
+        return {
             **self.facts(self.model, self.splits.evaluation),
-            "labels_used": labels_used,
             "classes": len(self.splits.class_names),
-            **told,
-            **figures,
+            **facts,
+            **scores,
             "ancestors": self.lineage(),
         }
-        run_dir.write_result(result)
-        return result, self.splits.unreadable
 
-    def measure(self):
-        """Returns (scores [n, classes], labels [n], labels used, what else the result tells)."""
+    def evaluate(self):
+        """Return (logits or other scores [n, classes], labels [n], labels_used and other facts of the result)."""
         raise NotImplementedError
 
-    def outputs(self, source, endpoint):
-        """(values [n, ...], labels [n]) of an endpoint over a source."""
-        found = self.extractor(self.model, endpoint)(source)
-        return found[endpoint], found["label"]
+    def outputs(self, source, endpoint: str):
+        """Return (values [n, ...], labels [n]) of an endpoint over a source."""
+        outputs = self.extractor(self.model, endpoint)(source)
+        return outputs[endpoint], outputs["label"]
+
+    def features(self, source):
+        """Return (features [n, d], labels [n]) of a source at --head_layer."""
+        return self.outputs(source, f"proj_head_{self.config.head_layer}")
 
     def say_result(self, result):
         say_result(result, self.say)
 
 
-class Evaluation(Measurement):
-    """--mode=eval: the classifier as it is; of a pretraining run that is the online probe."""
+class ClassifierEvaluation(EvaluationStage):
+    """--mode=eval: the classifier as it is; the online probe of a pretraining run."""
 
     MODE = "eval"
-    TITLE = "evaluating the classifier of"
+    TASK = "evaluating the classifier of"
 
-    def check_data(self, splits):
-        super().check_data(splits)
-        known = self.ancestor.architecture.get("num_classes")
-        if known is None:
+    def check_data(self):
+        super().check_data()
+        if self.ancestor.architecture.get("num_classes") is None:
             raise InputError(
-                f"--init={self.config.init} has no classifier; --mode=knn and --mode=linear_eval judge features."
+                f"--init={self.config.init} has no classifier; evaluate its features with --mode=knn or "
+                "--mode=linear_eval."
             )
-        ancestors.check_classes(self.ancestor, "init", self.config, splits)
+        ancestors.check_classes(self.ancestor, "init", self.config, self.splits)
 
-    def measure(self):
-        scores, labels = self.outputs(self.splits.evaluation, "logits")
+    def evaluate(self):
+        logits, labels = self.outputs(self.splits.evaluation, "logits")
         probe = self.ancestor.architecture.get("stop_gradient", False)
-        told = {"classifier": "online probe" if probe else "trained"}
-        return scores, labels, self.ancestor.result.get("labels_used", 0), told
+        facts = {
+            "labels_used": self.ancestor.result.get("labels_used", 0),
+            "classifier": "online probe" if probe else "trained",
+        }
+        return logits, labels, facts
 
 
-class Neighbors(Measurement):
+class KnnEvaluation(EvaluationStage):
     """--mode=knn: weighted kNN on a layer's features."""
 
     MODE = "knn"
-    TITLE = "weighted kNN on the features of"
+    TASK = "weighted kNN on the features of"
 
-    def measure(self):
+    def evaluate(self):
         config = self.config
-        endpoint = f"proj_head_{config.head_layer}"
-        bank, bank_labels = self.outputs(
-            knn_bank(self.splits.train, config.knn_bank_size, config.seed), endpoint
-        )
-        features, labels = self.outputs(self.splits.evaluation, endpoint)
-        scores = knn_predict(
+        bank, bank_labels = self.features(knn_bank(self.splits.train, config.knn_bank_size, config.seed))
+        features, labels = self.features(self.splits.evaluation)
+        votes = knn_predict(
             bank,
             bank_labels,
             features,
@@ -135,24 +136,30 @@ class Neighbors(Measurement):
             temperature=config.knn_temperature,
         )
         used = int(np.count_nonzero(bank_labels >= 0))
-        return scores, labels, used, {"head_layer": config.head_layer, "knn_k": config.knn_k}
+        return votes, labels, {"labels_used": used, "head_layer": config.head_layer, "knn_k": config.knn_k}
 
 
-class LogisticRegressionOnFeatures(Measurement):
+class LogisticRegressionEvaluation(EvaluationStage):
     """--protocol=fast: scikit-learn's logistic regression on features computed once, without augmentation."""
 
     MODE = "linear_eval"
-    TITLE = "logistic regression on the features of"
+    TASK = "logistic regression on the features of"
 
-    def measure(self):
-        config = self.config
-        endpoint = f"proj_head_{config.head_layer}"
-        train, train_labels = self.outputs(labeled_part(self.splits.train), endpoint)
-        features, labels = self.outputs(self.splits.evaluation, endpoint)
-        found = logistic_predict(
-            train, train_labels, features, num_classes=len(self.splits.class_names), c=config.logistic_c
+    def evaluate(self):
+        train, train_labels = self.features(labeled_part(self.splits.train))
+        features, labels = self.features(self.splits.evaluation)
+        regression = logistic_predict(
+            train,
+            train_labels,
+            features,
+            num_classes=len(self.splits.class_names),
+            c=self.config.logistic_c,
         )
-        used = int(np.count_nonzero(train_labels >= 0))
-        told = {"head_layer": config.head_layer, "protocol": "fast"}
-        told |= {"logistic_c": found.c, "converged": found.converged}
-        return found.scores, labels, used, told
+        facts = {
+            "labels_used": int(np.count_nonzero(train_labels >= 0)),
+            "head_layer": self.config.head_layer,
+            "protocol": "fast",
+            "logistic_c": regression.c,
+            "converged": regression.converged,
+        }
+        return regression.scores, labels, facts

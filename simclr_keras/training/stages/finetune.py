@@ -13,11 +13,11 @@ from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages.classification import ClassificationStage, columns
 from simclr_keras.training.stages.from_run import FromRun
-from simclr_keras.training.stages.head_layer_search import choose_head_layer, fewest_labels
+from simclr_keras.training.stages.head_layer_search import fewest_labels, search_head_layer
 
 
-def run(config, say=print):
-    """Fine-tunes as a FinetuneConfig says and returns the result, which is also in result.json.
+def run(config, say=print) -> dict:
+    """Fine-tune with a FinetuneConfig and return the result, as in result.json.
 
     Raises:
         InputError, TrainingError, Stopped: see `Stage.run`.
@@ -29,13 +29,13 @@ class Finetuning(FromRun, ClassificationStage):
     """A run of --mode=finetune (SimCLRv2, arXiv 2006.10029, section 2).
 
     Attributes:
-        head_layer: int, once the learner is made.
+        head_layer: int; with --head_layer=auto None until the learner is made.
     """
 
     MODE = "finetune"
     COLUMNS = columns(FIGURES)
 
-    def settle(self, config):
+    def choose_head_layer(self, config):
         depth = architectures.head_depth(self.ancestor.architecture)
         if config.head_layer is None:
             # In the middle of the head, as the paper found best for few labels; a head of one layer has no middle.
@@ -52,10 +52,10 @@ class Finetuning(FromRun, ClassificationStage):
             )
         return config
 
-    def check_data(self, splits):
-        super().check_data(splits)
-        if self.head_layer is None and splits.train.labels is not None:  # those of a stream are not known yet
-            fewest_labels(splits.train.labels, splits.class_names)
+    def check_data(self):
+        super().check_data()
+        if self.head_layer is None and self.splits.train.labels is not None:  # a stream's are not read yet
+            fewest_labels(self.splits.train.labels, self.splits.class_names)
 
     @property
     def title(self):
@@ -63,36 +63,38 @@ class Finetuning(FromRun, ClassificationStage):
 
     def make_learner(self):
         if self.head_layer is None and steps_in(self.run_dir.checkpoints):
-            # Chosen when the run began, maybe for fewer epochs.
+            # It was searched when the run began, maybe with fewer epochs.
             self.head_layer = (architectures.read(self.run_dir) or {}).get("head_layer")
         if self.head_layer is None:
-            self.head_layer = choose_head_layer(self)
+            self.head_layer = search_head_layer(self)
         return self.learner_on(self.head_layer, self.num_examples)
 
     def learner_on(self, head_layer, num_examples):
-        """Returns (compiled Classifier on that layer of the pretrained network, its learning rate by step)."""
+        """Return (compiled Classifier on that layer of the pretrained network, its learning rate by step)."""
         config = self.config
         self.architecture = architectures.with_classifier(
             self.ancestor.architecture, len(self.class_names), head_layer
         )
-        # However many networks were made before: a choice of the layer that was stopped makes fewer of them.
+        # Whatever was made before: a search that was interrupted makes fewer networks when it resumes.
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
-            model = architectures.build(
-                self.architecture, self.policy, classifier_init=getattr(config, "classifier_init", "normal")
-            )
+            model = architectures.build(self.architecture, self.policy, classifier_init=self.classifier_init)
             self.ancestor.weights.load_into(model, parts=("encoder", "projection_head"))
             self.freeze(model)
             optimization = make_optimization(config, num_examples)
             return self.compiled(Classifier, model, optimization, label_smoothing=self.label_smoothing)
 
     @property
-    def label_smoothing(self):
+    def classifier_init(self) -> str:
+        return self.config.classifier_init
+
+    @property
+    def label_smoothing(self) -> float:
         return self.config.label_smoothing
 
-    def freeze(self, model):
-        """Freezes what is not to be trained."""
+    def freeze(self, model) -> None:
+        """Freeze the layers that are not trained."""
         freeze(model, self.config.freeze_through)
 
-    def make_result(self, history, figures):
-        return {**super().make_result(history, figures), "head_layer": self.head_layer}
+    def make_result(self, scores):
+        return {**super().make_result(scores), "head_layer": self.head_layer}

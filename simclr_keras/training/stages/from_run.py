@@ -1,4 +1,4 @@
-"""What the stages share that go on from the run in --init."""
+"""What the stages share that start from the run in --init."""
 
 from simclr_keras.runs import ancestors
 
@@ -7,21 +7,23 @@ class FromRun:
     """Mixed into a Stage, before it.
 
     Attributes:
-        ancestor: the Ancestor it goes on from.
+        ancestor: the Ancestor in --init.
     """
 
     def inherit(self, config):
         self.ancestor = ancestors.find(config.init, "init", config.init_checkpoint)
         config = ancestors.inherit(config, self.ancestor, "init")
         ancestors.check_same_model(config, self.ancestor, "init")
-        return self.settle(config)
+        return self.choose_head_layer(config)
 
-    def settle(self, config):
-        """Returns the config with what else the stage leaves open to the ancestor; checks what it asks of it."""
+    def choose_head_layer(self, config):
+        """Return the config with the layer of the projection head; raise InputError if there is no such layer."""
+        if config.head_layer is not None:
+            ancestors.check_head_layer(config.head_layer, self.ancestor)
         return config
 
     def lineage(self):
         return self.ancestor.lineage()
 
-    def selection(self):
-        return self.ancestor.selection(self.config, self.known_by)
+    def inherited_split(self, contents):
+        return self.ancestor.selection(self.config, contents)

@@ -1,7 +1,7 @@
-"""--head_layer=auto: the layer of the projection head that fine-tunes best, by cross-validation on the labels.
+"""--head_layer=auto: find the layer of the projection head that fine-tunes best, by cross-validation.
 
-Every layer is fine-tuned on all folds but one with the settings of the run, and judged on the one left out. What is
-measured is written down fold by fold, so that a run that was stopped does not measure twice.
+Every layer is fine-tuned on all folds but one with the settings of the run, and evaluated on the other. Every score is
+written to head_layer.json, so that an interrupted search resumes after its last fold.
 """
 
 import dataclasses
@@ -12,83 +12,85 @@ from sklearn.model_selection import StratifiedKFold
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import top_k_accuracy
+from simclr_keras.formatting import counted
 from simclr_keras.runs import architecture as architectures
 from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.nonfinite import read_figures
 
 FILE = "head_layer.json"
+FOLDS_SAVED = "finished folds are saved"
 
 
-def choose_head_layer(stage):
-    """Returns the number of the layer with the best mean top-1 over the folds; of equal ones the lowest.
+def search_head_layer(stage) -> int:
+    """Return the layer with the best mean top-1 over the folds, the lowest of equal ones.
 
     Args:
-        stage: a Finetuning with its data, and `stop`.
+        stage: a Finetuning with bound data.
 
     Raises:
         InputError: a class has fewer than 2 labeled images.
-        Stopped: the program was asked to stop; the folds that are done are kept.
+        Stopped: the program was asked to stop; finished folds are kept.
     """
     labels = _labels(stage)
     folds = _folds(labels, stage.config, stage.class_names)
-    found = _Found(stage.run_dir, stage.config)
+    scores = _Scores(stage.run_dir, stage.config)
     depth = architectures.head_depth(stage.ancestor.architecture)
     stage.say(
-        f"layers   0 to {depth} of the projection head are tried on {len(folds)} folds of {len(labels)} labels"
+        f"layers   trying 0 to {depth} of the projection head on {counted(len(folds), 'fold')} of "
+        f"{counted(len(labels), 'label')}"
     )
+    means = []
     for layer in range(depth + 1):
         trial = None
-        for fold, (rest, held) in enumerate(folds):
-            if found.get(layer, fold) is None:
+        for fold, (train_rows, test_rows) in enumerate(folds):
+            if scores.get(layer, fold) is None:
                 trial = trial or _Trial(stage, layer, len(folds[0][0]))
-                found.set(layer, fold, trial.top1(stage.labeled.subset(rest), stage.labeled.subset(held)))
-                stage.stop.all_saved("the folds measured so far are kept")
-        shares = [found.get(layer, fold) for fold in range(len(folds))]
-        stage.say(
-            f"layer {layer}  top-1 {np.mean(shares):.1%} (folds {min(shares):.1%} to {max(shares):.1%})"
-        )
-    means = [np.mean([found.get(layer, fold) for fold in range(len(folds))]) for layer in range(depth + 1)]
-    chosen = int(np.argmax(means))
-    stage.say(f"layer {chosen}  is taken")
-    return chosen
+                train, test = stage.labeled.subset(train_rows), stage.labeled.subset(test_rows)
+                scores.set(layer, fold, trial.top1(train, test))
+                stage.stop.all_saved(FOLDS_SAVED)
+        top1 = [scores.get(layer, fold) for fold in range(len(folds))]
+        means.append(np.mean(top1))
+        stage.say(f"layer {layer}  top-1 {means[-1]:.1%} (folds {min(top1):.1%} to {max(top1):.1%})")
+    best = int(np.argmax(means))
+    stage.say(f"layer {best}  is used")
+    return best
 
 
-def fewest_labels(labels, class_names):
-    """Returns how many labeled images the class with the fewest has.
+def fewest_labels(labels, class_names) -> int:
+    """Return the number of labeled images of the smallest class.
 
     Args:
-        labels: int [n]; -1 is none. class_names: of the classes.
+        labels: int [n], -1 for unlabeled. class_names: a name per class.
 
     Raises:
-        InputError: that is one.
+        InputError: it is 1.
     """
     values, counts = np.unique(labels[labels >= 0], return_counts=True)
     if counts.min() < 2:
         name = class_names[values[counts.argmin()]]
         raise InputError(
-            f"--head_layer=auto needs at least 2 labeled images of every class, {name!r} has {counts.min()}; "
+            f"--head_layer=auto needs at least 2 labeled images of every class, but {name!r} has {counts.min()}; "
             "give more labels, or --head_layer=1."
         )
     return int(counts.min())
 
 
 def _labels(stage):
-    source = stage.labeled
-    if source.labels is None:
-        source = stage._labeled = source.read_labels()
-    return source.labels
+    if stage.labeled.labels is None:
+        stage.labeled = stage.labeled.read_labels()
+    return stage.labeled.labels
 
 
 def _folds(labels, config, class_names):
-    """[(rows to train on, rows held out)], as many as the smallest class allows, at most --cv_folds."""
+    """Return [(rows to train on, rows to evaluate on)], at most --cv_folds and one per label of any class."""
     count = min(config.cv_folds, fewest_labels(labels, class_names))
     splitter = StratifiedKFold(count, shuffle=True, random_state=config.seed)
     return list(splitter.split(np.zeros(len(labels)), labels))
 
 
 class _Trial:
-    """A learner on one layer, taken back to its start for every fold, so that it is traced once."""
+    """A learner on one layer, reset to its first weights for every fold, so that it is traced once."""
 
     def __init__(self, stage, layer, num_labels):
         self._stage = stage
@@ -99,45 +101,48 @@ class _Trial:
         self._take_steps = make_step_function(self._learner, stage.strategy, stage.stop)
         self._extractor = stage.extractor(self._learner.model, "logits")
 
-    def top1(self, rest, held):
-        """Trains on one source, and returns the share of the other that is right."""
+    def top1(self, train, test) -> float:
+        """Train on one source and return the accuracy on the other."""
         config, stop = self._stage.config, self._stage.stop
         for name, variable in self._learner.state().items():
             variable.assign(self._start[name])
         steps, step = epoch_ends(config, self._num_examples)[-1], 0
-        batches = self._stage.batches_of(rest)
+        batches = self._stage.batches_of(train)
         iterator = iter(
             self._stage.strategy.distribute_datasets_from_function(lambda context: batches(0, steps, context))
         )
         while step < steps:
             step += self._take_steps(iterator, min(config.steps_per_execution, steps - step))
             if stop.requested:
-                stop.leave("the folds measured so far are kept")
-        read_figures(self._learner, step)  # raises where they are no longer finite
-        outputs = self._extractor(held)
+                stop.leave(FOLDS_SAVED)
+        read_figures(self._learner, step)  # raises if they are no longer finite
+        outputs = self._extractor(test)
         return top_k_accuracy(outputs["logits"], outputs["label"], 1)
 
 
-class _Found:
-    """Top-1 by layer and fold, in head_layer.json; what was measured with other settings does not count."""
+class _Scores:
+    """Top-1 by layer and fold, in head_layer.json; scores of other settings are discarded."""
 
     def __init__(self, run_dir, config):
         self._run_dir = run_dir
         settings = {
             field.name: getattr(config, field.name)
             for field in dataclasses.fields(config)
-            if field.metadata["resume"] != "free"  # which could bring another outcome
+            if field.metadata["resume"] != "free"  # free ones do not change the scores
         }
         try:
-            held = run_dir.read_json(FILE) or {}
-        except InputError:
-            held = {}
-        top1 = held.get("top1") if held.get("settings") == settings else None
-        self._held = {"settings": settings, "top1": top1 if isinstance(top1, dict) else {}}
+            saved = run_dir.read_json(FILE) or {}
+        except InputError:  # damaged
+            saved = {}
+        top1 = saved.get("top1") if saved.get("settings") == settings else None
+        self._top1 = top1 if isinstance(top1, dict) else {}
+        self._settings = settings
 
     def get(self, layer, fold):
-        return self._held["top1"].get(f"layer {layer}, fold {fold}")
+        return self._top1.get(f"layer {layer}, fold {fold}")
 
     def set(self, layer, fold, top1):
-        self._held["top1"][f"layer {layer}, fold {fold}"] = top1
-        self._run_dir.write_text(FILE, json.dumps(self._held, indent=2) + "\n")
+        self._top1[f"layer {layer}, fold {fold}"] = top1
+        self._run_dir.write_text(
+            FILE, json.dumps({"settings": self._settings, "top1": self._top1}, indent=2) + "\n"
+        )

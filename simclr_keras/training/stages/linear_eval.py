@@ -1,28 +1,29 @@
-"""--mode=linear_eval: how good frozen features are for a linear classifier, by the paper's protocol or a quick one."""
+"""--mode=linear_eval: a linear classifier on frozen features, by the paper's protocol or a fast one."""
 
 from simclr_keras.models.freezing import freeze
 from simclr_keras.runs import ancestors
-from simclr_keras.training.stages import evaluate
+from simclr_keras.training.stages.evaluate import LogisticRegressionEvaluation
 from simclr_keras.training.stages.finetune import Finetuning
 
 
-def run(config, say=print):
-    """Evaluates as a LinearEvalConfig says and returns the result, which is also in result.json.
+def run(config, say=print) -> dict:
+    """Evaluate with a LinearEvalConfig and return the result, as in result.json.
 
     Raises:
         InputError, TrainingError, Stopped: see `Stage.run`.
     """
-    stage = evaluate.LogisticRegressionOnFeatures if config.protocol == "fast" else LinearEvaluation
+    stage = LinearEvaluation if config.trains else LogisticRegressionEvaluation
     return stage(config, say).run()
 
 
 class LinearEvaluation(Finetuning):
-    """The paper's protocol: the classifier alone is trained, on augmented crops, the rest in inference mode."""
+    """The paper's protocol: only the classifier is trained, on augmented crops; the rest is in inference mode."""
 
     MODE = "linear_eval"
+    classifier_init = "normal"
     label_smoothing = 0.0
 
-    def settle(self, config):
+    def choose_head_layer(self, config):
         ancestors.check_head_layer(config.head_layer, self.ancestor)
         self.head_layer = config.head_layer
         return config
@@ -34,5 +35,5 @@ class LinearEvaluation(Finetuning):
     def freeze(self, model):
         freeze(model, 4, heads=True)
 
-    def make_result(self, history, figures):
-        return {**super().make_result(history, figures), "protocol": "paper"}
+    def make_result(self, scores):
+        return {**super().make_result(scores), "protocol": "paper"}

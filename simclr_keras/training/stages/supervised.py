@@ -1,5 +1,6 @@
-"""--mode=supervised: the same networks from scratch, on labels alone; what the other stages are held against."""
+"""--mode=supervised: the same networks from scratch, on labels alone; the baseline of the other stages."""
 
+from simclr_keras.formatting import counted
 from simclr_keras.objectives.classification import FIGURES, Classifier
 from simclr_keras.runs import architecture as architectures
 from simclr_keras.training.engine import checks
@@ -7,8 +8,8 @@ from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages.classification import ClassificationStage, columns
 
 
-def run(config, say=print):
-    """Trains as a SupervisedConfig says and returns the result, which is also in result.json.
+def run(config, say=print) -> dict:
+    """Train with a SupervisedConfig and return the result, as in result.json.
 
     Raises:
         InputError, TrainingError, Stopped: see `Stage.run`.
@@ -24,7 +25,7 @@ class Supervised(ClassificationStage):
 
     @property
     def title(self):
-        return f"training {self.config.model} from scratch on {self.labeled.num_examples} labels"
+        return f"training {self.config.model} from scratch on {counted(self.labeled.num_examples, 'label')}"
 
     def check_config(self):
         super().check_config()
@@ -39,8 +40,8 @@ class Supervised(ClassificationStage):
             return self.compiled(Classifier, model, optimization, label_smoothing=config.label_smoothing)
 
 
-def backbone_arguments(config):
-    """How a keras: backbone starts, which is no part of its architecture; nothing for other models."""
+def backbone_arguments(config) -> dict:
+    """Return how a keras: backbone starts, which is no part of its architecture; empty for other models."""
     if not config.model.startswith("keras:"):
         return {}
     return {"backbone_weights": config.backbone_weights, "backbone_trainable": not config.freeze_backbone}

@@ -1,4 +1,4 @@
-"""Batches that cannot be made: what went wrong in plain words, a few attempts, then a stop."""
+"""Batches that cannot be read: the reason in one line, a few attempts, then a stop."""
 
 import pytest
 import tensorflow as tf
@@ -23,21 +23,18 @@ def failure(path, bytes_of=None):
     return error.value
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_reason_of_missing_and_damaged_files(tmp_path):
     assert data_failure(failure(tmp_path / "a.jpg")) == f"{tmp_path}/a.jpg; No such file or directory"
-
-
-def test_a_damaged_file_says_so(tmp_path):
     why = data_failure(failure(tmp_path / "a.jpg", b"\xff\xd8\xff\xe0" + bytes(99)))
     assert "Invalid JPEG data" in why
     assert "\n" not in why
 
 
-def test_errors_of_the_network_are_no_failures_of_data():
+def test_errors_of_the_network_are_raised():
     error = tf.errors.InvalidArgumentError(None, None, "Incompatible shapes: [2] vs. [3] [Op:AddV2]")
     assert data_failure(error) is None
     with pytest.raises(tf.errors.InvalidArgumentError):
-        Recovery(wait=None).load_again(error, 6, dict)
+        Recovery(wait=None).retry(error, 6, dict)
 
 
 class TestAttempts:
@@ -57,41 +54,35 @@ class TestAttempts:
     def error(self, tmp_path):
         return failure(tmp_path / "a.jpg")
 
-    def test_every_attempt_waits_longer_and_is_told(self, recovery, error, waited, said):
+    def test_waits_grow_until_there_are_too_many_without_progress(self, recovery, error, waited, said):
         for _ in WAITS:
-            recovery.load_again(error, 6, dict)
+            recovery.retry(error, 6, dict)
         assert waited == list(WAITS) == sorted(WAITS)
         assert len(said) == len(WAITS)
-        assert "No such file or directory): looking at the data again, to go on from step 6" in said[0]
-
-    def test_too_many_without_progress_stop(self, recovery, error):
-        for _ in WAITS:
-            recovery.load_again(error, 6, dict)
-        with pytest.raises(TrainingError, match=r"4 times after step 6 \(.*a.jpg.*\).*mend the data") as stop:
-            recovery.load_again(error, 6, dict)
+        assert "No such file or directory): checking the data again, then resuming from step 6" in said[0]
+        with pytest.raises(
+            TrainingError, match=r"4 times after step 6 \(.*a.jpg.*\).*repair the data"
+        ) as stop:
+            recovery.retry(error, 6, dict)
         assert "\n" not in str(stop.value)
 
-    def test_progress_begins_the_count_anew(self, recovery, error, waited):
+    def test_progress_resets_the_count(self, recovery, error, waited):
         for step in (6, 6, 6, 11, 11, 11, 16):
-            recovery.load_again(error, step, dict)
+            recovery.retry(error, step, dict)
         assert waited == [*WAITS, *WAITS, WAITS[0]]
 
-    def test_data_that_cannot_be_loaded_is_a_failure_too(self, recovery, error, waited, said):
-        answers = iter([InputError("there is no folder"), InputError("there is no folder"), "the data"])
+    @pytest.mark.parametrize("failures", [2, 3])
+    def test_data_that_cannot_be_loaded_counts_as_a_failure(self, recovery, error, waited, said, failures):
+        answers = iter([True] * failures + [False])
 
         def load():
-            answer = next(answers)
-            if isinstance(answer, InputError):
-                raise answer
-            return answer
+            if next(answers):
+                raise InputError("folder not found")
 
-        assert recovery.load_again(error, 6, load) == "the data"
-        assert waited == list(WAITS)
-        assert "there is no folder" in said[-1]
-
-    def test_data_that_stays_away_stops_with_what_is_wrong_with_it(self, recovery, error):
-        def load():
-            raise InputError("there is no folder")
-
-        with pytest.raises(TrainingError, match=r"4 times after step 6 \(there is no folder\)"):
-            recovery.load_again(error, 6, load)
+        if failures < len(WAITS):
+            recovery.retry(error, 6, load)
+            assert waited == list(WAITS)
+            assert "folder not found" in said[-1]
+        else:
+            with pytest.raises(TrainingError, match=r"4 times after step 6 \(folder not found\)"):
+                recovery.retry(error, 6, load)

@@ -88,20 +88,18 @@ def chunks(monkeypatch):
     return sizes
 
 
-def test_chunks_end_at_epochs(chunks):
-    train(steps_per_execution=4)
-    assert chunks == [4, 2, 4, 1]
-
-
-def test_chunks_end_at_checkpoints(chunks):
-    recorder = train(steps_per_execution=4, checkpoint_every_steps=5)
-    assert chunks == [4, 1, 1, 4, 1]
-    assert [step for kind, step in recorder.events if kind == "save"] == [5, 6, 10, 11]
-
-
-def test_a_checkpoint_at_an_epochs_end_is_saved_once():
-    saves = [step for kind, step in train(checkpoint_every_steps=3).events if kind == "save"]
-    assert saves == [3, 6, 9, 11]
+@pytest.mark.parametrize(
+    ("every", "expected", "saves"),
+    [
+        (0, [4, 2, 4, 1], [6, 11]),
+        (3, [3, 3, 3, 2], [3, 6, 9, 11]),  # once at step 6, an epoch's end
+        (5, [4, 1, 1, 4, 1], [5, 6, 10, 11]),
+    ],
+)
+def test_chunks_end_at_epochs_and_checkpoints(chunks, every, expected, saves):
+    recorder = train(steps_per_execution=4, checkpoint_every_steps=every)
+    assert chunks == expected
+    assert [step for kind, step in recorder.events if kind == "save"] == saves
 
 
 def epoch_1():
@@ -213,42 +211,36 @@ def test_rows_that_are_missing_are_said():
     train(first_step=8, recorder=recorder)
     assert recorder.events[0] == (
         "say",
-        "metrics.csv has no rows of epochs 1 to 1, which are over: it goes on without them",
+        "metrics.csv has no rows of epochs 1 to 1; continuing without them",
     )
 
 
-def test_of_quick_epochs_with_nothing_measured_the_first_and_the_last_have_a_line(monkeypatch):
-    monkeypatch.setattr(loop, "SAID_SECONDS", math.inf)  # however slow the machine is
-    recorder = train(evaluate=lambda epoch: {}, epochs=5)
-    assert [what for kind, what in recorder.events if kind == "say"] == ["epoch 1/5", "epoch 5/5"]
+@pytest.mark.parametrize(("seconds", "epochs"), [(math.inf, [1, 5]), (0.0, [1, 2, 3, 4, 5])])
+def test_fast_epochs_without_evaluation_have_no_lines_but_the_first_and_last(monkeypatch, seconds, epochs):
+    monkeypatch.setattr(loop, "SAID_SECONDS", seconds)
+    recorder = train(evaluate=None, epochs=5)
+    assert [what for kind, what in recorder.events if kind == "say"] == [f"epoch {e}/5" for e in epochs]
     assert [step for kind, step in recorder.events if kind == "row"] == [6, 11, 16, 21, 26]
 
 
-def test_of_slow_epochs_each_has_a_line(monkeypatch):
-    monkeypatch.setattr(loop, "SAID_SECONDS", 0.0)
-    recorder = train(evaluate=lambda epoch: {}, epochs=3)
-    assert [what for kind, what in recorder.events if kind == "say"] == [
-        "epoch 1/3",
-        "epoch 2/3",
-        "epoch 3/3",
-    ]
-
-
-def never_due(epoch):
-    return {}
-
-
-never_due.due = lambda epoch: False
-
-
-def test_epochs_of_an_instant_share_a_checkpoint_where_nothing_is_measured(monkeypatch):
-    monkeypatch.setattr(loop, "SAVED_SECONDS", math.inf)
-    recorder = train(evaluate=never_due, epochs=4)
-    assert [step for kind, step in recorder.events if kind == "save"] == [21]
+@pytest.mark.parametrize(("seconds", "steps"), [(math.inf, [21]), (0.0, [6, 11, 16, 21])])
+def test_fast_epochs_without_evaluation_share_a_checkpoint(monkeypatch, seconds, steps):
+    monkeypatch.setattr(loop, "SAVED_SECONDS", seconds)
+    recorder = train(evaluate=None, epochs=4)
+    assert [step for kind, step in recorder.events if kind == "save"] == steps
     assert [step for kind, step in recorder.events if kind == "row"] == [6, 11, 16, 21]
 
 
-def test_longer_epochs_have_a_checkpoint_each(monkeypatch):
-    monkeypatch.setattr(loop, "SAVED_SECONDS", 0.0)
-    recorder = train(evaluate=never_due, epochs=3)
-    assert [step for kind, step in recorder.events if kind == "save"] == [6, 11, 16]
+@pytest.mark.parametrize(
+    ("every", "epochs", "evaluated"),
+    [(2, 5, [2, 4, 5]), (0, 5, [1, 2, 3, 4, 5]), (0, 25, [*range(2, 25, 2), 25])],
+)
+def test_evaluations_are_periodic_and_after_the_last_epoch(every, epochs, evaluated):
+    seen = []
+    train(
+        evaluate=lambda epoch: seen.append(epoch) or {},
+        eval_every_epochs=every,
+        epochs=epochs,
+        train_steps=None,
+    )
+    assert seen == evaluated

@@ -221,7 +221,7 @@ def test_a_stop_is_heard_though_the_data_fails_meanwhile(tiny, data, tmp_path, m
         return fail
 
     monkeypatch.setattr(loop, "make_step_function", make_step_function)
-    monkeypatch.setattr(data_recovery.Recovery, "load_again", lambda *given: pytest.fail("it waits"))
+    monkeypatch.setattr(data_recovery.Recovery, "retry", lambda *given: pytest.fail("it waits"))
     with pytest.raises(Stopped, match="SIGTERM"):
         pretrain.run(make_config(data, tmp_path / "run"), say=silent)
 

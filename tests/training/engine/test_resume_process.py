@@ -57,7 +57,7 @@ def test_a_process_killed_by_the_system_and_one_told_to_end_continue_to_the_same
             assert process.returncode == 143
             last = said.splitlines()[-1]
             assert last.startswith("train.py: stopped by SIGTERM: ")
-            assert last.endswith("; the same command continues.")
+            assert last.endswith("; rerun the same command to continue.")
         again = start(name)
         said, _ = again.communicate(timeout=600)
         assert again.returncode == 0

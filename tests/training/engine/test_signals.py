@@ -25,7 +25,7 @@ def test_where_nothing_is_to_be_saved_the_first_signal_ends_the_work(number):
         time.sleep(5)
         pytest.fail("the signal was not heard")
 
-    words = rf"stopped by {number.name}: no step was taken yet; the same command"
+    words = rf"stopped by {number.name}: no step was taken yet; rerun the same command"
     with pytest.raises(Stopped, match=words), signals.listening():
         work()
 
@@ -104,7 +104,7 @@ def test_a_second_sigint_leaves_at_once_whatever_the_main_thread_waits_for(first
         import ctypes, signal
         from simclr_keras.training.engine import signals
         libc = ctypes.CDLL(None)
-        with stopping.listening() as stop:
+        with signals.listening() as stop:
             stop.nothing_to_save = False
             print("waiting", flush=True)
             for _ in range(1000):
@@ -125,6 +125,6 @@ def test_a_second_sigint_leaves_at_once_whatever_the_main_thread_waits_for(first
     began = time.monotonic()
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert error == "\nleaving at once; the same command continues from the last checkpoint.\n"
+    assert error == "\nstopped at once; rerun the same command to continue from the last checkpoint.\n"
     # "At once" is far less than the 1000 waits; the machine may be busy.
     assert time.monotonic() - began < 30

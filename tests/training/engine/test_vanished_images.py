@@ -11,8 +11,9 @@ import tensorflow as tf
 from benchmarks.compare_runs import differing
 from simclr_keras.data.files import manifest
 from simclr_keras.data.sources import folder as folder_module
+from simclr_keras.data.sources import load_dataset
 from simclr_keras.errors import TrainingError
-from simclr_keras.training.engine import checks, data_recovery
+from simclr_keras.training.engine import data_recovery
 from simclr_keras.training.engine.progress import History
 from simclr_keras.training.stages import pretrain
 from tests.training.tiny import (
@@ -70,7 +71,7 @@ class TestFilesThatGo:
             gone.append(str(name.relative_to(folder)))
 
         lines = self.run(folder, tmp_path / "run", monkeypatch, harm)
-        assert any("a batch could not be made" in line and "No such file" in line for line in lines)
+        assert any("cannot read a batch" in line and "No such file" in line for line in lines)
         assert any(f"1 images the run began with cannot be had: {gone[0]}" in line for line in lines)
         assert [row["epoch"] for row in metrics(tmp_path / "run")] == ["1", "2", "3", "4"]
         # The same command again, after a kill say, finds its way too.
@@ -83,9 +84,7 @@ class TestFilesThatGo:
                 path.write_bytes(b"nonsense")
 
         lines = self.run(folder, tmp_path / "run", monkeypatch, harm)
-        assert any(
-            line.startswith("left out 1 images that cannot be read: class0/00.png (") for line in lines
-        )
+        assert any(line.startswith("left out 1 unreadable image: class0/00.png (") for line in lines)
         assert result(tmp_path / "run")["unreadable_images"] == 1
 
     def test_a_file_that_rots_is_found_though_its_size_and_time_say_nothing(
@@ -105,12 +104,12 @@ class TestFilesThatGo:
     def test_a_drive_that_comes_back_leaves_no_trace_in_the_run(self, folder, tmp_path, monkeypatch):
         self.run(folder, tmp_path / "whole", monkeypatch)
         hidden = folder.with_name("hidden")
-        real_load, real_make, learners = checks.load_data, pretrain.make_learner, []
+        real_open, real_make, learners = load_dataset.open_dataset, pretrain.make_learner, []
 
-        def load(config, **settings):
+        def open_dataset(*arguments, **settings):
             if hidden.exists():
                 hidden.rename(folder)
-            return real_load(config, **settings)
+            return real_open(*arguments, **settings)
 
         def make_learner(*arguments):
             # There may be no room for two.
@@ -119,14 +118,14 @@ class TestFilesThatGo:
             learners.append(weakref.ref(learner))
             return learner, schedule
 
-        monkeypatch.setattr(checks, "load_data", load)
+        monkeypatch.setattr(load_dataset, "open_dataset", open_dataset)
         monkeypatch.setattr(pretrain, "make_learner", make_learner)
         lines = self.run(folder, tmp_path / "run", monkeypatch, lambda: folder.rename(hidden))
-        assert any("a batch could not be made" in line for line in lines)
+        assert any("cannot read a batch" in line for line in lines)
         assert len(learners) == 2
         assert not differing(tmp_path / "run", tmp_path / "whole")
 
     def test_a_drive_that_does_not_come_back_stops_the_run_in_one_line(self, folder, tmp_path, monkeypatch):
-        with pytest.raises(TrainingError, match=r"could not be made, 4 times after step 10 \(.*no folder"):
+        with pytest.raises(TrainingError, match=r"cannot read a batch, 4 times after step 10 \(.*no folder"):
             self.run(folder, tmp_path / "run", monkeypatch, lambda: folder.rename(folder.with_name("gone")))
         assert checkpointed_steps(tmp_path / "run") == [10]

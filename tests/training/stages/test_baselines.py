@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from simclr_keras.data.sources import load_dataset
+from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.training.stages.baselines import Baselines, table
 from tests.training.tiny import make_config, write_npz
@@ -41,7 +42,7 @@ def pixels(source):
 
 
 def make(run_dir, encoder, splits):
-    return Baselines(run_dir, encoder, pixels, splits.train, splits.evaluation, KNN)
+    return Baselines(run_dir, RepresentationScore(encoder, splits.train, splits.evaluation, **KNN), pixels)
 
 
 def test_the_untrained_encoder_is_measured_before_and_the_trained_one_after(run_dir, splits):

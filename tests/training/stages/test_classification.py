@@ -18,7 +18,7 @@ from simclr_keras.runs.open_run import load_run
 from simclr_keras.training.engine import loop
 from simclr_keras.training.engine.progress import History
 from simclr_keras.training.stages import classification
-from simclr_keras.training.stages.classification import ClassificationStage, judge, labeled_part
+from simclr_keras.training.stages.classification import ClassificationStage, labeled_part, score_logits
 from tests.training.killing import kill
 from tests.training.tiny import begin, configure, metrics, result, run, saved_variables, variables, write_npz
 
@@ -145,7 +145,7 @@ def test_pictures_are_drawn_of_the_evaluation_images(whole, held_out, monkeypatc
     monkeypatch.setattr(
         classification.plots, "confusion_figure", lambda matrix, names: drawn.append((matrix, names))
     )
-    judge(logits, labels, ("a", "b", "c"))
+    score_logits(logits, labels, ("a", "b", "c"))
     ((matrix, names),) = drawn
     assert names == ("a", "b", "c")
     expected = np.zeros((3, 3), int)
@@ -155,10 +155,10 @@ def test_pictures_are_drawn_of_the_evaluation_images(whole, held_out, monkeypatc
 
 def test_images_without_a_label_are_not_judged():
     scores, labels = np.eye(3)[[0, 1, 2, 0]], np.array([0, 1, 0, -1])
-    _, found = judge(scores, labels, ("a", "b", "c"))
+    _, found = score_logits(scores, labels, ("a", "b", "c"))
     assert found["top1"] == pytest.approx(2 / 3)
     assert [row["images"] for row in found["per_class"]] == [2, 1, 0]
-    assert judge(scores, np.full(4, -1), ("a", "b", "c")) == (None, {})
+    assert score_logits(scores, np.full(4, -1), ("a", "b", "c")) == (None, {})
 
 
 def plan(monkeypatch, top1_of_step):

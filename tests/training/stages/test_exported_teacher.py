@@ -130,7 +130,10 @@ def test_the_result_names_the_export_after_the_ancestors_on_its_card(config, exp
 
 def test_what_the_teacher_has_seen_is_said_to_be_unknown_where_images_are_held_out(config, tmp_path):
     done = run(config())
-    assert len([line for line in done.lines if "held-out ones may be among them" in line]) == 1
+    assert (
+        len([line for line in done.lines if "evaluation images may be among its training images" in line])
+        == 1
+    )
     bare = "npz:" + write_npz(tmp_path / "bare.npz", labels=False, test=0)
     done = run(config("bare", dataset=bare))
     assert not [line for line in done.lines if "learned from" in line]

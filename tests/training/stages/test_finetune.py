@@ -153,15 +153,10 @@ def test_fine_tuning_learns_what_the_labels_say(config, tmp_path):
     assert found["top1"] == result(tmp_path / "run")["top1"]
 
 
-def test_label_smoothing_reaches_the_loss(config, monkeypatch):
-    learner = begin(config(label_smoothing=0.3), monkeypatch).learner
-    assert learner.label_smoothing == 0.3
-
-
-def test_a_bad_batch_is_skipped_where_that_is_wanted(config, monkeypatch):
-    for chosen, skips in (("stop", False), ("skip_batch", True)):
-        learner = begin(config(on_nan=chosen), monkeypatch).learner
-        assert learner.skip_nonfinite == skips
+def test_settings_reach_the_learner(config, monkeypatch):
+    for on_nan, skips in (("stop", False), ("skip_batch", True)):
+        learner = begin(config(on_nan=on_nan, label_smoothing=0.3), monkeypatch).learner
+        assert (learner.label_smoothing, learner.skip_nonfinite) == (0.3, skips)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""--head_layer=auto: the layer that fine-tunes best on held-out labels is taken, and nothing is measured twice."""
+"""--head_layer=auto: the layer that fine-tunes best on held-out labels, resumed fold by fold."""
 
 import dataclasses
 import json
@@ -71,13 +71,13 @@ def test_the_layer_with_the_best_mean_is_taken(config, plant, monkeypatch, figur
     begun = begin(config(), monkeypatch)
     assert begun.learner.model.head_layer == begun.learner.model.projection_head.depth == best
     text = "\n".join(begun.lines)
-    assert "0 to 2 of the projection head are tried on 3 folds of 12 labels" in text
+    assert "trying 0 to 2 of the projection head on 3 folds of 12 labels" in text
     for layer, shares in enumerate(figures):
         assert (
             f"layer {layer}  top-1 {np.mean(shares):.1%} (folds {min(shares):.1%} to {max(shares):.1%})"
             in text
         )
-    assert f"layer {best}  is taken" in text
+    assert f"layer {best}  is used" in text
 
 
 def test_every_layer_is_tried_on_every_fold_of_the_labeled_images_alone(config, plant, monkeypatch, tmp_path):
@@ -149,7 +149,7 @@ def test_a_trial_begins_anew_for_every_fold(config, monkeypatch):
             found.append((trial.top1(rest, held), {n: v.numpy() for n, v in trial._learner.state().items()}))
         return 1
 
-    monkeypatch.setattr("simclr_keras.training.stages.finetune.choose_head_layer", choose)
+    monkeypatch.setattr("simclr_keras.training.stages.finetune.search_head_layer", choose)
     begin(config(epochs=2, batch_size=4), monkeypatch)
     first, other, again = found
     assert first[0] == again[0]
@@ -184,7 +184,7 @@ def test_a_real_choice_is_written_down_and_said(whole):
 @pytest.mark.parametrize(
     "place",
     [
-        pytest.param(("in the second trial", head_layer_search._Found, "set", 3), marks=pytest.mark.slow),
+        pytest.param(("in the second trial", head_layer_search._Scores, "set", 3), marks=pytest.mark.slow),
         pytest.param(("in training", loop.Bar, "advance", 2), marks=pytest.mark.slow),
         pytest.param(("after training", History, "add", 1), marks=pytest.mark.slow),
     ],
@@ -200,20 +200,20 @@ def test_a_killed_choice_ends_as_one_never_killed(whole, config, monkeypatch, tm
 
 
 def test_a_choice_that_is_told_to_stop_keeps_its_folds(config, monkeypatch, tmp_path):
-    real = head_layer_search._Found.set
+    real = head_layer_search._Scores.set
 
     def stop(found, *place):
         real(found, *place)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(head_layer_search._Found, "set", stop)
-    with pytest.raises(Stopped, match="the folds measured so far are kept"):
+    monkeypatch.setattr(head_layer_search._Scores, "set", stop)
+    with pytest.raises(Stopped, match="finished folds are saved"):
         run(config(cv_folds=2))
     assert len(json.loads((tmp_path / "run" / "head_layer.json").read_text())["top1"]) == 1
 
 
 def test_a_layer_that_is_given_is_not_tried(config, monkeypatch):
-    monkeypatch.setattr("simclr_keras.training.stages.finetune.choose_head_layer", None)
+    monkeypatch.setattr("simclr_keras.training.stages.finetune.search_head_layer", None)
     stage = Finetuning(config(head_layer="2"))
     assert stage.head_layer == 2
 

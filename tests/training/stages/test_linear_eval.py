@@ -57,7 +57,7 @@ def test_a_killed_linear_evaluation_ends_as_one_never_killed(done, monkeypatch, 
 def test_layers_beyond_the_head_are_refused_by_either_protocol(pretrained, tmp_path):
     for protocol in ("paper", "fast"):
         config = configure(
-            "linear_eval", tmp_path / "run", init=str(pretrained.folder), linear_eval=protocol, head_layer=3
+            "linear_eval", tmp_path / "run", init=str(pretrained.folder), protocol=protocol, head_layer=3
         )
         with pytest.raises(InputError, match=r"--head_layer=3 is beyond .* layers 0 to 2"):
             run(config)

@@ -18,7 +18,7 @@ def evaluate(finetuned, dataset, model_dir):
     """(split.json, lines said) of evaluating the fine-tuned run on a dataset."""
     config = configure("eval", model_dir, init=str(finetuned.folder), dataset=dataset)
     found = run(config)
-    return split_of(found.folder), [line for line in found.lines if "from another place" in line]
+    return split_of(found.folder), [line for line in found.lines if "of an earlier run, moved" in line]
 
 
 def test_the_same_images_are_evaluated_on_those_that_were_held_out(tiny, finetuned, stripes, tmp_path):
@@ -26,8 +26,8 @@ def test_the_same_images_are_evaluated_on_those_that_were_held_out(tiny, finetun
     split, said = evaluate(finetuned, f"npz:{tmp_path}/moved.npz", tmp_path / "run")
     assert split["held_out"] == split_of(finetuned.folder)["held_out"]
     assert said == [
-        f"data     npz:{tmp_path}/moved.npz holds the images of an earlier run, from another place: what was held "
-        "out then is held out again, and the same labels are seen"
+        f"data     npz:{tmp_path}/moved.npz has the images of an earlier run, moved: using its held-out split and "
+        "labels"
     ]
 
 
@@ -80,7 +80,7 @@ def test_a_student_is_judged_by_what_its_teacher_held_out(tiny, finetuned, strip
     found = run(configure("distill", tmp_path / "run", teacher=str(finetuned.folder), **settings))
     split, before = split_of(found.folder), split_of(finetuned.folder)
     assert (split["held_out"], split["labeled"]) == (before["held_out"], before["labeled"])
-    assert any("held out again, and the same labels are seen" in line for line in found.lines)
+    assert any("using its held-out split and labels" in line for line in found.lines)
     assert found.result["labels_used"] == 12
 
 
@@ -89,7 +89,7 @@ def test_a_run_on_the_images_without_their_labels_hides_nothing(tiny, finetuned,
     config = configure("distill", tmp_path / "run", teacher=str(finetuned.folder), dataset=bare, epochs=1)
     student = run(config)
     assert split_of(student.folder)["held_out"] == []
-    assert not any("from another place" in line for line in student.lines)
+    assert not any("of an earlier run, moved" in line for line in student.lines)
     shutil.copy(stripes.removeprefix("npz:"), tmp_path / "moved.npz")  # the labels have come
     split, said = evaluate(student, bare, tmp_path / "eval")
     assert split["held_out"] == split_of(finetuned.folder)["held_out"]

@@ -1,0 +1,45 @@
+"""Lines about a run's data and length, printed before it starts."""
+
+import numpy as np
+
+from simclr_keras.formatting import counted
+
+FEW_EVALUATION_IMAGES = 100  # below, a 95 % interval spans 20 points and more
+
+
+def count_labels(train) -> int:
+    """Return how many training images have a visible label; all of a labeled stream."""
+    if train.labels is None:
+        return train.num_examples if train.has_labels else 0
+    return int(np.count_nonzero(train.labels >= 0))
+
+
+def describe_data(splits) -> list[str]:
+    """Return lines about the training and evaluation images."""
+    train = splits.train
+    line = f"{train.name}: {counted(train.num_examples, 'training image')}"
+    if not train.has_labels:
+        line += ", no labels: no kNN and no probe"
+    else:
+        line += f", {counted(len(splits.class_names), 'class')}"
+        if count_labels(train) < train.num_examples:
+            line += f" ({counted(count_labels(train), 'label')} used)"
+    if train.has_labels and splits.evaluation is not None:
+        line += f"; {counted(splits.evaluation.num_examples, 'evaluation image')}"
+        line += " (held out, ids in split.json)" if splits.held_out else ""
+    lines = [line, *splits.notes]
+    if 0 < len(splits.held_out) < FEW_EVALUATION_IMAGES:
+        lines.append(
+            f"only {counted(len(splits.held_out), 'evaluation image')}: expect wide confidence intervals; to hold out "
+            "more, set --eval_fraction in the first stage with labels"
+        )
+    return lines
+
+
+def describe_steps(config, schedule) -> str:
+    """Return the length of a run and its learning rate in one line."""
+    return (
+        f"{counted(schedule.total_steps, 'step')} of {counted(config.batch_size, 'image')}, "
+        f"{counted(config.epochs, 'epoch')}; {config.optimizer}, learning rate up to {schedule.peak:g} after "
+        f"{config.warmup_epochs:g} warm-up epochs"
+    )

@@ -1,0 +1,113 @@
+"""A stage that trains a network: learner, loop, checkpoints and history between `begin` and `end`."""
+
+import sys
+
+import keras
+
+from simclr_keras.formatting import millions
+from simclr_keras.runs import architecture as architectures
+from simclr_keras.runs.checkpoints import Checkpoints, steps_in
+from simclr_keras.runs.run_dir import CONFIG
+from simclr_keras.training.engine import checks, introduction, loop
+from simclr_keras.training.engine.progress import History
+from simclr_keras.training.stages.base import Stage
+
+
+class TrainingStage(Stage):
+    """A Stage with a learner. A subclass sets COLUMNS and defines the hooks at the end.
+
+    Attributes:
+        COLUMNS: of metrics.csv.
+        learner, schedule: the compiled Learner, and the learning rate by step.
+        architecture: arguments of `create_model` for the learner's network; `make_learner` sets it.
+        history: History.
+    """
+
+    COLUMNS: tuple[str, ...]
+    FILES: tuple[str, ...] = ("curves.png", "metrics.csv")
+
+    def finished_result(self):
+        return self.run_dir.finished(self.config)
+
+    def check_config(self):
+        checks.check_batch_divides(self.config, self.strategy)
+
+    def check_data(self):
+        checks.check_warmup(self.config, self.num_examples)
+
+    def execute(self):
+        config, run_dir = self.config, self.run_dir
+        self.stop.all_saved()
+        resumed = bool(steps_in(run_dir.checkpoints))
+        if resumed:
+            self.check_lineage((run_dir.read_json(CONFIG) or {}).get("ancestors"))
+        self.data.bind(resumed)
+        # After the data: preparing it may draw from Python's generator, which initializers take their seeds from.
+        keras.utils.set_random_seed(config.seed)
+        self.learner, self.schedule = self.make_learner()
+        checks.check_space(run_dir, self.learner.state(), config)
+        checkpoints = Checkpoints(run_dir.checkpoints, self.learner.state(), config.keep_checkpoints)
+        first_step = checkpoints.restore(self.say)
+        # After the refusals: the directory may hold another stage, or a longer run.
+        run_dir.bind(self.MODE, config, **self.ancestry())
+        architectures.write(run_dir, self.architecture)
+        self.stop.all_saved(f"step {first_step} is saved" if first_step else None)
+        self.history = History(run_dir, self.COLUMNS, first_step)
+        for line in self.introduction():
+            self.say(line)
+        self.say(f"run      {config.model_dir}" + (f", continued at step {first_step}" if first_step else ""))
+        sys.stdout.flush()
+        evaluate = self.begin(first_step)
+        loop.train(
+            self.learner,
+            self.strategy,
+            self.make_batches(),
+            config=config,
+            num_examples=self.num_examples,
+            checkpoints=checkpoints,
+            history=self.history,
+            schedule=self.schedule,
+            first_step=first_step,
+            evaluate=evaluate,
+            stop=self.stop,
+            say=self.say,
+        )
+        self.history.close()
+        return {
+            **self.end(),
+            "ancestors": self.lineage(),
+            "missing_images": len(self.splits.missing),
+            "extended_from": run_dir.extended_from(),
+        }
+
+    def introduction(self):
+        first, *rest = super().introduction()
+        yield f"{first}, encoder of {millions(self.learner.model.encoder.count_params())} parameters"
+        yield from rest
+        yield f"steps    {introduction.describe_steps(self.config, self.schedule)}"
+
+    # Hooks, in the order in which `execute` uses them.
+
+    @property
+    def num_examples(self) -> int:
+        """Return the number of images of an epoch."""
+        return self.splits.train.num_examples
+
+    def make_learner(self):
+        """Return the compiled Learner, made under the strategy, and its learning rate by step.
+
+        Sets `architecture`.
+        """
+        raise NotImplementedError
+
+    def begin(self, first_step: int):
+        """Draw and measure what belongs before training; return `evaluate` of `loop.train`."""
+        raise NotImplementedError
+
+    def make_batches(self):
+        """Return the function of (first step, steps, input context) to batches for `loop.train`."""
+        raise NotImplementedError
+
+    def end(self) -> dict:
+        """Draw and measure what belongs after training; return the result."""
+        raise NotImplementedError
