@@ -254,7 +254,9 @@ def _compute_missing(parts, images, compute, image_size, batch_size, stop):
     parts.save()
     seconds = bar.format_dict["elapsed"]
     stop.all_saved("all images are done")
-    return f" ({(total - begin) / seconds:,.0f} images/s)" if seconds > 1 and total - begin >= batch_size else ""
+    return (
+        f" ({(total - begin) / seconds:,.0f} images/s)" if seconds > 1 and total - begin >= batch_size else ""
+    )
 
 
 if __name__ == "__main__":

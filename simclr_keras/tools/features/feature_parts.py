@@ -41,11 +41,18 @@ class FeatureParts:
         if not self._buffer:
             return
         features, labels = map(np.concatenate, zip(*self._buffer))
-        arrays = {"features": features, "labels": labels, "begin": self.rows, "settings": json.dumps(self._settings)}
+        arrays = {
+            "features": features,
+            "labels": labels,
+            "begin": self.rows,
+            "settings": json.dumps(self._settings),
+        }
         try:
             os.makedirs(self.folder, exist_ok=True)
         except OSError as error:
-            raise TrainingError(f"cannot create {self.folder} ({one_line(error)}); change its rights.") from error
+            raise TrainingError(
+                f"cannot create {self.folder} ({one_line(error)}); change its rights."
+            ) from error
         outputs.replace(self._path(self._count), lambda file: np.savez(file, **arrays))
         self.rows, self._count, self._buffer = self.rows + len(labels), self._count + 1, []
 
