@@ -180,12 +180,12 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            ([], "no directory is given"),
+            ([], "no directory: give run directories"),
             (["{}/nowhere"], "nowhere does not exist"),
             (["{}"], "holds no run"),
             (["{}", "--out=x.jpg"], "--out=x.jpg must end in .png"),
-            (["{}", "--out={}/none/x.png"], "none/x.png cannot be written"),
-            (["{}", "--csv={}"], "cannot be written"),
+            (["{}", "--out={}/none/x.png"], "/none does not exist; create it"),
+            (["{}", "--csv={}"], "is a folder; give a file"),
             (["{}", "--out", "x.png"], "Missing value for flag --out: write --name=value"),
             (["{}", "--uot=x.png"], "unknown flag --uot: did you mean --out?"),
         ],
