@@ -1,25 +1,30 @@
-"""The picture at the start of a pretraining: pairs of views as the network sees them."""
+"""The figure at the start of pretraining: pairs of views as the network sees them."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.drawing import CARD, HAIR, MUTED, PixelBoxes, new_figure, shorten
+from simclr_keras.evaluation.drawing import hide_frame, new_figure, set_heading, short
+
+_COLUMNS, _SIDE = 8, 140  # pairs in a row; pixels of a view
 
 
-def view_pairs_figure(views, titles=None, *, max_pairs=16):
-    """A grid of image pairs, view 1 above view 2, each pair on a card of its own.
-
-    Small views are enlarged by a whole number, every pixel a square; views above 256 px are reduced.
+def view_pairs_figure(views: np.ndarray, titles: Sequence | None = None, *, max_pairs: int = 16) -> Figure:
+    """Return a grid of image pairs, view 1 above view 2.
 
     Args:
         views: floats in [0, 1], [n, 2, S, S, 3]; values outside are clipped.
-        titles: n strings written above the pairs (class names, ids), or None.
-        max_pairs: pairs drawn at most, the first ones.
+        titles: n strings to write above the pairs (class names, ids), or None.
+        max_pairs: how many pairs to draw, the first ones.
 
     Returns:
-        A matplotlib Figure; its axes are view 1 and view 2 of pair 0, then of pair 1, and so on.
+        A Figure with one axes per pair.
+
+    Raises:
+        InputError: the views have another shape, there are none, or not one title for each.
     """
     views = np.asarray(views)
     if views.ndim != 5 or views.shape[1] != 2 or views.shape[2] != views.shape[3] or views.shape[4] != 3:
@@ -28,39 +33,19 @@ def view_pairs_figure(views, titles=None, *, max_pairs=16):
         raise InputError("there is no view pair to draw")
     if titles is not None and len(titles) != len(views):
         raise InputError(f"titles must be one per pair. Received: {len(titles)} for {len(views)} pairs")
-    views = views[:max_pairs]
+    # float32 first: matplotlib does not know bfloat16.
+    views = np.clip(views[:max_pairs].astype(np.float32), 0.0, 1.0)
 
-    size = views.shape[2]
-    side = size * max(1, round(128 / size)) if size <= 256 else 224
-    pad, seam, gap, left, right = 8, 4, 14, 74, 22
-    title_height = 24 if titles is not None else 0
-    columns = min(8, len(views))
+    columns = min(_COLUMNS, len(views))
     rows = math.ceil(len(views) / columns)
-    card_width, card_height = side + 2 * pad, 2 * side + seam + 2 * pad + title_height
-    top, bottom = 64, 22
-    width = max(left + columns * (card_width + gap) - gap + right, 540)
-    height = top + rows * (card_height + gap) - gap + bottom
-
-    figure = new_figure(width, height)
-    box = PixelBoxes(figure, width, height)
-    box.text(left, 26, "View pairs", size=14, weight="bold")
-    box.text(left, 48, "two random views of each image, which training pulls together", color=MUTED)
-    for pair, two_views in enumerate(views):
-        row, column = divmod(pair, columns)
-        x, y = left + column * (card_width + gap), top + row * (card_height + gap)
-        figure.add_artist(box.rectangle(x, y, card_width, card_height, color=CARD))
+    figure = new_figure(max(columns * (_SIDE + 24), 480), rows * (2 * _SIDE + 44) + 70)
+    set_heading(figure, "View pairs", "two random views of each image, one above the other")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        hide_frame(axes)
+    seam = np.ones((max(1, views.shape[2] // 32), views.shape[3], 3), np.float32)
+    for pair, (axes, (view1, view2)) in enumerate(zip(grid.flat, views)):
+        axes.imshow(np.concatenate([view1, seam, view2]))
         if titles is not None:
-            shorten(box.text(x + pad, y + 19, str(titles[pair]), parse_math=False), side)
-        for i, view in enumerate(two_views):
-            view_y = y + title_height + pad + i * (side + seam)
-            # A hair narrower: matplotlib before 3.11 draws 129 pixels where 128 come out as 128.00000000000006.
-            axes = figure.add_axes(
-                box.bounds(x + pad + HAIR, view_y + HAIR, side - 2 * HAIR, side - 2 * HAIR)
-            )
-            axes.set_axis_off()
-            # float32 first: bfloat16 and float64 views both end as what the screen shows.
-            pixels = np.clip(np.asarray(view, np.float32), 0.0, 1.0)
-            axes.imshow(pixels, interpolation="nearest" if side >= size else "auto", aspect="auto")
-            if column == 0:
-                box.text(left - 12, view_y + side / 2 + 4, f"view {i + 1}", ha="right", color=MUTED)
+            axes.set_title(short(titles[pair]), fontsize=9, loc="left")
     return figure

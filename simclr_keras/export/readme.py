@@ -125,8 +125,8 @@ def _images(card):
     if any(file.get("decode_images") for file in card["files"]):
         text += (
             "\nThe signatures `NAME_from_bytes` do this preprocessing: their input `image_bytes` is a batch of JPEG, "
-            'PNG, BMP or GIF files, such as `tf.constant([open(name, "rb").read()])`. If one is none of these, the whole '
-            "batch fails."
+            'PNG, BMP or GIF files, such as `tf.constant([open(name, "rb").read()])`. If one is none of these, the '
+            "whole batch fails."
         )
     return text
 

@@ -102,7 +102,7 @@ def embed(
     overwrite=False,
     say=print,
 ):
-    """Writes the vectors that a model gives for images to a file; goes on with what an earlier call left unfinished.
+    """Write a model's vectors of images to a file; continue from the parts of an earlier call.
 
     Args:
         model: path of a run directory, an export or a .keras file, or a TF-Hub handle.
@@ -110,12 +110,12 @@ def embed(
         endpoint: name of an output, None for the representation; of feature maps the mean over their pixels is taken.
         image_size: side in pixels, None for what the model was trained on. batch_size: images at a time.
         data_dir, labels: as in `open_images`.
-        overwrite: whether `out` may be replaced, and unfinished rows of another call thrown away.
+        overwrite: whether to replace `out`, and parts with other settings.
         say: prints a line.
 
     Raises:
-        InputError: the model, the images or `out` will not do. TrainingError: something cannot be written, or the
-            vectors are not finite. Stopped: by SIGINT or SIGTERM; what was done is saved.
+        InputError: the model, the images or `out` are not usable. TrainingError: a file cannot be written, or the
+            vectors are not finite. Stopped: by SIGINT or SIGTERM; the rows computed so far are saved.
     """
     from simclr_keras.tools import any_model
     from simclr_keras.tools.features import feature_files
@@ -131,40 +131,40 @@ def embed(
         compute, width = vector_function(opened, name, size)
         pooled = ", the mean over the pixels of its maps" if opened.shapes[name].rank == 4 else ""
         say(f"model    {model}: {name}{pooled}, {width} numbers for each image of {size} x {size} pixels")
-        found = open_images(images, data_dir, labels)
-        classes = "" if found.class_names is None else f", {len(found.class_names)} classes"
-        say(f"data     {found.spec}: {len(found):,} images{classes}")
-        for note in found.notes:
+        opened_images = open_images(images, data_dir, labels)
+        class_names = opened_images.class_names
+        classes = "" if class_names is None else f", {len(class_names)} classes"
+        say(f"data     {opened_images.spec}: {len(opened_images):,} images{classes}")
+        for note in opened_images.notes:
             say(f"         {note}")
-        binding = {
+        settings = {
             "model": opened.fingerprint,
             "endpoint": name,
             "image_size": size,
-            "images": found.fingerprint(),
-            "labels": _digest_of(labels),
+            "images": opened_images.fingerprint(),
+            "labels": _file_digest(labels),
         }
-        parts = FeatureParts(out, binding, width, overwrite)
-        try:
-            # Another process may have finished it since the command line was looked at.
-            check_file(out, ENDINGS, overwrite)
-            if parts.rows:
-                say(f"resume   {parts.rows:,} of {len(found):,} images were done before")
-            speed = _fill(parts, found, compute, size, batch_size, stop)
-            features, labels = parts.read()
-            known = labels if found.has_labels and (labels >= 0).any() else None
-            facts = {"model": str(model), "endpoint": name, "images": found.spec, "image_size": str(size)}
-            written = feature_files.Features(features, list(found.ids), known, found.class_names, facts)
-            check_file(out, ENDINGS, overwrite)  # or some other program, which takes no lock
-            feature_files.write(out, written)
-        except BaseException:
-            parts.close()
-            raise
+        parts = FeatureParts(out, settings, overwrite)
+        if parts.rows:
+            say(f"resume   {parts.rows:,} of {len(opened_images):,} images are in {parts.folder}")
+        speed = _compute_missing(parts, opened_images, compute, size, batch_size, stop)
+        features, all_labels = parts.join()
+        has_labels = opened_images.has_labels and (all_labels >= 0).any()
+        result = feature_files.Features(
+            features,
+            list(opened_images.ids),
+            all_labels if has_labels else None,
+            opened_images.class_names,
+            {"model": str(model), "endpoint": name, "images": opened_images.spec, "image_size": str(size)},
+        )
+        check_file(out, ENDINGS, overwrite)  # another process may have written it meanwhile
+        feature_files.write(out, result)
         parts.remove()
-    say(f"features {len(written):,} x {width} in {out}{speed}")
+    say(f"features {len(result):,} x {width} in {out}{speed}")
 
 
-def _digest_of(path):
-    """Of what a file holds, or None of no file."""
+def _file_digest(path):
+    """Return the digest of a file's content, or None if there is no path."""
     if path is None:
         return None
     import tensorflow as tf
@@ -174,16 +174,16 @@ def _digest_of(path):
 
 
 def vector_function(model, endpoint, image_size):
-    """How a model turns images into vectors.
+    """Return a function from images to vectors, and the vectors' width.
 
     Args:
-        model: AnyModel. endpoint: name of one that it has. image_size: side in pixels.
+        model: AnyModel. endpoint: name of one of its endpoints. image_size: side in pixels.
 
     Returns:
         (function of images float32 [n, image_size, image_size, 3] to float32 [n, width], width)
 
     Raises:
-        InputError: the endpoint gives neither vectors nor maps, or the model does not take such images.
+        InputError: the endpoint is neither a vector nor a feature map, or the model does not take such images.
     """
     import tensorflow as tf
 
@@ -191,39 +191,39 @@ def vector_function(model, endpoint, image_size):
         input_signature=[tf.TensorSpec([None, image_size, image_size, 3], tf.float32)], autograph=False
     )
     def compute(images):
-        found = model.call(images, endpoint)
-        return tf.reduce_mean(found, [1, 2]) if found.shape.rank == 4 else found
+        outputs = model.call(images, endpoint)
+        return tf.reduce_mean(outputs, [1, 2]) if outputs.shape.rank == 4 else outputs
 
     try:
-        # One image, for the width, and so that what does not fit fails before the images are looked through.
-        tried = compute(tf.zeros([1, image_size, image_size, 3]))
+        # One image gives the width, and a wrong size fails before the images are read.
+        output = compute(tf.zeros([1, image_size, image_size, 3]))
     except InputError:
         raise
     except Exception as error:
         raise InputError(
             f"{model.path} does not take images of {image_size} pixels ({one_line(error)}); give another --image_size."
         ) from error
-    if tried.shape.rank != 2:
+    if output.shape.rank != 2:
         raise InputError(
-            f"{endpoint} of {model.path} is no vector: its shape is {tried.shape}; choose an --endpoint of "
+            f"{endpoint} of {model.path} is not a vector: its shape is {output.shape}; choose an --endpoint of "
             f"{', '.join(model.vectors)}."
         )
-    return compute, tried.shape[1]
+    return compute, output.shape[1]
 
 
-def _fill(parts, images, compute, image_size, batch_size, stop):
-    """Computes the rows that are missing; returns how fast, in words."""
+def _compute_missing(parts, images, compute, image_size, batch_size, stop):
+    """Compute the rows that no part contains; return the speed for the last message, or ""."""
     import numpy as np
     import tensorflow as tf
     import tqdm
 
     from simclr_keras.data import pipeline
 
-    done, total = parts.rows, len(images)
+    begin, total = parts.rows, len(images)
     stop.nothing_to_save = False
     bar = tqdm.tqdm(
         total=total,
-        initial=done,
+        initial=begin,
         desc="embedding",
         unit=" images",
         disable=not sys.stderr.isatty(),
@@ -233,13 +233,13 @@ def _fill(parts, images, compute, image_size, batch_size, stop):
     )
     try:
         with bar:
-            for source in images.rows(np.arange(done, total)):
+            for source in images.rows(np.arange(begin, total)):
                 for batch in pipeline.eval_batches(source, image_size=image_size, batch_size=batch_size):
                     features = compute(batch["image"]).numpy()
                     if not np.isfinite(features).all():
                         raise TrainingError(
-                            "the model gives numbers that are not finite: its weights are damaged or its training had "
-                            "diverged; give another --model."
+                            "the model's outputs are not finite: its weights are damaged or its training diverged; "
+                            "give another --model."
                         )
                     parts.add(features, batch["label"].numpy())
                     bar.update(len(features))
@@ -249,14 +249,13 @@ def _fill(parts, images, compute, image_size, batch_size, stop):
     except tf.errors.OpError as error:
         parts.save()
         raise InputError(
-            f"an image of {images.spec} could be read before and now not ({one_line(error)}); mend it or remove it, "
-            "then repeat the command."
+            f"an image of {images.spec} became unreadable ({one_line(error)}); restore or delete it, then rerun."
         ) from error
     parts.save()
     seconds = bar.format_dict["elapsed"]
     stop.all_saved("all images are done")
     return (
-        f" ({(total - done) / seconds:,.0f} images/s)" if seconds > 1 and total - done >= batch_size else ""
+        f" ({(total - begin) / seconds:,.0f} images/s)" if seconds > 1 and total - begin >= batch_size else ""
     )
 
 

@@ -1,8 +1,9 @@
-"""python -m simclr_keras.tools.visualize: pictures of what vectors say of images."""
+"""python -m simclr_keras.tools.visualize: nearest neighbors, a map and projector files of embedded images."""
 
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 
 from simclr_keras.config import command_line
 from simclr_keras.config.option import Settings, again, option
@@ -13,17 +14,16 @@ from simclr_keras.tools.embed import EmbedConfig
 PROGRAM = "visualize"
 NEIGHBORS, MAP, PROJECTOR, FEATURES = "neighbors.png", "map.png", "projector", "features.npz"
 INTRODUCTION = """\
-Draws what vectors say of images: nearest neighbors, a map, and files for TensorBoard's projector.
+Draws the vectors of images: nearest neighbors, a map, and files for TensorBoard's projector.
 
   python -m simclr_keras.tools.visualize --features=features.npz --out=pictures
   python -m simclr_keras.tools.visualize --model=runs/photos --images=photos --out=pictures
 
-OUT/neighbors.png   some images, and beside each those most like it (cosine)
+OUT/neighbors.png   some images, and beside each the most similar ones (cosine)
 OUT/map.png         all images on a plane
 OUT/projector/      tensorboard --logdir=OUT/projector
 
-Exit codes: 0 done; 1 something could not be written; 2 something in the command, the model or the
-images is wrong."""
+Exit codes: 0 done; 1 a file cannot be written; 2 the command, the model or the images are wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,11 +73,11 @@ class VisualizeConfig(Settings):
             )
 
 
-def main(argv):
-    """Draws as the command line says.
+def main(argv: list[str]) -> None:
+    """Draw as the command line says.
 
     Args:
-        argv: list of words, the first of which is the program.
+        argv: the program, then flags.
 
     Raises:
         InputError, TrainingError, Stopped: one line.
@@ -121,83 +121,121 @@ def main(argv):
 
 
 def visualize(
-    features, out, *, images=None, method="pca", queries=8, neighbors=8, seed=0, data_dir=None, say=print
-):
-    """Draws neighbors and map, and writes the projector's files.
+    features: str,
+    out: str,
+    *,
+    images: str | None = None,
+    method: str = "pca",
+    queries: int = 8,
+    neighbors: int = 8,
+    seed: int = 0,
+    data_dir: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Draw neighbors and map, and write the projector's files.
 
     Args:
-        features: path of what tools.embed wrote. out: folder to draw in.
-        images: what finds the images, see `tools.images.open_images`; None for what the features say.
-        method: of the map, "pca" or "tsne". queries, neighbors: how many. seed: int.
-        data_dir: where TFDS keeps its data, or None for its default. say: prints a line.
+        features: path of a file written by tools.embed. out: folder to draw in.
+        images: see `tools.images.open_images`; None for the place that the features name.
+        method: of the map, "pca" or "tsne". queries, neighbors: how many. seed: of the choice of images and the map.
+        data_dir: folder of TFDS, or None for its default. say: prints a line.
 
     Raises:
-        InputError: the features are no features, or their images cannot be had. TrainingError: `out` cannot be written.
+        InputError: the features are not usable, or their images are missing. TrainingError: `out` cannot be written.
     """
+    from simclr_keras.tools.features import feature_files
+    from simclr_keras.tools.images.open_images import open_images
+
+    vectors = feature_files.read(features)
+    if len(vectors) < 3:
+        raise InputError(f"{features} contains {len(vectors)} images; give at least 3.")
+    images = images or vectors.facts.get("images")
+    if not images:
+        raise InputError(f"{features} does not name its images; give --images.")
+    opened_images = open_images(images, data_dir)
+    _draw_neighbors(vectors, opened_images, out, queries, neighbors, seed, say)
+    _draw_map(vectors, opened_images, out, method, seed, say)
+    _write_projector(vectors, opened_images, out, seed, say)
+
+
+def _draw_neighbors(vectors, images, out, queries, neighbors, seed, say):
     import numpy as np
 
-    from simclr_keras.evaluation.drawing import png_bytes
-    from simclr_keras.tools import outputs
-    from simclr_keras.tools.features import feature_files
-    from simclr_keras.tools.figures import map_figure, neighbors_figure, projector
-    from simclr_keras.tools.images.open_images import open_images
+    from simclr_keras.tools.figures import neighbors_figure
     from simclr_keras.tools.images.thumbnails import thumbnails
 
-    held = feature_files.read(features)
-    if len(held) < 3:
-        raise InputError(f"{features} holds {len(held)} images; pictures take at least 3.")
-    images = images or held.facts.get("images")
-    if not images:
-        raise InputError(f"{features} does not say where its images are; give --images.")
-    found = open_images(images, data_dir)
-    name = " of ".join(
-        filter(None, [held.facts.get("endpoint", "features"), _short(held.facts.get("model", ""))])
-    )
-    labels = np.full(len(held), -1) if held.labels is None else held.labels
-
-    def title_of(row):
-        return held.class_of(row) or os.path.splitext(os.path.basename(held.ids[row]))[0]
-
-    chosen = neighbors_figure.choose_queries(min(queries, len(held)), labels, seed)
-    rows, cosines = neighbors_figure.nearest(held.features, chosen, min(neighbors, len(held) - 1))
-    grid = np.concatenate([chosen[:, None], rows], axis=1)
-    pictures = thumbnails(found, [held.ids[row] for row in grid.flat], neighbors_figure.SIDE)
+    labels = np.full(len(vectors), -1) if vectors.labels is None else vectors.labels
+    queries = neighbors_figure.choose_queries(min(queries, len(vectors)), labels, seed)
+    rows, cosines = neighbors_figure.nearest(vectors.features, queries, min(neighbors, len(vectors) - 1))
+    grid = np.concatenate([queries[:, None], rows], axis=1)
+    pictures = thumbnails(images, [vectors.ids[row] for row in grid.flat], neighbors_figure.SIDE)
+    classes = [[vectors.class_of(row) for row in line] for line in grid]
+    names = [[os.path.basename(vectors.ids[row]) for row in line] for line in grid]
     figure = neighbors_figure.neighbors_figure(
         pictures.reshape(*grid.shape, *pictures.shape[1:]),
-        [[title_of(row) for row in line] for line in grid],
-        [[held.class_of(row) for row in line] for line in grid],
+        [[label or os.path.splitext(name)[0] for label, name in zip(*line)] for line in zip(classes, names)],
+        classes,
         cosines,
-        [os.path.basename(held.ids[row]) if held.class_of(row) else "" for row in chosen],
-        name,
+        [line[0] for line in names],
+        _title(vectors),
     )
-    _make(out)
-    path = os.path.join(out, NEIGHBORS)
-    outputs.replace_bytes(path, png_bytes(figure))
-    say(f"neighbors {path}")
+    _save(figure, out, NEIGHBORS)
+    say(f"neighbors {os.path.join(out, NEIGHBORS)}")
 
-    order = np.random.default_rng(seed).permutation(len(held))
-    mapped = np.sort(order[: map_figure.MOST_TSNE]) if method == "tsne" else np.arange(len(held))
-    points, told = map_figure.places(held.features[mapped], method, seed)
-    if len(mapped) < len(held):
-        told += f"; {len(mapped):,} of {len(held):,} images, chosen at random"
-    legend = map_figure.legend_of(held.labels, held.class_names)
-    pixels = map_figure.in_pixels(points, legend)
-    shown = map_figure.choose_pictures(pixels, seed)
-    pictures = thumbnails(found, [held.ids[row] for row in mapped[shown]], map_figure.SIDE)
-    of_mapped = None if held.labels is None else held.labels[mapped]
-    figure = map_figure.map_figure(pixels, shown, pictures, of_mapped, legend, name, told)
-    path = os.path.join(out, MAP)
-    outputs.replace_bytes(path, png_bytes(figure))
-    say(f"map       {path}")
 
-    projected = np.sort(order[: projector.MOST_POINTS])
-    ids = [held.ids[row] for row in projected]
-    classes = None if held.labels is None else [held.class_of(row) for row in projected]
+def _draw_map(vectors, images, out, method, seed, say):
+    import numpy as np
+
+    from simclr_keras.tools.figures import map_figure
+    from simclr_keras.tools.images.thumbnails import thumbnails
+
+    rows = _some_rows(len(vectors), map_figure.MOST_TSNE if method == "tsne" else None, seed)
+    points, description = map_figure.project(vectors.features[rows], method, seed)
+    if len(rows) < len(vectors):
+        description += f"; {len(rows):,} of {len(vectors):,} images, chosen at random"
+    shown = map_figure.choose_pictures(points, seed)
+    pictures = thumbnails(images, [vectors.ids[row] for row in rows[shown]], map_figure.SIDE)
+    labels = np.full(len(rows), -1) if vectors.labels is None else vectors.labels[rows]
+    figure = map_figure.map_figure(
+        points, shown, pictures, labels, vectors.class_names, _title(vectors), description
+    )
+    _save(figure, out, MAP)
+    say(f"map       {os.path.join(out, MAP)}")
+
+
+def _write_projector(vectors, images, out, seed, say):
+    from simclr_keras.tools.figures import projector
+    from simclr_keras.tools.images.thumbnails import thumbnails
+
+    rows = _some_rows(len(vectors), projector.MOST_POINTS, seed)
+    ids = [vectors.ids[row] for row in rows]
+    classes = None if vectors.labels is None else [vectors.class_of(row) for row in rows]
     path = os.path.join(out, PROJECTOR)
-    side = projector.picture_side(len(projected))
-    projector.write(path, held.features[projected], ids, classes, thumbnails(found, ids, side))
-    few = f", {len(projected):,} of {len(held):,} images" if len(projected) < len(held) else ""
-    say(f"projector tensorboard --logdir={path}{few}")
+    pictures = thumbnails(images, ids, projector.picture_side(len(rows)))
+    projector.write(path, vectors.features[rows], ids, classes, pictures)
+    some_rows = f", {len(rows):,} of {len(vectors):,} images" if len(rows) < len(vectors) else ""
+    say(f"projector tensorboard --logdir={path}{some_rows}")
+
+
+def _some_rows(count, most, seed):
+    """Return at most `most` random rows of `count`, sorted."""
+    import numpy as np
+
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
+
+
+def _title(vectors):
+    """Return the endpoint and the model of vectors."""
+    names = (vectors.facts.get("endpoint", "features"), vectors.facts.get("model"))
+    return " of ".join(name for name in names if name)
+
+
+def _save(figure, out, name):
+    from simclr_keras.evaluation.drawing import png_bytes
+    from simclr_keras.tools import outputs
+
+    _make(out)
+    outputs.replace_bytes(os.path.join(out, name), png_bytes(figure))
 
 
 def _check_out(config):
@@ -208,13 +246,13 @@ def _check_out(config):
         raise InputError(f"--out={out} is a file; give a folder.")
     check_parent(os.path.join(out, NEIGHBORS) if os.path.isdir(out) else out)
     files = (NEIGHBORS, MAP, PROJECTOR, *(() if config.features else (FEATURES,)))
-    there = [name for name in files if os.path.exists(os.path.join(out, name))]
-    if there and not config.overwrite:
-        again = (
-            f"; its features are drawn again with --features={out}/{FEATURES}" if FEATURES in there else ""
+    earlier = [name for name in files if os.path.exists(os.path.join(out, name))]
+    if earlier and not config.overwrite:
+        reuse = (
+            f"; to draw its features again, give --features={out}/{FEATURES}" if FEATURES in earlier else ""
         )
         raise InputError(
-            f"--out={out} holds {', '.join(there)} of before; give another folder, or --overwrite{again}."
+            f"--out={out} contains {', '.join(earlier)}; give another folder, or --overwrite{reuse}."
         )
 
 
@@ -222,12 +260,7 @@ def _make(folder):
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise TrainingError(f"--out={folder} cannot be made ({one_line(error)}); give another.") from error
-
-
-def _short(path):
-    """The end of a long path."""
-    return path if len(path) <= 40 else "..." + path[-37:]
+        raise TrainingError(f"--out={folder} cannot be created ({one_line(error)}); give another.") from error
 
 
 if __name__ == "__main__":

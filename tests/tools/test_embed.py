@@ -50,7 +50,7 @@ class TestWhatItWrites:
             "image_size": str(SIZE),
         }
         assert os.listdir(tmp_path).count("f.npz") == 1
-        assert not [name for name in os.listdir(tmp_path) if "unfinished" in name]
+        assert not [name for name in os.listdir(tmp_path) if name.endswith(".parts")]
         lines = said.splitlines()
         assert lines[0] == f"model    {models}/run: encoder, 64 numbers for each image of 8 x 8 pixels"
         assert lines[1] == f"data     folder:{photos}: 11 images, 2 classes"
@@ -234,7 +234,7 @@ class TestRefusals:
 
 def test_help_and_refusals_do_not_wait_for_tensorflow(tmp_path):
     code = (
-        "import sys\nfrom simclr_keras import command_line\n"
+        "import sys\nfrom simclr_keras.config import command_line\n"
         "from simclr_keras.tools import embed, predict, visualize\n"
         "for module in (embed, predict, visualize):\n"
         "    command_line.run(module.main, ['x', '--help'], 'x')\n"

@@ -7,13 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from simclr_keras.config import command_line
 from simclr_keras.errors import InputError
+from simclr_keras.evaluation.drawing import png_bytes
 from simclr_keras.tools import report
 from simclr_keras.tools.reporting.rows import Row
-from tests.evaluation.pixels import pixels_of, texts
 from tests.tools.made_runs import begin, finish, whole_method
 
 
@@ -75,70 +74,63 @@ class TestTable:
         assert [line.split()[0] for line in lines] == ["dataset", "-------", "digits", "cifar10"]
 
 
-class TestFigure:
-    def test_a_line_per_run_or_mean_with_its_figures(self, three_seeds):
-        shown = texts(report.figure(report.rows([three_seeds])))
-        assert {"Top-1 accuracy", "digits", "self-distill", "69.3 %", "68.0-71.0"} <= set(shown)
-        assert shown.count("r18_0.25x_sk0 · 100 labels") == 4
-        assert any(text.endswith("of several seeds: a dot each, their mean and range") for text in shown)
+def texts(figure):
+    """The lines of text on a chart: heading, labels of the runs, figures at the right."""
+    (axes,) = figure.axes
+    artists = [*figure.texts, *axes.get_yticklabels(), *axes.texts]
+    return [line for text in artists for line in text.get_text().splitlines()]
 
-    def test_points_and_lines_lie_at_their_shares(self, three_seeds):
+
+class TestFigure:
+    def test_a_line_per_run_or_mean(self, three_seeds):
+        shown = texts(report.figure(report.rows([three_seeds])))
+        assert {"digits", "self-distill", "69.3 %", "68.0-71.0"} <= set(shown)
+        assert shown.count("r18_0.25x_sk0 · 100 labels") == 4
+
+    def test_points_and_lines_are_at_their_shares(self, three_seeds):
         (axes,) = report.figure(report.rows([three_seeds])).axes
-        drawn = [
-            line.get_xydata() for line in axes.lines if len(line.get_xdata()) and line.get_ydata()[0] == 9
-        ]
-        interval, dots, mean = drawn
+        interval, dots, mean = [line.get_xydata() for line in axes.lines if line.get_ydata()[0] == 9]
         np.testing.assert_allclose(interval, [[0.68, 9], [0.71, 9]])
         np.testing.assert_allclose(dots, [[0.68, 9], [0.69, 9], [0.71, 9]])
         np.testing.assert_allclose(mean, [[0.69 + 0.01 / 3, 9]])
 
-    def test_stages_have_colors_of_their_own(self, tmp_path):
+    def test_every_kind_of_stage_has_its_color(self, tmp_path):
         whole_method(tmp_path)
         (axes,) = report.figure(report.rows([tmp_path])).axes
         points = {line.get_ydata()[0]: line.get_color() for line in axes.lines if line.get_marker() == "o"}
         colors = [points[place] for place in range(11)]
         assert len(set(colors)) == 5
-        assert colors[0] == colors[1] == colors[2]
-        assert colors[4] == colors[5] == colors[6]
-        assert colors[7] == colors[8]
-        assert colors[9] == colors[10]
+        for same in (colors[:3], colors[4:7], colors[7:9], colors[9:]):
+            assert len(set(same)) == 1
 
-    @pytest.mark.parametrize("shares", [[0.5], [0.0, 1.0], [0.931, 0.934], [1.0], [0.0], [0.02, 0.4]])
-    def test_every_point_lies_within_and_ticks_are_round(self, tmp_path, shares):
-        for number, share in enumerate(shares):
-            finish(tmp_path / f"{number}", "supervised", config={"learning_rate": number}, top1=share)
-        (axes,) = report.figure(report.rows([tmp_path])).axes
-        low, high = axes.get_xlim()
-        assert 0 <= low < high <= 1
-        values = [value for line in axes.lines if len(line.get_xdata()) == 1 for value in line.get_xdata()]
-        assert values == shares
-        assert low <= min(values) <= max(values) <= high
-        ticks = axes.get_xticks()
-        assert 3 <= len(ticks) <= 12
-        np.testing.assert_allclose(100 * ticks, np.round(100 * ticks), atol=1e-9)
-        assert len(set(np.round(np.diff(ticks), 9))) == 1
+    def test_every_point_is_within_the_limits(self, tmp_path):
+        for name, shares in enumerate(([0.5], [0.0, 1.0], [0.931, 0.934], [1.0], [0.0], [0.02, 0.4])):
+            for number, share in enumerate(shares):
+                config = {"learning_rate": number}
+                finish(tmp_path / f"{name}" / f"{number}", "supervised", config=config, top1=share)
+            (axes,) = report.figure(report.rows([tmp_path / f"{name}"])).axes
+            low, high = axes.get_xlim()
+            assert low < min(shares) <= max(shares) < high
+            assert high - low > 0.09 or shares in ([0.0], [1.0])
+            assert -0.011 < low < high < 1.011
 
-    def test_runs_that_look_alike_are_told_apart_by_their_path(self, tmp_path):
+    def test_runs_that_look_alike_have_their_path(self, tmp_path):
         for number in range(2):
             finish(tmp_path / f"rate{number}", "supervised", config={"learning_rate": number}, top1=0.5)
         shown = texts(report.figure(report.rows([tmp_path])))
         assert sum("rate0" in text for text in shown) == sum("rate1" in text for text in shown) == 1
 
-    def test_long_names_stay_in_their_place_and_lines_do_not_touch(self, tmp_path):
+    def test_long_names_stay_inside(self, tmp_path):
         for number in range(4):
             config = {"model": "keras:" + "N" * 80, "learning_rate": number}
-            finish(
-                tmp_path / f"{'r' * 50}{number}",
-                "supervised",
-                config=config,
-                top1=0.5,
-                dataset="npz:" + "d" * 200,
-            )
+            path, dataset = tmp_path / f"{'r' * 50}{number}", "npz:" + "d" * 200
+            finish(path, "supervised", config=config, top1=0.5, dataset=dataset)
         figure = report.figure(report.rows([tmp_path]))
-        picture = pixels_of(figure)
-        boxes = [text.get_window_extent() for text in figure.texts]
-        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-        assert all(box.x0 >= 0 and box.x1 <= picture.shape[1] for box in boxes)
+        figure.canvas.draw()
+        box = figure.axes[0].get_tightbbox()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width
+        assert figure.axes[0].get_window_extent().width > 300
 
     def test_more_than_100_lines_are_counted(self, tmp_path):
         for number in range(103):
@@ -159,8 +151,7 @@ class TestCommand:
         rows = report.rows([three_seeds])
         assert out == f"{report.table(rows)}\ntable    {tmp_path}/x.csv\nchart    {tmp_path}/x.png\n"
         assert error == ""
-        picture = np.asarray(Image.open(tmp_path / "x.png").convert("RGB"))
-        np.testing.assert_array_equal(picture, pixels_of(report.figure(rows)))
+        assert (tmp_path / "x.png").read_bytes() == png_bytes(report.figure(rows))
         with open(tmp_path / "x.csv", newline="") as file:
             lines = list(csv.DictReader(file))
         assert len(lines) == len(rows)
@@ -189,12 +180,12 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            ([], "no directory is given"),
+            ([], "no directory: give run directories"),
             (["{}/nowhere"], "nowhere does not exist"),
             (["{}"], "holds no run"),
             (["{}", "--out=x.jpg"], "--out=x.jpg must end in .png"),
-            (["{}", "--out={}/none/x.png"], "none/x.png cannot be written"),
-            (["{}", "--csv={}"], "cannot be written"),
+            (["{}", "--out={}/none/x.png"], "/none does not exist; create it"),
+            (["{}", "--csv={}"], "is a folder; give a file"),
             (["{}", "--out", "x.png"], "Missing value for flag --out: write --name=value"),
             (["{}", "--uot=x.png"], "unknown flag --uot: did you mean --out?"),
         ],

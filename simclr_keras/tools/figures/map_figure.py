@@ -1,31 +1,32 @@
-"""The map of all images: their vectors brought to a plane by PCA or t-SNE, with small pictures among the dots."""
+"""The map of all images: PCA or t-SNE of their vectors on a plane, with small pictures among the dots."""
 
-import colorsys
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.drawing import GRID, INK, MUTED, PixelBoxes, fitted, new_figure, shorten
+from simclr_keras.evaluation.drawing import BLUE, GRID, hide_frame, new_figure, set_heading, short
 
 SIDE = 44  # pixels of a picture
-MOST_TSNE = 5000  # images that t-SNE takes: some minutes
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 1120, 900, 28, 72, 28
-_BORDER, _APART, _INSET = 2, 6, 34
-_MOST_NAMED, _LEGEND_ROOM = 24, 150
-_COLORS = (
-    "#2266aa", "#d9651d", "#2b8a5b", "#7a4fa3", "#c0392b", "#17a2b8", "#b8860b", "#d6589f", "#6b7a1f", "#5c6b7a",
-)  # fmt: skip
+MOST_TSNE = 5000  # images for t-SNE, which takes some minutes
+_WIDTH, _HEIGHT = 1120, 900
+_MOST_NAMED, _MOST_TRIED = 20, 3000  # classes in the legend; images tried for a free place
+_UNLABELED = "#b8bfc8"
 
 
-def places(features, method, seed):
-    """Brings vectors to a plane.
+def project(features: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, str]:
+    """Project vectors to a plane.
 
     Args:
         features: float [n, d], scaled to length 1 first, as only directions are compared. method: "pca" or "tsne".
-        seed: int.
+        seed: of PCA and t-SNE.
 
     Returns:
-        (float [n, 2], a line that says what was done)
+        (float [n, 2] in [0, 1], a line that describes the method)
 
     Raises:
         InputError: fewer than 3 images.
@@ -34,126 +35,73 @@ def places(features, method, seed):
     from sklearn.manifold import TSNE
 
     if len(features) < 3:
-        raise InputError(f"a map takes at least 3 images. Received: {len(features)}")
+        raise InputError(f"a map needs at least 3 images. Received: {len(features)}")
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    kept = min(50 if method == "tsne" else 2, *unit.shape)
-    pca = PCA(kept, random_state=seed)
-    reduced = pca.fit_transform(unit.astype(np.float64))
-    reduced = np.pad(reduced, [(0, 0), (0, max(2 - kept, 0))])
-    if method == "pca":
-        # Of vectors that are all alike there is no variance to share.
-        shares = np.nan_to_num(np.pad(pca.explained_variance_ratio_, (0, max(2 - kept, 0))))
-        return reduced, f"PCA: {shares[0]:.0%} of the variance across, {shares[1]:.0%} upwards"
-    perplexity = min(30.0, (len(unit) - 1) / 3)
-    # "random" where PCA has nothing to begin with.
-    init = "pca" if reduced.shape[1] >= 2 and np.ptp(reduced) > 0 else "random"
-    found = TSNE(2, perplexity=perplexity, init=init, random_state=seed).fit_transform(
-        reduced.astype(np.float32)
-    )
-    return found, f"t-SNE with perplexity {perplexity:.3g}: near means alike, far says little"
+    pca = PCA(min(50 if method == "tsne" else 2, *unit.shape), random_state=seed)
+    points = pca.fit_transform(unit.astype(np.float64))
+    shares = np.nan_to_num(pca.explained_variance_ratio_)  # 0 / 0 if all vectors are equal
+    if points.shape[1] == 1:
+        points, shares = np.pad(points, [(0, 0), (0, 1)]), np.pad(shares, [0, 1])
+    description = f"PCA: {shares[0]:.0%} of the variance across, {shares[1]:.0%} upwards"
+    if method == "tsne":
+        perplexity = min(30.0, (len(unit) - 1) / 3)
+        init = "pca" if np.ptp(points) > 0 else "random"
+        tsne = TSNE(2, perplexity=perplexity, init=init, random_state=seed)
+        points = tsne.fit_transform(points.astype(np.float32))
+        description = (
+            f"t-SNE with perplexity {perplexity:.3g}: near points are similar, far distances mean little"
+        )
+    span = np.ptp(points, axis=0)
+    return (points - points.min(axis=0)) / np.where(span > 0, span, 1), description
 
 
-def in_pixels(points, legend):
-    """Where points lie on the figure: float [n, 2], x and y in pixels from the upper left corner of the map."""
-    width, height = _size(legend)
-    low, high = points.min(axis=0), points.max(axis=0)
-    span = np.where(high > low, high - low, 1)
-    inside = np.array([width, height]) - 2 * _INSET
-    shares = np.where(high > low, (points - low) / span, 0.5)
-    return _INSET + np.stack([shares[:, 0], 1 - shares[:, 1]], 1) * inside
+def choose_pictures(points: np.ndarray, seed: int) -> np.ndarray:
+    """Return the rows, int [m], of points [n, 2] in [0, 1] whose pictures do not overlap."""
+    reach = (SIDE + 12) / np.array([_WIDTH - 260, _HEIGHT - 140])
+    rows = []
+    for row in np.random.default_rng(seed).permutation(len(points))[:_MOST_TRIED]:
+        if not rows or (np.abs(points[rows] - points[row]) / reach).max(axis=1).min() >= 1:
+            rows.append(row)
+    return np.array(rows, np.int64)
 
 
-def choose_pictures(pixels, seed):
-    """Rows of points whose pictures do not touch each other, chosen in a random order: int [m]."""
-    reach = SIDE + 2 * _BORDER + _APART
-    taken, chosen = {}, []
-    for row in np.random.default_rng(seed).permutation(len(pixels)):
-        x, y = pixels[row]
-        cell = (int(x // reach), int(y // reach))
-        near = [taken.get((cell[0] + i, cell[1] + j)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-        if all(other is None or np.abs(pixels[other] - pixels[row]).max() >= reach for other in near):
-            taken[cell] = row
-            chosen.append(row)
-    return np.array(chosen, np.int64)
-
-
-def legend_of(labels, class_names):
-    """Dict of label to name for the legend; empty where there are no labels or too many classes."""
-    present = [] if labels is None else [int(label) for label in np.unique(labels[labels >= 0])]
-    names = {label: str(label) if class_names is None else class_names[label] for label in present}
-    return names if len(names) <= _MOST_NAMED else {}
-
-
-def map_figure(pixels, rows, pictures, labels, legend, title, told):
-    """Draws the map.
+def map_figure(
+    points: np.ndarray,
+    rows: Sequence[int],
+    pictures: np.ndarray,
+    labels: np.ndarray | None,
+    class_names: Sequence[str] | None,
+    title: str,
+    description: str,
+) -> Figure:
+    """Return the map as a Figure.
 
     Args:
-        pixels: float [n, 2] of `in_pixels`. rows: int [m] of those with a picture.
-        pictures: uint8 [m, SIDE, SIDE, 3]. labels: int [n] with -1 for none, or None. legend: of `legend_of`.
-        title: of model and endpoint. told: how the places were found.
-
-    Returns:
-        A matplotlib Figure; its one axes count pixels.
+        points: float [n, 2] of `project`. rows: int [m], the images with a picture.
+        pictures: uint8 [m, SIDE, SIDE, 3]. labels: int [n] with -1 for none, or None. class_names: or None.
+        title: model and endpoint. description: of the method.
     """
-    width, height = _size(legend)
     figure = new_figure(_WIDTH, _HEIGHT)
-    box = PixelBoxes(figure, _WIDTH, _HEIGHT)
-    head = box.text(
-        _LEFT, 32, f"Map of {len(pixels):,} images by {title}", size=14, weight="bold", parse_math=False
-    )
-    shorten(head, _WIDTH - 2 * _LEFT)
-    box.text(_LEFT, 54, told, color=MUTED)
-    axes = figure.add_axes(box.bounds(_LEFT, _TOP, width, height))
-    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_color(GRID)
-    colors = _colors(labels, len(pixels))
-    size = float(np.clip(4000 / len(pixels), 6, 30))
-    axes.scatter(pixels[:, 0], pixels[:, 1], s=size, c=colors, linewidths=0, alpha=0.8)
+    set_heading(figure, f"Map of {len(points):,} images by {short(title, 60, keep_end=True)}", description)
+    axes = figure.add_subplot()
+    hide_frame(axes)
+    axes.spines[:].set(visible=True, color=GRID)
+    axes.margins(0.04)
+    labels = np.full(len(points), -1) if labels is None else labels
+    present = np.unique(labels[labels >= 0])
+    palette = colormaps["tab10" if len(present) <= 10 else "tab20"]
+    color_of = {label: to_hex(palette(place % palette.N)) for place, label in enumerate(present)}
+    colors = [color_of.get(label, _UNLABELED if len(present) else BLUE) for label in labels]
+    axes.scatter(*points.T, s=np.clip(4000 / len(points), 6, 30), c=colors, linewidths=0, alpha=0.8)
     for row, picture in zip(rows, pictures):
-        left, top = (round(float(value) - SIDE / 2) for value in pixels[row])
-        _paint(axes, left - _BORDER, top - _BORDER, np.full([SIDE + 2 * _BORDER] * 2 + [3], colors[row]))
-        _paint(axes, left, top, picture)
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    _draw_legend(box, figure, labels, legend)
+        frame = {"edgecolor": colors[row], "linewidth": 2}
+        image = OffsetImage(picture, zoom=72 / figure.dpi)
+        axes.add_artist(AnnotationBbox(image, points[row], pad=0, bboxprops=frame, frameon=True))
+    if 0 < len(present) <= _MOST_NAMED:
+        for label in present:
+            name = short(label if class_names is None else class_names[label])
+            axes.scatter([], [], color=color_of[label], label=name)
+        if (labels < 0).any():
+            axes.scatter([], [], color=_UNLABELED, label="not labeled")
+        figure.legend(loc="outside right upper", frameon=False)
     return figure
-
-
-def _paint(axes, left, top, picture):
-    height, width = picture.shape[:2]
-    extent = (left, left + width, top + height, top)
-    axes.imshow(picture, extent=extent, interpolation="nearest", aspect="auto", zorder=3)
-
-
-def _draw_legend(box, figure, labels, legend):
-    x = _WIDTH - _LEFT - _LEGEND_ROOM
-    names, _ = fitted(legend.values(), 10, _LEGEND_ROOM - 22)
-    for place, (label, name) in enumerate(zip(legend, names)):
-        y = _TOP + 4 + 26 * place
-        figure.add_artist(box.rectangle(x, y, 14, 14, color=_color(label)))
-        box.text(x + 22, y + 11, name, color=INK, parse_math=False)
-    if legend and (labels < 0).any():
-        y = _TOP + 4 + 26 * len(legend)
-        figure.add_artist(box.rectangle(x, y, 14, 14, color=_UNKNOWN))
-        box.text(x + 22, y + 11, "not labeled", color=MUTED)
-
-
-def _size(legend):
-    return _WIDTH - 2 * _LEFT - (_LEGEND_ROOM + 18 if legend else 0), _HEIGHT - _TOP - _BOTTOM
-
-
-_UNKNOWN = (0.72, 0.75, 0.79)
-
-
-def _colors(labels, count):
-    if labels is None:
-        return np.tile(_color(0), (count, 1))
-    return np.array([_color(int(label)) if label >= 0 else _UNKNOWN for label in labels])
-
-
-def _color(label):
-    """Of a class, as three numbers; beyond the first ten, hues that neighbors do not share."""
-    if label < len(_COLORS):
-        return tuple(int(_COLORS[label][i : i + 2], 16) / 255 for i in (1, 3, 5))
-    turn = label - len(_COLORS)
-    return colorsys.hls_to_rgb(turn * 0.618 % 1, (0.36, 0.52, 0.66)[turn % 3], 0.6)
