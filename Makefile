@@ -34,6 +34,7 @@ test-fast: $(STAMP)
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy simclr_keras/config simclr_keras/runs
 
 format: $(STAMP)
 	$(VENV)/bin/ruff check --fix .

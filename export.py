@@ -4,7 +4,6 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 from simclr_keras.config import command_line
 from simclr_keras.config.export import ExportConfig
 from simclr_keras.config.output_paths import check_run_dir
@@ -28,6 +27,8 @@ def main(argv: Sequence[str]) -> None:
         return
     config = command_line.read(ExportConfig, argv)
     check_run_dir(config.run, "run", "a training run")
+    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly  # help is quicker without
+
     require_tensorflow()
     start_tensorflow_quietly()
     importlib.import_module("simclr_keras.export.from_run").run(config)

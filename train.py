@@ -5,7 +5,6 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 from simclr_keras.config import command_line, recipes
 from simclr_keras.config.base import StageConfig
 from simclr_keras.config.modes import MODES, config_class, make_config
@@ -67,6 +66,8 @@ def main(argv: Sequence[str]) -> None:
     # The most common mistake is reported before TensorFlow is imported, which takes seconds.
     for flag in ("init", "teacher"):
         check_run_dir(getattr(config, flag, None), flag, "an earlier stage")
+    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly  # help is quicker without
+
     require_tensorflow()
     start_tensorflow_quietly()
     importlib.import_module(config.MODULE).run(config)

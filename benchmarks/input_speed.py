@@ -85,7 +85,7 @@ def main(argv=None):
     ):
         input_speed(name, source, image_size, batch_size, flags.seconds)
     for name, augment, batch_size in (
-        ("color at 32 px, strength 0.5", ColorBlur(32, strength=0.5, blur=False), small),
+        ("color at 32 px, strength 0.5", ColorBlur(32, color_strength=0.5, blur=False), small),
         (f"color at {size} px", ColorBlur(size, blur=False), large),
         (f"color and blur at {size} px", ColorBlur(size), large),
     ):

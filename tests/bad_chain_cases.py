@@ -6,7 +6,7 @@ from tests.bad_input_cases import FOLDER, NPZ, Case, flat_folder, npz
 from tests.export.foreign import write_foreign
 
 # What does not belong to a mode that trains nothing is taken out of the good command.
-NO_TRAINING = {"batch_size": None, "epochs": None, "warmup_epochs": None}
+NO_TRAINING = {"batch_size": None, "epochs": None}
 FINETUNE = {"mode": "finetune", "init": "{runs}/pretrained"}
 LINEAR = {"mode": "linear_eval", "init": "{runs}/pretrained"}
 FAST = {**LINEAR, "protocol": "fast"}
@@ -186,11 +186,11 @@ HEAD_LAYERS = [
     ),
     Case(
         "a layer that is no number",
-        ("--head_layer=top",),
-        ("0, 1, ... or auto",),
+        ("--head_layer=top:",),
+        ("a whole number", "or auto"),
         {**FINETUNE, "head_layer": "top"},
     ),
-    Case("a negative layer", ("--head_layer=-1",), ("0, 1, ... or auto",), {**FINETUNE, "head_layer": -1}),
+    Case("a negative layer", ("--head_layer=-1 ",), ("at least 0",), {**FINETUNE, "head_layer": -1}),
     Case("half a layer", ("--head_layer=0.5",), ("a whole number",), {**KNN, "head_layer": 0.5}),
     Case(
         "auto where it cannot be",

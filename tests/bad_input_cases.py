@@ -18,7 +18,6 @@ GOOD = {
     "image_size": 8,
     "batch_size": 32,
     "epochs": 1,
-    "warmup_epochs": 0,
 }
 RUN = "run"  # the run directory of every command, below the test's own folder
 
@@ -223,19 +222,19 @@ SETTINGS = [
     Case(
         "warm-up longer than the run",
         ("--warmup_epochs=2 ", "--epochs=1"),
-        ("fewer warm-up epochs",),
+        ("at most 1", "--warmup_epochs=0.05"),
         {"warmup_epochs": 2},
     ),
     Case(
         "falling blur range",
         ("--blur_sigma_max=0.5 ", "--blur_sigma_min=1.0"),
-        ("a range that rises",),
+        ("a larger --blur_sigma_max",),
         {"blur_sigma_min": 1, "blur_sigma_max": 0.5},
     ),
     Case(
         "falling crop range",
         ("--crop_max_area=0.05 ", "--crop_min_area=0.08"),
-        ("a range that rises",),
+        ("a larger --crop_max_area",),
         {"crop_max_area": 0.05},
     ),
 ]

@@ -75,7 +75,7 @@ def pretraining(dataset, num_classes, **settings):
 
 def finetuning(dataset, num_classes):
     """(config, architecture) of a fine-tuning run from layer 1."""
-    config = MODES["finetune"](dataset=dataset, init="runs/pretrained", head_layer="1", epochs=1)
+    config = MODES["finetune"](dataset=dataset, init="runs/pretrained", head_layer=1, epochs=1)
     _, architecture = pretraining(dataset, num_classes)
     return config, architectures.with_classifier(architecture, num_classes, 1)
 

@@ -66,12 +66,9 @@ def read_values(fields: Iterable[dataclasses.Field], argv: Sequence[str]) -> dic
         raise InputError(f"{str(error).removeprefix('ERROR:: ')}: write --name=value.") from error
     if len(rest) > 1:
         raise InputError(f"unexpected word {rest[1]!r}: every setting is a flag, --name=value.")
-    texts = {field.name: values[field.name].value for field in fields}
-    return {
-        field.name: field_kind(field).parse(field.name, texts[field.name])
-        for field in fields
-        if texts[field.name] is not None
-    }
+    texts: dict[str, str | None] = {field.name: values[field.name].value for field in fields}
+    kinds = {field.name: field_kind(field) for field in fields}
+    return {name: kinds[name].parse(name, text) for name, text in texts.items() if text is not None}
 
 
 def wants_help(argv: Sequence[str]) -> bool:

@@ -1,45 +1,40 @@
-"""The settings of the modes that only measure a finished network: --mode=eval and --mode=knn."""
+"""The settings of the modes that only evaluate a finished network: --mode=eval and --mode=knn."""
 
 import dataclasses
 
-from simclr_keras.config import downstream_groups, groups
 from simclr_keras.config.base import StageConfig
-from simclr_keras.config.option import option
+from simclr_keras.config.groups.evaluation import Evaluation, Neighbors
+from simclr_keras.config.groups.start import Start
+from simclr_keras.config.option import again, option
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalConfig(downstream_groups.Start, StageConfig):
+class EvalConfig(Start, StageConfig):
     """The accuracy of a run's classifier on an evaluation split."""
 
     NAME = "eval"
     MODULE = "simclr_keras.training.stages.evaluate"
 
-    eval_batch_size: int = option(
-        256, "Images per evaluation step.", group="Evaluation", unit="images", at_least=1, resume="free"
+    eval_batch_size: int = again(
+        Evaluation, "eval_batch_size", default=256, help="Images per evaluation step.", at_least=1
     )
 
     @property
     def trains(self) -> bool:
         return False
 
-    def validate(self):
-        super().validate()
-        self.check_start()
-
 
 @dataclasses.dataclass(frozen=True)
-class KnnConfig(groups.Neighbors, downstream_groups.Start, StageConfig):
+class KnnConfig(Neighbors, Start, StageConfig):
     """Weighted kNN on a run's features."""
 
     NAME = "knn"
     MODULE = "simclr_keras.training.stages.evaluate"
 
-    eval_batch_size: int = option(
-        256, "Images per evaluation step.", group="Evaluation", unit="images", at_least=1, resume="free"
-    )
+    eval_batch_size: int = again(EvalConfig, "eval_batch_size")
     head_layer: int = option(
         0,
-        "Projection head layer whose features are compared (0: the encoder's output).",
+        "Projection head layer whose features are compared; 0 is the encoder's output.",
         group="Model",
         at_least=0,
     )
@@ -47,7 +42,3 @@ class KnnConfig(groups.Neighbors, downstream_groups.Start, StageConfig):
     @property
     def trains(self) -> bool:
         return False
-
-    def validate(self):
-        super().validate()
-        self.check_start()

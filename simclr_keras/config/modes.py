@@ -1,8 +1,10 @@
-"""The stages and their configs: one frozen dataclass each, over a common base; its field metadata makes the flags,
-the refusals and the reference page. Imports neither TensorFlow nor Keras, so that --help answers at once."""
+"""The stages by name, and their configs made from flags, a recipe or a config.json. Imports no TensorFlow."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
+from simclr_keras.config.base import StageConfig
 from simclr_keras.config.classify import FinetuneConfig, LinearEvalConfig, SupervisedConfig
 from simclr_keras.config.distill import DistillConfig
 from simclr_keras.config.evaluate import EvalConfig, KnnConfig
@@ -10,8 +12,8 @@ from simclr_keras.config.option import nearest
 from simclr_keras.config.pretrain import PretrainConfig
 from simclr_keras.errors import InputError
 
-# In the order in which they are used.
-STAGES = (
+# In the order of their use.
+STAGES: tuple[type[StageConfig], ...] = (
     PretrainConfig,
     FinetuneConfig,
     DistillConfig,
@@ -23,50 +25,52 @@ STAGES = (
 MODES = {config.NAME: config for config in STAGES}
 
 
-def config_class(mode):
-    """Returns the dataclass of a stage. Raises InputError for an unknown mode."""
+def config_class(mode: str | None) -> type[StageConfig]:
+    """Return the config class of a stage. Raises InputError for an unknown mode."""
     if mode is None:
         raise InputError(f"--mode is missing: give one of {', '.join(MODES)}.")
     if mode not in MODES:
-        raise InputError(f"unknown --mode={mode}: {nearest(mode, MODES)}")
+        raise InputError(f"--mode={mode} is unknown: {nearest(mode, MODES)}")
     return MODES[mode]
 
 
-def make_config(mode, recipe_values, flag_values):
-    """Builds and checks a stage's config: defaults, then the recipe, then what the user said.
+def make_config(
+    mode: str | None, recipe_values: Mapping[str, Any], flag_values: Mapping[str, Any]
+) -> StageConfig:
+    """Return the checked config of a stage: defaults, overridden by the recipe, overridden by the flags.
 
     Args:
-        mode: name of the stage.
-        recipe_values: dict of field values from a recipe.
-        flag_values: dict of the values given on the command line.
+        mode: name of the stage. recipe_values, flag_values: values by field name.
     """
     cls = config_class(mode)
+    values = {**recipe_values, **flag_values}
     names = {other: {field.name for field in dataclasses.fields(MODES[other])} for other in MODES}
-    for name in {**recipe_values, **flag_values}:
-        if name in names[mode]:
-            continue
+    for name in values.keys() - names[cls.NAME]:
         others = [f"--mode={other}" for other in MODES if name in names[other]]
-        where = f"but to {', '.join(others)}; leave it out." if others else nearest(name, names[mode])
-        raise InputError(f"--{name} does not belong to --mode={mode}{', ' if others else ': '}{where}")
-    config = cls(**{**recipe_values, **flag_values})
+        if others:
+            raise InputError(
+                f"--{name} does not belong to --mode={mode}, but to {', '.join(others)}; leave it out."
+            )
+        raise InputError(f"--{name} does not belong to --mode={mode}: {nearest(name, names[cls.NAME])}")
+    config = cls(**values)
     config.validate()
     return config
 
 
-def config_of_run(held, path):
-    """Returns the checked config that a run directory's config.json holds.
+def config_of_run(values: Mapping[str, Any], path: str) -> StageConfig:
+    """Return the checked config in the content of a config.json; keys that are no settings are ignored.
 
     Args:
-        held: dict read from the file. path: of the file, for the message.
+        values: content of the file. path: of the file, for the message.
 
     Raises:
-        InputError: one line naming the setting that is not what a run would have written.
+        InputError: one line naming the invalid setting.
     """
     try:
-        cls = config_class(held.get("mode"))
+        cls = config_class(values.get("mode"))
         names = {field.name for field in dataclasses.fields(cls)}
-        config = cls(**{name: value for name, value in held.items() if name in names})
+        config = cls(**{name: value for name, value in values.items() if name in names})
         config.validate()
     except InputError as error:
-        raise InputError(f"{path} is not the settings of a run: {error}") from error
+        raise InputError(f"{path} is not the config of a run: {error}") from error
     return config

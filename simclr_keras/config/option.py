@@ -8,7 +8,7 @@ import difflib
 import math
 import operator
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from simclr_keras.errors import InputError
@@ -174,19 +174,19 @@ def check(field: dataclasses.Field, value: Any) -> None:
         _check_bounds(flag, value, rules)
 
 
+_BOUNDS: dict[str, Callable[[float, float], bool]] = {
+    "at_least": operator.ge,
+    "above": operator.gt,
+    "at_most": operator.le,
+    "below": operator.lt,
+}
+
+
 def _check_bounds(flag: str, value: float, rules: Mapping[str, Any]) -> None:
-    bounds = (
-        ("at_least", operator.ge, "at least"),
-        ("above", operator.gt, "above"),
-        ("at_most", operator.le, "at most"),
-        ("below", operator.lt, "below"),
-    )
-    bounds = [
-        (test, f"{words} {rules[key]}", rules[key]) for key, test, words in bounds if rules[key] is not None
-    ]
-    wanted = [words for _, words, _ in bounds]
-    if not math.isfinite(value):
-        wanted.insert(0, "finite")
-    elif all(test(value, bound) for test, _, bound in bounds):
+    bounds = {name: rules[name] for name in _BOUNDS if rules[name] is not None}
+    finite = math.isfinite(value)
+    if finite and all(_BOUNDS[name](value, bound) for name, bound in bounds.items()):
         return
+    wanted = [f"{name.replace('_', ' ')} {bound}" for name, bound in bounds.items()]
+    wanted = wanted if finite else ["finite", *wanted]
     raise InputError(f"{flag}={value} is out of range: it must be {' and '.join(wanted)}.")

@@ -34,7 +34,7 @@ class Classifier(Learner):
     Args:
         model: a built SimCLRModel with a classifier that is not behind a stop-gradient.
         label_smoothing: in [0, 1), see `softmax_cross_entropy`.
-        **learner_arguments: augment, weight_decay, decayed_in_loss, skip_nonfinite of `Learner`.
+        **learner_arguments: augment, weight_decay, decayed_in_loss, on_nan of `Learner`.
 
     Raises:
         InputError: the model has no classifier, or one behind a stop-gradient; or label_smoothing is out of range.

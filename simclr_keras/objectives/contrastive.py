@@ -35,7 +35,7 @@ class ContrastiveLearner(Learner):
     Args:
         model: a built SimCLRModel.
         temperature: temperature of NT-Xent, above 0.
-        **learner_arguments: augment, weight_decay, decayed_in_loss, skip_nonfinite of `Learner`.
+        **learner_arguments: augment, weight_decay, decayed_in_loss, on_nan of `Learner`.
 
     Raises:
         InputError: the model's classifier is not behind a stop-gradient.

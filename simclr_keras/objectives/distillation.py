@@ -43,7 +43,7 @@ class Distiller(Learner):
             saved. With several replicas it must have been made in the strategy's scope. None if alpha is 0.
         temperature: of student and teacher, above 0; the paper's is 0.1 between equals, 1 from big to small.
         alpha: in [0, 1], the weight of the teacher.
-        **learner_arguments: augment (of both streams), weight_decay, decayed_in_loss, skip_nonfinite of `Learner`.
+        **learner_arguments: augment (of both streams), weight_decay, decayed_in_loss, on_nan of `Learner`.
 
     Raises:
         InputError: the model has no classifier, or one behind a stop-gradient; the teacher is missing, is the student

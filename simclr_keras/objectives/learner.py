@@ -25,9 +25,10 @@ class Learner(keras.Model):
         weight_decay: coefficient of the L2 term 0.5 * weight_decay * ||w||^2 added to the loss for the variables in
             `decayed_in_loss`; the rest of the decay, if any, is the optimizer's own.
         decayed_in_loss: function of a variable's path to bool: whether the L2 term covers it.
-        skip_nonfinite: whether a batch changes nothing if, on any replica, the loss, a gradient or anything it would
-            leave behind is not finite: no weight, no slot, no moving statistic, no metric. The optimizers' `iterations`
-            go on, so that schedule and randomness do, and `skipped` counts it.
+        on_nan: "stop" changes nothing: the training loop stops at a loss that is not finite. "skip_batch" undoes a
+            batch if, on any replica, the loss, a gradient or any new value is not finite: weights, slots, moving
+            statistics and metrics stay. The optimizers' `iterations` still advance, and with them schedule and
+            randomness; `skipped` counts the batch.
         name: name of the learner.
     """
 
@@ -39,7 +40,7 @@ class Learner(keras.Model):
         figures: Sequence[str] = (),
         weight_decay: float = 0.0,
         decayed_in_loss: Callable[[str], bool] | None = None,
-        skip_nonfinite: bool = False,
+        on_nan: str = "stop",
         name: str | None = "learner",
     ):
         super().__init__(name=name)
@@ -49,7 +50,9 @@ class Learner(keras.Model):
         self.averages = {name: Average(name, model.projection_head.compute_dtype) for name in figures}
         self.weight_decay = weight_decay
         self.decayed_in_loss = decayed_in_loss or (lambda path: False)
-        self.skip_nonfinite = skip_nonfinite
+        if on_nan not in ("stop", "skip_batch"):
+            raise InputError(f"on_nan must be 'stop' or 'skip_batch'. Received: on_nan={on_nan!r}")
+        self.on_nan = on_nan
         self._guard = Guard()
         self.probe_optimizer = None
         self.built = True
@@ -158,7 +161,7 @@ class Learner(keras.Model):
 
     def train_step(self, batch: dict) -> dict:
         """Take one optimizer step on this replica's share of the batch and return the running metrics."""
-        if self.skip_nonfinite:
+        if self.on_nan == "skip_batch":
             self._guard.run(lambda: self._step(batch), self._guarded_variables())
         else:
             self._step(batch)

@@ -1,67 +1,61 @@
-"""Flags from a config, help that fits the screen and answers at once, exit codes."""
+"""Flags from a config class, help that fits the screen and needs no TensorFlow, exit codes."""
 
 import dataclasses
 import pathlib
 import signal
 import subprocess
 import sys
+from typing import Literal
 
 import pytest
-from absl import flags
 
 import train
 from simclr_keras.config import command_line
 from simclr_keras.config.modes import MODES
-from simclr_keras.config.option import field_type, option
+from simclr_keras.config.option import Settings, option
 from simclr_keras.config.recipes import RECIPES
 from simclr_keras.errors import InputError, Stopped, TrainingError
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@dataclasses.dataclass
-class Settings:
+@dataclasses.dataclass(frozen=True)
+class Example(Settings):
     count: int = option(3, "How many.", group="First", unit="pieces")
     share: float | None = option(None, "How much.", group="First", above=0)
     kind: str = option("a", "Which.", group="Second", choices=("a", "b"))
+    layer: int | Literal["auto"] = option(1, "Layer.", group="Second", default_words="the first")
     loud: bool = option(False, "Whether.", group="Second")
 
 
 def read(*argv):
-    values = flags.FlagValues()
-    command_line.define_field_flags(values, dataclasses.fields(Settings), field_type)
-    command_line.parse(values, ["program", *argv])
-    return {name: values[name].value for name in ("count", "share", "kind", "loud")}
+    return command_line.read(Example, ["program", *argv])
 
 
-def test_flags_that_are_not_given_are_none():
-    assert read() == {"count": None, "share": None, "kind": None, "loud": None}
-
-
-def test_flags_have_the_types_of_their_fields():
-    given = read("--count=4", "--share", "0.5", "-kind=b", "--loud")
-    assert given == {"count": 4, "share": 0.5, "kind": "b", "loud": True}
-    assert [type(value) for value in given.values()] == [int, float, str, bool]
-
-
-@pytest.mark.parametrize(
-    ("word", "value"),
-    [("--noloud", False), ("--loud=false", False), ("--loud=true", True), ("--loud=0", False)],
-)
-def test_a_switch_has_an_off_form(word, value):
-    assert read(word)["loud"] is value
-
-
-def test_the_last_of_equal_flags_counts():
-    assert read("--count=4", "--count=-5")["count"] == -5
+def test_values_of_flags():
+    assert read() == Example()
+    config = read("--count=4", "--share", "0.5", "-kind=b", "--loud", "--layer=2")
+    assert config == Example(4, 0.5, "b", 2, True)
+    assert [type(value) for value in dataclasses.astuple(config)] == [int, float, str, int, bool]
+    assert read("--layer=auto").layer == "auto"
+    assert read("--count=4", "--count=-5").count == -5  # the last one wins
+    for word, value in (
+        ("--noloud", False),
+        ("--loud=false", False),
+        ("--loud=true", True),
+        ("--loud=0", False),
+    ):
+        assert read(word).loud is value
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--count=4.5"], "flag --count=4.5: give a whole number, such as 10"),
-        (["--share=1,5"], "flag --share=1,5: give a number, such as 0.5 or 1e-4"),
-        (["--loud=maybe"], "flag --loud=maybe: give true or false"),
+        (["--count=4.5"], "--count=4.5: give a whole number, such as 10."),
+        (["--share=1,5"], "--share=1,5: give a number, such as 0.5 or 1e-4."),
+        (["--share=-1"], "--share=-1.0 is out of range: it must be above 0."),
+        (["--loud=maybe"], "--loud=maybe: give true or false."),
+        (["--layer=top"], "--layer=top: give a whole number, such as 10 or auto."),
         (["--cuont=4"], "unknown flag --cuont: did you mean --count?"),
         (["--verbosity=4"], "unknown flag --verbosity: --help lists all flags."),
         (["--count"], "Missing value for flag --count: write --name=value."),
@@ -69,180 +63,139 @@ def test_the_last_of_equal_flags_counts():
         (["--flagfile=missing"], "missing"),
     ],
 )
-def test_unreadable_flags_are_refused(argv, message):
+def test_refused_flags(argv, message):
     with pytest.raises(InputError) as refusal:
         read(*argv)
     assert message in str(refusal.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "flag", "text"),
-    [
-        ("count", "--count", "How many. [3 pieces]"),
-        ("share", "--share", "How much."),
-        ("kind", "--kind", "Which. Choices: a, b. [a]"),
-        ("loud", "--[no]loud", "Whether. [false]"),
-    ],
-)
-def test_a_description_holds_choices_unit_and_default(name, flag, text):
-    field = Settings.__dataclass_fields__[name]
-    assert command_line.describe_fields([("only", field)], field_type, 1) == (flag, text)
+def test_words_that_are_no_flags():
+    argv = ["program", "a.jpg", "--loud", "b", "--count=2"]
+    assert command_line.read_with_words(Example, argv, "no file") == (
+        Example(count=2, loud=True),
+        ["a.jpg", "b"],
+    )
+    with pytest.raises(InputError, match="no file"):
+        command_line.read_with_words(Example, ["program", "--loud"], "no file")
 
 
-@pytest.mark.parametrize(
-    ("defaults", "text"),
-    [
-        ({"one": 3, "two": 3, "three": 3}, "How many. [3 pieces]"),
-        ({"one": 3, "two": 3}, "How many. [3 pieces] (one, two)"),
-        ({"one": 3, "two": 4, "three": 3}, "How many. [one, three: 3 pieces; two: 4 pieces]"),
-        ({"one": 3, "two": None}, "How many. [one: 3 pieces; two: see there]"),
-    ],
-)
-def test_a_description_tells_the_modes_that_have_a_field_and_their_defaults_where_they_differ(defaults, text):
+def test_help_of_one_config():
+    text = command_line.help_text("Does it.", Example)
+    assert text.splitlines() == [
+        "Does it.",
+        "",
+        "First:",
+        "  --count                     How many. Default: 3 pieces.",
+        "  --share                     How much.",
+        "",
+        "Second:",
+        "  --kind                      Which. Choices: a, b. Default: a.",
+        "  --layer                     Layer. Default: the first.",
+        "  --[no]loud                  Whether. Default: false.",
+    ]
+
+
+def test_help_of_a_long_flag():
+    cls = dataclasses.make_dataclass(
+        "Long", [("x" * 40, str, option("", "Words."))], bases=(Settings,), frozen=True
+    )
+    assert command_line.help_text("", cls).splitlines()[-2:] == ["  --" + "x" * 40, " " * 30 + "Words."]
+
+
+def test_help_of_several_stages():
     def field(default):
-        declared = option(default, "How many.", group="First", unit="pieces")
-        return dataclasses.make_dataclass("Other", [("count", int | None, declared)]).__dataclass_fields__[
-            "count"
-        ]
+        count = option(default, "How many.", unit="pieces", default_words=None if default else "all")
+        return dataclasses.fields(dataclasses.make_dataclass("Other", [("count", int | None, count)]))[0]
 
-    of_modes = [(mode, field(default)) for mode, default in defaults.items()]
-    assert command_line.describe_fields(of_modes, field_type, 3) == ("--count", text)
+    for defaults, text in (
+        ({"one": 3, "two": 3, "three": 3}, "How many. Default: 3 pieces."),
+        ({"one": 3, "two": 3}, "How many. Stages: one, two. Default: 3 pieces."),
+        ({"one": 3, "two": 4, "three": 3}, "How many. Default in pieces: one 3, two 4, three 3."),
+        ({"one": 3, "two": None, "three": 3}, "How many. Default in pieces: one 3, two all, three 3."),
+    ):
+        assert command_line.describe({stage: field(value) for stage, value in defaults.items()}, 3) == text
 
 
-def read_help(mode=None):
-    """([heading], [(flag, heading)]) of a help text."""
-    lines = train.help_text(mode).splitlines()
-    headings = [line.rstrip(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
-    heading, found = None, []
-    for line in lines:
-        if line.rstrip(":") in headings:
+def entries(mode=None):
+    """[(flag, heading)] of a help text of train.py."""
+    heading, flags = None, []
+    for line in train.help_text(mode).splitlines():
+        if line.endswith(":") and not line.startswith(" "):
             heading = line.rstrip(":")
         elif line.startswith("  --"):
-            found.append((line.split()[0].replace("[no]", "").removeprefix("--"), heading))
-    return headings, found
+            flags.append((line.split()[0].replace("[no]", "").removeprefix("--"), heading))
+    return flags
 
 
-@pytest.mark.parametrize("mode", [None, *MODES])
-def test_help_holds_every_flag_once_below_its_group(mode):
-    headings, found = read_help(mode)
-    classes = [MODES[mode]] if mode else MODES.values()
-    fields = {f.name: f.metadata["group"] for cls in classes for f in dataclasses.fields(cls)}
-    ours = ["mode", "recipe"] if mode not in ("knn", "eval") else ["mode"]  # which have no recipes
-    assert sorted(found) == sorted([*((name, "Choose") for name in ours), *fields.items()])
-    assert len(set(headings)) == len(headings)
-    assert {*headings} == {"Choose", *fields.values()}
+def test_help_of_train():
+    for mode in (None, *MODES):
+        classes = [MODES[mode]] if mode else MODES.values()
+        fields = {field.name: field.metadata["group"] for cls in classes for field in dataclasses.fields(cls)}
+        recipes = [name for name, (stage, _) in RECIPES.items() if mode in (None, stage)]
+        first = ["mode", "recipe"] if recipes else ["mode"]
+        assert sorted(entries(mode)) == sorted([*((name, "Choose") for name in first), *fields.items()])
+        text = train.help_text(mode)
+        assert max(map(len, text.splitlines())) <= 100
+        named = " ".join(text.split()).partition("Named settings. Choices: ")[2].partition(".")[0]
+        assert [name for name in named.split(", ") if name] == recipes
 
 
-def test_an_option_stands_below_the_same_heading_in_every_mode():
-    groups = {}
-    for cls in MODES.values():
-        for field in dataclasses.fields(cls):
-            groups.setdefault(field.name, set()).add(field.metadata["group"])
-    assert [name for name, found in groups.items() if len(found) > 1] == []
-
-
-@pytest.mark.parametrize("mode", [None, *MODES])
-def test_help_fits_100_columns(mode):
-    assert max(map(len, train.help_text(mode).splitlines())) <= 100
-
-
-@pytest.mark.parametrize("words", [["--help", "--mode=knn"], ["--mode", "knn", "--help"]])
-def test_help_beside_a_mode_is_that_of_the_mode(words, capsys):
+@pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        (["--help", "--mode=knn"], "knn"),
+        (["--mode", "knn", "--help"], "knn"),
+        (["--help", "--mode=knm"], None),
+        (["--nonsense", "-h"], None),
+        (["--nonsense", "--helpfull"], None),
+    ],
+)
+def test_help_wins(words, mode, capsys):
     assert command_line.run(train.main, ["train.py", *words], "train.py") == 0
-    out = capsys.readouterr().out
-    assert out == train.help_text("knn") + "\n"
-    assert "--knn_k" in out
-    assert "--learning_rate " not in out
+    assert capsys.readouterr() == (train.help_text(mode) + "\n", "")
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_help_of_a_mode_names_its_own_recipes(mode):
-    text = " ".join(train.help_text(mode).partition("Choose:")[2].split())
-    named = text.partition("Named settings. Choices: ")[2].partition(".")[0].split(", ")
-    assert [name for name in named if name] == [name for name, (stage, _) in RECIPES.items() if stage == mode]
-
-
-def test_help_beside_an_unknown_mode_is_that_of_all(capsys):
-    assert command_line.run(train.main, ["train.py", "--help", "--mode=knm"], "train.py") == 0
-    assert capsys.readouterr().out == train.help_text() + "\n"
-
-
-def test_a_long_flag_stands_on_a_line_of_its_own():
-    entries = [("--" + "x" * 40, "Words."), ("--short", "More words.")]
-    lines = command_line.format_help("Intro", {"Group": entries}).splitlines()
-    margin = " " * 30
-    assert lines[2:] == ["Group:", "  --" + "x" * 40, margin + "Words.", f"{'  --short':<30}More words."]
-
-
-@pytest.mark.parametrize("word", ["--help", "-h", "--helpfull"])
-def test_help_wins_over_everything_else(word, capsys):
-    assert command_line.run(train.main, ["train.py", "--nonsense", word], "train.py") == 0
-    out, error = capsys.readouterr()
-    assert out == train.help_text() + "\n"
-    assert error == ""
-
-
-def without_tensorflow(*argv):
-    """Runs train.py in a process that tells whether TensorFlow or Keras was imported; returns what it printed."""
+@pytest.mark.parametrize(
+    ("argv", "imported"),
+    [(["--help"], []), (["--mode=pretrain", "--dataset=digits", "--model=r19_1x_sk0"], ["absl"])],
+    ids=["help", "refusal"],
+)
+def test_imports_before_training(argv, imported):
     code = (
         "import sys, train\n"
-        "from simclr_keras import command_line\n"
+        "from simclr_keras.config import command_line\n"
         f"command_line.run(train.main, {['train.py', *argv]!r}, 'train.py')\n"
-        "print([name for name in ('tensorflow', 'keras', 'numpy') if name in sys.modules])\n"
+        "print([name for name in ('tensorflow', 'keras', 'numpy', 'absl') if name in sys.modules])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
     )
-    return done.stdout.splitlines()[-1]
+    assert done.stdout.splitlines()[-1] == str(imported)
 
 
-def test_help_answers_without_importing_tensorflow():
-    assert without_tensorflow("--help") == "[]"
+@pytest.mark.parametrize(
+    ("outcome", "code", "message"),
+    [
+        (None, 0, ""),
+        (InputError("first\n  second"), 2, "program: error: first second\n"),
+        (TrainingError("loss"), 1, "program: error: loss\n"),
+        (KeyboardInterrupt(), 130, "program: interrupted; rerun the same command to continue.\n"),
+        (Stopped("step 7 is saved", signal.SIGINT), 130, "program: step 7 is saved\n"),
+        (Stopped("step 7 is saved", signal.SIGTERM), 143, "program: step 7 is saved\n"),
+    ],
+)
+def test_exit_codes(outcome, code, message, capsys):
+    def main(argv):
+        if outcome is not None:
+            raise outcome
+
+    assert command_line.run(main, ["program"], "program") == code
+    assert capsys.readouterr().err == message
 
 
-def test_refusals_of_flags_and_settings_come_without_importing_tensorflow():
-    assert without_tensorflow("--mode=pretrain", "--dataset=digits", "--model=r19_1x_sk0") == "[]"
+def test_exit_of_a_bug_keeps_its_traceback():
+    def main(argv):
+        raise ValueError("a bug")
 
-
-class TestRun:
-    def code_and_error(self, capsys, outcome):
-        def main(argv):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            return outcome
-
-        code = command_line.run(main, ["program"], "program")
-        return code, capsys.readouterr().err
-
-    def test_success_says_nothing(self, capsys):
-        assert self.code_and_error(capsys, None) == (0, "")
-
-    def test_bad_input_is_one_line_and_code_2(self, capsys):
-        code, error = self.code_and_error(capsys, InputError("first\n  second"))
-        assert (code, error) == (2, "program: error: first second\n")
-
-    def test_stopped_training_is_one_line_and_code_1(self, capsys):
-        assert self.code_and_error(capsys, TrainingError("loss")) == (1, "program: error: loss\n")
-
-    def test_an_interruption_is_one_line_and_code_130(self, capsys):
-        code, error = self.code_and_error(capsys, KeyboardInterrupt())
-        assert code == 130
-        assert error.count("\n") == 1
-        assert "interrupted" in error
-
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_a_stop_that_saved_its_step_is_no_error(self, capsys, number, code):
-        stop = Stopped("step 7 is saved", number)
-        assert self.code_and_error(capsys, stop) == (code, "program: step 7 is saved\n")
-
-    def test_a_fault_of_ours_keeps_its_traceback(self, capsys):
-        with pytest.raises(ValueError, match="a bug"):
-            self.code_and_error(capsys, ValueError("a bug"))
-
-
-def test_a_run_that_is_not_there_is_told_at_once(tmp_path):
-    command_line.check_there("init", None, "an earlier stage")
-    command_line.check_there("init", str(tmp_path), "an earlier stage")
-    command_line.check_there("init", "gs://bucket/run", "an earlier stage")
-    with pytest.raises(InputError, match=r"^--init=.*/x is not a run directory \(no such directory\); give"):
-        command_line.check_there("init", str(tmp_path / "x"), "an earlier stage")
+    with pytest.raises(ValueError, match="a bug"):
+        command_line.run(main, ["program"], "program")

@@ -165,7 +165,7 @@ def test_fit_takes_the_same_steps_and_lowers_the_loss():
 
 def test_a_bad_batch_leaves_no_trace():
     def make():
-        return make_classifier(skip_nonfinite=True)
+        return make_classifier(on_nan="skip_batch")
 
     guarded, twin_of_it = make(), make()
     first, second, third = (

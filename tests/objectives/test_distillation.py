@@ -259,8 +259,8 @@ def test_a_batch_on_which_the_teacher_fails_leaves_no_trace():
         return {"logits": tf.where(bad, np.nan, sure(images, training=training)["logits"])}
 
     first, bad, third = only(make_batches(3), "views")
-    guarded = make_distiller(teacher=teacher, skip_nonfinite=True)
-    spared = make_distiller(teacher=teacher, skip_nonfinite=True)
+    guarded = make_distiller(teacher=teacher, on_nan="skip_batch")
+    spared = make_distiller(teacher=teacher, on_nan="skip_batch")
     train(guarded, [first, {"views": np.full_like(bad["views"], 255)}, third])
     train(spared, [first, third])
     assert guarded.skipped == (1, 0)

@@ -1,4 +1,4 @@
-"""skip_nonfinite: a bad batch leaves no trace but the iterations and the counts; a good one what it always did."""
+"""on_nan="skip_batch": a bad batch leaves no trace but the iterations and the counts; a good one what it always did."""
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def replicas(request):
 
 
 def test_good_batches_do_to_the_last_bit_what_they_do_without_the_guard(replicas):
-    guarded, plain = trainer(replicas, skip_nonfinite=True).reset(), trainer(replicas).reset()
+    guarded, plain = trainer(replicas, on_nan="skip_batch").reset(), trainer(replicas).reset()
     guarded.train(good_batches(3))
     plain.train(good_batches(3))
     assert_equal(guarded.state(), plain.state())
@@ -46,7 +46,7 @@ def test_good_batches_do_to_the_last_bit_what_they_do_without_the_guard(replicas
 @by_name
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_a_bad_batch_is_as_if_it_had_never_been(trouble, dtype, replicas):
-    guarded = trainer(replicas, dtype=dtype, skip_nonfinite=True).reset()
+    guarded = trainer(replicas, dtype=dtype, on_nan="skip_batch").reset()
     twin = trainer(replicas, dtype=dtype).reset()
     first, second = good_batches(2)
     guarded.train([first, trouble.batch()])
@@ -72,7 +72,7 @@ def test_the_troubles_show_where_they_say_and_would_spoil_the_state(trouble):
 
 
 def test_skipped_counts_in_total_and_in_a_row(replicas):
-    guarded = trainer(replicas, skip_nonfinite=True).reset()
+    guarded = trainer(replicas, on_nan="skip_batch").reset()
     good, bad = good_batches(1)[0], TROUBLES[0].batch()
     seen = []
     for batch in (bad, good, bad, bad, bad, good):
@@ -94,7 +94,7 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("make_optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_whatever_the_optimizer_keeps_is_kept(make_optimizer):
-    guarded = Trainer(1, optimizer=make_optimizer(), skip_nonfinite=True)
+    guarded = Trainer(1, optimizer=make_optimizer(), on_nan="skip_batch")
     guarded.train(good_batches(1))
     before = guarded.state()
     guarded.train([Trouble("", ("factor",), INF).batch()])
@@ -110,7 +110,7 @@ def test_whatever_the_optimizer_keeps_is_kept(make_optimizer):
 
 @pytest.mark.parametrize("way", ["eagerly", pytest.param("compiled by XLA", marks=pytest.mark.slow)])
 def test_a_bad_batch_is_skipped_in_every_way_to_run_a_step(way):
-    learner = make_learner(learner_class=Spoiled, skip_nonfinite=True)
+    learner = make_learner(learner_class=Spoiled, on_nan="skip_batch")
     step = learner.train_step
     if way == "compiled by XLA":
         step = tf.function(step, jit_compile=True)
@@ -125,7 +125,7 @@ def test_a_bad_batch_is_skipped_in_every_way_to_run_a_step(way):
 
 
 def test_bad_batches_are_skipped_within_a_call_of_several_steps(replicas):
-    guarded, twin = trainer(replicas, skip_nonfinite=True).reset(), trainer(replicas).reset()
+    guarded, twin = trainer(replicas, on_nan="skip_batch").reset(), trainer(replicas).reset()
     first, second, third = good_batches(3)
     batches = [first, TROUBLES[0].batch(), second, TROUBLES[1].batch(), third]
     iterator = iter(
@@ -149,7 +149,7 @@ def test_bad_batches_are_skipped_within_a_call_of_several_steps(replicas):
 
 
 def test_a_checkpoint_carries_the_counts_whether_or_not_batches_are_skipped(replicas, tmp_path):
-    guarded, plain = trainer(replicas, skip_nonfinite=True).reset(), trainer(replicas).reset()
+    guarded, plain = trainer(replicas, on_nan="skip_batch").reset(), trainer(replicas).reset()
     guarded.train([*good_batches(1), TROUBLES[0].batch(), TROUBLES[0].batch()])
     Checkpoints(str(tmp_path), guarded.learner.state(), keep=1).save(3)
     assert Checkpoints(str(tmp_path), plain.learner.state(), keep=1).restore() == 3
@@ -168,7 +168,7 @@ def test_without_skipping_nothing_looks_for_what_is_not_finite():
             for op in tf.function(learner.train_step).get_concrete_function(batch).graph.get_operations()
         ]
 
-    assert "IsFinite" in operations(skip_nonfinite=True)
+    assert "IsFinite" in operations(on_nan="skip_batch")
     assert "IsFinite" not in operations()
 
 
@@ -219,7 +219,7 @@ def test_what_is_given_back_was_read_before_the_step(traced):
 def test_the_guarded_step_traces_for_tpus():
     strategy = tpu_tracing.fake_tpu_strategy()
     with strategy.scope():
-        learner = make_learner("r18_0.125x_sk0", skip_nonfinite=True)
+        learner = make_learner("r18_0.125x_sk0", on_nan="skip_batch")
 
     def step(views, label, number):
         return learner.train_step({"views": views, "label": label, "id": number})

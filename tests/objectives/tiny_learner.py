@@ -46,7 +46,7 @@ def make_learner(
     dtype="float32",
     image_size=SIZE,
     rate=0.1,
-    skip_nonfinite=False,
+    on_nan="stop",
     learner_class=ContrastiveLearner,
     optimizer=None,
     **compile_options,
@@ -65,7 +65,7 @@ def make_learner(
         temperature=0.5,
         weight_decay=1e-2,
         decayed_in_loss=lambda path: path.endswith("classifier/kernel"),
-        skip_nonfinite=skip_nonfinite,
+        on_nan=on_nan,
     )
     schedule = WarmupCosine(rate, 0, 20, dtype="float64" if dtype == "float64" else "float32")
     probe_optimizer = keras.optimizers.SGD(0.5, momentum=0.9)

@@ -3,11 +3,13 @@
 Published figures beside a recipe are the papers'; "measured" ones come from the command named with them.
 """
 
+from typing import Any
+
 from simclr_keras.config.option import nearest
 from simclr_keras.config.recipes import cifar10, digits, imagenet, photos, transfer
 from simclr_keras.errors import InputError
 
-RECIPES = {
+RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "imagenet_pretrain": ("pretrain", imagenet.IMAGENET_PRETRAIN),
     "imagenet_pretrain_100": ("pretrain", imagenet.IMAGENET_PRETRAIN_100),
     "imagenet_pretrain_v1": ("pretrain", imagenet.IMAGENET_PRETRAIN_V1),
@@ -42,17 +44,17 @@ RECIPES = {
 }
 
 
-def recipe(name, mode):
-    """Returns the values of a recipe as a dict; an empty one for None.
+def recipe(name: str | None, mode: str | None) -> dict[str, Any]:
+    """Return the values of a recipe as a dict; an empty one for None.
 
     Raises:
-        InputError: unknown name, or a recipe of another mode.
+        InputError: the name is unknown, or the recipe is for another mode.
     """
     if name is None:
         return {}
     if name not in RECIPES:
-        raise InputError(f"unknown --recipe={name}: {nearest(name, RECIPES)}")
-    of_mode, values = RECIPES[name]
-    if of_mode != mode:
-        raise InputError(f"--recipe={name} belongs to --mode={of_mode}, not to --mode={mode}.")
+        raise InputError(f"--recipe={name} is unknown: {nearest(name, RECIPES)}")
+    stage, values = RECIPES[name]
+    if stage != mode:
+        raise InputError(f"--recipe={name} is for --mode={stage}, not for --mode={mode}.")
     return dict(values)

@@ -55,7 +55,7 @@ CIFAR10_FINETUNE_1PCT = {
     "learning_rate_scaling": "linear",
     "warmup_epochs": 0.0,
     "weight_decay": 0.0,
-    "head_layer": "1",
+    "head_layer": 1,
     "augment": "crop,flip",
     "crop_min_area": 0.2,
     "eval_batch_size": 500,

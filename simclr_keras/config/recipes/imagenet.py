@@ -53,11 +53,11 @@ FINETUNE_1PCT = {
     "learning_rate_scaling": "sqrt",
     "warmup_epochs": 0.0,
     "weight_decay": 0.0,
-    "head_layer": "1",
+    "head_layer": 1,
     "augment": "crop,flip",
 }
 FINETUNE_10PCT = {**FINETUNE_1PCT, "dataset": "imagenet2012_subset/10pct", "epochs": 30}
-FINETUNE_100PCT = {**FINETUNE_1PCT, "dataset": "imagenet2012", "epochs": 30, "head_layer": "0"}
+FINETUNE_100PCT = {**FINETUNE_1PCT, "dataset": "imagenet2012", "epochs": 30, "head_layer": 0}
 
 # Linear classifier on the frozen encoder's output: peak 0.1 * 4096/256 = 1.6. r50_1x_sk0: 71.7 % (Table 1).
 LINEAR_EVAL = {

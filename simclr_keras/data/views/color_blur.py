@@ -26,21 +26,21 @@ class ColorBlur:
     Args:
         image_size: int, side of the views in pixels.
         seed: int.
-        strength: s >= 0 scales the four ranges; 0 leaves out jitter and grayscale. Above 1.25 the lower
+        color_strength: s >= 0 scales the four ranges; 0 leaves out jitter and grayscale. Above 1.25 the lower
             ends stay at 0 and hue at half a turn.
         jitter_probability: of jitter, in [0, 1].
         brightness, contrast, saturation: at strength s the factors are uniform in 1 -+ value * s.
         hue: at strength s the hue turns by uniform(-+ value * s) of the color circle.
         brightness_mode: "multiply" (SimCLR v2) or "add" (v1: uniform(-+ brightness * s) is added).
-        gray_probability: of grayscale, in [0, 1].
+        grayscale_probability: of grayscale, in [0, 1].
         blur: bool. Kernels have 2 * (image_size // 20) + 1 taps and zero padding (borders darken).
         blur_probability: of blur, in [0, 1].
-        sigma: (smallest, largest) standard deviation of the blur in pixels, uniform per image.
+        blur_sigma_min, blur_sigma_max: range of the standard deviation of the blur in pixels, uniform per image.
         compile: True compiles with XLA on its own, whatever the rest of the step does; False does not;
             "auto" does except on TPUs, where the step is compiled as a whole.
 
     Raises:
-        InputError: a strength, probability, mode or sigma out of range.
+        InputError: a strength, probability, mode or sigma is out of range.
 
     Reference:
         Chen et al. 2020, arXiv 2002.05709, Appendix A; 2006.10029 for multiplied brightness.
@@ -49,24 +49,25 @@ class ColorBlur:
     image_size: int
     seed: int = 0
     _: dataclasses.KW_ONLY
-    strength: float = 1.0
+    color_strength: float = 1.0
     jitter_probability: float = 0.8
     brightness: float = 0.8
     contrast: float = 0.8
     saturation: float = 0.8
     hue: float = 0.2
     brightness_mode: str = "multiply"
-    gray_probability: float = 0.2
+    grayscale_probability: float = 0.2
     blur: bool = True
     blur_probability: float = 0.5
-    sigma: tuple = (0.1, 2.0)
+    blur_sigma_min: float = 0.1
+    blur_sigma_max: float = 2.0
     compile: bool | str = "auto"
 
     def __post_init__(self):
-        for name in ("strength", "brightness", "contrast", "saturation", "hue"):
+        for name in ("color_strength", "brightness", "contrast", "saturation", "hue"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must not be negative. Received: {name}={getattr(self, name)}")
-        for name in ("jitter_probability", "gray_probability", "blur_probability"):
+        for name in ("jitter_probability", "grayscale_probability", "blur_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must be in [0, 1]. Received: {name}={getattr(self, name)}")
         if self.brightness_mode not in ("multiply", "add"):
@@ -74,8 +75,11 @@ class ColorBlur:
                 "brightness_mode must be 'multiply' or 'add'. "
                 f"Received: brightness_mode={self.brightness_mode!r}"
             )
-        if len(self.sigma) != 2 or not 0 < self.sigma[0] <= self.sigma[1]:
-            raise InputError(f"sigma must be (smallest, largest), positive. Received: sigma={self.sigma}")
+        if not 0 < self.blur_sigma_min <= self.blur_sigma_max:
+            raise InputError(
+                "Blur sigmas must satisfy 0 < blur_sigma_min <= blur_sigma_max. "
+                f"Received: blur_sigma_min={self.blur_sigma_min}, blur_sigma_max={self.blur_sigma_max}"
+            )
 
     def __call__(self, views, step):
         """Augments this replica's rows of the global batch.
@@ -123,17 +127,17 @@ class ColorBlur:
         u = tf.unstack(tf.transpose(u, [2, 1, 0]))
         order = tf.gather(color.ORDERS, draws.integers(u[1], len(color.ORDERS)))
         additive = self.brightness_mode == "add"
-        spread = self.strength * self.brightness
+        spread = self.color_strength * self.brightness
         return {
             "jittered": u[0] < self.jitter_probability,
             "order": order,
             "brightness": (2.0 * u[2] - 1.0) * spread if additive else _factor(u[2], spread),
-            "contrast": _factor(u[3], self.strength * self.contrast),
-            "saturation": _factor(u[4], self.strength * self.saturation),
-            "hue": (2.0 * u[5] - 1.0) * min(self.strength * self.hue, 0.5),
-            "gray": u[6] < self.gray_probability,
+            "contrast": _factor(u[3], self.color_strength * self.contrast),
+            "saturation": _factor(u[4], self.color_strength * self.saturation),
+            "hue": (2.0 * u[5] - 1.0) * min(self.color_strength * self.hue, 0.5),
+            "gray": u[6] < self.grayscale_probability,
             "blurred": u[7] < self.blur_probability,
-            "sigma": self.sigma[0] + u[8] * (self.sigma[1] - self.sigma[0]),
+            "sigma": self.blur_sigma_min + u[8] * (self.blur_sigma_max - self.blur_sigma_min),
         }
 
     def apply(self, images, parameters):
@@ -147,7 +151,7 @@ class ColorBlur:
             float32 [n, s, s, 3] in [0, 1].
         """
         planes = color.to_planes(to_float(images))
-        if self.strength > 0:
+        if self.color_strength > 0:
             names = ("order", "brightness", "contrast", "saturation", "hue")
             jittered = color.jitter(
                 planes,

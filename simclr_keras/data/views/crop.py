@@ -27,29 +27,29 @@ class CropConfig:
 
     Args:
         random_crop: False takes the evaluation window (center crop; the whole image up to 32 pixels) instead.
-        min_area, max_area: of a window as fractions of the image, 0 < min_area <= max_area <= 1.
-        aspect: (smallest, largest) width / height of a window, positive.
+        crop_min_area, crop_max_area: of a window as fractions of the image, 0 < smallest <= largest <= 1.
+        crop_aspect: largest width / height and height / width of a window, 1 or more.
         min_covered: windows below this fraction of the image are drawn again, in [0, 1].
         flip_probability: of a left-right flip, in [0, 1].
         auto_augment: whether train_batches changes the finished views by AutoAugment's ImageNet policy.
     """
 
     random_crop: bool = True
-    min_area: float = 0.08
-    max_area: float = 1.0
-    aspect: tuple = (3 / 4, 4 / 3)
+    crop_min_area: float = 0.08
+    crop_max_area: float = 1.0
+    crop_aspect: float = 4 / 3
     min_covered: float = 0.1
     flip_probability: float = 0.5
     auto_augment: bool = False
 
     def __post_init__(self):
-        if not 0 < self.min_area <= self.max_area <= 1:
+        if not 0 < self.crop_min_area <= self.crop_max_area <= 1:
             raise InputError(
-                "Crop areas must satisfy 0 < min_area <= max_area <= 1. "
-                f"Received: min_area={self.min_area}, max_area={self.max_area}"
+                "Crop areas must satisfy 0 < crop_min_area <= crop_max_area <= 1. "
+                f"Received: crop_min_area={self.crop_min_area}, crop_max_area={self.crop_max_area}"
             )
-        if len(self.aspect) != 2 or not 0 < self.aspect[0] <= self.aspect[1]:
-            raise InputError(f"aspect must be (smallest, largest), positive. Received: aspect={self.aspect}")
+        if not self.crop_aspect >= 1:
+            raise InputError(f"crop_aspect must be 1 or more. Received: crop_aspect={self.crop_aspect}")
         for name in ("min_covered", "flip_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must be in [0, 1]. Received: {name}={getattr(self, name)}")
@@ -79,7 +79,7 @@ def draw_crops(seed, step, batch_size, windows):
 def crop_windows(crops, height, width, config):
     """Turns uniform numbers into windows: what sample_distorted_bounding_box does, for images of one size.
 
-    Aspect is uniform, then *height* (not area) is uniform between those that give min_area and max_area at
+    Aspect is uniform, then *height* (not area) is uniform between those that give the smallest and the largest area at
     that aspect and fit into the image, then width = aspect * height. The first attempt that covers enough
     is taken; if none does, the whole image.
 
@@ -92,8 +92,9 @@ def crop_windows(crops, height, width, config):
         int32 tensor [..., w, 4]: top, left, height, width in pixels.
     """
     h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
-    smallest, largest = config.min_area * h * w, config.max_area * h * w
-    aspect = config.aspect[0] + crops.aspect * (config.aspect[1] - config.aspect[0])
+    smallest, largest = config.crop_min_area * h * w, config.crop_max_area * h * w
+    narrowest, widest = 1 / config.crop_aspect, config.crop_aspect
+    aspect = narrowest + crops.aspect * (widest - narrowest)
     upper = tf.math.rint(tf.sqrt(largest / aspect))
     # The tallest window whose rounded width still fits; flooring may be one off, which the kernel corrects.
     fitting = tf.floor((w + 0.5 - 1e-7) / aspect)

@@ -65,11 +65,11 @@ def check_warmup(config, num_examples: int) -> None:
     """Raise InputError if --train_steps ends the run before its warm-up; num_examples: images of an epoch."""
     if config.train_steps is None:
         return
-    warmup = warmup_steps(num_examples, config.batch_size, config.warmup_epochs)
+    warmup = warmup_steps(num_examples, config.batch_size, config.warmup_length)
     if warmup > config.train_steps:
         raise InputError(
             f"--train_steps={config.train_steps} is shorter than the warm-up of {counted(warmup, 'step')}; give more "
-            f"steps, or fewer than --warmup_epochs={config.warmup_epochs:g}."
+            f"steps, or fewer than --warmup_epochs={config.warmup_length:g}."
         )
 
 

@@ -4,6 +4,19 @@ from simclr_keras.data import pipeline
 from simclr_keras.data.views.color_blur import ColorBlur
 from simclr_keras.data.views.crop import CropConfig
 
+# Settings that have the same name in ColorBlur.
+COLOR = (
+    "image_size",
+    "seed",
+    "jitter_probability",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "brightness_mode",
+    "grayscale_probability",
+)
+BLUR = ("blur_probability", "blur_sigma_min", "blur_sigma_max")
 MOST_EVALUATED = 256  # images per evaluation step, if --eval_batch_size is 0
 
 
@@ -12,39 +25,25 @@ def eval_batch_size(config) -> int:
     return config.eval_batch_size or min(config.batch_size, MOST_EVALUATED)
 
 
-def crop_config(config, *, random_crop, flip, auto_augment=False) -> CropConfig:
-    """Return the CropConfig of a config with the settings of `groups.Views`."""
+def crop_config(config) -> CropConfig:
+    """Return the CropConfig of a config with the settings of `groups.views`."""
     return CropConfig(
-        random_crop=random_crop,
-        min_area=config.crop_min_area,
-        max_area=config.crop_max_area,
-        aspect=(1 / config.crop_aspect, config.crop_aspect),
-        flip_probability=config.flip_probability if flip else 0.0,
-        auto_augment=auto_augment,
+        random_crop="crop" in config.augmentations,
+        crop_min_area=config.crop_min_area,
+        crop_max_area=config.crop_max_area,
+        crop_aspect=config.crop_aspect,
+        flip_probability=config.flip_probability if "flip" in config.augmentations else 0.0,
+        auto_augment="autoaugment" in config.augmentations,
     )
 
 
 def color_and_blur(config) -> ColorBlur:
-    """Return the color jitter and blur of pretraining."""
-    if config.blur_probability == 0:
-        return _color(config, blur=False)
-    sigma = (config.blur_sigma_min, config.blur_sigma_max)
-    return _color(config, blur=True, blur_probability=config.blur_probability, sigma=sigma)
-
-
-def _color(config, **blur):
+    """Return the ColorBlur of a config with the settings of `groups.views`."""
+    blur = "blur" in config.augmentations and config.blur_probability > 0
     return ColorBlur(
-        image_size=config.image_size,
-        seed=config.seed,
-        strength=config.color_strength,
-        jitter_probability=config.jitter_probability,
-        brightness=config.brightness,
-        contrast=config.contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-        brightness_mode=config.brightness_mode,
-        gray_probability=config.grayscale_probability,
-        **blur,
+        color_strength=config.color_strength if "color" in config.augmentations else 0.0,
+        blur=blur,
+        **{name: getattr(config, name) for name in COLOR + BLUR * blur},
     )
 
 
@@ -78,9 +77,5 @@ def make_batches(config, train, crop, *, windows, batch_size=None, seed=None, re
 
 
 def labeled_views(config):
-    """Return (CropConfig, ColorBlur or None) of a config with the settings of `groups.LabeledViews`."""
-    names = config.augmentations
-    crop = crop_config(
-        config, random_crop="crop" in names, flip="flip" in names, auto_augment="autoaugment" in names
-    )
-    return crop, _color(config, blur=False) if "color" in names else None
+    """Return (CropConfig, ColorBlur or None if there is no color) of a stage that trains on labels."""
+    return crop_config(config), color_and_blur(config) if "color" in config.augmentations else None

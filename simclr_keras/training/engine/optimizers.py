@@ -41,7 +41,7 @@ def make_optimization(config, num_examples: int, adapt_classifier: bool = False)
             term of the loss, as in the release.
     """
     steps = epoch_ends(config, num_examples)[-1]
-    warmup = step_arithmetic.warmup_steps(num_examples, config.batch_size, config.warmup_epochs)
+    warmup = step_arithmetic.warmup_steps(num_examples, config.batch_size, config.warmup_length)
 
     def schedule(base, scaling):
         peak = step_arithmetic.peak_learning_rate(base, config.batch_size, scaling)

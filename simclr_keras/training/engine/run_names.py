@@ -8,7 +8,7 @@ def default_model_dir(mode: str, config) -> str:
 
     Stages that evaluate a run are named after it. If a layer of the head is chosen, it is in the name too.
     """
-    layer = f"-layer{config.head_layer}" if config.head_layer else ""
+    layer = f"-layer{config.head_layer}" if config.head_layer or mode == "finetune" else ""
     if mode in ("eval", "knn", "linear_eval"):
         fast = "-fast" if mode == "linear_eval" and not config.trains else ""
         run = os.path.basename(config.init.rstrip("/"))

@@ -102,7 +102,7 @@ class ClassificationStage(TrainingStage):
             augment=inputs.labeled_views(config)[1],
             weight_decay=config.weight_decay,
             decayed_in_loss=optimization.decayed_in_loss,
-            skip_nonfinite=config.on_nan == "skip_batch",
+            on_nan=config.on_nan,
             **arguments,
         )
         learner.compile(optimization.optimizer)

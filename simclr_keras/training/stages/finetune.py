@@ -41,8 +41,8 @@ class Finetuning(FromRun, ClassificationStage):
             # In the middle of the head, as the paper found best for few labels; a head of one layer has no middle.
             whole = architectures.head_depth({**self.ancestor.architecture, "kept_head_layers": None})
             middle = depth >= 1 and whole >= 2
-            config = dataclasses.replace(config, head_layer="1" if middle else "0")
-        self.head_layer = None if config.head_layer == "auto" else int(config.head_layer)
+            config = dataclasses.replace(config, head_layer=int(middle))
+        self.head_layer = None if config.head_layer == "auto" else config.head_layer
         if self.head_layer is not None:
             ancestors.check_head_layer(self.head_layer, self.ancestor)
         if config.model.startswith("keras:") and config.freeze_through not in (-1, 4):

@@ -120,7 +120,7 @@ def make_learner(config, architecture, num_examples, strategy, policy):
             temperature=config.temperature,
             weight_decay=config.weight_decay,
             decayed_in_loss=optimization.decayed_in_loss,
-            skip_nonfinite=config.on_nan == "skip_batch",
+            on_nan=config.on_nan,
         )
         learner.compile(optimization.optimizer, optimization.probe_optimizer)
     return learner, optimization.schedule
@@ -128,7 +128,7 @@ def make_learner(config, architecture, num_examples, strategy, policy):
 
 def make_batches(config, train, batch_size=None):
     """Return the function of (first step, steps, input context) to batches of two views."""
-    crop = inputs.crop_config(config, random_crop=config.random_crop, flip=True)
+    crop = inputs.crop_config(config)
     return inputs.make_batches(config, train, crop, windows=2, batch_size=batch_size)
 
 

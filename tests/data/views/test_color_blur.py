@@ -154,11 +154,11 @@ def test_parameters_are_distributed_as_in_the_release(golden):
 
 def test_strength_above_a_quarter_more_than_full_is_clamped(golden):
     stats = json.loads(str(golden("augment.npz")["stats"]))
-    drawn = ColorBlur(32, strength=1.5).parameters(0, 20_000)
+    drawn = ColorBlur(32, color_strength=1.5).parameters(0, 20_000)
     released = stats["brightness_factor_simclrv2_max_delta_1.2"]
     np.testing.assert_allclose(tf.reduce_min(drawn["brightness"]), released["min"], atol=0.001)
     np.testing.assert_allclose(tf.reduce_max(drawn["brightness"]), released["max"], atol=0.001)
-    assert float(tf.reduce_max(tf.abs(ColorBlur(32, strength=4.0).parameters(0, 1000)["hue"]))) <= 0.5
+    assert float(tf.reduce_max(tf.abs(ColorBlur(32, color_strength=4.0).parameters(0, 1000)["hue"]))) <= 0.5
 
 
 def test_version_1_adds_brightness(golden):
@@ -172,7 +172,7 @@ def test_version_1_adds_brightness(golden):
         "contrast": 0.0,
         "saturation": 0.0,
         "hue": 0.0,
-        "gray_probability": 0.0,
+        "grayscale_probability": 0.0,
     }
     assert np.all(ColorBlur(16, **only)(dark, 0) == 0)
     assert np.any(ColorBlur(16, brightness_mode="add", **only)(dark, 0) > 0.1)
@@ -181,13 +181,13 @@ def test_version_1_adds_brightness(golden):
 def test_every_operation_can_be_switched_off():
     views = levels([6, 2, 40, 40, 3])
     ordered = np.concatenate([views[:, 0], views[:, 1]]) / np.float32(255)
-    off = {"strength": 0.0, "blur": False}
+    off = {"color_strength": 0.0, "blur": False}
     np.testing.assert_allclose(ColorBlur(40, **off)(views, 3), ordered, atol=1e-7)
-    off = {"jitter_probability": 0.0, "gray_probability": 0.0, "blur_probability": 0.0}
+    off = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
     np.testing.assert_allclose(ColorBlur(40, **off)(views, 3), ordered, atol=1e-7)
-    off = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "gray_probability": 0.0}
+    off = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "grayscale_probability": 0.0}
     np.testing.assert_allclose(ColorBlur(40, blur=False, **off)(views, 3), ordered, atol=2e-6)
-    gray = ColorBlur(40, jitter_probability=0.0, gray_probability=1.0, blur=False)(views, 3).numpy()
+    gray = ColorBlur(40, jitter_probability=0.0, grayscale_probability=1.0, blur=False)(views, 3).numpy()
     np.testing.assert_array_equal(gray[..., 0], gray[..., 2])
 
 
@@ -260,12 +260,12 @@ def test_it_traces_for_tpus(compiled, windows):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"strength": -1.0}, "strength"),
+        ({"color_strength": -1.0}, "color_strength"),
         ({"hue": -0.1}, "hue"),
         ({"jitter_probability": 1.5}, "jitter_probability"),
         ({"brightness_mode": "scale"}, "brightness_mode"),
-        ({"sigma": (0.0, 2.0)}, "sigma"),
-        ({"sigma": (2.0, 1.0)}, "sigma"),
+        ({"blur_sigma_min": 0.0}, "blur_sigma_min"),
+        ({"blur_sigma_min": 2.5}, "blur_sigma_max"),
     ],
 )
 def test_impossible_settings_are_refused_in_one_line(arguments, message):

@@ -51,7 +51,7 @@ def test_without_augmentation_a_view_is_what_evaluation_sees(train):
 def test_crops_are_of_the_sizes_and_shapes_that_were_set():
     settings = config("crop", crop_min_area=0.5, crop_max_area=0.75, crop_aspect=2.0)
     crop, _ = inputs.labeled_views(settings)
-    assert (crop.min_area, crop.max_area, crop.aspect) == (0.5, 0.75, (0.5, 2.0))
+    assert (crop.crop_min_area, crop.crop_max_area, crop.crop_aspect) == (0.5, 0.75, 2.0)
 
 
 def test_the_colors_of_a_classifier_are_those_set_and_are_never_blurred():

@@ -78,7 +78,7 @@ def test_a_fine_tuned_network_can_be_fine_tuned_again(tiny, finetuned, tmp_path,
         found["projection_head/dense1/kernel"], before["projection_head/dense1/kernel"]
     )
     with pytest.raises(InputError, match=r"--head_layer=2 is beyond .* layers 0 to 1"):
-        run(configure("finetune", tmp_path / "other", init=str(finetuned.folder), head_layer="2"))
+        run(configure("finetune", tmp_path / "other", init=str(finetuned.folder), head_layer=2))
 
 
 def test_everything_trains_unless_told_otherwise(pretrained, finetuned):
@@ -147,7 +147,7 @@ def test_enough_labels_fill_a_batch_without_a_word(config, monkeypatch):
 
 @pytest.mark.slow
 def test_fine_tuning_learns_what_the_labels_say(config, tmp_path):
-    found = run(config(epochs=40, head_layer="0", eval_every_epochs=40, augment="none")).result
+    found = run(config(epochs=40, head_layer=0, eval_every_epochs=40, augment="none")).result
     assert found["accuracy"] > 0.9
     assert found["top1"] > 0.8
     assert found["top1"] == result(tmp_path / "run")["top1"]
@@ -156,7 +156,7 @@ def test_fine_tuning_learns_what_the_labels_say(config, tmp_path):
 def test_settings_reach_the_learner(config, monkeypatch):
     for on_nan, skips in (("stop", False), ("skip_batch", True)):
         learner = begin(config(on_nan=on_nan, label_smoothing=0.3), monkeypatch).learner
-        assert (learner.label_smoothing, learner.skip_nonfinite) == (0.3, skips)
+        assert (learner.label_smoothing, learner.on_nan == "skip_batch") == (0.3, skips)
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_a_choice_that_is_told_to_stop_keeps_its_folds(config, monkeypatch, tmp_
 
 def test_a_layer_that_is_given_is_not_tried(config, monkeypatch):
     monkeypatch.setattr("simclr_keras.training.stages.finetune.search_head_layer", None)
-    stage = Finetuning(config(head_layer="2"))
+    stage = Finetuning(config(head_layer=2))
     assert stage.head_layer == 2
 
 

@@ -152,7 +152,7 @@ def test_what_is_no_run_gives_no_model(tmp_path):
         load_run(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "split.json").write_text("{}")
-    with pytest.raises(InputError, match="is not the settings of a run"):
+    with pytest.raises(InputError, match="is not the config of a run"):
         load_run(tmp_path)
 
 
@@ -165,7 +165,7 @@ def test_what_is_no_run_gives_no_model(tmp_path):
                 ({"proj_layers": "3"}, "--proj_layers='3': give a whole number"),
                 ({"image_size": None}, "--image_size must have a value"),
                 ({"se_ratio": "x"}, "--se_ratio='x': give a number"),
-                ({"mode": "pretend"}, "unknown --mode=pretend"),
+                ({"mode": "pretend"}, "--mode=pretend is unknown"),
                 ({"mode": None}, "--mode is missing"),
                 ({"model": "r51_1x_sk0"}, "r51_1x_sk0"),
             ],

@@ -1,0 +1,45 @@
+"""Settings of a stage that starts from an earlier run."""
+
+import dataclasses
+from typing import ClassVar
+
+from simclr_keras.config.option import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """The earlier run; its model, image size and dataset are inherited if they are not given."""
+
+    RUN_FLAGS: ClassVar[tuple[str, ...]] = ("init",)
+
+    init: str | None = option(
+        None,
+        "Run directory of an earlier, finished stage to start from.",
+        group="Chain",
+        required="give the run directory of an earlier stage, such as --init=runs/pretrain-...",
+    )
+    init_checkpoint: str = option(
+        "last",
+        "Checkpoint of --init: the last one, or the best one on its evaluation split.",
+        group="Chain",
+        choices=("last", "best"),
+    )
+    model: str | None = option(
+        None,
+        "Encoder; it must be that of --init.",
+        group="Model",
+        default_words="that of --init",
+    )
+    image_size: int | None = option(
+        None,
+        "Side of the square images the network sees.",
+        group="Model",
+        unit="pixels",
+        at_least=8,
+        at_most=4096,
+        default_words="that of --init",
+    )
+
+    @property
+    def inherits_from(self) -> str | None:
+        return self.init

@@ -1,0 +1,71 @@
+"""Settings of the training: batch, length, optimizer and learning rate."""
+
+import dataclasses
+
+from simclr_keras.config.option import option
+from simclr_keras.errors import InputError
+
+WARMUP_SHARE = 0.05  # of the epochs (SimCLRv2, section 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+    """How the weights are updated. Defaults: pretraining in the paper (SimCLRv2, section 3 and appendix)."""
+
+    batch_size: int = option(
+        4096, "Images per step over all replicas.", group="Training", unit="images", at_least=2
+    )
+    epochs: int = option(
+        800, "Passes over the training images.", group="Training", unit="epochs", at_least=1, resume="up"
+    )
+    train_steps: int | None = option(
+        None,
+        "End the run and its schedule after this many steps.",
+        group="Training",
+        unit="steps",
+        at_least=1,
+        default_words="after the last epoch",
+    )
+    optimizer: str = option(
+        "lars",
+        "lars; momentum (SGD, Nesterov); adamw.",
+        group="Training",
+        choices=("lars", "momentum", "adamw"),
+    )
+    learning_rate: float = option(
+        0.1, "Base learning rate, scaled by --learning_rate_scaling.", group="Training", above=0
+    )
+    learning_rate_scaling: str = option(
+        "sqrt",
+        "Peak rate: linear = base * batch/256, sqrt = base * sqrt(batch), none = base.",
+        group="Training",
+        choices=("linear", "sqrt", "none"),
+    )
+    warmup_epochs: float | None = option(
+        None,
+        "Linear warm-up, followed by a cosine to zero.",
+        group="Training",
+        unit="epochs",
+        at_least=0,
+        default_words="5 % of --epochs",
+    )
+    momentum: float = option(0.9, "Momentum of lars and momentum.", group="Training", at_least=0, below=1)
+    weight_decay: float = option(1e-4, "Weight decay (decoupled under adamw).", group="Training", at_least=0)
+
+    @property
+    def warmup_length(self) -> float:
+        """Epochs of warm-up.
+
+        config.json keeps None for the default, so that a run resumed with more epochs has the schedule of a run that
+        was started with them.
+        """
+        return WARMUP_SHARE * self.epochs if self.warmup_epochs is None else self.warmup_epochs
+
+    def check_schedule(self) -> None:
+        """Raise InputError if the warm-up is longer than the run."""
+        if self.warmup_length > self.epochs:
+            raise InputError(
+                f"--warmup_epochs={self.warmup_epochs:g} is longer than the run of --epochs={self.epochs}: "
+                f"give at most {self.epochs}, such as --warmup_epochs={WARMUP_SHARE * self.epochs:g}. "
+                "A recipe may have set it."
+            )
