@@ -139,7 +139,7 @@ REFUSED = [
     (
         "no endpoint",
         ["--run={runs}/finetuned", "--out={tmp}/new", "--endpoints="],
-        ["--endpoints is empty; give one or more of encoder"],
+        ["--endpoints is empty; give one or more of"],
     ),
     ("format", ["--run={runs}/finetuned", "--out={tmp}/new", "--format=onyx"], ["--format=onyx", "onnx"]),
     ("int8", ["--run={runs}/finetuned", "--out={tmp}/new", "--int8"], ["--int8 needs --format=litert"]),

@@ -161,7 +161,7 @@ class TestRefusals:
             (["--model={models}/run", "--images=digits"], "--out is missing"),
             (
                 ["--model={models}/none", "--images=digits", "--out={}/f.npz"],
-                "there is no such file or folder",
+                "no such file or directory",
             ),
             (["--model={models}/plain", "--images=digits", "--out={}/f.npz"], "has no signatures"),
             (
@@ -180,7 +180,7 @@ class TestRefusals:
             ),
             (
                 ["--model={models}/run", "--images={}/none.jpg", "--out={}/f.npz"],
-                "there is no such file or folder",
+                "no such file or directory",
             ),
             (["--model={models}/run", "--images=folder:{}/none", "--out={}/f.npz"], "There is no folder"),
             (["--model={models}/run", "--images={}/there.npz", "--out={}/f.npz"], "is not an .npz archive"),

@@ -263,6 +263,6 @@ def test_a_damaged_config_is_refused_in_one_line(place):
     config = HubLayer(place).get_config()
     json.dumps(config)
     for carried in ("", "no base64!", config["carried"][:-200]):
-        with pytest.raises(InputError, match="the SavedModel in the .keras file is damaged") as caught:
+        with pytest.raises(InputError, match=r"the SavedModel in the \.keras file is damaged") as caught:
             HubLayer.from_config({**config, "carried": carried})
         assert "\n" not in str(caught.value)

@@ -228,9 +228,7 @@ def test_without_a_card_model_and_size_have_to_be_given(config, copied):
     teacher = copied(card="none")
     with pytest.raises(InputError, match=r"--model is missing: the network of --teacher=.* is unknown"):
         run(config(teacher=teacher))
-    with pytest.raises(
-        InputError, match=r"--image_size is missing: the size that --teacher=.* was trained on is unknown"
-    ):
+    with pytest.raises(InputError, match=r"--image_size is missing: the size that --teacher=.* is unknown"):
         run(config(teacher=teacher, model=TINY))
 
 
