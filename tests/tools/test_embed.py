@@ -163,7 +163,10 @@ class TestRefusals:
                 ["--model={models}/none", "--images=digits", "--out={}/f.npz"],
                 "no such file or directory",
             ),
-            (["--model={models}/plain", "--images=digits", "--out={}/f.npz"], "has no signatures"),
+            (
+                ["--model={models}/plain", "--images=digits", "--out={}/f.npz"],
+                "has no signature and no __call__",
+            ),
             (
                 ["--model={models}/run", "--images=digits", "--out={}/f.npz", "--endpoint=proj_head_7"],
                 "has no endpoint proj_head_7; it has encoder,",
@@ -180,7 +183,7 @@ class TestRefusals:
             ),
             (
                 ["--model={models}/run", "--images={}/none.jpg", "--out={}/f.npz"],
-                "no such file or directory",
+                "there is no such file or folder",
             ),
             (["--model={models}/run", "--images=folder:{}/none", "--out={}/f.npz"], "There is no folder"),
             (["--model={models}/run", "--images={}/there.npz", "--out={}/f.npz"], "is not an .npz archive"),
