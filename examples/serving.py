@@ -34,7 +34,7 @@ def serving_command(export: str, name: str) -> str:
 
 
 def request_body(paths: list[str], signature: str, image_size: int | None = None) -> str:
-    """The JSON of a request: files as they are, or as numbers where an image size is flags.
+    """Return the JSON of a request: unchanged files, or pixels if there is an image size.
 
     Args:
         paths: image files. signature: name of one: logits, or logits_from_bytes for unchanged files.
