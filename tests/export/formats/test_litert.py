@@ -86,13 +86,13 @@ def test_what_the_card_is_told(written, written_int8):
     }
 
 
-@pytest.mark.parametrize("representative", [None, 16])
 @pytest.mark.parametrize(
-    ("name", "arguments"),
+    ("name", "arguments", "representative"),
     [
-        ("r50_0.125x_sk1", {"head_layer": 1, "se_ratio": 0.25}),
-        ("r50_0.125x_sk1", {"num_classes": None, "image_size": 40}),
-        ("keras:MobileNet", {"image_size": 32, "dense_layers": (8,)}),
+        ("r50_0.125x_sk1", {"head_layer": 1, "se_ratio": 0.25}, 16),
+        ("r50_0.125x_sk1", {"num_classes": None, "image_size": 40}, None),
+        ("keras:MobileNet", {"image_size": 32, "dense_layers": (8,)}, None),
+        ("keras:MobileNet", {"image_size": 32, "dense_layers": (8,)}, 16),
     ],
 )
 def test_networks_of_all_kinds_are_written(name, arguments, representative, tmp_path, monkeypatch):
