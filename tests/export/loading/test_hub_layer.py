@@ -10,6 +10,7 @@ from simclr_keras.errors import InputError
 from tests.export.conftest import WEIGHT_DECAY
 from tests.export.foreign import SPEC, Listed, write_foreign
 from tests.export.networks import SIZE, assert_close, images, make_network, outputs_of, values_of
+from tests.export.sgd import step_by_hand
 
 pytestmark = pytest.mark.slow  # together, as each loads or makes networks
 
@@ -49,18 +50,10 @@ def fit(model):
     model.fit(BATCH, np.zeros((len(BATCH), 2)), batch_size=len(BATCH), shuffle=False, verbose=0)
 
 
-def step_by_hand():
-    """The variables of the exported network after the step that `fit` makes: weights first, then statistics."""
-    network = make_network()
-    weights = [v.value for v in network.trainable_variables]
-    with tf.GradientTape() as tape:
-        features = network(BATCH, training=True)["final_avg_pool"]
-        loss = tf.reduce_mean(tf.square(0.01 * tf.reduce_sum(features, axis=-1)))
-        kernels = [v for v in network.trainable_variables if v.path.endswith("kernel")]
-        loss += WEIGHT_DECAY * tf.add_n([tf.nn.l2_loss(v.value) for v in kernels])
-    gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
-    stepped = [w - RATE * g for w, g in zip(weights, gradients)]
-    return stepped + values_of(network.non_trainable_variables)
+def expected_step():
+    """Return the variables of the exported network after the step that `fit` makes, weights first."""
+    weights, (statistics,) = step_by_hand([BATCH], rate=RATE, scale=0.01, weight_decay=WEIGHT_DECAY)
+    return weights + statistics
 
 
 def assert_all_close(variables, values):
@@ -99,7 +92,7 @@ def test_a_fit_moves_weights_statistics_and_decays_as_by_hand(exported, make):
     layer = HubLayer(exported, endpoint="encoder")
     fit(make(layer))
     assert len(layer.trainable_weights) == len(make_network().trainable_variables)
-    assert_all_close(layer.weights, step_by_hand())
+    assert_all_close(layer.weights, expected_step())
 
 
 def test_regularization_counts_once_however_often_the_layer_is_called(exported):
@@ -140,7 +133,7 @@ def test_thawed_it_trains_and_is_penalized(exported):
     layer = given(exported)
     layer.trainable = True
     fit(functional(layer))
-    assert_all_close(layer.weights, step_by_hand())
+    assert_all_close(layer.weights, expected_step())
 
 
 def test_frozen_by_the_model_around_it_it_does_not_move(exported):
