@@ -1,11 +1,11 @@
-"""Fine-tuning an export in Keras 3: HubLayer, one Dense layer on top of it, and fit.
+"""Fine-tune an export in Keras 3: HubLayer, one Dense layer on top of it, and fit.
 
     python examples/finetune_hub_layer.py --export=exports/photos --images=photos --save=classifier.keras
 
 --export is a folder that export.py wrote, --images a folder with one sub-folder per class; without --images it learns
-scikit-learn's handwritten digits. What --save writes needs neither folder:
+scikit-learn's handwritten digits. The file that --save writes needs neither folder:
 
-    from simclr_keras import HubLayer  # so that Keras knows the layer
+    from simclr_keras import HubLayer  # registers the layer with Keras
     model = keras.models.load_model("classifier.keras")
 """
 
@@ -13,15 +13,24 @@ import argparse
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # without installing it, too
+sys.path.insert(
+    0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+)  # works without installing the package
 
 from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 from simclr_keras.config import command_line
 from simclr_keras.errors import InputError
 
 
-def fine_tune(export, images=None, epochs=5, learning_rate=0.01, frozen=False, save=None):
-    """Returns the share of held-out images that the fine-tuned model gets right."""
+def fine_tune(
+    export: str,
+    images: str | None = None,
+    epochs: int = 5,
+    learning_rate: float = 0.01,
+    frozen: bool = False,
+    save: str | None = None,
+) -> float:
+    """Return the accuracy of the fine-tuned model on held-out images."""
     import keras
     import tensorflow as tf
 
@@ -36,7 +45,7 @@ def fine_tune(export, images=None, epochs=5, learning_rate=0.01, frozen=False, s
     data = load_dataset.load(f"folder:{images}" if images else "digits", eval_fraction=0.2)
     if data.class_names is None:
         raise InputError(f"--images={images} has no classes; give a folder with one sub-folder per class.")
-    # Decoded, cropped and resized, with pixels in [0, 1]: what the encoder was made for.
+    # Decoded, cropped and resized, with pixels in [0, 1], as in the training of the encoder.
     train, held_out = (
         pipeline.eval_batches(source, image_size=size, batch_size=32).map(lambda x: (x["image"], x["label"]))
         for source in (data.train, data.evaluation)
@@ -50,12 +59,12 @@ def fine_tune(export, images=None, epochs=5, learning_rate=0.01, frozen=False, s
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    kind = "frozen" if frozen else f"{len(encoder.trainable_weights)} weights that train"
+    kind = "frozen" if frozen else f"{len(encoder.trainable_weights)} trainable weights"
     print(f"{card.get('model', export)}: {kind}; {len(data.class_names)} classes, images of {size} pixels")
-    counted = train.unbatch().apply(tf.data.experimental.assert_cardinality(data.train.num_examples))
-    model.fit(counted.shuffle(2000).batch(32), epochs=epochs, shuffle=False, verbose=2)
+    examples = train.unbatch().apply(tf.data.experimental.assert_cardinality(data.train.num_examples))
+    model.fit(examples.shuffle(2000).batch(32), epochs=epochs, shuffle=False, verbose=2)
     _, accuracy = model.evaluate(held_out, verbose=0)
-    print(f"{accuracy:.1%} of {data.evaluation.num_examples} held-out images are right")
+    print(f"accuracy {accuracy:.1%} on {data.evaluation.num_examples} held-out images")
     if save:
         model.save(save)
         print(f"saved    {save}, which needs neither {export} nor the images")
@@ -70,14 +79,14 @@ def main(argv):
     parser.add_argument("--images", help="folder with one sub-folder per class [digits]")
     parser.add_argument("--epochs", type=int, default=5, help="[5]")
     parser.add_argument("--learning_rate", type=float, default=0.01, help="[0.01]")
-    parser.add_argument("--frozen", action="store_true", help="leave the encoder as it is")
+    parser.add_argument("--frozen", action="store_true", help="do not train the encoder")
     parser.add_argument("--save", help="file to write, .keras")
-    given = parser.parse_args(argv[1:])
-    if given.save and not given.save.endswith(".keras"):
-        parser.error(f"--save={given.save}: give a name that ends in .keras")
+    flags = parser.parse_args(argv[1:])
+    if flags.save and not flags.save.endswith(".keras"):
+        parser.error(f"--save={flags.save}: give a name that ends in .keras")
     require_tensorflow()
     start_tensorflow_quietly()
-    fine_tune(**vars(given))
+    fine_tune(**vars(flags))
 
 
 if __name__ == "__main__":

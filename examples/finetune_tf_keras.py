@@ -1,10 +1,10 @@
-"""Fine-tuning an export in tf_keras (Keras 2): hub.KerasLayer, one Dense layer on top of it, and fit.
+"""Fine-tune an export in tf_keras (Keras 2): hub.KerasLayer, one Dense layer on top of it, and fit.
 
     pip install tensorflow tf_keras tensorflow-hub
     python examples/finetune_tf_keras.py --export=exports/photos --images=photos
 
-Nothing of simclr_keras is needed here. --export is a folder that export.py wrote, --images a folder with one sub-folder
-per class; without --images it learns scikit-learn's handwritten digits. The layer wants pixels in [0, 1].
+This script does not need simclr_keras. --export is a folder that export.py wrote, --images a folder with one sub-folder
+per class; without --images it learns scikit-learn's handwritten digits. Pixels must be in [0, 1].
 """
 
 import argparse
@@ -15,8 +15,15 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def fine_tune(export, images=None, epochs=5, learning_rate=0.01, frozen=False, save=None):
-    """Returns the share of held-out images that the fine-tuned model gets right."""
+def fine_tune(
+    export: str,
+    images: str | None = None,
+    epochs: int = 5,
+    learning_rate: float = 0.01,
+    frozen: bool = False,
+    save: str | None = None,
+) -> float:
+    """Return the accuracy of the fine-tuned model on held-out images."""
     import tensorflow_hub as hub
     import tf_keras
 
@@ -25,7 +32,7 @@ def fine_tune(export, images=None, epochs=5, learning_rate=0.01, frozen=False, s
     size = card["image_size"]
     train, held_out, classes = labeled_images(images, size)
 
-    # trainable: weights, batch normalization statistics and weight decay take part, as they did in pretraining.
+    # trainable: weights, batch normalization statistics and weight decay take part, as in pretraining.
     encoder = hub.KerasLayer(export, output_key="final_avg_pool", trainable=not frozen)
     model = tf_keras.Sequential([tf_keras.Input((size, size, 3)), encoder, tf_keras.layers.Dense(classes)])
     model.compile(
@@ -33,19 +40,19 @@ def fine_tune(export, images=None, epochs=5, learning_rate=0.01, frozen=False, s
         tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    kind = "frozen" if frozen else f"{len(encoder.trainable_weights)} weights that train"
+    kind = "frozen" if frozen else f"{len(encoder.trainable_weights)} trainable weights"
     print(f"{card['model']}: {kind}; {classes} classes, images of {size} pixels")
     model.fit(train, epochs=epochs, verbose=2)
     _, accuracy = model.evaluate(held_out, verbose=0)
-    print(f"{accuracy:.1%} of the held-out images are right")
+    print(f"accuracy {accuracy:.1%} on held-out images")
     if save:
         model.save(save)
-        print(f"saved    {save}; it refers to {export}, which has to stay")
+        print(f"saved    {save}; it needs {export} in the same place")
     return accuracy
 
 
 def labeled_images(folder, size):
-    """(training batches, held-out batches, number of classes); images are float in [0, 1], a fifth is held out."""
+    """Return training batches, held-out batches (a fifth) and the number of classes; pixels are in [0, 1]."""
     import tensorflow as tf
     import tf_keras
 
@@ -82,17 +89,17 @@ def main(argv):
     parser.add_argument("--images", help="folder with one sub-folder per class [digits]")
     parser.add_argument("--epochs", type=int, default=5, help="[5]")
     parser.add_argument("--learning_rate", type=float, default=0.01, help="[0.01]")
-    parser.add_argument("--frozen", action="store_true", help="leave the encoder as it is")
+    parser.add_argument("--frozen", action="store_true", help="do not train the encoder")
     parser.add_argument("--save", help="folder or file to write")
-    given = parser.parse_args(argv[1:])
+    flags = parser.parse_args(argv[1:])
     for name in ("saved_model.pb", "card.json"):
-        if not os.path.exists(os.path.join(given.export, name)):
-            parser.error(f"--export={given.export} holds no {name}; give a folder that export.py wrote")
-    if given.images and not (
-        os.path.isdir(given.images) and any(e.is_dir() for e in os.scandir(given.images))
+        if not os.path.exists(os.path.join(flags.export, name)):
+            parser.error(f"--export={flags.export} contains no {name}; give a folder that export.py wrote")
+    if flags.images and not (
+        os.path.isdir(flags.images) and any(e.is_dir() for e in os.scandir(flags.images))
     ):
-        parser.error(f"--images={given.images}: give a folder with one sub-folder per class")
-    fine_tune(**vars(given))
+        parser.error(f"--images={flags.images}: give a folder with one sub-folder per class")
+    fine_tune(**vars(flags))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Image search: the images of a folder that are most like an example image, by the vectors a model gives them.
+"""Search a folder for the images most similar to an example image, by the vectors of a model.
 
     python examples/image_search.py --model=runs/photos --images=photos --query=cat.jpg
 
-The folder is embedded once, into photos.npz beside it (--index says where else); later searches read that file. Delete
+The folder is embedded once, into photos.npz beside it (or the file of --index); later searches read that file. Delete
 it when the folder or the model has changed. --model is a run directory, an export, a .keras file or a TF-Hub handle.
 """
 
@@ -12,7 +12,9 @@ import sys
 
 import numpy as np
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # without installing it, too
+sys.path.insert(
+    0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+)  # works without installing the package
 
 from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 from simclr_keras.config import command_line
@@ -20,25 +22,25 @@ from simclr_keras.errors import InputError
 from simclr_keras.tools import embed
 
 
-def search(model, images, query, index, k):
-    """Returns [(file name, cosine)] of the k images that are most like the query, the most alike first."""
+def search(model: str, images: str, query: str, index: str, k: int) -> list[tuple[str, float]]:
+    """Return (file name, cosine) of the k images most similar to the query, the most similar first."""
     from simclr_keras.tools.features import feature_files
 
     if not os.path.exists(index):
         embed.embed(model, images, index)
     searched = feature_files.read(index, "index")
-    made = searched.facts
-    if made.get("model") != model:
-        raise InputError(f"{index} was made with --model={made.get('model')}; give that, or delete {index}.")
-    # The query goes the way the images went: by the same output, at the same size.
-    vector = vector_of(query, model, made["endpoint"], int(made["image_size"]))
+    facts = searched.facts
+    if facts.get("model") != model:
+        raise InputError(f"{index} was made with --model={facts.get('model')}; give that, or delete {index}.")
+    # The same endpoint and size as for the images.
+    vector = vector_of(query, model, facts["endpoint"], int(facts["image_size"]))
     cosines = unit(searched.features) @ unit(vector)
     best = np.argsort(-cosines, kind="stable")[:k]
     return [(searched.ids[row], float(cosines[row])) for row in best]
 
 
-def vector_of(path, model, endpoint, size):
-    """The vector of an image file, float32 [d]."""
+def vector_of(path: str, model: str, endpoint: str, size: int) -> np.ndarray:
+    """Return the vector of an image file, float32 [d]."""
     import tensorflow as tf
 
     from simclr_keras import preprocess
@@ -66,12 +68,12 @@ def main(argv):
     parser.add_argument("--query", required=True, help="image file to search for")
     parser.add_argument("--index", help="file of vectors, .npz [IMAGES.npz]")
     parser.add_argument("--k", type=int, default=5, help="images to find [5]")
-    given = parser.parse_args(argv[1:])
+    flags = parser.parse_args(argv[1:])
     require_tensorflow()
     start_tensorflow_quietly()
-    index = given.index or given.images.rstrip("/") + ".npz"
-    for name, cosine in search(given.model, given.images, given.query, index, given.k):
-        print(f"{cosine:.3f}  {os.path.join(given.images, name)}")
+    index = flags.index or flags.images.rstrip("/") + ".npz"
+    for name, cosine in search(flags.model, flags.images, flags.query, index, flags.k):
+        print(f"{cosine:.3f}  {os.path.join(flags.images, name)}")
 
 
 if __name__ == "__main__":

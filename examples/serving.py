@@ -1,15 +1,15 @@
-"""Serving: an export under TensorFlow Serving, and a request to it. The client takes Python alone.
+"""Serve an export with TensorFlow Serving, and send a request to it. The client needs only Python.
 
     python export.py --run=runs/photos-classifier --out=exports/photos --decode_images
-    python examples/serving.py --export=exports/photos --show_command      # prints the docker command: run it
-    python examples/serving.py --export=exports/photos photo.jpg           # asks the server
+    python examples/serving.py --export=exports/photos --show_command      # prints the docker command; run it
+    python examples/serving.py --export=exports/photos photo.jpg           # sends a request
 
-The files are sent as they are, to a signature NAME_from_bytes (export.py --decode_images): the server decodes, crops
-and resizes them. For exports without these, --floats decodes here, with the evaluation preprocessing of this package,
+Files are sent unchanged to a signature NAME_from_bytes (export.py --decode_images): the server decodes, crops and
+resizes them. For exports without these signatures, --floats does the evaluation preprocessing here, with this package,
 and sends numbers in [0, 1], some 40 times as many bytes.
 
-What was run: this client, against a stand-in that reads the JSON as the documentation of TensorFlow Serving's REST API
-says and calls the export's signatures. What was not: the docker command, and TensorFlow Serving itself.
+Tested: this client, against a small server that implements the documented REST API of TensorFlow Serving and calls the
+signatures of the export. Not tested: the docker command, and TensorFlow Serving itself.
 """
 
 import argparse
@@ -26,19 +26,19 @@ import urllib.request
 PORT = 8501
 
 
-def serving_command(export, name):
-    """The command that serves an export under a name: TensorFlow Serving wants it in a folder with a version number."""
+def serving_command(export: str, name: str) -> str:
+    """Return the docker command that serves an export under a name, as version 1."""
     mount = f"type=bind,source={os.path.abspath(export)},target=/models/{name}/1,readonly"
     words = ["docker", "run", "--rm", "-p", f"{PORT}:8501", "--mount", mount, "-e", f"MODEL_NAME={name}"]
     return shlex.join([*words, "tensorflow/serving"])
 
 
-def request_body(paths, signature, image_size=None):
-    """The JSON of a request: files as they are, or as numbers where an image size is given.
+def request_body(paths: list[str], signature: str, image_size: int | None = None) -> str:
+    """Return the JSON of a request: unchanged files, or pixels if there is an image size.
 
     Args:
-        paths: image files. signature: name of one: logits, or logits_from_bytes for files as they are.
-        image_size: side in pixels that the images are brought to here; None sends the files.
+        paths: image files. signature: name of one: logits, or logits_from_bytes for unchanged files.
+        image_size: side in pixels to which the images are resized here; None sends the files.
     """
     if image_size is None:
         instances = [{"b64": base64.b64encode(pathlib.Path(path).read_bytes()).decode()} for path in paths]
@@ -47,8 +47,8 @@ def request_body(paths, signature, image_size=None):
     return json.dumps({"signature_name": signature, "instances": instances})
 
 
-def pixels_of(path, image_size):
-    """What the network is to see of an image file: float32 [image_size, image_size, 3] in [0, 1]."""
+def pixels_of(path: str, image_size: int):
+    """Return an image file as the network's input: float32 [image_size, image_size, 3] in [0, 1]."""
     import tensorflow as tf
 
     sys.path.insert(
@@ -59,8 +59,8 @@ def pixels_of(path, image_size):
     return preprocess.evaluation_view(preprocess.decode(tf.io.read_file(path)), image_size).numpy()
 
 
-def ask(server, name, body):
-    """Sends a request and returns the predictions: a list of numbers for each image."""
+def ask(server: str, name: str, body: str) -> list[list[float]]:
+    """Send a request and return the predictions, a list of numbers for each image."""
     url = f"{server}/v1/models/{name}:predict"
     request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
     try:
@@ -69,13 +69,11 @@ def ask(server, name, body):
     except urllib.error.HTTPError as error:
         sys.exit(f"serving: {url} answers {error.code}: {error.read().decode(errors='replace')[:300]}")
     except urllib.error.URLError as error:
-        sys.exit(
-            f"serving: there is no answer from {url} ({error.reason}); start the server, see --show_command."
-        )
+        sys.exit(f"serving: no answer from {url} ({error.reason}); start the server, see --show_command.")
 
 
-def told(numbers, class_names):
-    """The likeliest class with its probability, or the first few numbers where these are no logits of known classes."""
+def as_text(numbers: list[float], class_names: list[str] | None) -> str:
+    """Return the most likely class with its probability; without class names, the first five numbers."""
     if class_names is None or len(class_names) != len(numbers):
         return " ".join(f"{number:.4g}" for number in numbers[:5]) + (" ..." if len(numbers) > 5 else "")
     best = max(range(len(numbers)), key=numbers.__getitem__)
@@ -87,31 +85,31 @@ def main(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("photos", nargs="*", help="image files to ask about")
+    parser.add_argument("photos", nargs="*", help="image files to classify")
     parser.add_argument("--export", required=True, help="folder that export.py wrote")
     parser.add_argument("--endpoint", default="logits", help="encoder, proj_head_0 .., logits [logits]")
     parser.add_argument("--server", default=f"http://localhost:{PORT}", help="[http://localhost:8501]")
     parser.add_argument("--floats", action="store_true", help="decode the images here and send numbers")
     parser.add_argument(
-        "--show_command", action="store_true", help="print how to serve the export, and ask nothing"
+        "--show_command", action="store_true", help="print the command that serves the export, and stop"
     )
-    given = parser.parse_args(argv[1:])
-    name = os.path.basename(os.path.abspath(given.export))
-    if given.show_command:
-        print(serving_command(given.export, name))
+    flags = parser.parse_args(argv[1:])
+    name = os.path.basename(os.path.abspath(flags.export))
+    if flags.show_command:
+        print(serving_command(flags.export, name))
         return
-    if not given.photos:
-        parser.error("no image file is given: name some, or --show_command")
+    if not flags.photos:
+        parser.error("no image file; give one or more, or --show_command")
     try:
-        with open(os.path.join(given.export, "card.json"), encoding="utf-8") as file:
+        with open(os.path.join(flags.export, "card.json"), encoding="utf-8") as file:
             card = json.load(file)
-        size = card["image_size"] if given.floats else None
-        body = request_body(given.photos, given.endpoint + ("" if given.floats else "_from_bytes"), size)
+        size = card["image_size"] if flags.floats else None
+        body = request_body(flags.photos, flags.endpoint + ("" if flags.floats else "_from_bytes"), size)
     except OSError as error:
         sys.exit(f"serving: {error.filename} cannot be read: {error.strerror}")
-    names = card.get("class_names") if given.endpoint == "logits" else None
-    for path, numbers in zip(given.photos, ask(given.server, name, body)):
-        print(f"{path}  {told(numbers, names)}")
+    names = card.get("class_names") if flags.endpoint == "logits" else None
+    for path, numbers in zip(flags.photos, ask(flags.server, name, body)):
+        print(f"{path}  {as_text(numbers, names)}")
 
 
 if __name__ == "__main__":

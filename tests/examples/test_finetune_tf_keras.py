@@ -37,8 +37,8 @@ def test_it_learns_folders_of_pictures_and_saves_the_model(example, export, tmp_
     file = tmp_path / "model.keras"
     run(example, f"--export={export}", f"--images={tmp_path}/pictures", "--epochs=25", f"--save={file}")
     out = capsys.readouterr().out
-    assert "r18_0.125x_sk0: 65 weights that train; 2 classes, images of 8 pixels" in out
-    assert "of the held-out images are right" in out
+    assert "r18_0.125x_sk0: 65 trainable weights; 2 classes, images of 8 pixels" in out
+    assert "on held-out images" in out
     model = tf_keras.models.load_model(file, {"KerasLayer": hub.KerasLayer})
     dark, bright = (np.full((1, SIZE, SIZE, 3), value, np.float32) for value in (0.2, 0.8))
     assert [int(model(image)[0].numpy().argmax()) for image in (bright, dark)] == [
@@ -69,7 +69,7 @@ def test_frozen_nothing_of_the_encoder_trains(example, export, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--export={tmp}"], "holds no saved_model.pb; give a folder that export.py wrote"),
+        (["--export={tmp}"], "contains no saved_model.pb; give a folder that export.py wrote"),
         (["--export={export}", "--images={tmp}"], "give a folder with one sub-folder per class"),
         (["--export={export}", "--images={tmp}/nowhere"], "give a folder with one sub-folder per class"),
         ([], "--export"),

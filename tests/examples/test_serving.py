@@ -1,4 +1,4 @@
-"""examples/serving.py, against a stand-in for TensorFlow Serving."""
+"""examples/serving.py, against a small server with the REST API of TensorFlow Serving."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_the_server_s_own_words_are_passed_on(export, photos):
 
 def test_no_server_and_no_export_are_one_line(export, photos, tmp_path):
     for words, said in (
-        ([f"--export={export}", "--server=http://127.0.0.1:9"], "there is no answer from http://127.0.0.1:9"),
+        ([f"--export={export}", "--server=http://127.0.0.1:9"], "no answer from http://127.0.0.1:9"),
         ([f"--export={tmp_path}"], "card.json cannot be read"),
     ):
         with pytest.raises(SystemExit) as stop:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from simclr_keras.export.card import as_json, make_card
-from simclr_keras.export.card_text import as_text
+from simclr_keras.export.readme import as_text
 from tests.export.networks import make_network
 
 ABOUT = {
@@ -66,8 +66,8 @@ def test_the_text_tells_results_ancestors_files_and_classes(network):
     for words in (
         "# r18_0.125x_sk0, finetune",
         "ant, bee, cat",
-        "on 1,000 images: top1 50.0%, 95 % interval of top1 40.0% to 60.0%",
-        "before it: pretrain of r18_0.125x_sk0 on digits",
+        "on 1,000 images: top1 50.0%, 95 % confidence interval of top1 40.0% to 60.0%",
+        "earlier run: pretrain of r18_0.125x_sk0 on digits",
         "`model.onnx`: within 1e-07 of the network on 2 images, tolerance 1e-05",
         "| `encoder` | `final_avg_pool` | [n, 64] |",
         'tf.saved_model.load("exports")',
@@ -83,7 +83,7 @@ def test_a_probe_is_called_one(network):
     model = make_network(stop_gradient=True)
     made = make_card(model, ABOUT, ENDPOINTS, FILES)
     assert made["endpoints"]["logits"]["stop_gradient"] is True
-    assert "a layer of your own on `encoder`." in as_text(made, "x")
+    assert "add your own layer to `encoder`." in as_text(made, "x")
     assert "online probe" not in as_text(card(network), "x")
 
 
@@ -97,7 +97,7 @@ def test_every_block_of_code_is_python_whatever_the_folder_is_called(network, fo
 
 
 def test_best_weights_are_told_from_the_last(network):
-    assert "weights of step 7, those of best_top1" in as_text(card(network, checkpoint="best"), "x")
+    assert "weights of step 7, with best_top1" in as_text(card(network, checkpoint="best"), "x")
     assert "best_top1" not in as_text(card(network), "x")
 
 

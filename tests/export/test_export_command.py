@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import export
 from simclr_keras.config import command_line
-from simclr_keras.export.formats import check, litert
+from simclr_keras.export.formats import litert, saved_model
 from simclr_keras.runs.open_run import load_run
 from tests.earlier_runs import DIGITS, make_runs
 
@@ -73,7 +73,7 @@ class TestExport:
         assert card["results"] is None
         assert card["architecture"] | {"num_classes": None, "kept_head_layers": 0} == card["architecture"]
         assert {*tf.saved_model.load(f"{tmp_path}/a").signatures} == {"encoder", "serving_default"}
-        assert "the run had not ended" in (tmp_path / "a/README.md").read_text()
+        assert "the run was not finished" in (tmp_path / "a/README.md").read_text()
 
     def test_overwrite_replaces_an_export_as_a_whole(self, runs, exported, tmp_path):
         out = tmp_path / "again"
@@ -87,12 +87,12 @@ class TestExport:
     def test_nothing_is_left_of_an_export_that_differs_from_the_network(
         self, runs, exported, tmp_path, monkeypatch, capsys
     ):
-        monkeypatch.setattr(check, "TOLERANCE", -1.0)
+        monkeypatch.setattr(saved_model, "TOLERANCE", -1.0)
         out = tmp_path / "kept"
         shutil.copytree(exported, out)
         before = (out / "card.json").read_bytes()
         assert run(f"--run={runs}/pretrained", f"--out={out}", "--overwrite") == 1
-        assert "from the network's, more than" in capsys.readouterr().err
+        assert "differs from the network's by" in capsys.readouterr().err
         assert (out / "card.json").read_bytes() == before
         assert sorted(tmp_path.iterdir()) == [out]
 
@@ -126,25 +126,32 @@ REFUSED = [
     (
         "no such endpoint",
         ["--run={runs}/finetuned", "--out={tmp}/new", "--endpoints=encoder,proj_head_2"],
-        ["finetuned has no endpoint proj_head_2", "it has encoder, proj_head_0, proj_head_1, logits"],
+        [
+            "finetuned has no endpoint proj_head_2",
+            "give one or more of encoder, proj_head_0, proj_head_1, logits",
+        ],
     ),
     (
         "no logits",
         ["--run={runs}/unlabeled", "--out={tmp}/new", "--endpoints=logits"],
-        ["unlabeled has no endpoint logits", "it has encoder"],
+        ["unlabeled has no endpoint logits", "give one or more of encoder"],
     ),
-    ("no endpoint", ["--run={runs}/finetuned", "--out={tmp}/new", "--endpoints="], ["it has encoder"]),
+    (
+        "no endpoint",
+        ["--run={runs}/finetuned", "--out={tmp}/new", "--endpoints="],
+        ["--endpoints is empty; give one or more of"],
+    ),
     ("format", ["--run={runs}/finetuned", "--out={tmp}/new", "--format=onyx"], ["--format=onyx", "onnx"]),
-    ("int8", ["--run={runs}/finetuned", "--out={tmp}/new", "--int8"], ["--int8 goes with --format=litert"]),
+    ("int8", ["--run={runs}/finetuned", "--out={tmp}/new", "--int8"], ["--int8 needs --format=litert"]),
     (
         "decoding",
         ["--run={runs}/finetuned", "--out={tmp}/new", "--format=keras", "--decode_images"],
-        ["--decode_images goes with --format=saved_model"],
+        ["--decode_images needs --format=saved_model"],
     ),
     (
         "remote",
         ["--run={runs}/finetuned", "--out=gs://bucket/x", "--format=keras"],
-        ["only saved_model is written to remote places"],
+        ["only saved_model is written to remote folders"],
     ),
     (
         "int8 without the data",

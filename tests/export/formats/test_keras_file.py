@@ -41,7 +41,7 @@ def test_a_file_with_another_weight_is_refused_and_gone(network, tmp_path, monke
 
     monkeypatch.setattr(keras_file.keras.models, "load_model", load_worse)
     with pytest.raises(
-        TrainingError, match=r"^model.keras: \w+ of 2 images .* more than 1e-05; it is not kept.$"
+        TrainingError, match=r"^model.keras: \w+ of 2 images .* more than 1e-05; it was not written.$"
     ):
         write_keras(network, tmp_path / "model.keras")
     assert not list(tmp_path.iterdir())

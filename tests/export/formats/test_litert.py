@@ -86,13 +86,13 @@ def test_what_the_card_is_told(written, written_int8):
     }
 
 
-@pytest.mark.parametrize("representative", [None, 16])
 @pytest.mark.parametrize(
-    ("name", "arguments"),
+    ("name", "arguments", "representative"),
     [
-        ("r50_0.125x_sk1", {"head_layer": 1, "se_ratio": 0.25}),
-        ("r50_0.125x_sk1", {"num_classes": None, "image_size": 40}),
-        ("keras:MobileNet", {"image_size": 32, "dense_layers": (8,)}),
+        ("r50_0.125x_sk1", {"head_layer": 1, "se_ratio": 0.25}, 16),
+        ("r50_0.125x_sk1", {"num_classes": None, "image_size": 40}, None),
+        ("keras:MobileNet", {"image_size": 32, "dense_layers": (8,)}, None),
+        ("keras:MobileNet", {"image_size": 32, "dense_layers": (8,)}, 16),
     ],
 )
 def test_networks_of_all_kinds_are_written(name, arguments, representative, tmp_path, monkeypatch):
@@ -116,7 +116,7 @@ def test_networks_of_all_kinds_are_written(name, arguments, representative, tmp_
         (images(16, 8, 8), r"float \[n, 16, 16, 3\] in \[0, 1\]. Received: float32 \[16, 8, 8, 3\]"),
         (np.zeros((16, SIZE, SIZE, 3), np.uint8), r"Received: uint8 \[16, 16, 16, 3\]"),
         (images(16) * 255, "divide 8-bit ones by 255. Received: 0.0"),
-        (np.zeros((16, SIZE, SIZE, 3), np.float32), "are all alike; give such as the app will see"),
+        (np.zeros((16, SIZE, SIZE, 3), np.float32), "are all the same; give images as in the app"),
         (images(16) * np.nan, "must have their pixels in .* Received: nan to nan"),
     ],
 )
@@ -146,7 +146,7 @@ def worse(monkeypatch, factor):
 def test_a_file_with_other_weights_is_refused_and_gone(network, tmp_path, monkeypatch):
     worse(monkeypatch, 1.01)
     with pytest.raises(
-        TrainingError, match=r"^model.tflite: \w+ of \d images .* more than 1e-03; it is not kept.$"
+        TrainingError, match=r"^model.tflite: \w+ of \d images .* more than 1e-03; it was not written.$"
     ):
         write_litert(network, tmp_path / "model.tflite", image_size=SIZE)
     assert not list(tmp_path.iterdir())
@@ -165,30 +165,30 @@ def test_an_int8_file_of_unlike_vectors_is_refused_and_gone(network, tmp_path, m
 def test_an_int8_file_that_tells_no_images_apart_is_refused():
     vectors = {"final_avg_pool": np.ones((4, 4)) + 0.05 * np.eye(4)}
     alike = {"final_avg_pool": np.ones((4, 4)) + 0.05 * np.roll(np.eye(4), 1, axis=1)}
-    assert litert.hold_int8(vectors, vectors, "model.tflite")["similarity_about_mean"] == 1
+    assert litert.compare_int8(vectors, vectors, "model.tflite")["similarity_about_mean"] == 1
     with pytest.raises(
-        TrainingError, match=r"^model.tflite: what tells images apart is only -0.33 similar .* not 0.8"
+        TrainingError, match=r"^model.tflite: without their mean, vectors are only -0.33 similar .* not 0.8"
     ):
-        litert.hold_int8(vectors, alike, "model.tflite")
+        litert.compare_int8(vectors, alike, "model.tflite")
 
 
 def test_an_int8_file_of_other_classes_is_refused(monkeypatch):
     monkeypatch.setattr(litert, "LEAST_ABOUT_MEAN", -1)
     logits = {"logits": 1 + 0.01 * np.eye(4, dtype=np.float32)}
     other = {"logits": np.roll(logits["logits"], 1, axis=1)}
-    assert litert.hold_int8(logits, logits, "model.tflite")["same_class"] == 1
+    assert litert.compare_int8(logits, logits, "model.tflite")["same_class"] == 1
     with pytest.raises(
         TrainingError, match=r"^model.tflite: 0% of the images keep their class, less than 80%; give"
     ):
-        litert.hold_int8(logits, other, "model.tflite")
+        litert.compare_int8(logits, other, "model.tflite")
 
 
 @pytest.mark.parametrize("found", [np.zeros((4, 4)), np.full((4, 4), np.nan)])
 def test_vectors_of_zeros_or_of_no_numbers_are_like_nothing_but_zeros(found):
     with pytest.raises(TrainingError, match=r"final_avg_pool is only 0.000 similar"):
-        litert.hold_int8({"final_avg_pool": np.eye(4)}, {"final_avg_pool": found}, "model.tflite")
+        litert.compare_int8({"final_avg_pool": np.eye(4)}, {"final_avg_pool": found}, "model.tflite")
     zeros = {"final_avg_pool": np.zeros((4, 4))}
-    assert litert.hold_int8(zeros, zeros, "model.tflite")["difference"] == 0
+    assert litert.compare_int8(zeros, zeros, "model.tflite")["difference"] == 0
 
 
 def test_a_missing_package_is_named_with_its_extra(network, tmp_path, monkeypatch):
@@ -199,8 +199,8 @@ def test_a_missing_package_is_named_with_its_extra(network, tmp_path, monkeypatc
 
 
 def test_weights_beyond_what_a_file_holds_are_refused(network, tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "MOST_BYTES", 4 * network.count_params() - 1)
-    with pytest.raises(InputError, match="--format=litert: a file holds less than 2 GB"):
+    monkeypatch.setattr(comparison, "MAX_BYTES", 4 * network.count_params() - 1)
+    with pytest.raises(InputError, match="--format=litert: a file stores less than 2 GB"):
         write_litert(network, tmp_path / "model.tflite", image_size=SIZE)
 
 

@@ -120,7 +120,7 @@ def test_a_file_with_another_weight_is_refused_and_gone(network, tmp_path, monke
 
     monkeypatch.setattr(onnx_file, "_converted", convert_worse)
     with pytest.raises(
-        TrainingError, match=r"^model.onnx: \w+ of \d images .* more than 1e-03; it is not kept.$"
+        TrainingError, match=r"^model.onnx: \w+ of \d images .* more than 1e-03; it was not written.$"
     ):
         write_onnx(network, tmp_path / "model.onnx", image_size=SIZE)
     assert not list(tmp_path.iterdir())
@@ -131,7 +131,7 @@ def test_what_cannot_be_converted_is_said_in_one_line(network, tmp_path, monkeyp
         raise ValueError("no such\nthing")
 
     monkeypatch.setattr(onnx_file, "_converted", fail)
-    with pytest.raises(TrainingError, match=r"^model.onnx cannot be made of this network: no such thing$"):
+    with pytest.raises(TrainingError, match=r"^model.onnx: this network cannot be converted: no such thing$"):
         write_onnx(network, tmp_path / "model.onnx", image_size=SIZE)
 
 
@@ -145,8 +145,8 @@ def test_a_missing_package_is_named_with_its_extra(network, tmp_path, monkeypatc
 
 
 def test_weights_beyond_what_a_file_holds_are_refused(network, tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "MOST_BYTES", 4 * network.count_params() - 1)
-    with pytest.raises(InputError, match="--format=onnx: a file holds less than 2 GB"):
+    monkeypatch.setattr(comparison, "MAX_BYTES", 4 * network.count_params() - 1)
+    with pytest.raises(InputError, match="--format=onnx: a file stores less than 2 GB"):
         write_onnx(network, tmp_path / "model.onnx", image_size=SIZE)
 
 
@@ -158,7 +158,7 @@ def test_the_screen_stays_clean(network, tmp_path, capfd):
 def test_a_network_that_the_converter_does_not_know_is_refused_in_one_line(tmp_path):
     model = make_network("keras:ConvNeXtTiny", image_size=32, dense_layers=())
     with pytest.raises(
-        TrainingError, match=r"does not know all operations of this network .*; use another format"
+        TrainingError, match=r"does not support all operations of this network .*; use another format"
     ):
         write_onnx(model, tmp_path / "model.onnx", image_size=32)
     assert not list(tmp_path.iterdir())

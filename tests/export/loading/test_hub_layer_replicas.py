@@ -10,7 +10,8 @@ import tensorflow as tf
 from simclr_keras import HubLayer
 from tests.export.conftest import WEIGHT_DECAY
 from tests.export.foreign import Foreign, write_foreign
-from tests.export.networks import SIZE, assert_close, images, make_network, values_of
+from tests.export.networks import SIZE, assert_close, images
+from tests.export.sgd import step_by_hand
 
 pytestmark = pytest.mark.slow  # together, as each loads or makes networks
 
@@ -40,24 +41,10 @@ def copies_of(strategy, variable):
     return [copy.numpy() for copy in strategy.experimental_local_results(variable.value)]
 
 
-def step_by_hand(shards):
-    """The variables after a step in which each shard is normalized on its own and statistics are averaged."""
-    network = make_network()
-    weights = [v.value for v in network.trainable_variables]
-    kernels = [v.value for v in network.trainable_variables if v.path.endswith("kernel")]
-    before = values_of(network.variables)
-    gradients, statistics = [], []
-    for shard in shards:
-        with tf.GradientTape() as tape:
-            features = network(shard, training=True)["final_avg_pool"]
-            loss = tf.reduce_mean(tf.square(0.01 * tf.reduce_sum(features, axis=-1)))
-            loss += WEIGHT_DECAY * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
-        gradients.append(tape.gradient(loss, weights, unconnected_gradients="zero"))
-        statistics.append(values_of(network.non_trainable_variables))
-        for variable, value in zip(network.variables, before):
-            variable.assign(value)
-    stepped = [w.numpy() - RATE * np.mean(g, axis=0) for w, g in zip(weights, zip(*gradients))]
-    return stepped + [np.mean(values, axis=0) for values in zip(*statistics)]
+def expected_step(shards):
+    """Return the variables after a step that normalizes each shard on its own and averages the statistics."""
+    weights, statistics = step_by_hand(shards, rate=RATE, scale=0.01, weight_decay=WEIGHT_DECAY)
+    return weights + [np.mean(values, axis=0) for values in zip(*statistics)]
 
 
 def test_a_fit_is_that_of_the_shards_by_hand_and_equal_on_all_replicas(exported, mirrored):
@@ -67,7 +54,7 @@ def test_a_fit_is_that_of_the_shards_by_hand_and_equal_on_all_replicas(exported,
         model = make_model(exported)
     fit(model, batch)
     layer = model.layers[1]
-    for variable, value in zip(layer.weights, step_by_hand(tf.split(batch, count)), strict=True):
+    for variable, value in zip(layer.weights, expected_step(tf.split(batch, count)), strict=True):
         copies = copies_of(mirrored, variable)
         assert len(copies) == count
         assert all(np.array_equal(copies[0], copy) for copy in copies[1:]), variable.path

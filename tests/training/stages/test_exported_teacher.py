@@ -190,7 +190,7 @@ def test_an_export_that_has_changed_since_is_refused(config, copied, pretrained,
     (tmp_path / "copied" / "card.json").write_text(json.dumps(card))
     if resumed:
         (tmp_path / "run" / "result.json").unlink()
-    with pytest.raises(InputError, match="copied holds other weights than when --model_dir="):
+    with pytest.raises(InputError, match="copied has changed since --model_dir="):
         run(settings)
 
 
@@ -224,24 +224,11 @@ def test_an_address_is_fetched_by_tensorflow_hub(config, exported, images, finet
     np.testing.assert_allclose(asked(begun, images), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_an_address_that_leads_nowhere_is_refused(config, monkeypatch):
-    import tensorflow_hub as hub
-
-    def resolve(handle):
-        raise OSError("no route\nto host")
-
-    monkeypatch.setattr(hub, "resolve", resolve)
-    with pytest.raises(
-        InputError, match=r"^--teacher=https://x.org/1 cannot be downloaded \(no route to host\); .*$"
-    ):
-        run(config(teacher="https://x.org/1"))
-
-
 def test_without_a_card_model_and_size_have_to_be_given(config, copied):
     teacher = copied(card="none")
-    with pytest.raises(InputError, match=r"--model is missing: --teacher=.*does not say which network"):
+    with pytest.raises(InputError, match=r"--model is missing: the network of --teacher=.* is unknown"):
         run(config(teacher=teacher))
-    with pytest.raises(InputError, match=r"--image_size is missing: --teacher=.*does not say which size"):
+    with pytest.raises(InputError, match=r"--image_size is missing: the size that --teacher=.* is unknown"):
         run(config(teacher=teacher, model=TINY))
 
 
@@ -274,25 +261,8 @@ def test_an_export_of_a_pretrained_network_is_refused(config, pretrained, tmp_pa
         run(config(teacher=str(tmp_path / "probe")))
 
 
-@pytest.mark.parametrize(
-    ("changes", "what"),
-    [
-        ({"ancestors": [{"run": 3}]}, "ancestors"),
-        ({"ancestors": "none"}, "ancestors"),
-        ({"architecture": {"name": 3}}, "architecture"),
-        ({"results": []}, "results"),
-        ({"results": {"labels_used": "all"}}, "labels_used"),
-        ({"image_size": "8"}, "image_size"),
-    ],
-    ids=str,
-)
-def test_a_damaged_card_is_refused(config, copied, changes, what):
-    with pytest.raises(InputError, match=f"card.json is damaged \\({what} is"):
-        run(config(teacher=copied(**changes)))
-
-
 def test_a_card_of_another_network_s_classes_is_refused(config, copied):
-    with pytest.raises(InputError, match=r"logits of shape \(1, 3\), and names 4 classes"):
+    with pytest.raises(InputError, match=r"logits of shape \(1, 3\) for one image, but 4 class names"):
         run(config(teacher=copied(class_names=[*"abcd"])))
 
 

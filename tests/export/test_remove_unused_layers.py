@@ -1,9 +1,9 @@
-"""Layers that no asked endpoint needs are left out; what stays gives the same."""
+"""Layers that no selected endpoint needs are removed; the others return the same."""
 
 import pytest
 
 from simclr_keras.errors import InputError
-from simclr_keras.export.select_endpoints import truncated
+from simclr_keras.export.remove_unused_layers import remove_unused_layers
 from tests.export.networks import assert_close, images, make_network, outputs_of
 
 
@@ -19,7 +19,7 @@ from tests.export.networks import assert_close, images, make_network, outputs_of
 )
 def test_it_has_what_is_needed_and_no_more(names, heads, logits):
     model = make_network(head_layer=1)
-    smaller = truncated(model, names)
+    smaller = remove_unused_layers(model, names)
     found, expected = outputs_of(smaller, images()), outputs_of(model, images())
     assert sorted(name for name in found if name.startswith("proj")) == [
         f"proj_head_{layer}" for layer in range(heads + 1)
@@ -31,12 +31,12 @@ def test_it_has_what_is_needed_and_no_more(names, heads, logits):
 
 def test_all_endpoints_are_the_network_itself():
     model = make_network()
-    assert truncated(model, None) is model
+    assert remove_unused_layers(model, None) is model
 
 
 def test_a_backbone_keeps_its_image_size():
     model = make_network("keras:MobileNet", image_size=32)
-    smaller = truncated(model, ["encoder"])
+    smaller = remove_unused_layers(model, ["encoder"])
     assert smaller.classifier is None
     assert_close(
         outputs_of(smaller, images(2, 32, 32))["final_avg_pool"],
@@ -47,6 +47,7 @@ def test_a_backbone_keeps_its_image_size():
 @pytest.mark.parametrize("names", [["proj_head_4"], ["final_avg_pool"], []])
 def test_what_is_not_there_is_refused_with_what_is(names):
     with pytest.raises(
-        InputError, match=r"runs/x has no endpoint .*it has encoder, proj_head_0, .*, logits\."
+        InputError,
+        match=r"(has no endpoint|--endpoints is empty).*; give one or more of encoder, proj_head_0, .*, logits\.",
     ):
-        truncated(make_network(), names, "runs/x")
+        remove_unused_layers(make_network(), names, "runs/x")

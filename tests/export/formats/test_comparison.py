@@ -1,11 +1,12 @@
-"""An export that is not the network is found out before anybody uses it."""
+"""An export that differs from its network is not published."""
 
 import numpy as np
 import pytest
 
 from simclr_keras.errors import TrainingError
 from simclr_keras.export.endpoints import signature_endpoints
-from simclr_keras.export.formats.check import check_saved_model, difference
+from simclr_keras.export.formats.comparison import difference
+from simclr_keras.export.formats.saved_model import check_saved_model
 from tests.export.networks import SIZE, images
 
 pytestmark = pytest.mark.slow  # together, as each loads or makes networks
@@ -16,8 +17,8 @@ def signatures(network):
 
 
 def test_a_good_one_passes_and_says_how_good(exported, network):
-    found = check_saved_model(exported, network, SIZE, signatures(network))
-    assert found["difference"] <= found["tolerance"] == 1e-5
+    report = check_saved_model(exported, network, SIZE, signatures(network))
+    assert report["difference"] <= report["tolerance"] == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_one_changed_weight_is_found(exported, network, path):
     before = variable.numpy()
     variable.assign(before + 1e-3)
     try:
-        with pytest.raises(TrainingError, match="does not hold the weights"):
+        with pytest.raises(TrainingError, match="has other weights than the network"):
             check_saved_model(exported, network, SIZE, signatures(network))
     finally:
         variable.assign(before)
