@@ -14,7 +14,7 @@ from simclr_keras.runs.open_run import load_run
 from simclr_keras.tools import import_published as command
 from simclr_keras.tools import imported_run
 from simclr_keras.training.stages.distill import Distillation
-from simclr_keras.training.stages.evaluate import Evaluation
+from simclr_keras.training.stages.evaluate import ClassifierEvaluation
 from simclr_keras.training.stages.finetune import Finetuning
 from tests.tools.models_to_run import run
 from tests.tools.published_files import MODEL, write_published
@@ -98,7 +98,7 @@ def test_distillation_learns_from_it(imported, tmp_path):
 
 def test_it_can_be_evaluated(imported, tmp_path):
     config = quick("eval", imported, tmp_path, init=str(imported / "supervised"))
-    result = Evaluation(config, say=lambda line: None).run()
+    result = ClassifierEvaluation(config, say=lambda line: None).run()
     assert 0 <= result["top1"] <= 1
 
 

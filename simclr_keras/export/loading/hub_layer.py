@@ -26,16 +26,11 @@ class HubLayer(keras.layers.Layer):
     load only .keras files and SavedModels of people you trust, whatever `safe_mode` is. A copy made from the config
     (`keras.models.clone_model`) has the weights of the SavedModel, if that still exists.
 
-    Example (exports/photos was written by export.py):
-
-    ```python
-    import keras
-    from simclr_keras import HubLayer
-
-    encoder = HubLayer("exports/photos", endpoint="encoder")
-    model = keras.Sequential([encoder, keras.layers.Dense(3)])
-    features = encoder(keras.random.uniform((2, 224, 224, 3)))  # [2, width of the encoder]
-    ```
+    >>> import numpy as np
+    >>> from simclr_keras import HubLayer
+    >>> encoder = HubLayer("exports/photos", endpoint="encoder", trainable=False)  # written by export.py
+    >>> encoder(np.zeros([2, 32, 32, 3], "float32")).shape
+    TensorShape([2, 64])
 
     Args:
         path: folder of a SavedModel, or an address that tensorflow_hub downloads.
@@ -46,12 +41,6 @@ class HubLayer(keras.layers.Layer):
 
     Call arguments:
         images: float [n, h, w, 3], pixels in [0, 1].
-
-    >>> import numpy as np
-    >>> from simclr_keras import HubLayer
-    >>> layer = HubLayer("exports/photos", endpoint="encoder", trainable=False)
-    >>> layer(np.zeros([2, 32, 32, 3], "float32")).shape
-    TensorShape([2, 64])
 
     Raises:
         InputError: there is no SavedModel, it cannot be called or trained, or has no such endpoint; or images are not
