@@ -201,7 +201,7 @@ class TestCommand:
             (["--out={}/o"], "nothing to draw: give --features=FILE"),
             (["--model=m", "--out={}/o"], "nothing to draw"),
             (["--features={}/f.npz", "--model=m", "--out={}/o"], "leave out --model"),
-            (["--features={}/none.npz", "--out={}/o"], "there is no such file"),
+            (["--features={}/none.npz", "--out={}/o"], "not found"),
             (["--features={}/f.npz", "--out={}/no/o"], "there is no folder"),
             (["--features={}/f.npz", "--out={}/f.npz"], "is a file; give a folder"),
             (

@@ -150,19 +150,19 @@ def test_it_has_the_rights_of_any_new_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("none.npz", None, "there is no such file"),
+        ("none.npz", None, "not found"),
         ("f.txt", b"x", "must end in .npz, .parquet, .csv"),
-        ("f.npz", b"not a zip", "is no file of features"),
-        ("f.parquet", b"PAR1", "is no file of features"),
+        ("f.npz", b"not a zip", "is not a feature file"),
+        ("f.parquet", b"PAR1", "is not a feature file"),
         ("f.csv", b"name,x\na,1\n", "its columns are not id, label, class, f0, f1"),
         ("f.csv", b"id,f0,f1\na,1\n", "a row has more or fewer columns"),
-        ("f.csv", b"id,f0\na,one\n", "is no file of features"),
+        ("f.csv", b"id,f0\na,one\n", "is not a feature file"),
         ("f.csv", b"id,f0\na,nan\n", "not all features are finite"),
         ("f.csv", b"id,f0\n", "features must be floats [n, d]"),
-        ("f.csv", b"\xff\xfe", "is no file of features"),
-        ("f.csv", b"id,f0\na\rb,1\n", "is no file of features"),
-        ("f.csv", b'id,f0\n"a,1\n', "is no file of features"),
-        ("f.csv", b"id,label,class,f0\na,99999999999,x,1\n", "is no file of features"),
+        ("f.csv", b"\xff\xfe", "is not a feature file"),
+        ("f.csv", b"id,f0\na\rb,1\n", "is not a feature file"),
+        ("f.csv", b'id,f0\n"a,1\n', "is not a feature file"),
+        ("f.csv", b"id,label,class,f0\na,99999999999,x,1\n", "is not a feature file"),
     ],
 )
 def test_what_is_no_such_file_is_refused_in_one_line(tmp_path, name, content, said):
@@ -193,7 +193,7 @@ def test_what_is_no_such_file_is_refused_in_one_line(tmp_path, name, content, sa
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path, arrays):
     np.savez(tmp_path / "f.npz", **arrays)
-    with pytest.raises(InputError, match="is no file of features"):
+    with pytest.raises(InputError, match="is not a feature file"):
         feature_files.read(str(tmp_path / "f.npz"))
 
 
@@ -205,7 +205,7 @@ def test_a_cut_archive_is_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[begin : begin + 50] = b"\0" * 50
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is no file of features"):
+    with pytest.raises(InputError, match="is not a feature file"):
         feature_files.read(str(path))
 
 
