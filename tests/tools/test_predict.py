@@ -139,15 +139,15 @@ def test_csv_and_jsonl_hold_all_digits(models, photos, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--model={models}/run"], "no image is given: name image files, or folders of them"),
+        (["--model={models}/run"], "no images: give image files, or folders of images"),
         (["{photos}/a.png"], "--model is missing"),
         (["--model={models}/unlabeled", "{photos}/a.png"], "has no classifier: no endpoint logits"),
         (["--model={models}/none", "{photos}/a.png"], "there is no such file or folder"),
         (["--model={models}/run", "{photos}/deep/bad.png"], "no readable image"),
         (["--model={models}/run", "{empty}"], "contains no JPEG, PNG, GIF or BMP files"),
         (["--model={models}/run", "{photos}", "--out={photos}/a.png"], "must end in .csv or .jsonl"),
-        (["--model={models}/run", "{photos}", "--out={photos}/no/p.csv"], "there is no folder"),
-        (["--model={models}/run", "{photos}", "--top=0"], "--top=0 must be at least 1"),
+        (["--model={models}/run", "{photos}", "--out={photos}/no/p.csv"], "does not exist; create it"),
+        (["--model={models}/run", "{photos}", "--top=0"], "--top=0 is out of range: it must be at least 1"),
         (["--model={models}/export", "{photos}"], "give --image_size"),
     ],
 )
