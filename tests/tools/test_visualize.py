@@ -1,5 +1,6 @@
 """tools.visualize: neighbors and map are right, the pictures show them, and what is wrong is said."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -210,11 +211,13 @@ class TestCommand:
             ),
             (["--features={}/f.npz", "--out={}/o", "--map=umap"], "--map=umap is unknown: "),
             (["--features={}/f.npz", "--out={}/o", "--queries=900"], "must be at most 50"),
-            (["--features={}/f.csv", "--out={}/o"], "does not name its images; give --images"),
+            (["--features={}/f.csv", "--out={}/o"], "must end in .npz or .parquet"),
+            (["--features={}/bare.npz", "--out={}/o"], "does not name its images; give --images"),
         ],
     )
     def test_what_is_wrong_is_one_line_and_code_2(self, photos, tmp_path, words, said):
         feature_files.write(str(tmp_path / "f.csv"), photos)
+        feature_files.write(str(tmp_path / "bare.npz"), dataclasses.replace(photos, facts={}))
         (tmp_path / "old").mkdir()
         (tmp_path / "old" / "map.png").write_text("mine")
         code, out, error = run(visualize, *(word.format(tmp_path) for word in words))

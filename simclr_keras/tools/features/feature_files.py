@@ -1,4 +1,4 @@
-"""Feature files (.npz, .parquet and .csv): written atomically and read back."""
+"""Feature files: .npz, .parquet and .csv written atomically, the first two read back."""
 
 import csv
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.tools import outputs
 
-ENDINGS = (".npz", ".parquet", ".csv")
+ENDINGS, READABLE = (".npz", ".parquet", ".csv"), (".npz", ".parquet")
 FACTS = ("model", "endpoint", "images", "image_size")
 _ROWS = 4096  # written at once, so that the matrix may be larger than memory
 
@@ -51,9 +51,7 @@ def write(path: str, vectors: Features) -> None:
 
     .npz contains the arrays features, ids, labels and class_names and, as strings, the facts. .parquet contains the
     columns id, label, class and features (a list in each row), and facts and class names in its metadata. .csv
-    contains id, label, class, f0, f1, ... Labels and classes are left out if no image has one.
-
-    .csv keeps neither facts nor classes without images: such a class is read back with its number as its name.
+    contains id, label, class, f0, f1, ..., for other programs. Labels and classes are left out if no image has one.
 
     Raises:
         TrainingError: it cannot be written.
@@ -64,35 +62,23 @@ def write(path: str, vectors: Features) -> None:
 
 
 def read(path: str, flag: str = "features") -> Features:
-    """Return the Features of a file written by `write`.
+    """Return the Features of an .npz or .parquet file written by `write`.
 
     Raises:
         InputError: the file is missing or is not such a file.
     """
     if not os.path.isfile(path):
         raise InputError(f"--{flag}={path}: not found; give a file written by tools.embed.")
-    if _ending(path) not in ENDINGS:
-        raise InputError(
-            f"--{flag}={path} must end in {', '.join(ENDINGS)}; give a file written by tools.embed."
-        )
-    reader = {".npz": _read_npz, ".parquet": _read_parquet, ".csv": _read_csv}[_ending(path)]
+    if _ending(path) not in READABLE:
+        raise InputError(f"--{flag}={path} must end in {' or '.join(READABLE)}; write it with tools.embed.")
+    reader = _read_npz if _ending(path) == ".npz" else _read_parquet
     try:
         vectors = reader(path)
         _check(vectors)
         return vectors
     except InputError:
         raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        OverflowError,
-        csv.Error,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"--{flag}={path} is not a feature file ({one_line(error)}); write it with tools.embed."
         ) from error
@@ -195,25 +181,3 @@ def _write_csv(file, vectors):
             has_label = vectors.labels is not None and vectors.labels[row] >= 0
             label = [int(vectors.labels[row]) if has_label else "", vectors.class_of(row)] if labeled else []
             writer.writerow([vectors.ids[row], *label, *numbers])
-
-
-def _read_csv(path):
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        header = next(reader, [])
-        labeled = header[1:3] == ["label", "class"]
-        first = 3 if labeled else 1
-        if header[:1] != ["id"] or header[first:] != [f"f{i}" for i in range(len(header) - first)]:
-            raise ValueError("its columns are not id, label, class, f0, f1, ...")
-        rows = list(reader)
-    if any(len(row) != len(header) for row in rows):
-        raise ValueError("a row has more or fewer columns than the first line")
-    features = np.array([row[first:] for row in rows], np.float32).reshape(len(rows), len(header) - first)
-    ids = [row[0] for row in rows]
-    if not labeled:
-        return Features(features, ids)
-    labels = np.array([int(row[1] or -1) for row in rows], np.int32)
-    names = {int(row[1]): row[2] for row in rows if row[1]}
-    if all(name == str(label) for label, name in names.items()):
-        return Features(features, ids, labels)
-    return Features(features, ids, labels, tuple(names.get(i, str(i)) for i in range(max(names) + 1)))
