@@ -161,9 +161,12 @@ class TestRefusals:
             (["--model={models}/run", "--images=digits"], "--out is missing"),
             (
                 ["--model={models}/none", "--images=digits", "--out={}/f.npz"],
-                "there is no such file or folder",
+                "no such file or directory",
             ),
-            (["--model={models}/plain", "--images=digits", "--out={}/f.npz"], "has no signatures"),
+            (
+                ["--model={models}/plain", "--images=digits", "--out={}/f.npz"],
+                "has no signature and no __call__",
+            ),
             (
                 ["--model={models}/run", "--images=digits", "--out={}/f.npz", "--endpoint=proj_head_7"],
                 "has no endpoint proj_head_7; it has encoder,",

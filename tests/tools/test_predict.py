@@ -142,7 +142,7 @@ def test_csv_and_jsonl_hold_all_digits(models, photos, tmp_path):
         (["--model={models}/run"], "no images: give image files, or folders of images"),
         (["{photos}/a.png"], "--model is missing"),
         (["--model={models}/unlabeled", "{photos}/a.png"], "has no classifier: no endpoint logits"),
-        (["--model={models}/none", "{photos}/a.png"], "there is no such file or folder"),
+        (["--model={models}/none", "{photos}/a.png"], "no such file or directory"),
         (["--model={models}/run", "{photos}/deep/bad.png"], "no readable image"),
         (["--model={models}/run", "{empty}"], "contains no JPEG, PNG, GIF or BMP files"),
         (["--model={models}/run", "{photos}", "--out={photos}/a.png"], "must end in .csv or .jsonl"),

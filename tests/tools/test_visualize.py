@@ -210,7 +210,7 @@ class TestCommand:
                 "contains map.png; give another folder, or --overwrite",
             ),
             (["--features={}/f.npz", "--out={}/o", "--map=umap"], "--map=umap is unknown: "),
-            (["--features={}/f.npz", "--out={}/o", "--queries=900"], "must be at most 50"),
+            (["--features={}/f.npz", "--out={}/o", "--queries=900"], "at most 50"),
             (["--features={}/f.csv", "--out={}/o"], "must end in .npz or .parquet"),
             (["--features={}/bare.npz", "--out={}/o"], "does not name its images; give --images"),
         ],
