@@ -1,4 +1,6 @@
-"""Which classes a classifier knows and which it takes for each other."""
+"""Recall, precision and F1 of each class, and the confusion matrix."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
@@ -7,21 +9,21 @@ from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import check_label_range, labeled_rows
 
 
-def per_class(labels, predicted, class_names):
-    """Recall, precision and F1 of every class, over the rows whose label is not -1.
+def per_class(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> list[dict]:
+    """Return recall, precision and F1 of every class, over the rows whose label is not -1.
 
     Args:
         labels: integers [n] in [0, number of classes), or -1 for a row that is not counted.
-        predicted: integers [n] in [0, number of classes), the class each row is taken for.
+        predicted: integers [n] in [0, number of classes), the predicted class of each row.
         class_names: name of every class, in the order of the labels.
 
     Returns:
-        A list of {"name", "images", "recall", "precision", "f1"}, one per class: `images` rows have its label,
-        the others are floats in [0, 1]. None stands where a figure does not exist: the recall of a class
-        without images, the precision of one that is never predicted, F1 of one that is both.
+        A list of {"name", "images", "recall", "precision", "f1"}, one per class: `images` rows have its label;
+        the others are floats in [0, 1], or None if undefined: the recall of a class without images, the
+        precision of a class that is never predicted, the F1 of a class that is both.
 
     Raises:
-        InputError: where shapes or labels do not fit, or no row is labeled.
+        InputError: shapes or labels do not fit, or no row is labeled.
     """
     labels, predicted = _counted(labels, predicted, len(class_names))
     precision, recall, f1, images = precision_recall_fscore_support(
@@ -39,16 +41,16 @@ def per_class(labels, predicted, class_names):
     ]
 
 
-def confusion(labels, predicted, num_classes):
-    """How often each class is taken for each: int64 [num_classes, num_classes], labels down, predictions across.
+def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the confusion matrix, int64 [num_classes, num_classes]: labels down, predictions across.
 
     Args:
         labels: integers [n] in [0, num_classes), or -1 for a row that is not counted.
         predicted: integers [n] in [0, num_classes).
-        num_classes: classes there are.
+        num_classes: number of classes.
 
     Raises:
-        InputError: where shapes or labels do not fit, or no row is labeled.
+        InputError: shapes or labels do not fit, or no row is labeled.
     """
     labels, predicted = _counted(labels, predicted, num_classes)
     cells = labels.astype(np.int64) * num_classes + predicted
@@ -56,7 +58,7 @@ def confusion(labels, predicted, num_classes):
 
 
 def _counted(labels, predicted, num_classes):
-    """The rows whose label is not -1, checked."""
+    """Return labels and predictions of the rows whose label is not -1, checked."""
     predicted = np.asarray(predicted)
     if predicted.ndim != 1 or not np.issubdtype(predicted.dtype, np.integer):
         raise InputError(

@@ -1,25 +1,33 @@
-"""Weighted k-nearest-neighbor classification: what a frozen representation is worth with no training."""
+"""Weighted k-nearest-neighbor classification of frozen features, which needs no training."""
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.metrics import UNLABELED, accuracy, check_label_range, labeled_rows
+from simclr_keras.evaluation.metrics import UNLABELED, Accuracy, accuracy, check_label_range, labeled_rows
 
-# Bounds the neighbor lists held at once: 4096 x 200 of them are 13 MB.
+# Bounds the memory of the neighbor lists: 4096 x 200 of them are 13 MB.
 _QUERY_BLOCK = 4096
 
 
-def knn_predict(bank_features, bank_labels, query_features, *, num_classes, k=200, temperature=0.1):
-    """Class scores of queries from their k most similar bank rows.
+def knn_predict(
+    bank_features: np.ndarray,
+    bank_labels: np.ndarray,
+    query_features: np.ndarray,
+    *,
+    num_classes: int,
+    k: int = 200,
+    temperature: float = 0.1,
+) -> np.ndarray:
+    """Return class scores of queries from their k most similar bank rows.
 
     The weighted vote of Wu et al. 2018 ("Unsupervised Feature Learning via Non-Parametric Instance
     Discrimination", section 3.4): a neighbor of cosine similarity s adds exp(s / temperature) to its
     class. Scores are divided by their sum, which changes no ranking. A zero vector has similarity 0 to
-    everything. Which of several bank rows at exactly the k-th similarity votes is left to scikit-learn.
+    everything. scikit-learn decides between bank rows at exactly the k-th similarity.
 
     Memory beyond the arguments is a copy of the features in float32 and the result; the matrix of
-    distances is never held.
+    distances is never stored.
 
     Args:
         bank_features: finite floats [m, d].
@@ -27,13 +35,13 @@ def knn_predict(bank_features, bank_labels, query_features, *, num_classes, k=20
         query_features: finite floats [n, d].
         num_classes: classes to score.
         k: neighbors that vote, at least 1; capped by the number of labeled bank rows.
-        temperature: above 0; small values let the nearest decide.
+        temperature: above 0; small values give the nearest more weight.
 
     Returns:
         float32 [n, num_classes], every row summing to 1.
 
     Raises:
-        InputError: where shapes, labels or features do not fit, or no bank row is labeled.
+        InputError: shapes, labels or features do not fit, or no bank row is labeled.
     """
     if k < 1 or not temperature > 0:
         raise InputError(f"kNN needs k >= 1 and temperature > 0. Received: k={k}, temperature={temperature}")
@@ -72,9 +80,16 @@ def knn_predict(bank_features, bank_labels, query_features, *, num_classes, k=20
 
 
 def knn_accuracy(
-    bank_features, bank_labels, query_features, query_labels, *, num_classes, k=200, temperature=0.1
-):
-    """Top-1 and top-5 accuracy of `knn_predict` over the labeled queries.
+    bank_features: np.ndarray,
+    bank_labels: np.ndarray,
+    query_features: np.ndarray,
+    query_labels: np.ndarray,
+    *,
+    num_classes: int,
+    k: int = 200,
+    temperature: float = 0.1,
+) -> Accuracy:
+    """Return top-1 and top-5 accuracy of `knn_predict` over the labeled queries.
 
     Args:
         query_labels: integers [n]; queries labeled -1 are not counted.
@@ -90,8 +105,8 @@ def knn_accuracy(
     return accuracy(scores, labels)
 
 
-def cap_bank(num_rows, labels, limit, seed):
-    """Which rows a bank of at most `limit` keeps: a seeded draw, stratified where there are labels.
+def cap_bank(num_rows: int, labels: np.ndarray | None, limit: int | None, seed: int) -> np.ndarray:
+    """Return the rows that a bank of at most `limit` keeps: a seeded draw, stratified by label.
 
     With labels every class keeps the same share of its rows, and at least one while `limit` allows it;
     rows labeled -1 cannot vote and are never kept. Without labels the draw is uniform.
@@ -117,23 +132,25 @@ def cap_bank(num_rows, labels, limit, seed):
         return rows
 
     rows = np.random.default_rng(seed).permutation(rows)
-    # Taking the rows of smallest (place within the class / size of the class) takes an equal share of
+    # Taking the rows of smallest (rank within the class / size of the class) takes an equal share of
     # every class, rounded up; the stable sort leaves ties in the random order.
     _, classes, sizes = np.unique(labels[rows], return_inverse=True, return_counts=True)
     by_class = np.argsort(classes, kind="stable")
-    place = np.empty(len(rows), np.int64)
-    place[by_class] = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.sort(rows[np.argsort(place / sizes[classes], kind="stable")[:limit]])
+    rank = np.empty(len(rows), np.int64)
+    rank[by_class] = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(rows[np.argsort(rank / sizes[classes], kind="stable")[:limit]])
 
 
 def _unit_rows(features, name):
-    """`features` [n, d] as l2-normalized float32, and which rows [n] are zero and stay so."""
+    """Return `features` [n, d] as l2-normalized float32, and which rows [n] are zero."""
     if features.ndim != 2:
         raise InputError(f"{name} must be [n, d]. Received: shape {features.shape}")
     features = np.ascontiguousarray(features, np.float32)
     largest = np.max(np.abs(features), axis=1, keepdims=True, initial=0.0)
     if not np.all(np.isfinite(largest)):
-        raise InputError(f"{name} must be finite, it holds NaN or infinity: has training diverged?")
+        raise InputError(
+            f"{name} must be finite but contain NaN or infinity; check whether training diverged"
+        )
     is_zero = largest == 0
     # Scaled first, so that squares neither overflow nor vanish in float32.
     features = features / np.where(is_zero, 1, largest)

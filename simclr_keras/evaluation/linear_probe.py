@@ -18,17 +18,17 @@ from simclr_keras.evaluation.metrics import UNLABELED, accuracy, check_label_ran
 # machine cost up to a hundred times what they bring.
 _MOST_FOR_ONE_THREAD = 10_000_000
 
-# What cross-validation chooses among, and in how many parts it cuts the rows at most.
+# The values that cross-validation compares, and its number of folds.
 _CS = tuple(10.0**k for k in range(-4, 3))
 _FOLDS = 5
 
 
 class ProbeScores(NamedTuple):
-    """What logistic regression makes of n rows.
+    """Predictions of logistic regression for n rows.
 
-    `scores` is float64 [n, num_classes]: log-probabilities, -inf for classes the training rows never show;
+    `scores` is float64 [n, num_classes]: log-probabilities, -inf for classes without training rows;
     `predicted` int64 [n] the best of them; `c` the penalty's inverse strength that was used; `converged` is False
-    where max_iter ended the fit.
+    if max_iter ended the fit.
     """
 
     scores: np.ndarray
@@ -38,7 +38,7 @@ class ProbeScores(NamedTuple):
 
 
 class ProbeAccuracy(NamedTuple):
-    """Shares in [0, 1] of `total` labeled rows; `converged` is False where max_iter ended the fit."""
+    """Shares in [0, 1] of `total` labeled rows; `converged` is False if max_iter ended the fit."""
 
     top1: float
     top5: float
@@ -46,10 +46,18 @@ class ProbeAccuracy(NamedTuple):
     converged: bool
 
 
-def logistic_predict(train_features, train_labels, eval_features, *, num_classes=None, c=1.0, max_iter=200):
-    """Fits multinomial logistic regression to features and scores the classes of others.
+def logistic_predict(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    eval_features: np.ndarray,
+    *,
+    num_classes: int | None = None,
+    c: float | None = 1.0,
+    max_iter: int = 200,
+) -> ProbeScores:
+    """Fit multinomial logistic regression to features and score the classes of others.
 
-    Features are standardised by the training rows' mean and deviation. The fit is convex and starts from
+    Features are standardized by the training rows' mean and deviation. The fit is convex and starts from
     zero (L-BFGS), and the parts of the cross-validation are fixed: the same features give the same result.
 
     Args:
@@ -57,64 +65,73 @@ def logistic_predict(train_features, train_labels, eval_features, *, num_classes
         train_labels: integers [n] in [0, num_classes); rows labeled -1 are left out.
         eval_features: finite floats [m, d].
         num_classes: classes to score; by default the largest label plus 1.
-        c: inverse strength of the l2 penalty as in scikit-learn: the penalty |w|^2 / 2 stands against
-            c times the sum (not the mean) of the losses. Above 0. None chooses among 1e-4, 1e-3 .. 100 the one
-            with the best top-1 in stratified cross-validation on the training rows (5 parts, fewer where a class
-            has fewer rows; the smallest of equals). Classes with a single labeled row take no part in the
-            choice; where fewer than two classes are left to choose by, it is 1.
+        c: inverse strength of the l2 penalty as in scikit-learn: the objective is |w|^2 / 2 plus
+            c times the sum (not the mean) of the losses. Above 0. None chooses among 1e-4, 1e-3 .. 100 the value
+            with the best top-1 in stratified cross-validation on the training rows (5 folds, fewer if a class
+            has fewer rows; the smallest of equals). Classes with a single labeled row are left out of the
+            cross-validation; if fewer than two classes remain, c is 1.
         max_iter: L-BFGS iterations at most.
 
     Returns:
         A `ProbeScores` (scores, predicted, c, converged).
 
     Raises:
-        InputError: where shapes, labels or features do not fit, or no training row is labeled.
+        InputError: shapes, labels or features do not fit, or no training row is labeled.
     """
     if not (c is None or c > 0) or max_iter < 1:
         raise InputError(f"the probe needs c > 0 and max_iter >= 1. Received: c={c}, max_iter={max_iter}")
     train, labels = labeled_rows(train_features, train_labels, name="train_features")
-    held = np.asarray(eval_features)
+    eval_features = np.asarray(eval_features)
     if not len(train):
         raise InputError("the probe needs labeled rows to fit")
-    if held.ndim != 2:
-        raise InputError(f"eval_features must be [m, d]. Received: shape {held.shape}")
-    if train.shape[1] != held.shape[1]:
+    if eval_features.ndim != 2:
+        raise InputError(f"eval_features must be [m, d]. Received: shape {eval_features.shape}")
+    if train.shape[1] != eval_features.shape[1]:
         raise InputError(
             "training and evaluation features must have the same width. "
-            f"Received: {train.shape[1]} and {held.shape[1]}"
+            f"Received: {train.shape[1]} and {eval_features.shape[1]}"
         )
     if num_classes is None:
         num_classes = int(labels.max()) + 1
     check_label_range(labels, num_classes)
-    for name, values in (("train_features", train), ("eval_features", held)):
+    for name, values in (("train_features", train), ("eval_features", eval_features)):
         if not np.all(np.isfinite(values)):
-            raise InputError(f"{name} must be finite, it holds NaN or infinity: has training diverged?")
+            raise InputError(
+                f"{name} must be finite but contain NaN or infinity; check whether training diverged"
+            )
 
-    # A class the training rows never show cannot be predicted: it stays below every score.
-    scores = np.full((len(held), num_classes), -np.inf)
-    known = np.unique(labels)
-    if len(known) == 1:
-        scores[:, known[0]] = 0.0
+    # A class without training rows cannot be predicted: its score stays the lowest.
+    scores = np.full((len(eval_features), num_classes), -np.inf)
+    classes = np.unique(labels)
+    if len(classes) == 1:
+        scores[:, classes[0]] = 0.0
         return ProbeScores(scores, scores.argmax(axis=1), 1.0 if c is None else c, True)
 
-    train, held = train.astype(np.float32), held.astype(np.float32)
+    train, eval_features = train.astype(np.float32), eval_features.astype(np.float32)
     threads = 1 if train.size <= _MOST_FOR_ONE_THREAD else None
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         if c is None:
             c = _choose_c(train, labels, max_iter)
         model = _model(max_iter, c).fit(train, labels)
-    # Rows of no features at all would be refused.
-    if len(held):
-        scores[:, model.classes_] = model.predict_log_proba(held)
+    # scikit-learn refuses an empty array.
+    if len(eval_features):
+        scores[:, model.classes_] = model.predict_log_proba(eval_features)
     converged = bool(model[-1].n_iter_.max() < max_iter)
     return ProbeScores(scores, scores.argmax(axis=1), float(c), converged)
 
 
 def logistic_probe(
-    train_features, train_labels, eval_features, eval_labels, *, num_classes=None, c=1.0, max_iter=200
-):
-    """Top-1 and top-5 accuracy of `logistic_predict` over the labeled evaluation rows.
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    eval_features: np.ndarray,
+    eval_labels: np.ndarray,
+    *,
+    num_classes: int | None = None,
+    c: float | None = 1.0,
+    max_iter: int = 200,
+) -> ProbeAccuracy:
+    """Return top-1 and top-5 accuracy of `logistic_predict` over the labeled evaluation rows.
 
     Args:
         eval_features: finite floats [m, d].
@@ -126,18 +143,18 @@ def logistic_probe(
         A `ProbeAccuracy` (top1, top5, total, converged).
 
     Raises:
-        InputError: where shapes, labels or features do not fit, or a side has no labeled row.
+        InputError: shapes, labels or features do not fit, or a side has no labeled row.
     """
-    held, eval_labels = labeled_rows(eval_features, eval_labels, name="eval_features")
-    if not len(held):
+    eval_features, eval_labels = labeled_rows(eval_features, eval_labels, name="eval_features")
+    if not len(eval_features):
         raise InputError("the probe needs labeled rows to score")
     if num_classes is None:
         num_classes = int(max(np.max(train_labels, initial=UNLABELED), eval_labels.max())) + 1
     check_label_range(eval_labels, num_classes)
-    found = logistic_predict(
-        train_features, train_labels, held, num_classes=num_classes, c=c, max_iter=max_iter
+    prediction = logistic_predict(
+        train_features, train_labels, eval_features, num_classes=num_classes, c=c, max_iter=max_iter
     )
-    return ProbeAccuracy(*accuracy(found.scores, eval_labels), found.converged)
+    return ProbeAccuracy(*accuracy(prediction.scores, eval_labels), prediction.converged)
 
 
 def _model(max_iter, c=1.0):
@@ -145,12 +162,12 @@ def _model(max_iter, c=1.0):
 
 
 def _choose_c(features, labels, max_iter):
-    """The c of best top-1 in stratified cross-validation."""
+    """Return the c of best top-1 in stratified cross-validation."""
     classes, counts = np.unique(labels, return_counts=True)
     several = classes[counts > 1]
     if len(several) < 2:
         return 1.0
-    # A row that is alone in its class would be missing from either side of every cut.
+    # A class of one row cannot be in both the training and the test part of a fold.
     rows = np.isin(labels, several)
     folds = min(_FOLDS, counts[counts > 1].min())
     search = GridSearchCV(

@@ -1,4 +1,4 @@
-"""Accuracies over labeled rows, and how far they can be trusted."""
+"""Accuracies over labeled rows, and their confidence intervals."""
 
 import math
 from typing import NamedTuple
@@ -11,36 +11,35 @@ UNLABELED = -1
 
 
 class Accuracy(NamedTuple):
-    """Shares in [0, 1] of `total` labeled rows. With five classes or fewer top5 is 1 by definition."""
+    """Shares in [0, 1] of `total` labeled rows. With five classes or fewer, top5 is always 1."""
 
     top1: float
     top5: float
     total: int
 
 
-def accuracy(scores, labels):
-    """Top-1 and top-5 of `scores` [n, num_classes] for `labels` [n] as an `Accuracy`."""
+def accuracy(scores: np.ndarray, labels: np.ndarray) -> Accuracy:
+    """Return top-1 and top-5 of `scores` [n, num_classes] for `labels` [n] as an `Accuracy`."""
     total = int(np.count_nonzero(np.asarray(labels) != UNLABELED))
     return Accuracy(top_k_accuracy(scores, labels, 1), top_k_accuracy(scores, labels, 5), total)
 
 
-def top_k_accuracy(scores, labels, k):
-    """Share of the labeled rows whose class is among the k best scored.
+def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Return the share of labeled rows whose class is among the k best scored.
 
     Ties count against the model: a row is right only if fewer than k other classes score at least as
-    much as its own. Constant scores therefore earn nothing, whatever the order of the classes, and a
-    NaN is never a hit.
+    much as its own. Constant scores are therefore always wrong, and so is NaN.
 
     Args:
         scores: [n, num_classes], larger is better; any monotone scale.
         labels: integers [n] in [0, num_classes), or -1 for a row that is not counted.
-        k: at least 1; capped by num_classes, where every row is right.
+        k: at least 1; capped by num_classes, at which every row is right.
 
     Returns:
         A float in [0, 1].
 
     Raises:
-        InputError: where shapes or labels do not fit, or no row is labeled.
+        InputError: shapes or labels do not fit, or no row is labeled.
     """
     if k < 1:
         raise InputError(f"k must be at least 1. Received: k={k}")
@@ -55,8 +54,8 @@ def top_k_accuracy(scores, labels, k):
     return float(np.mean(rank < min(k, num_classes)))
 
 
-def accuracy_interval(correct, total):
-    """The 95 % Wilson score interval of an accuracy (Wilson 1927): (low, high), both in [0, 1].
+def accuracy_interval(correct: int, total: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval (low, high) of an accuracy (Wilson 1927), in [0, 1].
 
     It covers the sampling of the evaluation images only, not the spread between training seeds.
 
@@ -77,8 +76,10 @@ def accuracy_interval(correct, total):
     return max(low, 0.0), min(high, 1.0)
 
 
-def labeled_rows(features, labels, name="features"):
-    """The rows of `features` [n, d] and `labels` [n] whose label is not -1, checked to be such arrays."""
+def labeled_rows(
+    features: np.ndarray, labels: np.ndarray, name: str = "features"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of `features` [n, d] and `labels` [n] whose label is not -1, after checks."""
     features, labels = np.asarray(features), np.asarray(labels)
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise InputError(
@@ -91,8 +92,8 @@ def labeled_rows(features, labels, name="features"):
     return (features, labels) if keep.all() else (features[keep], labels[keep])
 
 
-def check_label_range(labels, num_classes):
-    """Raises InputError unless every label of `labels` [n] is in [0, num_classes)."""
+def check_label_range(labels: np.ndarray, num_classes: int) -> None:
+    """Raise InputError unless every label of `labels` [n] is in [0, num_classes)."""
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         raise InputError(
             f"labels must be in [0, {num_classes}), or -1 for unlabeled. "

@@ -1,4 +1,4 @@
-"""python -m simclr_keras.tools.embed: the vectors a model gives for images, as a file."""
+"""python -m simclr_keras.tools.embed: the vectors of images by a model, as a file."""
 
 import dataclasses
 import hashlib
@@ -12,18 +12,18 @@ from simclr_keras.errors import InputError, TrainingError, one_line
 PROGRAM = "embed"
 ENDINGS = (".npz", ".parquet", ".csv")
 INTRODUCTION = """\
-Computes the vectors that a model gives for images, and writes them with the images' names.
+Computes the vectors of images by a model, and writes them with the images' names.
 
   python -m simclr_keras.tools.embed --model=runs/photos --images=photos --out=features.npz
   python -m simclr_keras.tools.embed --model=exports/flowers --images=tf_flowers \\
       --endpoint=proj_head_1 --out=features.parquet
 
-Images go through the evaluation preprocessing. Stopped at any instant, the same command goes on
-where it was. A file holds features (float32 [n, d]), ids (file names, or split and row), and
-labels (-1: none) and class names where the images have any.
+Images get the evaluation preprocessing. If interrupted, rerun the command to continue: OUT.parts
+contains the vectors so far. The file contains features (float32 [n, d]), ids (file names, or split
+and row) and, if the images have any, labels (-1: none) and class names.
 
-Exit codes: 0 done; 1 it could not go on; 2 something in the command, the model or the images is
-wrong; 130 stopped by Ctrl-C (SIGINT); 143 stopped by SIGTERM."""
+Exit codes: 0 done; 1 a file cannot be written, or the vectors are not finite; 2 the command, the
+model or the images are wrong; 130 stopped by Ctrl-C (SIGINT); 143 stopped by SIGTERM."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +65,14 @@ class EmbedConfig(Settings):
     labels: str | None = option(
         None, "CSV of filename,label for the images of a flat folder, as for train.py."
     )
-    overwrite: bool = option(False, "Replace --out, and the unfinished rows of another command.")
+    overwrite: bool = option(False, "Replace --out, and the parts of another command.")
 
 
-def main(argv):
-    """Embeds as the command line says.
+def main(argv: list[str]) -> None:
+    """Embed as the command line says.
 
     Args:
-        argv: list of words, the first of which is the program.
+        argv: the program, then flags.
 
     Raises:
         InputError, TrainingError, Stopped: one line.

@@ -1,4 +1,4 @@
-"""python -m simclr_keras.tools.predict: which classes a model sees in image files, and how sure it is."""
+"""python -m simclr_keras.tools.predict: the most probable classes of image files."""
 
 import csv
 import dataclasses
@@ -16,16 +16,15 @@ from simclr_keras.tools.embed import EmbedConfig
 PROGRAM = "predict"
 ENDINGS = (".csv", ".jsonl")
 INTRODUCTION = """\
-Prints the classes that a model with a classifier sees in image files, with their probabilities.
+Prints the most probable classes of image files, by a model with a classifier.
 
   python -m simclr_keras.tools.predict --model=runs/photos-classifier photo.jpg more_photos/
   python -m simclr_keras.tools.predict --model=exports/flowers photos --top=3 --out=predictions.csv
 
-Folders are searched to any depth. Files that cannot be read are passed over, and the first ten
-of them named.
+Folders are searched at any depth. Unreadable files are skipped; the first ten are named.
 
-Exit codes: 0 done, at least one file could be read; 1 --out cannot be written; 2 something in the
-command or the model is wrong, or no file could be read."""
+Exit codes: 0 done, at least one file is readable; 1 --out cannot be written; 2 the command or the
+model is wrong, or no file is readable."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,16 +41,16 @@ class PredictConfig(Settings):
     overwrite: bool = option(False, "Replace --out.")
 
 
-_WIDEST = 60  # characters of a file name that others are lined up with
+_WIDEST = 60  # characters to which file names are padded
 _LONGEST = 4096  # characters of a file name that are printed
 _MOST_BAD = 10  # files that are named
 
 
-def main(argv):
-    """Predicts as the command line says.
+def main(argv: list[str]) -> None:
+    """Predict as the command line says.
 
     Args:
-        argv: list of words, the first of which is the program: files and folders, and flags.
+        argv: the program, then files, folders and flags.
 
     Raises:
         InputError, TrainingError: one line.
@@ -69,32 +68,32 @@ def main(argv):
 
     require_tensorflow()
     start_tensorflow_quietly()
-    told = []
+    rows = []
     predictions = predict(
         config.model,
         paths,
         top=config.top,
         image_size=config.image_size,
         batch_size=config.batch_size,
-        bad=_say_bad,
+        bad=_print_unreadable,
     )
     for path, classes in predictions:
-        if not told:
+        if not rows:
             width = min(max(map(len, [path, *paths])), _WIDEST)
-        told.append((path, classes))
+        rows.append((path, classes))
         try:
             print(line(path, classes, width), flush=True)
-        except BrokenPipeError:  # whoever read the lines has enough of them, as `head` has
+        except BrokenPipeError:  # the reader has closed the pipe, as `head` does
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             if not out:
                 return
     if out:
-        _write(out, told)
+        _write(out, rows)
         print(f"table    {out}")
 
 
 def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
-    """The likeliest classes of image files.
+    """Yield the most probable classes of image files.
 
     Args:
         model: path of a run directory, an export or a .keras file, or a TF-Hub handle.
@@ -104,7 +103,7 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
             first prediction; or None.
 
     Yields:
-        (path, list of (class name, probability in [0, 1]), the likeliest first)
+        (path, list of (class name, probability in [0, 1]), the most probable first)
 
     Raises:
         InputError: the model has no classifier or cannot be loaded, or no file can be read.
@@ -127,51 +126,51 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
         bad(problems)
     if not files:
         reasons = some([f"{path} {problem}" for path, problem in problems], 2)
-        raise InputError(f"no image could be read: {reasons}; give JPEG, PNG, GIF or BMP files.")
+        raise InputError(f"no readable image: {reasons}; give JPEG, PNG, GIF or BMP files.")
     source = Source("files", FileStore(files), tuple(files))
     try:
         for batch in pipeline.eval_batches(source, image_size=size, batch_size=batch_size):
             probabilities, order = tf.math.top_k(tf.nn.softmax(compute(batch["image"])), min(top, classes))
-            for row, shares, found in zip(batch["id"].numpy(), probabilities.numpy(), order.numpy()):
-                # By its text, or 0.1 of 32 bits would become 0.10000000149.
-                yield files[row], [(names[i], float(str(share))) for i, share in zip(found, shares)]
+            for row, shares, best in zip(batch["id"].numpy(), probabilities.numpy(), order.numpy()):
+                # Through text: the float32 0.1 would become 0.10000000149.
+                yield files[row], [(names[i], float(str(share))) for i, share in zip(best, shares)]
     except tf.errors.OpError as error:
         raise InputError(
-            f"an image could be read before and now not ({one_line(error)}); mend it or leave it out."
+            f"an image became unreadable ({one_line(error)}); restore it or leave it out."
         ) from error
 
 
-def line(path, classes, width):
-    """One line of the table on the screen: a file and its classes; line breaks and the like in names are spaces."""
+def line(path: str, classes: list[tuple[str, float]], width: int) -> str:
+    """Return a file and its classes as a line of text; control characters become spaces."""
     return f"{_shown(path):<{width}}  " + "  ".join(f"{_shown(name)} {share:.1%}" for name, share in classes)
 
 
 def _shown(name):
-    # Two spaces in a name stay two where they can, so that what is printed still names the file.
+    # Two spaces in a name stay two, so that the printed name is still that of the file.
     return name if name.isprintable() else one_line(name, _LONGEST)
 
 
-def _say_bad(problems):
-    lines = [f"{path} {problem}; passed over" for path, problem in problems[:_MOST_BAD]]
+def _print_unreadable(problems):
+    lines = [f"{path} {problem}; skipped" for path, problem in problems[:_MOST_BAD]]
     if more := len(problems) - len(lines):
-        lines.append(f"and {more:,} more that cannot be read, {len(problems):,} in all; passed over")
+        lines.append(f"and {more:,} more unreadable files, {len(problems):,} in all; skipped")
     for text in lines:
         print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
 
 
-def _write(path, told):
+def _write(path, rows):
     def as_csv(file):
-        ranks = range(1, len(told[0][1]) + 1)
+        ranks = range(1, len(rows[0][1]) + 1)
         writer = csv.writer(outputs.CsvLines(file))
         writer.writerow(
             ["file", *(f"{column}_{rank}" for rank in ranks for column in ("class", "probability"))]
         )
-        writer.writerows([name, *(cell for pair in classes for cell in pair)] for name, classes in told)
+        writer.writerows([name, *(cell for pair in classes for cell in pair)] for name, classes in rows)
 
     def as_jsonl(file):
-        for name, classes in told:
-            found = {"file": name, "classes": [{"class": n, "probability": p} for n, p in classes]}
-            file.write((json.dumps(found) + "\n").encode())
+        for name, classes in rows:
+            record = {"file": name, "classes": [{"class": n, "probability": p} for n, p in classes]}
+            file.write((json.dumps(record) + "\n").encode())
 
     outputs.replace(path, as_jsonl if path.lower().endswith(".jsonl") else as_csv)
 

@@ -19,10 +19,10 @@ Prints one table and draws one chart over run directories, in the order of the m
   python -m simclr_keras.tools.report runs
   python -m simclr_keras.tools.report runs/pretrain runs/finetune --out=chart.png --csv=table.csv
 
-A directory is a run, or holds runs at any depth. Runs that differ in nothing but seeds are followed
-by their mean and range; runs that have not ended are listed as such.
+A directory is a run, or contains runs at any depth. Runs that differ only in their seeds are
+followed by their mean and range. Unfinished runs are listed without figures.
 
-Exit codes: 0 done; 2 something in the command or in a run directory is wrong."""
+Exit codes: 0 done; 2 the command or a run directory is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ReportConfig(Settings):
 
 
 def figure(rows):
-    """Draws the rows as a matplotlib Figure, see `report_figure.figure`."""
+    """Return the chart of the rows, see `tools.reporting.figure`."""
     from simclr_keras.tools.reporting import (
         figure as report_figure,  # matplotlib: --help need not wait for it
     )
@@ -48,11 +48,11 @@ def figure(rows):
     return report_figure.figure(rows)
 
 
-def main(argv):
-    """Reports as the command line says: prints the table, then where the chart and the CSV are.
+def main(argv: list[str]) -> None:
+    """Report as the command line says.
 
     Args:
-        argv: list of words, the first of which is the program: directories, --out, --csv.
+        argv: the program, then directories, --out and --csv.
 
     Raises:
         InputError: one line.
@@ -63,15 +63,15 @@ def main(argv):
     config, paths = command_line.read_with_words(
         ReportConfig, argv, missing="no directory: give run directories, or a folder of them, such as runs."
     )
-    found = rows(paths)
-    print(table(found))
+    report_rows = rows(paths)
+    print(table(report_rows))
     if config.csv:
-        _write(config.csv, as_csv(found).encode())
+        _write(config.csv, as_csv(report_rows).encode())
         print(f"table    {config.csv}")
-    if config.out and any(row.top1 is not None for row in found):
+    if config.out and any(row.top1 is not None for row in report_rows):
         from simclr_keras.evaluation.drawing import png_bytes
 
-        _write(config.out, png_bytes(figure(found)))
+        _write(config.out, png_bytes(figure(report_rows)))
         print(f"chart    {config.out}")
 
 
@@ -80,7 +80,7 @@ def _write(path, data):
         with open(path, "wb") as file:
             file.write(data)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {one_line(error)}") from error
+        raise InputError(f"{path} cannot be written ({one_line(error)}); give another path.") from error
 
 
 if __name__ == "__main__":

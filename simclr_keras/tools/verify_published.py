@@ -1,4 +1,4 @@
-"""python -m simclr_keras.tools.verify_published: the accuracy of published weights, beside the published figure."""
+"""python -m simclr_keras.tools.verify_published: the accuracy of published weights beside the published one."""
 
 import dataclasses
 import math
@@ -11,14 +11,14 @@ from simclr_keras.tools.import_published import ImportConfig
 
 PROGRAM = "verify_published"
 INTRODUCTION = """\
-Evaluates a published classifier on ImageNet's validation images, as every classifier here is
-evaluated, and prints the published accuracy beside it.
+Evaluates a published classifier on ImageNet's validation images, with the evaluation preprocessing,
+and prints the published accuracy beside its own.
 
   python -m simclr_keras.tools.verify_published --path=simclrv2/finetuned_1pct/r50_1x_sk0 \\
       --data_dir=/data/tfds
   python -m simclr_keras.tools.verify_published --run=runs/r50-1pct --data_dir=/data/tfds
 
-Exit codes: 0 done, however it compares; 2 something in the command, the file or the data is wrong."""
+Exit codes: 0 done, whatever the accuracy; 2 the command, the file or the data are wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +46,11 @@ class VerifyConfig(Settings):
                 raise InputError(f"--{flag} needs --path; a run directory in --run has its own.")
 
 
-def main(argv):
-    """Verifies as the command line says.
+def main(argv: list[str]) -> None:
+    """Verify as the command line says.
 
     Args:
-        argv: list of words, the first of which is the program.
+        argv: the program, then flags.
 
     Raises:
         InputError: one line.
@@ -78,14 +78,14 @@ def verify(
     batch_size=256,
     say=print,
 ):
-    """Returns what is found: dict of top1, top5 (shares), images, and published_top1 where there is one.
+    """Return a dict of top1, top5 (shares), images and, if there is one, published_top1.
 
     Args:
         path, name, head_layer, ema: as in `load_published`. run: instead, an imported run directory.
         dataset, data_dir: as in `sources.load`. batch_size: images at a time. say: prints a line.
 
     Raises:
-        InputError: one line: the weights, the run or the data will not do.
+        InputError: the weights, the run or the data are not usable.
     """
     import tensorflow as tf
 
@@ -106,17 +106,17 @@ def verify(
         endpoints=("logits",),
     )
     outputs = extractor(splits.evaluation)
-    found = accuracy(outputs["logits"], outputs["label"])
-    low, high = accuracy_interval(round(found.top1 * found.total), found.total)
-    say(f"top-1    {found.top1:.1%} (95 % interval {low:.1%} to {high:.1%})")
-    say(f"top-5    {found.top5:.1%}")
-    result = {"top1": found.top1, "top5": found.top5, "images": found.total}
+    scores = accuracy(outputs["logits"], outputs["label"])
+    low, high = accuracy_interval(round(scores.top1 * scores.total), scores.total)
+    say(f"top-1    {scores.top1:.1%} (95 % interval {low:.1%} to {high:.1%})")
+    say(f"top-5    {scores.top5:.1%}")
+    result = {"top1": scores.top1, "top5": scores.top5, "images": scores.total}
     published = about["published_top1"]
     if published is None or dataset.partition("/")[0].partition(":")[0] != "imagenet2012":
         say("no accuracy of such a network on this data is published")
         return result
-    apart = 100 * (found.top1 - published)
-    say(f"published top-1 {published:.1%} ({about['published_in']}): {apart:+.1f} points")
+    difference = 100 * (scores.top1 - published)
+    say(f"published top-1 {published:.1%} ({about['published_in']}): {difference:+.1f} points")
     return {**result, "published_top1": published}
 
 
@@ -141,19 +141,19 @@ def _of_run(path):
     top1 = result.get("published_top1")
     if top1 is not None and not (isinstance(top1, float) and math.isfinite(top1)):
         raise opened.run_dir.damaged(RESULT, f"published_top1 is {top1!r}")
-    told = {"published_top1": top1, "published_in": result.get("published_in")}
-    return opened.model, {**opened.architecture, **told, "image_size": opened.image_size}
+    published = {"published_top1": top1, "published_in": result.get("published_in")}
+    return opened.model, {**opened.architecture, **published, "image_size": opened.image_size}
 
 
 def _check(splits, dataset, about):
-    """Raises InputError where there is nothing to judge by, or nothing to judge."""
+    """Raise InputError unless network and data have the same classes and the data has labels."""
     if about["num_classes"] is None:
-        raise InputError("the network has no classifier, so that it has no accuracy; give a fine-tuned one.")
+        raise InputError("the network has no classifier; give a fine-tuned one.")
     if splits.evaluation is None or not splits.evaluation.has_labels:
         raise InputError(f"{dataset} has no labeled evaluation split; give data that has one.")
     if len(splits.class_names) != about["num_classes"]:
         raise InputError(
-            f"the network knows {about['num_classes']} classes, {dataset} has {len(splits.class_names)}; give the data "
+            f"the network has {about['num_classes']} classes, {dataset} has {len(splits.class_names)}; give the data "
             "that it was trained on."
         )
 

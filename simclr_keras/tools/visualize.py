@@ -32,14 +32,13 @@ class VisualizeConfig(Settings):
 
     features: str | None = option(
         None,
-        "File written by tools.embed. Or give --model and --images: they are embedded first.",
+        "File written by tools.embed (.npz or .parquet). Or give --model and --images: they are embedded first.",
         group="What",
     )
     model: str | None = again(EmbedConfig, "model", default=None, group="What", required=None)
     images: str | None = option(
         None,
-        "The images, as for tools.embed. With --features only if they have moved, or for a .csv, which does not name "
-        "them.",
+        "The images, as for tools.embed. With --features only if they have moved.",
         group="What",
     )
     out: str = option(

@@ -156,7 +156,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (["--images=digits", "--out={}/f.npz"], "--model is missing: a run directory"),
+            (["--images=digits", "--out={}/f.npz"], "--model is missing: give a run directory"),
             (["--model={models}/run", "--out={}/f.npz"], "--images is missing"),
             (["--model={models}/run", "--images=digits"], "--out is missing"),
             (
@@ -183,7 +183,7 @@ class TestRefusals:
             ),
             (
                 ["--model={models}/run", "--images={}/none.jpg", "--out={}/f.npz"],
-                "there is no such file or folder",
+                "none.jpg not found",
             ),
             (["--model={models}/run", "--images=folder:{}/none", "--out={}/f.npz"], "There is no folder"),
             (["--model={models}/run", "--images={}/there.npz", "--out={}/f.npz"], "is not an .npz archive"),
@@ -195,8 +195,11 @@ class TestRefusals:
                 ["--model={models}/run", "--images=digits", "--out={}/there.npz"],
                 "exists; give another name, or --ov",
             ),
-            (["--model={models}/run", "--images=digits", "--out={}/no/f.npz"], "there is no folder"),
-            (["--model={models}/run", "--images=digits", "--out=gs://b/f.npz"], "is not on this machine"),
+            (["--model={models}/run", "--images=digits", "--out={}/no/f.npz"], "does not exist; create it"),
+            (
+                ["--model={models}/run", "--images=digits", "--out=gs://b/f.npz"],
+                "is remote; give a local file",
+            ),
             (
                 ["--model={models}/run", "--images=digits", "--out={}/f.npz", "--batch_size=0"],
                 "must be at least 1",

@@ -63,8 +63,8 @@ def test_folders_are_searched_and_bad_files_named_and_passed_over(models, photos
     assert code == 0
     assert [line.split()[0] for line in said.splitlines()] == [f"{photos}/a.png", f"{photos}/deep/er/b.jpg"]
     assert error.splitlines() == [
-        f"predict: {tmp_path}/none.jpg is not there; passed over",
-        f"predict: {photos}/deep/bad.png is no JPEG, PNG, GIF or BMP image; passed over",
+        f"predict: {tmp_path}/none.jpg is not there; skipped",
+        f"predict: {photos}/deep/bad.png is no JPEG, PNG, GIF or BMP image; skipped",
     ]
 
 
@@ -100,7 +100,7 @@ def test_of_many_bad_files_the_first_are_named_and_all_counted(models, photos):
     lines = error.splitlines()
     assert (code, said.count("\n"), len(lines)) == (0, 2, 11)
     assert [line.split()[1] for line in lines[:10]] == [f"{photos}/bad{i:02}.png" for i in range(10)]
-    assert lines[10] == "predict: and 21 more that cannot be read, 31 in all; passed over"
+    assert lines[10] == "predict: and 21 more unreadable files, 31 in all; skipped"
     os.remove(photos / "a.png")
     os.remove(photos / "deep" / "er" / "b.jpg")
     code, _, error = run(predict, f"--model={models}/run", photos)
@@ -139,15 +139,15 @@ def test_csv_and_jsonl_hold_all_digits(models, photos, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--model={models}/run"], "no image is given: name image files, or folders of them"),
+        (["--model={models}/run"], "no images: give image files, or folders of images"),
         (["{photos}/a.png"], "--model is missing"),
         (["--model={models}/unlabeled", "{photos}/a.png"], "has no classifier: no endpoint logits"),
         (["--model={models}/none", "{photos}/a.png"], "no such file or directory"),
-        (["--model={models}/run", "{photos}/deep/bad.png"], "no image could be read"),
-        (["--model={models}/run", "{empty}"], "holds no JPEG, PNG, GIF or BMP files"),
+        (["--model={models}/run", "{photos}/deep/bad.png"], "no readable image"),
+        (["--model={models}/run", "{empty}"], "contains no JPEG, PNG, GIF or BMP files"),
         (["--model={models}/run", "{photos}", "--out={photos}/a.png"], "must end in .csv or .jsonl"),
-        (["--model={models}/run", "{photos}", "--out={photos}/no/p.csv"], "there is no folder"),
-        (["--model={models}/run", "{photos}", "--top=0"], "--top=0 must be at least 1"),
+        (["--model={models}/run", "{photos}", "--out={photos}/no/p.csv"], "does not exist; create it"),
+        (["--model={models}/run", "{photos}", "--top=0"], "--top=0 is out of range: it must be at least 1"),
         (["--model={models}/export", "{photos}"], "give --image_size"),
     ],
 )
@@ -158,7 +158,7 @@ def test_what_is_wrong_is_one_line_and_code_2(models, photos, tmp_path, words, s
     assert (code, out) == (2, "")
     assert said in error
     assert error.splitlines()[-1].startswith("predict: error: ")
-    assert all(line.endswith("; passed over") for line in error.splitlines()[:-1])
+    assert all(line.endswith("; skipped") for line in error.splitlines()[:-1])
 
 
 def test_a_reader_that_has_enough_is_no_error(models, photos):

@@ -233,6 +233,3 @@ class TestCommand:
         done = subprocess.run(command, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.endswith(f"chart    {tmp_path}/x.png\n")
-        done = subprocess.run([*command[:3], f"{tmp_path}/none"], capture_output=True, text=True)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == f"report: error: {tmp_path}/none does not exist.\n"

@@ -79,7 +79,7 @@ def test_the_accuracy_is_that_of_the_network_on_every_image(tmp_path):
         (["--path={path}", "--run=runs/a"], "one of the two"),
         (["--run=nowhere"], "nowhere"),
         (["--run=nowhere", "--head_layer=0"], "--head_layer goes with --path"),
-        (["--path={path}", "--dataset=digits"], "knows 1000 classes, digits has 10"),
+        (["--path={path}", "--dataset=digits"], "has 1000 classes, digits has 10"),
         (["--path={path}", "--head_layer=7"], "head_layer=7 is beyond the projection head"),
         (["--path={headless}", "--name=pretrained", "--dataset=digits"], "has no classifier"),
         (["--path={path}", "--dataset=npz:{unlabeled}"], "has no labeled evaluation split"),

@@ -1,5 +1,6 @@
 """tools.visualize: neighbors and map are right, the pictures show them, and what is wrong is said."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -198,23 +199,25 @@ class TestCommand:
         ("words", "said"),
         [
             (["--features={}/f.npz"], "--out is missing"),
-            (["--out={}/o"], "nothing to draw: give --features=FILE"),
-            (["--model=m", "--out={}/o"], "nothing to draw"),
+            (["--out={}/o"], "no features: give --features=FILE"),
+            (["--model=m", "--out={}/o"], "no features"),
             (["--features={}/f.npz", "--model=m", "--out={}/o"], "leave out --model"),
-            (["--features={}/none.npz", "--out={}/o"], "there is no such file"),
-            (["--features={}/f.npz", "--out={}/no/o"], "there is no folder"),
+            (["--features={}/none.npz", "--out={}/o"], "not found"),
+            (["--features={}/f.npz", "--out={}/no/o"], "does not exist; create it"),
             (["--features={}/f.npz", "--out={}/f.npz"], "is a file; give a folder"),
             (
                 ["--features={}/f.npz", "--out={}/old"],
                 "contains map.png; give another folder, or --overwrite",
             ),
-            (["--features={}/f.npz", "--out={}/o", "--map=umap"], "--map=umap must be one of pca, tsne"),
-            (["--features={}/f.npz", "--out={}/o", "--queries=900"], "must be at most 50"),
-            (["--features={}/f.csv", "--out={}/o"], "does not name its images; give --images"),
+            (["--features={}/f.npz", "--out={}/o", "--map=umap"], "--map=umap is unknown: "),
+            (["--features={}/f.npz", "--out={}/o", "--queries=900"], "at most 50"),
+            (["--features={}/f.csv", "--out={}/o"], "must end in .npz or .parquet"),
+            (["--features={}/bare.npz", "--out={}/o"], "does not name its images; give --images"),
         ],
     )
     def test_what_is_wrong_is_one_line_and_code_2(self, photos, tmp_path, words, said):
         feature_files.write(str(tmp_path / "f.csv"), photos)
+        feature_files.write(str(tmp_path / "bare.npz"), dataclasses.replace(photos, facts={}))
         (tmp_path / "old").mkdir()
         (tmp_path / "old" / "map.png").write_text("mine")
         code, out, error = run(visualize, *(word.format(tmp_path) for word in words))

@@ -82,7 +82,7 @@ def map_figure(
         title: model and endpoint. description: of the method.
     """
     figure = new_figure(_WIDTH, _HEIGHT)
-    set_heading(figure, f"Map of {len(points):,} images by {short(title, 60, keep_end=True)}", description)
+    set_heading(figure, f"Map of {len(points):,} images by {short(title, 40, keep_end=True)}", description)
     axes = figure.add_subplot()
     hide_frame(axes)
     axes.spines[:].set(visible=True, color=GRID)

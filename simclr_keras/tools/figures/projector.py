@@ -1,4 +1,4 @@
-"""Files for TensorBoard's Embedding Projector: vectors, what is known of each, and their pictures in one image."""
+"""Files for TensorBoard's Embedding Projector: vectors, names and classes, and a sprite of pictures."""
 
 import io
 import math
@@ -10,25 +10,18 @@ import tensorflow as tf
 from simclr_keras.tools import outputs
 
 FILES = ("tensors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")
-# What the projector shows at once; it draws no sprite whose sides are longer than this many pixels.
+# The projector shows this many points at once, and no sprite with longer sides (pixels).
 MOST_POINTS, LARGEST_SPRITE = 10_000, 8192
 _LARGEST_SIDE = 64
 
 
-def picture_side(count):
-    """Side in pixels of a picture in the sprite of so many."""
+def picture_side(count: int) -> int:
+    """Return the side in pixels of each of `count` pictures in a sprite."""
     return min(_LARGEST_SIDE, LARGEST_SPRITE // math.ceil(math.sqrt(count)))
 
 
-def sprite(pictures):
-    """All pictures row by row in one, as many rows as columns or one less.
-
-    Args:
-        pictures: uint8 [n, side, side, 3].
-
-    Returns:
-        uint8 [height, width, 3], white where there is none.
-    """
+def sprite(pictures: np.ndarray) -> np.ndarray:
+    """Return pictures, uint8 [n, side, side, 3], row by row in one near-square image; the rest is white."""
     count, side = pictures.shape[:2]
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -38,16 +31,15 @@ def sprite(pictures):
     return whole.reshape(rows * side, columns * side, 3)
 
 
-def write(folder, features, ids, classes, pictures):
-    """Writes the files; those of an earlier call are replaced.
+def write(
+    folder: str, features: np.ndarray, ids: list[str], classes: list[str] | None, pictures: np.ndarray
+) -> None:
+    """Write the files, or replace those of an earlier call; raise TrainingError if that fails.
 
     Args:
-        folder: to write them in; it is made where it is missing.
-        features: float [n, d]. ids: n strings. classes: n strings, or None where no image has a class.
+        folder: to write them in; it is created if it is missing.
+        features: float [n, d]. ids: n strings. classes: n strings, or None if no image has a class.
         pictures: uint8 [n, side, side, 3], of `picture_side`.
-
-    Raises:
-        TrainingError: they cannot be written.
     """
     os.makedirs(folder, exist_ok=True)
     tensors, metadata, picture, config = (os.path.join(folder, name) for name in FILES)
@@ -64,7 +56,7 @@ def write(folder, features, ids, classes, pictures):
 
 
 def _metadata(ids, classes):
-    """A line for each; a head only over several columns, as the projector wants it."""
+    """Return a line for each image; only two columns have a header, as the projector requires."""
     lines = io.StringIO()
     if classes is not None:
         lines.write("image\tclass\n")

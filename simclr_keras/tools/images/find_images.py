@@ -1,5 +1,6 @@
-"""The image files that a command names one by one or by their folders, and what is wrong with some of them."""
+"""Image files in a list of files and folders, and the reasons why some are unreadable."""
 
+from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
 import tensorflow as tf
@@ -12,30 +13,30 @@ from simclr_keras.errors import one_line
 _WORKERS = 8
 
 
-def find_images(words):
-    """Looks through files and folders, these to any depth.
+def find_images(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the readable images of files and of folders at any depth, and the others with a reason.
 
     Args:
-        words: paths, local or any that tf.io.gfile knows.
+        paths: local or any that tf.io.gfile knows.
 
     Returns:
-        (paths of the images that can be read, in the order of the words and sorted within a folder, each once;
+        (paths of the readable images, in the order of `paths` and sorted within a folder, each once;
         list of (path, reason) of everything else)
     """
     good, bad, files = [], [], []
-    for word in words:
-        if not _is_folder(word):
-            files.append(word)
-            good.append(word)
+    for path in paths:
+        if not _is_folder(path):
+            files.append(path)
+            good.append(path)
             continue
-        listing = list_images(word)
-        paths = [tf.io.gfile.join(word, image) for image in listing.images]
-        problems, _ = find_unreadable(word, listing.images, paths, listing.images)
-        good += [path for row, path in enumerate(paths) if row not in problems]
-        bad += [(paths[row], problem) for row, problem in problems.items()]
-        bad += [(f"{tf.io.gfile.join(word, folder)}/", problem) for folder, problem in listing.unreadable]
-        if not paths:
-            bad.append((word, "holds no JPEG, PNG, GIF or BMP files"))
+        listing = list_images(path)
+        images = [tf.io.gfile.join(path, image) for image in listing.images]
+        problems, _ = find_unreadable(path, listing.images, images, listing.images)
+        good += [image for row, image in enumerate(images) if row not in problems]
+        bad += [(images[row], problem) for row, problem in problems.items()]
+        bad += [(f"{tf.io.gfile.join(path, folder)}/", problem) for folder, problem in listing.unreadable]
+        if not images:
+            bad.append((path, "contains no JPEG, PNG, GIF or BMP files"))
     with ThreadPool(_WORKERS) as pool:
         problems = {path: problem for path, problem in zip(files, pool.map(problem_of, files)) if problem}
     good = [path for path in dict.fromkeys(good) if path not in problems]
@@ -45,5 +46,5 @@ def find_images(words):
 def _is_folder(path):
     try:
         return tf.io.gfile.isdir(path)
-    except (tf.errors.OpError, UnicodeError):  # then what is wrong with it is said as of a file
+    except (tf.errors.OpError, UnicodeError):  # the check of a file gives the reason
         return False

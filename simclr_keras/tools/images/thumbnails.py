@@ -1,38 +1,40 @@
-"""Small square pictures of images, sharp whatever their size."""
+"""Small square pictures of images of any size."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.preprocess import decode
+from simclr_keras.tools.images.open_images import Images
 
 
-def thumbnails(images, ids, side):
-    """Pictures of some images.
+def thumbnails(images: Images, ids: Sequence[str], side: int) -> np.ndarray:
+    """Return pictures of some images, uint8 [m, side, side, 3]: the centered square of each.
 
     Args:
-        images: Images (tools/images.py). ids: list of m of their ids, repeats allowed. side: of a picture in pixels.
-
-    Returns:
-        uint8 [m, side, side, 3]: the centered square of each image.
+        images: where they are. ids: m of their ids, repeats allowed. side: of a picture in pixels.
 
     Raises:
-        InputError: some of these images are not there, or can no longer be read.
+        InputError: some of these images are missing or unreadable.
     """
     row_of = {name: row for row, name in enumerate(images.ids)}
     missing = [name for name in dict.fromkeys(ids) if name not in row_of]
     if missing:
         raise InputError(
             f"{len(missing)} images of the features are not in {images.spec}: {some(missing, 3)}; give --images with "
-            "the folder they are in now, or make the features anew."
+            "the folder they are in now, or run tools.embed again."
         )
     rows = np.array([row_of[name] for name in ids], np.int64)
-    wanted, places = np.unique(rows, return_inverse=True)
+    wanted, positions = np.unique(rows, return_inverse=True)
     try:
         pictures = [picture for source in images.rows(wanted) for picture in _of_source(source, side)]
     except tf.errors.OpError as error:
-        raise InputError(f"an image of {images.spec} cannot be read: {one_line(error)}.") from error
-    return np.stack(pictures)[places]
+        raise InputError(
+            f"an image of {images.spec} is unreadable ({one_line(error)}); restore it."
+        ) from error
+    return np.stack(pictures)[positions]
 
 
 def _of_source(source, side):
@@ -46,20 +48,16 @@ def _of_source(source, side):
     return encoded.map(shrink, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).as_numpy_iterator()
 
 
-def square(image, side):
-    """The centered square of an image, as a picture.
+def square(image: tf.Tensor, side: int) -> tf.Tensor:
+    """Return the centered square of an image, uint8 [h, w, 3], as uint8 [side, side, 3].
 
-    Args:
-        image: uint8 [h, w, 3]. side: of the picture in pixels.
-
-    Returns:
-        uint8 [side, side, 3]; of an image less than half as large, the pixels are seen as squares.
+    The pixels of an image less than half as large are visible as squares.
     """
     shape = tf.shape(image)
     short = tf.minimum(shape[0], shape[1])
     top, left = (shape[0] - short) // 2, (shape[1] - short) // 2
     image = image[top : top + short, left : left + short]
-    # To a whole multiple first, so that all pixels come out alike.
+    # To a whole multiple first, so that all pixels have one size.
     multiple = tf.where(2 * short <= side, (side + short - 1) // short, 1)
     image = tf.repeat(tf.repeat(image, multiple, axis=0), multiple, axis=1)
     image = tf.image.resize(tf.cast(image, tf.float32), (side, side), tf.image.ResizeMethod.AREA)

@@ -1,7 +1,8 @@
-"""What a report says of runs: a row per figure, in the order of the method, and a mean where only seeds differ."""
+"""The rows of a report: one per accuracy of a run, and the mean of runs that differ only in seeds."""
 
 import dataclasses
 import statistics
+from collections.abc import Sequence
 
 from simclr_keras.evaluation.metrics import accuracy_interval
 from simclr_keras.tools.reporting.find_runs import find_runs, place_of
@@ -19,7 +20,7 @@ _ORDER = (
     "distill",
 )
 
-# What a pretraining's result.json holds besides the stages' top1: (prefix of the figures, kind, what it is).
+# Accuracies in the result of a pretraining: (prefix of the fields, kind, stage).
 _PRETRAINING = (
     ("raw_pixels_knn", "pixels", "raw pixels, kNN"),
     ("random_encoder_knn", "untrained", "untrained encoder, kNN"),
@@ -33,18 +34,18 @@ _PRETRAINED = {stage: number for number, (_, _, stage) in enumerate(_PRETRAINING
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A line of the report: one figure of one run, or the mean of several.
+    """A line of the report: one accuracy of one run, or the mean of several.
 
     Attributes:
-        stage: what was measured, for the reader. kind: "pixels", "untrained" or the run's mode.
-        dataset, model, parameters, labels_used: None where the run does not say. `labels_used` of a mean is None
-            where its runs differ.
+        stage: what was measured. kind: "pixels", "untrained" or the run's mode.
+        dataset, model, parameters, labels_used: None if unknown. `labels_used` of a mean is None if its runs
+            differ.
         top1, top5: shares in [0, 1] or None.
         interval: (low, high) of top-1: the 95 % interval of one run, the smallest and largest of several; or None.
         top5_range: the same of the top-5 of several; or None.
         run: path of the run directory; of a mean None.
         seeds: of the runs, in their order; None for one unknown.
-        note: "" or what keeps the run from being finished.
+        note: "" or why the run is not finished.
         group: rows of the same number are repetitions of each other.
     """
 
@@ -68,17 +69,11 @@ class Row:
         return self.run is None
 
 
-def rows(paths):
-    """Reads the runs in and below some directories into the rows of a report, ancestors before descendants.
+def rows(paths: Sequence[str]) -> list[Row]:
+    """Return the rows of the runs in and below directories, ancestors before descendants.
 
-    Runs that differ in nothing but seeds (their own or their ancestors') stand together and are followed by their
-    mean. Runs that have not ended are there with a note instead of figures.
-
-    Args:
-        paths: directories.
-
-    Returns:
-        A list of Row.
+    Runs that differ only in seeds (their own or their ancestors') are neighbors, followed by their mean. Unfinished
+    runs have a note instead of accuracies.
 
     Raises:
         InputError: see `find_runs`.
@@ -93,12 +88,12 @@ def rows(paths):
             groups.setdefault((lineage, row.kind, row.stage), []).append(
                 (depth_of(run, ancestors), seeds, row)
             )
-    ordered = sorted((part for group in groups.values() for part in _repetitions(group)), key=_place)
+    ordered = sorted((part for group in groups.values() for part in _repetitions(group)), key=_order)
     return [row for number, group in enumerate(ordered) for row in _with_mean(group, number)]
 
 
 def _rows_of(run):
-    """The rows of one run, without their group."""
+    """Return the rows of one run, without their group."""
     config, result = run.config, run.result
     row = Row(
         stage=_stage(run),
@@ -117,19 +112,19 @@ def _rows_of(run):
         top1, interval = result.get("top1"), result.get("top1_interval")
         interval = tuple(interval) if interval else _interval(top1, result)
         return [dataclasses.replace(row, top1=top1, top5=result.get("top5"), interval=interval)]
-    found = []
+    measured = []
     for prefix, kind, stage in _PRETRAINING:
         top1 = result.get(f"{prefix}_top1")
         if top1 is None:
             continue
-        known = {} if kind != "pixels" else {"model": None, "parameters": None}
+        model = {} if kind != "pixels" else {"model": None, "parameters": None}
         figures = {"top1": top1, "top5": result.get(f"{prefix}_top5"), "interval": _interval(top1, result)}
-        found.append(dataclasses.replace(row, stage=stage, kind=kind, **known, **figures))
-    return found or [row]
+        measured.append(dataclasses.replace(row, stage=stage, kind=kind, **model, **figures))
+    return measured or [row]
 
 
 def _stage(run):
-    """What a stage did, as far as it tells one run from another."""
+    """Return the name of a stage, with the settings that distinguish its runs."""
     mode = run.config["mode"]
     layer = run.result.get("head_layer", run.config.get("head_layer"))
     on_layer = "" if layer is None else f", head layer {layer}"
@@ -163,13 +158,13 @@ def _interval(top1, result):
 
 
 def _repetitions(group):
-    """[group], or each of its rows alone where equal seeds show that they differ in something unknown."""
+    """Return [group], or each row alone if equal seeds show that the runs differ in something else."""
     seeds = [seeds for _, seeds, _ in group]
     return [group] if len(set(seeds)) == len(seeds) else [[entry] for entry in group]
 
 
-def _place(group):
-    """Sorts groups along the method: an ancestor stands before all that comes from it."""
+def _order(group):
+    """Return a sort key: ancestors precede descendants, in the order of the method."""
     depth, _, row = group[0]
     return (
         depth,
@@ -184,12 +179,12 @@ def _place(group):
 
 
 def _with_mean(group, number):
-    """The rows of a group by seed, and their mean where there are several finished ones."""
-    found = [dataclasses.replace(row, group=number) for *_, row in group]
-    found.sort(key=lambda row: (row.seeds[0] is None, row.seeds[0] or 0, row.run))
-    counted = [row for row in found if row.top1 is not None]
+    """Return the rows of a group by seed, and their mean if at least two are finished."""
+    members = [dataclasses.replace(row, group=number) for *_, row in group]
+    members.sort(key=lambda row: (row.seeds[0] is None, row.seeds[0] or 0, row.run))
+    counted = [row for row in members if row.top1 is not None]
     if len(counted) < 2:
-        return found
+        return members
     top1 = [row.top1 for row in counted]
     top5 = [row.top5 for row in counted if row.top5 is not None]
     labels = {row.labels_used for row in counted}
@@ -203,4 +198,4 @@ def _with_mean(group, number):
         run=None,
         seeds=tuple(row.seeds[0] for row in counted),
     )
-    return [*found, mean]
+    return [*members, mean]

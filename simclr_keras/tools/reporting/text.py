@@ -2,8 +2,10 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
 from simclr_keras.tools.outputs import CsvLines
+from simclr_keras.tools.reporting.rows import Row
 
 _HEADINGS = ("stage", "model", "parameters", "labels used", "top-1", "top-5", "95 % interval", "run")
 _TO_THE_RIGHT = {"parameters", "labels used", "top-1", "top-5", "95 % interval"}
@@ -27,15 +29,8 @@ _COLUMNS = (
 )
 
 
-def table(rows):
-    """Lays the rows of a report out as lines of text, columns aligned; "-" where a run does not say.
-
-    Args:
-        rows: list of `report_rows.Row`.
-
-    Returns:
-        One string without a last line break.
-    """
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows of a report as lines of text, columns aligned; "-" for missing values."""
     several = len({row.dataset for row in rows}) > 1
     headings = ("dataset", *_HEADINGS) if several else _HEADINGS
     lines = [headings] + [((row.dataset or "-",) if several else ()) + _cells(row) for row in rows]
@@ -50,8 +45,8 @@ def table(rows):
     return "\n".join([text[0], "  ".join("-" * width for width in widths), *text[1:]])
 
 
-def as_csv(rows):
-    """The same with all digits, as CSV with a heading; empty where a run does not say. The mean of runs has no run."""
+def as_csv(rows: Sequence[Row]) -> str:
+    """Return the rows as CSV with a header and all digits; missing values are empty."""
     text = io.BytesIO()
     writer = csv.DictWriter(CsvLines(text), _COLUMNS)
     writer.writeheader()
@@ -63,19 +58,19 @@ def as_csv(rows):
             if row.is_mean
             else {"interval_low": low, "interval_high": high}
         )
-        known = {name: getattr(row, name) for name in _COLUMNS if hasattr(row, name)}
+        values = {name: getattr(row, name) for name in _COLUMNS if hasattr(row, name)}
         seeds = " ".join("" if seed is None else str(seed) for seed in row.seeds)
-        writer.writerow(known | bounds | {"seeds": seeds, "finished": not row.note})
+        writer.writerow(values | bounds | {"seeds": seeds, "finished": not row.note})
     return text.getvalue().decode()
 
 
-def percent(share):
-    """A share as text, in percent, or "-"."""
+def percent(share: float | None) -> str:
+    """Return a share as text, in percent, or "-"."""
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def span(bounds):
-    """(low, high) as text, in percent, or "-"."""
+def span(bounds: tuple[float, float] | None) -> str:
+    """Return (low, high) as text, in percent, or "-"."""
     return "-" if bounds is None else f"{100 * bounds[0]:.1f}-{100 * bounds[1]:.1f}"
 
 

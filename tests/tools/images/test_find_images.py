@@ -29,7 +29,7 @@ def test_everything_else_is_told_with_a_reason(tmp_path):
     assert good == [f"{tmp_path}/a/good.png"]
     assert dict(bad) == {
         f"{tmp_path}/a/text.jpg": "is no JPEG, PNG, GIF or BMP image",
-        f"{tmp_path}/empty": "holds no JPEG, PNG, GIF or BMP files",
+        f"{tmp_path}/empty": "contains no JPEG, PNG, GIF or BMP files",
         f"{tmp_path}/loose.png": "is empty",
         f"{tmp_path}/none.png": "is not there",
     }

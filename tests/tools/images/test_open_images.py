@@ -67,8 +67,8 @@ def test_the_fingerprint_tells_of_other_names_and_other_content(tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("{}/none", "there is no such file or folder"),
-        ("none.jpg", "there is no such file or folder"),
+        ("{}/none", "not found"),
+        ("none.jpg", "not found"),
         ("{}/text.png", "text.png is no JPEG, PNG, GIF or BMP image; give an image file"),
         ("folder:", "folder: needs a path"),
         ("folder:{}/none", "There is no folder"),
@@ -86,5 +86,5 @@ def test_what_is_no_image_is_refused_in_one_line(tmp_path, given, said):
 @pytest.mark.parametrize("given", ["digits", "npz:{}/a.npz", "{}/f/0.png"])
 def test_labels_go_with_a_folder_alone(tmp_path, given):
     flat(tmp_path / "f", 1)
-    with pytest.raises(InputError, match=r"--labels=x.csv goes with a folder; --images=.* is none\."):
+    with pytest.raises(InputError, match=r"--labels=x.csv needs a folder; --images=.* is not a folder\."):
         open_images(given.format(tmp_path), labels="x.csv")

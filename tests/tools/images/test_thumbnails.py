@@ -63,5 +63,5 @@ def test_one_that_is_damaged_meanwhile_is_one_line(tmp_path):
     flat(tmp_path / "f", 2)
     images = open_images(f"{tmp_path}/f")
     (tmp_path / "f" / "1.png").write_text("x")
-    with pytest.raises(InputError, match=r"an image of folder:.* cannot be read"):
+    with pytest.raises(InputError, match=r"an image of folder:.* is unreadable"):
         thumbnails(images, ["0.png", "1.png"], 8)
