@@ -48,7 +48,7 @@ def test_a_signal_saves_and_the_rerun_continues(words, tmp_path, monkeypatch):
     for number, batches in ((signal.SIGINT, 1), (signal.SIGTERM, 4)):
         code, error = stop_after(batches, number, words, monkeypatch)
         assert (code, error.count("\n")) == (128 + number, 1)
-        assert f"{2 * batches} of 11 images are done; the same command continues." in error
+        assert f"{2 * batches} of 11 images are done; rerun the same command to continue." in error
         assert not (tmp_path / "f.npz").exists()
         code, said, _ = run(embed, *words)
         assert code == 0
