@@ -64,8 +64,8 @@ def main(argv: Sequence[str]) -> None:
         return
     config = read_flags(argv)
     # The most common mistake is reported before TensorFlow is imported, which takes seconds.
-    for flag in ("init", "teacher"):
-        check_run_dir(getattr(config, flag, None), flag, "an earlier stage")
+    for flag in config.RUN_FLAGS:
+        check_run_dir(getattr(config, flag), flag, "an earlier stage")
     from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly  # help is quicker without
 
     require_tensorflow()

@@ -3,7 +3,7 @@
 
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: "1 class", "3 classes", "1,200 images"."""
-    plural = noun + ("es" if noun.endswith(("s", "ch")) else "s")
+    plural = noun + ("es" if noun.endswith(("s", "tch")) else "s")
     return f"{count:,} {noun if count == 1 else plural}"
 
 

@@ -110,7 +110,7 @@ EARLIER_RUNS = [
     Case(
         "a teacher that was only pretrained",
         ("--teacher={runs}/pretrained", "--mode=pretrain", "no classifier"),
-        ("a fine-tuned, supervised or distilled one",),
+        ("a fine-tuned, supervised or distilled run",),
         {**DISTILL, "teacher": "{runs}/pretrained"},
     ),
     Case(
@@ -128,7 +128,7 @@ EARLIER_RUNS = [
     Case(
         "nothing to evaluate",
         ("--init={runs}/unlabeled", "no classifier"),
-        ("--mode=knn and --mode=linear_eval",),
+        ("--mode=knn or --mode=linear_eval",),
         {**EVAL, "init": "{runs}/unlabeled"},
     ),
     Case(
@@ -436,7 +436,7 @@ NETWORKS = [
     Case("an open list", ("--dense_layers=64,",), ("such as 256,128",), {**BACKBONE, "dense_layers": "64,"}),
     Case(
         "missing weights",
-        ("--backbone_weights={tmp}/no.h5", "no such file"),
+        ("--backbone_weights={tmp}/no.h5", "not found"),
         ("imagenet",),
         {**BACKBONE, "backbone_weights": "{tmp}/no.h5"},
     ),

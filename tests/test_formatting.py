@@ -6,7 +6,7 @@ from simclr_keras.formatting import counted, duration, millions
 def test_counted():
     assert [counted(n, "class") for n in (0, 1, 3)] == ["0 classes", "1 class", "3 classes"]
     assert [counted(n, "image") for n in (1, 1200)] == ["1 image", "1,200 images"]
-    assert counted(2, "batch") == "2 batches"
+    assert [counted(2, noun) for noun in ("batch", "epoch")] == ["2 batches", "2 epochs"]
 
 
 def test_millions():

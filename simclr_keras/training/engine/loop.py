@@ -12,7 +12,7 @@ from simclr_keras.training.engine.progress import Bar, epoch_line
 
 EVALUATIONS = 10  # per run, if --eval_every_epochs is 0
 SAVED_SECONDS = 10.0  # least time between checkpoints at ends of epochs that are not evaluated
-SAID_SECONDS = 5.0  # least time between lines of epochs that are not evaluated: they may be a step long
+LINE_SECONDS = 5.0  # least time between lines of epochs that are not evaluated: they may be a step long
 
 
 def make_step_function(learner, strategy, stop):
@@ -20,7 +20,7 @@ def make_step_function(learner, strategy, stop):
 
     The loop over steps stays in the graph, so an accelerator does not wait for Python; batches are drawn inside it
     with their static shapes (Keras' own steps_per_execution loses them under replicas). If `stop` is requested, the
-    call ends after the current step. The function returns how many steps were taken, and tells `stop` that there is
+    call ends after the current step. The function returns how many steps were taken, and marks in `stop` that there is
     something to save.
     """
     with tf.device("CPU:0"):
@@ -119,7 +119,7 @@ def train(
             lambda context: batches(first_step, ends[-1] - first_step, context)
         )
     )
-    step, clock, said_at = first_step, Clock(config.batch_size), -SAID_SECONDS
+    step, clock, printed_at = first_step, Clock(config.batch_size), -LINE_SECONDS
     saves = _Saves(learner, checkpoints, config, first_step)
     for epoch in range(1, epochs + 1):
         start, end = ends[epoch - 1], ends[epoch]
@@ -162,9 +162,9 @@ def train(
             checkpoints.forget(step)  # its weights are finite, the network's outputs are not
             raise
         history.add(row | scores)
-        if scores or epoch in (1, epochs) or time.monotonic() - said_at >= SAID_SECONDS:
+        if scores or epoch in (1, epochs) or time.monotonic() - printed_at >= LINE_SECONDS:
             say(epoch_line(row | scores, epochs))
-            said_at = time.monotonic()
+            printed_at = time.monotonic()
             sys.stdout.flush()
 
 

@@ -15,7 +15,7 @@ NOT_DECAYED = ("gamma", "beta", "bias")
 
 @dataclasses.dataclass(frozen=True)
 class Optimization:
-    """What `Learner` and `Learner.compile` need.
+    """Optimizers, schedule and decay for `Learner` and `Learner.compile`.
 
     Attributes:
         optimizer: Keras optimizer.

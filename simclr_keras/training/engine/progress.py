@@ -1,4 +1,4 @@
-"""What a run says while it goes: the bar, metrics.csv, TensorBoard."""
+"""Progress of a run: the bar and the line of each epoch; metrics.csv and TensorBoard."""
 
 import contextlib
 import sys

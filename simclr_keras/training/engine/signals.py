@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Whether the program was asked to stop, and what happens then.
+    """A request to stop the program, and how it ends then.
 
     Attributes:
         nothing_to_save: True lets the first signal end the program at any point. False only records it: the caller

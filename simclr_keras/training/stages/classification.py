@@ -1,4 +1,4 @@
-"""What every stage that trains a classifier shares: evaluation by labels, best weights, result."""
+"""The frame of the stages that train a classifier: evaluation by labels, best weights, result."""
 
 import functools
 import math

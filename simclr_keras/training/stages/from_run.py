@@ -1,4 +1,4 @@
-"""What the stages share that start from the run in --init."""
+"""The part of a stage that starts from the run in --init."""
 
 from simclr_keras.runs import ancestors
 

@@ -217,7 +217,7 @@ def test_rows_that_are_missing_are_said():
 
 @pytest.mark.parametrize(("seconds", "epochs"), [(math.inf, [1, 5]), (0.0, [1, 2, 3, 4, 5])])
 def test_fast_epochs_without_evaluation_have_no_lines_but_the_first_and_last(monkeypatch, seconds, epochs):
-    monkeypatch.setattr(loop, "SAID_SECONDS", seconds)
+    monkeypatch.setattr(loop, "LINE_SECONDS", seconds)
     recorder = train(evaluate=None, epochs=5)
     assert [what for kind, what in recorder.events if kind == "say"] == [f"epoch {e}/5" for e in epochs]
     assert [step for kind, step in recorder.events if kind == "row"] == [6, 11, 16, 21, 26]

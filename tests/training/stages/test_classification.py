@@ -10,7 +10,6 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from benchmarks.compare_runs import curves, differing
 from simclr_keras.data.sources import load_dataset
-from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import Accuracy
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.checkpoints import steps_in
@@ -20,7 +19,7 @@ from simclr_keras.training.engine.progress import History
 from simclr_keras.training.stages import classification
 from simclr_keras.training.stages.classification import ClassificationStage, labeled_part, score_logits
 from tests.training.killing import kill
-from tests.training.tiny import begin, configure, metrics, result, run, saved_variables, variables, write_npz
+from tests.training.tiny import begin, configure, metrics, result, run, saved_variables, variables
 
 pytestmark = pytest.mark.usefixtures("tiny")
 PROMISED = {
@@ -257,13 +256,6 @@ def test_a_finished_run_says_its_result_again_and_trains_no_more(tiny, finetuned
     again = run(finetuned.config)
     assert again.result == finetuned.result
     assert any(line.startswith("top-1") for line in again.lines)
-
-
-def test_data_without_labels_is_refused_before_anything_is_written(tiny, pretrained, tmp_path):
-    data = "npz:" + write_npz(tmp_path / "bare.npz", labels=False)
-    with pytest.raises(InputError, match=r"bare.npz has no labels, and --mode=finetune needs them"):
-        run(configure("finetune", tmp_path / "run", init=str(pretrained.folder), dataset=data))
-    assert not (tmp_path / "run").exists()
 
 
 def test_the_labeled_part_of_a_source_is_all_of_it_where_all_is_labeled(stripes):

@@ -72,11 +72,6 @@ def test_a_student_may_start_from_the_encoder_of_another_run(config, pretrained,
         assert np.array_equal(value, before.get(name)) == name.startswith("encoder"), name
 
 
-def test_a_student_from_another_run_has_its_encoder(config, pretrained):
-    with pytest.raises(InputError, match=f"--model={TINY}, but --init=.* holds {GROUPED}"):
-        run(config(init=str(pretrained.folder), model=TINY))
-
-
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [({}, 0.1), ({"model": GROUPED}, 0.1), ({"model": TINY}, 1.0), ({"temperature": 3.0}, 3.0)],
@@ -219,28 +214,6 @@ def test_evaluation_images_without_labels_judge_nothing(config, tmp_path):
     found = run(config(dataset=data, epochs=1)).result
     assert "top1" not in found
     assert found["evaluation_images"] == 0
-
-
-@pytest.mark.parametrize("settings", [{"alpha": 0.5}, {"distill_on": "labeled"}], ids=str)
-def test_labels_are_needed_where_they_are_used(config, bare, tmp_path, settings):
-    with pytest.raises(InputError, match=r"bare\.npz has no labels"):
-        run(config(dataset=bare, **settings))
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_teacher_of_other_classes_is_refused_with_both_counts(config, tmp_path):
-    with pytest.raises(InputError, match=r"knows 3 classes .*rows, columns, slanted.*, digits has 10"):
-        run(config(dataset="digits"))
-    arrays = dict(np.load(write_npz(tmp_path / "stripes.npz")))
-    np.savez(tmp_path / "named.npz", **{**arrays, "class_names": np.array(["a", "b", "c"])})
-    with pytest.raises(InputError, match=r"knows 3 classes .*slanted.* has 3 .a, b, c."):
-        run(config(dataset=f"npz:{tmp_path}/named.npz"))
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_teacher_that_was_only_pretrained_is_refused(config, pretrained):
-    with pytest.raises(InputError, match="has no classifier to learn from; give a fine-tuned"):
-        run(config(teacher=str(pretrained.folder)))
 
 
 def test_a_distilled_network_can_teach(distilled, monkeypatch, tmp_path):

@@ -64,20 +64,12 @@ def test_eval_on_other_images_judges_all_of_them(measure, finetuned, data):
     assert (found["dataset"], found["evaluation_images"]) == (data, 12)
 
 
-def test_eval_on_other_classes_is_refused(measure, finetuned):
-    with pytest.raises(InputError, match=r"knows 3 classes .*, digits has 10 .*; give data with its classes"):
-        measure("eval", finetuned, dataset="digits")
-
-
-def test_eval_without_a_classifier_is_refused(measure, tmp_path):
+def test_features_of_an_unlabeled_pretraining(measure, tmp_path):
     data = "npz:" + write_npz(tmp_path / "bare.npz", labels=False, test=0)
     bare = run(make_config(data, tmp_path / "bare", epochs=1))
     labeled = "npz:" + write_npz(tmp_path / "stripes.npz")
     with pytest.raises(InputError, match="has no classifier; evaluate its features with --mode=knn"):
         measure("eval", bare, dataset=labeled)
-    with pytest.raises(InputError, match=r"bare.npz has no labels, and --mode=knn needs them"):
-        measure("knn", bare)
-    # Features need none.
     assert 0 <= measure("knn", bare, dataset=labeled).result["top1"] <= 1
 
 
@@ -109,11 +101,6 @@ def test_knn_of_the_representation_finds_what_pretraining_found(measure, pretrai
     assert found["top1"] == pretrained.result["knn_top1"]
 
 
-def test_a_layer_beyond_the_head_is_refused(measure, pretrained):
-    with pytest.raises(InputError, match=r"--head_layer=3 is beyond .* layers 0 to 2"):
-        measure("knn", pretrained, head_layer=3)
-
-
 def test_what_measures_can_not_be_gone_on_from(measure, finetuned, tmp_path):
     judged = measure("eval", finetuned)
     with pytest.raises(InputError, match="--init") as refusal:
@@ -129,13 +116,6 @@ def test_eval_sees_images_of_the_size_the_run_saw(measure, tiny_session, pretrai
     found = measure("eval", larger).result
     assert found["image_size"] == 12
     assert (found["top1"], found["per_class"]) == (larger.result["top1"], larger.result["per_class"])
-
-
-def test_classes_of_other_names_are_refused_though_their_number_is_the_same(measure, finetuned, tmp_path):
-    arrays = dict(np.load(write_npz(tmp_path / "renamed.npz")))
-    np.savez(tmp_path / "renamed.npz", **{**arrays, "class_names": np.array(["a", "b", "c"])})
-    with pytest.raises(InputError, match=r"knows 3 classes \(rows, columns, slanted\).* has 3 \(a, b, c\)"):
-        measure("eval", finetuned, dataset=f"npz:{tmp_path}/renamed.npz")
 
 
 def test_a_measurement_follows_the_run_it_judges(measure, finetuned, tmp_path):

@@ -63,13 +63,6 @@ def test_fine_tuning_starts_from_the_middle_of_the_head_where_it_has_one(pretrai
     assert (stage.head_layer, stage.config.head_layer) == (layer, str(layer))
 
 
-@pytest.mark.parametrize("layer", ["3", "17"])
-def test_a_layer_beyond_the_head_is_refused(config, tmp_path, layer):
-    with pytest.raises(InputError, match=f"--head_layer={layer} is beyond .* which has layers 0 to 2"):
-        run(config(head_layer=layer))
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_fine_tuned_network_can_be_fine_tuned_again(tiny, finetuned, tmp_path, monkeypatch):
     learner = begin(configure("finetune", tmp_path / "run", init=str(finetuned.folder)), monkeypatch).learner
     assert learner.model.head_layer == 1

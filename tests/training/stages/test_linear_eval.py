@@ -6,7 +6,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.compare_runs import differing, weights
-from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import top_k_accuracy
 from simclr_keras.training.engine import loop
 from tests.training.killing import kill
@@ -52,15 +51,6 @@ def test_a_killed_linear_evaluation_ends_as_one_never_killed(done, monkeypatch, 
     kill(config, monkeypatch, loop.Bar, "advance", 3)
     run(config)
     assert not differing(tmp_path / "run", done.folder)
-
-
-def test_layers_beyond_the_head_are_refused_by_either_protocol(pretrained, tmp_path):
-    for protocol in ("paper", "fast"):
-        config = configure(
-            "linear_eval", tmp_path / "run", init=str(pretrained.folder), protocol=protocol, head_layer=3
-        )
-        with pytest.raises(InputError, match=r"--head_layer=3 is beyond .* layers 0 to 2"):
-            run(config)
 
 
 @pytest.mark.parametrize("layer", [0, 2])
