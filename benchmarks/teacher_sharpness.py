@@ -22,7 +22,6 @@ import tensorflow as tf
 
 import train
 from benchmarks.command_line import make_parser, parse
-from simclr_keras.data.sources.load_dataset import load
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.open_run import open_run
 

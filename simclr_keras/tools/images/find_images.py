@@ -35,7 +35,7 @@ def find_images(words):
         bad += [(paths[row], problem) for row, problem in problems.items()]
         bad += [(f"{tf.io.gfile.join(word, folder)}/", problem) for folder, problem in listing.unreadable]
         if not paths:
-            bad.append((word, "holds no JPEG, PNG, GIF or BMP files"))
+            bad.append((word, "contains no JPEG, PNG or BMP files"))
     with ThreadPool(_WORKERS) as pool:
         problems = {path: problem for path, problem in zip(files, pool.map(problem_of, files)) if problem}
     good = [path for path in dict.fromkeys(good) if path not in problems]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.data.records.resumable_shuffle import PARTS, KnownShuffle
+from simclr_keras.data.records.resumable_shuffle import PARTS, ResumableShuffle
 
 
 def _int64(number):
@@ -12,7 +12,7 @@ def _int64(number):
 
 
 def _shuffled(size, block, place=0, seed=0, epoch=0):
-    shuffle = KnownShuffle(_int64(size), block, seed, _int64(epoch))
+    shuffle = ResumableShuffle(_int64(size), block, seed, _int64(epoch))
     first_read = int(shuffle.first_block(_int64(place))) * block
     sequence = tf.data.Dataset.range(first_read, size)
     shuffled = shuffle.apply(sequence, _int64(place)).batch(max(1, size))
@@ -35,7 +35,7 @@ def test_it_can_be_begun_at_any_place(block):
 
 
 def test_it_reads_no_more_than_sixteen_blocks_back():
-    shuffle = KnownShuffle(_int64(100_000), 160, 0, _int64(0))
+    shuffle = ResumableShuffle(_int64(100_000), 160, 0, _int64(0))
     for place in (0, 50_000, 90_000):
         # 8 blocks wait on average, so that what is given out was read as far ahead.
         assert 0 <= place + 8 * 160 - 160 * int(shuffle.first_block(_int64(place))) <= 17 * 160
