@@ -18,9 +18,7 @@ ENDPOINTS = ("final_avg_pool", "logits")
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory):
-    return load_dataset(
-        "npz:" + write_npz(tmp_path_factory.mktemp("data") / "data.npz", train=41, test=13)
-    )
+    return load_dataset("npz:" + write_npz(tmp_path_factory.mktemp("data") / "data.npz", train=41, test=13))
 
 
 def make_model(seed=0):

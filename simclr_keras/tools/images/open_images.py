@@ -121,7 +121,5 @@ def _of_splits(spec, splits):
 def _of_file(path):
     place = path if "://" in path else os.path.abspath(path)
     if problem := problem_of(place):
-        raise InputError(
-            f"--images={path} {problem}; give an image file (JPEG, PNG or BMP) or a folder."
-        )
+        raise InputError(f"--images={path} {problem}; give an image file (JPEG, PNG or BMP) or a folder.")
     return Images(f"file:{place}", (Source(f"file:{place}", FileStore([place]), (os.path.basename(place),)),))

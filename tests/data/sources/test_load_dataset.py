@@ -194,14 +194,6 @@ def test_bad_arguments_are_refused_in_one_line(arguments, message):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"eval_fraction": 2.0}, {"label_fraction": 2.0}, {"labels_per_class": 0}]
-)
-def test_bad_shares_are_refused_before_anything_is_read(arguments):
-    with pytest.raises(InputError, match="Received: "):
-        load_dataset("folder:no/such/place", **arguments)
-
-
 def test_label_options_need_labels(tmp_path):
     with pytest.raises(InputError, match="has no labels"):
         load_dataset(_npz(tmp_path / "a.npz", x_train=_images(5)), label_fraction=0.5)

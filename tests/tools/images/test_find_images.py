@@ -42,7 +42,9 @@ def test_what_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(image_file, "open", refuse, raising=False)
-    assert find_images([f"{tmp_path}/a"])[1] == [(f"{tmp_path}/a/closed.png", "cannot be read: permission denied")]
+    assert find_images([f"{tmp_path}/a"])[1] == [
+        (f"{tmp_path}/a/closed.png", "cannot be read: permission denied")
+    ]
 
 
 def test_a_name_that_is_not_utf8_is_one_of_those(tmp_path):
