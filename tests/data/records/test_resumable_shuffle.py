@@ -1,4 +1,4 @@
-"""The shuffle of known order: a permutation, as good as a buffer's, that can be begun anywhere."""
+"""The resumable shuffle: a permutation, as good as a buffer's, that can begin anywhere."""
 
 import numpy as np
 import pytest
@@ -20,18 +20,18 @@ def _shuffled(size, block, place=0, seed=0, epoch=0):
     return found[0] if found else np.array([], np.int64)
 
 
-@pytest.mark.parametrize("size", [0, 1, 15, 16, 31, 32, 33, 500, 2000, 2015])
-def test_it_is_a_permutation_of_any_size(size):
-    order = _shuffled(size, PARTS)
-    np.testing.assert_array_equal(np.sort(order), np.arange(size))
-    assert size < 15 or np.any(order != np.arange(size))
+def test_permutation_of_any_size():
+    for size in (0, 1, 15, 16, 31, 32, 33, 2015):
+        order = _shuffled(size, PARTS)
+        np.testing.assert_array_equal(np.sort(order), np.arange(size))
+        assert size < 15 or np.any(order != np.arange(size))
 
 
 @pytest.mark.parametrize("block", [16, 48])
-def test_it_can_be_begun_at_any_place(block):
+def test_resume_at_any_position(block):
     whole = _shuffled(1000, block)
-    for place in (0, 1, block // 16, 5 * block, 8 * block + block // 2, 500, 960, 999, 1000):
-        np.testing.assert_array_equal(_shuffled(1000, block, place), whole[place:])
+    for position in (1, 5 * block, 8 * block + block // 2, 960, 999, 1000):
+        np.testing.assert_array_equal(_shuffled(1000, block, position), whole[position:])
 
 
 def test_it_reads_no_more_than_sixteen_blocks_back():
