@@ -82,7 +82,7 @@ def verify(
 
     Args:
         path, name, head_layer, ema: as in `load_published`. run: instead, an imported run directory.
-        dataset, data_dir: as in `sources.load`. batch_size: images at a time. say: prints a line.
+        dataset, data_dir: as in `load_dataset`. batch_size: images at a time. say: prints a line.
 
     Raises:
         InputError: one line: the weights, the run or the data will not do.

@@ -26,7 +26,7 @@ class Images:
         spec: what finds them again from anywhere: digits, npz:PATH, folder:PATH, file:PATH or a TFDS name.
         parts: tuple of Source or StreamSource.
         class_names: tuple, one per label value, or None.
-        notes: one-line remarks for the user, such as files that were passed over.
+        notes: one-line remarks for the user, such as skipped files.
     """
 
     spec: str
@@ -79,7 +79,7 @@ def open_images(given, data_dir=None, labels=None):
     """Opens what --images names.
 
     Args:
-        given: "digits", "npz:PATH", "folder:PATH" or a TFDS name, as in `data.sources.load`; or the plain path of a
+        given: "digits", "npz:PATH", "folder:PATH" or a TFDS name, as in `load_dataset`; or the plain path of a
             folder, of an image file or of an .npz archive.
         data_dir: where TFDS keeps its data, or None for its default.
         labels: CSV of filename,label for the images of a flat folder, or None.
