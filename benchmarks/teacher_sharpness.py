@@ -22,7 +22,7 @@ import tensorflow as tf
 
 import train
 from benchmarks.command_line import make_parser, parse
-from simclr_keras.data.sources.load_dataset import load
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.open_run import open_run
 
@@ -45,7 +45,7 @@ def measure(path):
     if run.split["labeled"] is None:
         sys.exit(f"{path} was trained on all labels; give a run with --label_fraction or --labels_per_class")
     model = run.model()
-    images = load(run.config.dataset, held_out=()).train
+    images = load_dataset(run.config.dataset, held_out=()).train
     rows = {name: row for row, name in enumerate(images.ids)}
     labeled = np.array([rows[name] for name in run.split["labeled"]])
     held_out = [rows[name] for name in run.split["held_out"]]

@@ -36,13 +36,13 @@ def fine_tune(
 
     from simclr_keras import HubLayer
     from simclr_keras.data import pipeline
-    from simclr_keras.data.sources import load_dataset
+    from simclr_keras.data.sources.load_dataset import load_dataset
     from simclr_keras.export.card import read_card
 
     encoder = HubLayer(export, endpoint="encoder", trainable=not frozen)
     card = read_card(export)
     size = card.get("image_size", 224)
-    data = load_dataset.load(f"folder:{images}" if images else "digits", eval_fraction=0.2)
+    data = load_dataset(f"folder:{images}" if images else "digits", eval_fraction=0.2)
     if data.class_names is None:
         raise InputError(f"--images={images} has no classes; give a folder with one sub-folder per class.")
     # Decoded, cropped and resized, with pixels in [0, 1], as in the training of the encoder.

@@ -241,7 +241,7 @@ SETTINGS = [
 FOLDERS = [
     Case("missing folder", ("no folder", "/images"), ("one that holds images",), FOLDER),
     Case("empty folder", ("/images holds no",), (".jpg, .jpeg or .png",), FOLDER, make=only_text),
-    Case("folder of broken images", ("None of the 2",), ("JPEG, PNG, GIF or BMP",), FOLDER, make=only_broken),
+    Case("folder of broken images", ("None of the 2",), ("JPEG, PNG or BMP",), FOLDER, make=only_broken),
     Case(
         "file for a folder",
         ("/images is a file",),
@@ -293,13 +293,13 @@ FILES = [
     Case(
         "an empty image",
         ("1 of the 5 image files", "e.jpg (is empty)"),
-        ("--on_bad_image=skip leaves them out",),
+        ("--on_bad_image=skip skips them",),
         BAD_FILES,
         make=beside_good_images(e=("jpg", b"")),
     ),
     Case(
         "half an image",
-        ("h.jpg (ends early)",),
+        ("h.jpg (is damaged or incomplete (a JPEG))",),
         ("Repair or remove", "--on_bad_image=skip"),
         BAD_FILES,
         make=lambda folder: beside_good_images(h=("jpg", half_a_jpeg()))(folder),

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data.files.manifest import Manifest
-from simclr_keras.data.sources.load_dataset import load
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.runs.run_dir import RunDir
@@ -124,7 +124,7 @@ def test_an_archive_of_python_objects_is_refused_unopened(tmp_path, mark, name):
     arrays[name] = np.array([Bomb(mark)] * len(arrays[name]), object)
     np.savez(tmp_path / "images.npz", **arrays)
     with pytest.raises(InputError, match=f"{name}.*unpickling can run code"):
-        load(f"npz:{tmp_path / 'images.npz'}")
+        load_dataset(f"npz:{tmp_path / 'images.npz'}")
     assert not mark.exists()
 
 
@@ -135,7 +135,7 @@ def test_a_pickle_under_another_name_is_refused(tmp_path, mark, spec):
     for name in ("a.jpg", "b.png", "c.npz"):
         (folder / name).write_bytes(pickle.dumps(Bomb(mark)))
     with pytest.raises(InputError):
-        load(spec.format(folder if spec.startswith("folder") else folder / "c.npz"))
+        load_dataset(spec.format(folder if spec.startswith("folder") else folder / "c.npz"))
     assert not mark.exists()
 
 
@@ -144,12 +144,12 @@ def test_a_manifest_of_python_objects_counts_for_nothing(tmp_path, mark, monkeyp
     manifest, stamps = Manifest(tmp_path), np.array([[10, 20]])
     os.makedirs(os.path.dirname(manifest.path))
     assert manifest.write(["a.jpg"], stamps, np.array([True]))
-    assert manifest.known_good(["a.jpg"], stamps).all()
+    assert manifest.readable(["a.jpg"], stamps).all()
     with np.load(manifest.path, allow_pickle=False) as stored:
         arrays = dict(stored)
     for name in arrays:
         np.savez(manifest.path, **{**arrays, name: np.array([Bomb(mark)], object)})
-        assert not Manifest(tmp_path).known_good(["a.jpg"], stamps).any()
+        assert not Manifest(tmp_path).readable(["a.jpg"], stamps).any()
     assert not mark.exists()
 
 

@@ -1,7 +1,7 @@
 """Random numbers by example: drawn for the global batch from (seed, step, operation), then sliced.
 
-Every replica and host draws the same numbers for the whole batch and takes its own rows, so that N of them
-see what one would see, and a resumed run sees what an uninterrupted one would.
+Every replica and host draws the same numbers for the whole batch and takes its own rows. So N replicas see the views
+of one, and a resumed run sees those of an uninterrupted run.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 def key_of(seed, operation):
-    """A 31-bit key for one operation of one run, so that operations do not share random numbers.
+    """Return a 31-bit key for one operation of one run, so that operations do not share random numbers.
 
     Args:
         seed: int, the run's.
@@ -21,7 +21,7 @@ def key_of(seed, operation):
 
 
 def uniform(seed, step, operation, shape):
-    """Uniform numbers in [0, 1) that are a function of (seed, step, operation) on every device.
+    """Return uniform numbers in [0, 1), a function of (seed, step, operation) on every device.
 
     XLA and plain kernels turn the same random bits into different floats in tf.random.stateless_uniform,
     and the default generator differs between TPU and CPU: hence integer bits of a named generator.
@@ -39,7 +39,7 @@ def uniform(seed, step, operation, shape):
 
 
 def integers(u, count):
-    """Integers 0 .. count - 1 from uniform numbers; count (int or int32 tensor) is taken as at least 1."""
+    """Return integers 0 .. count - 1 from uniform numbers; count (int or int32 tensor) below 1 counts as 1."""
     count = tf.maximum(tf.cast(count, tf.int32), 1)
     # Rounding of u * count can reach count itself, hence the minimum.
     return tf.minimum(tf.cast(u * tf.cast(count, tf.float32), tf.int32), count - 1)

@@ -1,8 +1,8 @@
-"""From a source to batches: training batches are a function of (seed, step), evaluation goes in order."""
+"""From a source to batches: training batches are a function of (seed, step), evaluation batches go in order."""
 
 import tensorflow as tf
 
-from simclr_keras.data.sampler import Plan, shuffled_indices
+from simclr_keras.data.sampler import Sampler, shuffled_indices
 from simclr_keras.data.views.autoaugment import auto_augment
 from simclr_keras.data.views.crop import CropConfig, make_views, make_views_of_batch
 from simclr_keras.errors import InputError
@@ -10,9 +10,9 @@ from simclr_keras.preprocess import decode, evaluation_view
 
 SMALLEST_IMAGE_SIZE = 8
 SMALLEST_BATCH_SIZE = 2
-# Above this many bytes of float images on the way a batch is made image by image, which needs little memory.
+# Batches that need more bytes of float images are made image by image, which needs little memory.
 LARGEST_WHOLE_BATCH = 256 * 2**20
-# Images made one by one are augmented in groups of so many: enough that an operation is worth calling.
+# Images made one by one are augmented in groups: large enough that calling an operation is worth it.
 AUGMENTED_TOGETHER = 32
 
 
@@ -29,26 +29,25 @@ def train_batches(
     windows=2,
     repeat=False,
 ):
-    """Batches of cropped, resized and flipped uint8 views, for `num_steps` steps from `first_step` on.
+    """Return batches of cropped, resized and flipped uint8 views for `num_steps` steps from `first_step`.
 
     Row r of step t is position p = t * batch_size + r of an endless sequence in which every epoch is a new
     permutation of the source. So batch t is the same whether a run started at step 0 or was resumed at t,
-    and on however many replicas and hosts. Of a StreamSource every host reads its own records in its own order,
-    so that there the batches of two hosts are others than those of one.
+    on any number of replicas and hosts. Of a StreamSource, every host reads its own records in its own order:
+    the batches of two hosts differ from those of one.
 
     Args:
-        source: Source or StreamSource (data/sources.py).
+        source: Source or StreamSource.
         image_size: int, side of a view in pixels, at least 8.
         batch_size: int, examples of the global batch, at least 2, divisible by the replicas; without `repeat` at
             most the number of examples.
         seed: int. first_step: int >= 0. num_steps: int >= 0.
         input_context: tf.distribute.InputContext of this host, from distribute_datasets_from_function. With
-            it the batches are those of this host's replicas, one after the other in replica order; without
-            it they are whole global batches.
+            it, the batches are those of this host's replicas in replica order; without it, whole global batches.
         crop: CropConfig, or None for the default one.
         windows: views per image.
-        repeat: bool, whether a batch may be larger than the data: it then goes on with the next epochs, so that an
-            image is in it several times, with other views each time.
+        repeat: bool, whether a batch may be larger than the data: it then continues with the next epochs, so that an
+            image occurs several times, with other views each time.
 
     Returns:
         tf.data.Dataset of dicts, b = rows per batch: views uint8 [b, windows, image_size, image_size, 3],
@@ -64,24 +63,24 @@ def train_batches(
             "first_step and num_steps must not be negative. "
             f"Received: first_step={first_step}, num_steps={num_steps}"
         )
-    plan = Plan(image_size, batch_size, int(seed), windows, crop or CropConfig(), input_context)
+    sampler = Sampler(image_size, batch_size, int(seed), windows, crop or CropConfig(), input_context)
     steps = (int(first_step), int(num_steps))
     if not source.indexed:
-        dataset = _stream_batches(source, plan, steps)
+        dataset = _stream_batches(source, sampler, steps)
     elif _made_whole(source, image_size, batch_size, windows):
-        dataset = _array_batches(source, plan, steps)
+        dataset = _array_batches(source, sampler, steps)
     else:
-        dataset = _record_batches(source, plan, steps)
+        dataset = _record_batches(source, sampler, steps)
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 
 def joined(batches, labeled_batches):
-    """Two streams of training batches side by side, for a loss with a term for each.
+    """Return two datasets of training batches side by side, for a loss with a term for each.
 
     Args:
-        batches: tf.data.Dataset that `train_batches` gives.
-        labeled_batches: one of labeled images, of the same steps and input_context; with another seed, for else both
-            have the same random windows row by row.
+        batches: tf.data.Dataset of `train_batches`.
+        labeled_batches: one of labeled images, of the same steps and input_context; with another seed, or both have
+            the same random windows row by row.
 
     Returns:
         tf.data.Dataset of the dicts of `batches`, with the views and labels of the others as labeled_views uint8
@@ -103,7 +102,7 @@ def _options():
 
 
 def eval_batches(source, *, image_size, batch_size, pad=False):
-    """All images in order under the evaluation preprocessing.
+    """Return all images in order with the evaluation preprocessing.
 
     Args:
         source: Source or StreamSource.
@@ -118,8 +117,7 @@ def eval_batches(source, *, image_size, batch_size, pad=False):
     Raises:
         InputError: sizes that cannot work.
     """
-    if image_size < SMALLEST_IMAGE_SIZE:
-        raise InputError(_too_small(image_size))
+    _check_image_size(image_size)
     if batch_size < 1:
         raise InputError(f"An evaluation batch needs at least 1 image. Received: batch_size={batch_size}")
 
@@ -127,7 +125,7 @@ def eval_batches(source, *, image_size, batch_size, pad=False):
         image = decode(record["image"]) if source.encoded else record["image"]
         return {**record, "image": evaluation_view(image, image_size)}
 
-    # Images of one size in memory go through in whole batches, at a quarter of the time.
+    # Images of one size in memory are processed in whole batches: a quarter of the time.
     whole = _made_whole(source, image_size, batch_size, windows=1)
     if source.indexed:
         records = tf.data.Dataset.range(source.num_examples)
@@ -144,8 +142,9 @@ def eval_batches(source, *, image_size, batch_size, pad=False):
 
 
 def _made_whole(source, image_size, batch_size, windows):
-    """Whether batches are made whole. A function of the *global* batch: both ways agree but for one level of uint8, so
-    that the choice must not depend on how many replicas share it.
+    """Return whether batches are made whole: a function of the *global* batch.
+
+    Both ways differ by one level of uint8, so the choice must not depend on the number of replicas.
     """
     if source.images is None:
         return False
@@ -154,74 +153,74 @@ def _made_whole(source, image_size, batch_size, windows):
     return batch_size * pixels * 3 * 4 <= LARGEST_WHOLE_BATCH
 
 
-def _array_batches(source, plan, steps):
-    """Whole batches at a time, from uint8 images of one size in memory."""
+def _array_batches(source, sampler, steps):
+    """Make whole batches at a time, from uint8 images of one size in memory."""
     fetch = _fetcher(source)
 
     def batch(step, replica):
-        first_row = plan.first_row(replica)
-        positions = plan.positions(step, first_row, plan.rows)
-        records = fetch(shuffled_indices(positions, source.num_examples, plan.seed))
-        crops = plan.crops(step, first_row, plan.rows)
-        views = make_views_of_batch(records["image"], crops, plan.image_size, plan.crop)
-        if plan.crop.auto_augment:
-            views = auto_augment(views, plan.policies(step, first_row, plan.rows))
+        first_row = sampler.first_row(replica)
+        positions = sampler.positions(step, first_row, sampler.rows)
+        records = fetch(shuffled_indices(positions, source.num_examples, sampler.seed))
+        crops = sampler.crops(step, first_row, sampler.rows)
+        views = make_views_of_batch(records["image"], crops, sampler.image_size, sampler.crop)
+        if sampler.crop.auto_augment:
+            views = auto_augment(views, sampler.policies(step, first_row, sampler.rows))
         return {"views": views, "label": records["label"], "id": records["id"]}
 
-    # A fixed number, as each of them holds a whole batch in memory and its kernels use many threads.
-    return _steps_and_replicas(plan, steps).map(batch, num_parallel_calls=4)
+    # A fixed number: each call keeps a whole batch in memory, and its kernels use many threads.
+    return _steps_and_replicas(sampler, steps).map(batch, num_parallel_calls=4)
 
 
-def _record_batches(source, plan, steps):
-    """Image by image: for encoded images, mixed sizes and batches too large to be made at once."""
-    count, first_row = plan.rows_of_host(), plan.first_row(0)
+def _record_batches(source, sampler, steps):
+    """Make batches image by image: of encoded images, mixed sizes, or too large to be made at once."""
+    count, first_row = sampler.rows_of_host(), sampler.first_row(0)
     fetch = _fetcher(source)
 
     def rows_of_step(step):
-        positions = plan.positions(step, first_row, count)
-        indices = shuffled_indices(positions, source.num_examples, plan.seed)
-        return tf.data.Dataset.from_tensor_slices((indices, plan.crops(step, first_row, count)))
+        positions = sampler.positions(step, first_row, count)
+        indices = shuffled_indices(positions, source.num_examples, sampler.seed)
+        return tf.data.Dataset.from_tensor_slices((indices, sampler.crops(step, first_row, count)))
 
     def example(index, crops):
         return fetch(index), crops
 
     rows = _range_of_steps(steps).flat_map(rows_of_step).map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    return _batches_of_records(rows, source, plan, steps)
+    return _batches_of_records(rows, source, sampler, steps)
 
 
-def _stream_batches(source, plan, steps):
-    """Records as they come off the disk: a step takes the next rows of this host's stream."""
-    count, first_step = plan.rows_of_host(), steps[0]
+def _stream_batches(source, sampler, steps):
+    """Make batches of records as they are read: a step takes the next rows of this host's stream."""
+    count, first_step = sampler.rows_of_host(), steps[0]
     records = source.stream(
-        seed=plan.seed, first_record=first_step * count, host=plan.host, num_hosts=plan.hosts
+        seed=sampler.seed, first_record=first_step * count, host=sampler.host, num_hosts=sampler.hosts
     )
-    crops = _draws_of_rows(plan.crops, plan, steps)
-    return _batches_of_records(tf.data.Dataset.zip((records, crops)), source, plan, steps)
+    crops = _draws_of_rows(sampler.crops, sampler, steps)
+    return _batches_of_records(tf.data.Dataset.zip((records, crops)), source, sampler, steps)
 
 
-def _draws_of_rows(draw, plan, steps):
-    """Dataset of what `draw`, plan.crops or plan.policies, gives for this host's rows, row by row."""
-    count, first_row = plan.rows_of_host(), plan.first_row(0)
+def _draws_of_rows(draw, sampler, steps):
+    """Return a Dataset of `draw` (sampler.crops or sampler.policies) for this host's rows, row by row."""
+    count, first_row = sampler.rows_of_host(), sampler.first_row(0)
     return _range_of_steps(steps).flat_map(
         lambda step: tf.data.Dataset.from_tensor_slices(draw(step, first_row, count))
     )
 
 
-def _batches_of_records(rows, source, plan, steps):
-    """rows: Dataset of (record, CropDraws), records still encoded."""
+def _batches_of_records(rows, source, sampler, steps):
+    """Make batches from a Dataset of (record, CropDraws), records still encoded."""
 
     def view(record, crops):
-        views = make_views(record["image"], crops, plan.image_size, plan.crop, encoded=source.encoded)
+        views = make_views(record["image"], crops, sampler.image_size, sampler.crop, encoded=source.encoded)
         return {"views": views, "label": record["label"], "id": record["id"]}
 
     def augmented(rows, policies):
         return {**rows, "views": auto_augment(rows["views"], policies)}
 
     rows = rows.map(view, num_parallel_calls=tf.data.AUTOTUNE)
-    if plan.crop.auto_augment:
-        rows = tf.data.Dataset.zip((rows, _draws_of_rows(plan.policies, plan, steps)))
+    if sampler.crop.auto_augment:
+        rows = tf.data.Dataset.zip((rows, _draws_of_rows(sampler.policies, sampler, steps)))
         rows = rows.batch(AUGMENTED_TOGETHER).map(augmented, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-    return rows.batch(plan.rows, drop_remainder=True)
+    return rows.batch(sampler.rows, drop_remainder=True)
 
 
 def _range_of_steps(steps):
@@ -229,13 +228,13 @@ def _range_of_steps(steps):
     return tf.data.Dataset.range(first_step, first_step + num_steps)
 
 
-def _steps_and_replicas(plan, steps):
-    each = tf.data.Dataset.range(plan.replicas_of_host)
+def _steps_and_replicas(sampler, steps):
+    each = tf.data.Dataset.range(sampler.replicas_of_host)
     return _range_of_steps(steps).flat_map(lambda step: each.map(lambda replica: (step, replica)))
 
 
 def _fetcher(source):
-    """Function of a row (int64 scalar; [n] too where images are in memory) to image, label and id."""
+    """Return a function of a row (int64 scalar; also [n] if images are in memory) to image, label and id."""
     with tf.device("CPU:0"):
         images = None if source.images is None else tf.convert_to_tensor(source.images)
         labels = None if source.labels is None else tf.constant(source.labels, tf.int32)
@@ -251,7 +250,7 @@ def _fetcher(source):
 
 
 def _fill_up(batch, rows):
-    """Adds rows of zeros with label and id -1, up to `rows`."""
+    """Add rows of zeros with label and id -1, up to `rows`."""
     missing = rows - tf.shape(batch["id"])[0]
     image = tf.pad(batch["image"], [[0, missing], [0, 0], [0, 0], [0, 0]])
     label, index = (tf.pad(batch[name], [[0, missing]], constant_values=-1) for name in ("label", "id"))
@@ -263,14 +262,13 @@ def _fill_up(batch, rows):
 
 
 def _check_sizes(image_size, batch_size, source, replicas, repeat):
-    if image_size < SMALLEST_IMAGE_SIZE:
-        raise InputError(_too_small(image_size))
+    _check_image_size(image_size)
     if batch_size < SMALLEST_BATCH_SIZE:
         raise InputError(
             f"A training batch needs at least {SMALLEST_BATCH_SIZE} images. Received: batch_size={batch_size}"
         )
     if not source.num_examples:
-        raise InputError(f"{source.name} has no images to train on: an empty selection of them was given")
+        raise InputError(f"{source.name} has no training images: the selection is empty")
     if batch_size > source.num_examples and not repeat:
         raise InputError(
             f"A batch cannot be larger than the data, {source.num_examples} training images. "
@@ -283,5 +281,8 @@ def _check_sizes(image_size, batch_size, source, replicas, repeat):
         )
 
 
-def _too_small(image_size):
-    return f"Images must be at least {SMALLEST_IMAGE_SIZE} pixels wide. Received: image_size={image_size}"
+def _check_image_size(image_size):
+    if image_size < SMALLEST_IMAGE_SIZE:
+        raise InputError(
+            f"Images must be at least {SMALLEST_IMAGE_SIZE} pixels wide. Received: image_size={image_size}"
+        )

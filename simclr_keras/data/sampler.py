@@ -1,4 +1,4 @@
-"""Which rows and random numbers belong to a step: positions of an endless sequence of permutations, one per epoch."""
+"""The rows and random numbers of a step: positions in an endless sequence of permutations, one per epoch."""
 
 import tensorflow as tf
 
@@ -7,8 +7,8 @@ from simclr_keras.data.views.autoaugment import PolicyDraws, draw_policies
 from simclr_keras.data.views.crop import CropDraws, draw_crops
 
 
-class Plan:
-    """What every batch of a run has in common, and which of its rows belong to this host."""
+class Sampler:
+    """The settings that all batches of a run share, and the rows of each batch that belong to this host."""
 
     def __init__(self, image_size, batch_size, seed, windows, crop, input_context):
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
@@ -23,39 +23,39 @@ class Plan:
         return self.rows * self.replicas_of_host
 
     def first_row(self, replica):
-        """First row of the global batch that the host's replica number `replica` takes."""
+        """Return the first row of the global batch of the host's replica number `replica`."""
         return self.rows_of_host() * self.host + self.rows * replica
 
     def positions(self, step, first_row, count):
-        """Places [count] of the endless sequence that rows first_row .. of this step hold."""
+        """Return the positions [count] in the endless sequence of rows first_row .. of this step."""
         return step * self.batch_size + tf.cast(first_row, tf.int64) + tf.range(count, dtype=tf.int64)
 
     def crops(self, step, first_row, count):
-        """CropDraws of rows first_row .. first_row + count - 1, cut out of the global batch's."""
+        """Return the CropDraws of rows first_row .. first_row + count - 1 of the global batch."""
         crops = draw_crops(self.seed, step, self.batch_size, self.windows)
         return CropDraws(*(_rows(u, first_row, count) for u in crops))
 
     def policies(self, step, first_row, count):
-        """PolicyDraws of these rows, likewise."""
+        """Return the PolicyDraws of rows first_row .. first_row + count - 1 of the global batch."""
         policies = draw_policies(self.seed, step, self.batch_size, self.windows)
         return PolicyDraws(*(_rows(u, first_row, count) for u in policies))
 
 
 def shuffled_indices(positions, num_examples, seed):
-    """The examples at these positions of an endless sequence of permutations, one per epoch.
+    """Return the examples at these positions of an endless sequence of permutations, one per epoch.
 
     Args:
         positions: int64 [n]. num_examples: int. seed: int.
 
     Returns:
-        int64 [n], found without making or storing a permutation.
+        int64 [n], computed without making or storing a permutation.
     """
-    epochs, places = positions // num_examples, positions % num_examples
+    epochs, positions = positions // num_examples, positions % num_examples
     key = tf.fill(tf.shape(epochs), tf.constant(draws.key_of(seed, "order"), tf.int64))
     # The public tf.random.experimental.index_shuffle fails for a seed per element and fixes 4 rounds, with
     # which the permutations of successive epochs resemble each other (tried: correlation 0.72 at n = 50,000).
     return tf.raw_ops.RandomIndexShuffle(
-        index=places,
+        index=positions,
         seed=tf.stack([key, epochs, tf.zeros_like(epochs)], axis=-1),
         max_index=tf.constant(num_examples - 1, tf.int64),
         rounds=8,

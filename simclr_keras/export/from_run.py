@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simclr_keras.data import pipeline
-from simclr_keras.data.sources import load_dataset
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 from simclr_keras.export.export_folder import check_out
 from simclr_keras.export.remove_unused_layers import remove_unused_layers
@@ -97,9 +97,9 @@ def representative_images(config: Any, source: OpenRun) -> np.ndarray:
     own = source.config
     try:
         if config.int8_data:
-            train = load_dataset.load(config.int8_data, data_dir=config.data_dir).train
+            train = load_dataset(config.int8_data, data_dir=config.data_dir).train
         else:
-            train = load_dataset.load(
+            train = load_dataset(
                 own.dataset, data_dir=config.data_dir or own.data_dir, labels=own.labels
             ).train
     except InputError as error:

@@ -53,7 +53,7 @@ class Ancestor(OpenRun):
         ]
 
     def selection(self, config, contents=None):
-        """The arguments of `sources.load` that keep a stage to the same held-out images and labels.
+        """The arguments of `load_dataset` that keep a stage to the same held-out images and labels.
 
         Where its data is that of this run, or of one before it: what was held out then, whose labels may have been
         learned from otherwise; and the labels that were seen, unless the stage says itself which may be.

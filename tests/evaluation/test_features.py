@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data.records.stream_source import Shards, StreamSource
-from simclr_keras.data.sources import load_dataset
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import TrainingError
 from simclr_keras.evaluation import features as features_module
 from simclr_keras.evaluation.features import Extractor, RepresentationScore, knn_bank
@@ -18,9 +18,7 @@ ENDPOINTS = ("final_avg_pool", "logits")
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory):
-    return load_dataset.load(
-        "npz:" + write_npz(tmp_path_factory.mktemp("data") / "data.npz", train=41, test=13)
-    )
+    return load_dataset("npz:" + write_npz(tmp_path_factory.mktemp("data") / "data.npz", train=41, test=13))
 
 
 def make_model(seed=0):

@@ -64,7 +64,7 @@ def test_an_image_from_elsewhere(place, capsys):
 def test_what_is_wrong_is_one_line(place, capsys):
     assert search(place, query="photos/none.png") == 2
     error = capsys.readouterr().err
-    assert "none.png is not there; give an image file" in error
+    assert "none.png is missing; give an image file" in error
     assert error.count("\n") == 1
     assert search(place) == 0
     os.rename(place / "run", place / "other")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.data.sources import load_dataset
 from simclr_keras.data.sources.fingerprint import contents_of
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 from simclr_keras.runs.data_binding import _with_stand_ins, bind_data
 from simclr_keras.runs.run_dir import RunDir
@@ -27,7 +27,7 @@ def npz(path, labels=True, **arrays):
 
 
 def test_a_run_goes_on_with_the_data_it_began_with(run_dir, tmp_path):
-    splits = load_dataset.load(npz(tmp_path / "a.npz"))
+    splits = load_dataset(npz(tmp_path / "a.npz"))
     bind_data(run_dir, splits, resumed=False)
     written = run_dir.read_text("split.json")
     bind_data(run_dir, splits, resumed=True)
@@ -38,37 +38,37 @@ def test_a_run_goes_on_with_the_data_it_began_with(run_dir, tmp_path):
 @pytest.mark.parametrize("change", ["evaluation labels", "class names"])
 def test_a_run_does_not_go_on_with_another_evaluation(run_dir, tmp_path, change):
     arrays = dict(np.load(write_npz(tmp_path / "a.npz")))
-    bind_data(run_dir, load_dataset.load(f"npz:{tmp_path}/a.npz"), resumed=False)
+    bind_data(run_dir, load_dataset(f"npz:{tmp_path}/a.npz"), resumed=False)
     if change == "class names":
         arrays["class_names"] = arrays["class_names"][::-1]
     else:
         arrays["y_test"] = (arrays["y_test"] + 1) % 3
     np.savez(tmp_path / "b.npz", **arrays)
     with pytest.raises(InputError, match="images, labels or classes differ"):
-        bind_data(run_dir, load_dataset.load(f"npz:{tmp_path}/b.npz"), resumed=True)
+        bind_data(run_dir, load_dataset(f"npz:{tmp_path}/b.npz"), resumed=True)
 
 
 @pytest.mark.parametrize("name", ["x_train", "x_test"])
 def test_a_run_does_not_go_on_with_other_pixels(run_dir, tmp_path, name):
     arrays = dict(np.load(write_npz(tmp_path / "a.npz")))
-    splits = load_dataset.load(f"npz:{tmp_path}/a.npz")
+    splits = load_dataset(f"npz:{tmp_path}/a.npz")
     bind_data(run_dir, splits, resumed=False, contents=contents_of(splits))
     assert bind_data(run_dir, splits, resumed=True, contents=contents_of(splits)) is splits
     arrays[name][3] ^= 1
     np.savez(tmp_path / "a.npz", **arrays)
-    splits = load_dataset.load(f"npz:{tmp_path}/a.npz")
+    splits = load_dataset(f"npz:{tmp_path}/a.npz")
     with pytest.raises(InputError, match="images, labels or classes differ"):
         bind_data(run_dir, splits, resumed=True, contents=contents_of(splits))
 
 
 def test_a_run_from_before_contents_were_written_down_goes_on(run_dir, tmp_path):
-    splits = load_dataset.load(npz(tmp_path / "a.npz"))
+    splits = load_dataset(npz(tmp_path / "a.npz"))
     bind_data(run_dir, splits, resumed=False)
     assert bind_data(run_dir, splits, resumed=True, contents=contents_of(splits)) is splits
 
 
 def test_a_split_that_is_lost_is_not_guessed(run_dir, tmp_path):
-    splits = load_dataset.load(npz(tmp_path / "a.npz"))
+    splits = load_dataset(npz(tmp_path / "a.npz"))
     with pytest.raises(InputError, match=r"has checkpoints but no split.json.*bring it back"):
         bind_data(run_dir, splits, resumed=True)
     assert run_dir.read_text("split.json") is None
@@ -76,7 +76,7 @@ def test_a_split_that_is_lost_is_not_guessed(run_dir, tmp_path):
 
 @pytest.mark.parametrize("change", ["an image more", "another label", "another seed of the split"])
 def test_a_run_does_not_go_on_with_other_data(run_dir, tmp_path, change):
-    bind_data(run_dir, load_dataset.load(npz(tmp_path / "a.npz")), resumed=False)
+    bind_data(run_dir, load_dataset(npz(tmp_path / "a.npz")), resumed=False)
     written = run_dir.read_text("split.json")
     arrays = dict(np.load(tmp_path / "a.npz"))
     seed = 0
@@ -86,7 +86,7 @@ def test_a_run_does_not_go_on_with_other_data(run_dir, tmp_path, change):
         arrays["y_train"][[0, 1]] = arrays["y_train"][[1, 0]]
     else:
         seed = 1
-    other = load_dataset.load(npz(tmp_path / "b.npz", **arrays), seed=seed)
+    other = load_dataset(npz(tmp_path / "b.npz", **arrays), seed=seed)
     with pytest.raises(InputError, match=r"37 training images and 3 .* then, 37 .* now\).*bring back"):
         bind_data(run_dir, other, resumed=True)
     assert run_dir.read_text("split.json") == written
@@ -113,7 +113,7 @@ class TestFolder:
 
     @pytest.fixture
     def load(self, folder):
-        return lambda **settings: load_dataset.load(f"folder:{folder}", **settings)
+        return lambda **settings: load_dataset(f"folder:{folder}", **settings)
 
     def bound(self, run_dir, splits, said=None, resumed=True):
         lines = [] if said is None else said
@@ -195,7 +195,7 @@ class TestFolder:
 
         def load(swapped):
             csv.write_text("".join(f"{name},{int(('cat' in name) != swapped)}\n" for name in names))
-            return load_dataset.load(f"folder:{folder}", labels=str(csv))
+            return load_dataset(f"folder:{folder}", labels=str(csv))
 
         self.bound(run_dir, load(False), resumed=False)
         self.bound(run_dir, load(False))
@@ -214,10 +214,10 @@ class TestFolder:
         photos(tmp_path / "both" / "train", {"cat": 4, "dog": 4})
         photos(tmp_path / "both" / "val", {"cat": 4, "dog": 4})
         spec = f"folder:{tmp_path / 'both'}"
-        self.bound(run_dir, load_dataset.load(spec), resumed=False)
+        self.bound(run_dir, load_dataset(spec), resumed=False)
         (tmp_path / "both" / "val" / "cat" / "00.png").unlink()
         said = []
-        assert self.bound(run_dir, load_dataset.load(spec), said).evaluation.num_examples == 7
+        assert self.bound(run_dir, load_dataset(spec), said).evaluation.num_examples == 7
         assert said == ["data     7 images to evaluate on, 8 when it began"]
 
     def test_another_class_is_other_data(self, run_dir, folder, load):
@@ -238,7 +238,7 @@ class TestFolder:
 
 
 def test_a_damaged_split_is_refused_in_one_line(run_dir, tmp_path):
-    splits = load_dataset.load(npz(tmp_path / "a.npz"))
+    splits = load_dataset(npz(tmp_path / "a.npz"))
     for text in ("", "{", "[1]", "7"):
         run_dir.write_text("split.json", text)
         with pytest.raises(InputError, match=r"split.json is damaged \(.*bring it back"):

@@ -68,12 +68,12 @@ class TestWhatItWrites:
     def test_bad_files_are_counted_and_listed_in_a_file_that_is_named(self, models, photos, tmp_path):
         _, said, _ = run(embed, f"--model={models}/run", f"--images={photos}", f"--out={tmp_path}/f.csv")
         (note,) = [line for line in said.splitlines() if "unreadable" in line]
-        assert "2 unreadable images passed over" in note
+        assert "skipped 2 unreadable images" in note
         listed = note.partition("all listed in ")[2].rstrip(")")
         with open(listed) as file:
             assert file.read().splitlines()[1:] == [
                 "ant/empty.jpg,is empty",
-                'bee/text.png,"is no JPEG, PNG, GIF or BMP image"',
+                'bee/text.png,"is not a JPEG, PNG or BMP image"',
             ]
 
     def test_of_many_bad_files_some_are_named_and_the_line_tells_how_many_and_where(
@@ -83,7 +83,7 @@ class TestWhatItWrites:
             (photos / "bee" / f"bad{i}.png").write_text("no image")
         _, said, _ = run(embed, f"--model={models}/run", f"--images={photos}", f"--out={tmp_path}/f.npz")
         (note,) = [line for line in said.splitlines() if "unreadable" in line]
-        assert note.strip().startswith("32 unreadable images passed over: ant/empty.jpg (is empty), ")
+        assert note.strip().startswith("skipped 32 unreadable images: ant/empty.jpg (is empty), ")
         assert note.count(".png (") == 2
         with open(note.partition("all listed in ")[2].removesuffix(")")) as file:
             assert len(file.read().splitlines()) == 1 + 32

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simclr_keras import load_published
-from simclr_keras.data.sources import load_dataset
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.tools import import_published
 from simclr_keras.tools import verify_published as command
@@ -62,7 +62,7 @@ def test_the_published_accuracy_of_an_imported_run_is_told_beside_it(imagenet, n
 
 def test_the_accuracy_is_that_of_the_network_on_every_image(tmp_path):
     dataset = "npz:" + write_npz(tmp_path / "stripes.npz", test=30)
-    evaluation = load_dataset.load(dataset).evaluation
+    evaluation = load_dataset(dataset).evaluation
     images = evaluation_view(evaluation.images, 32)
     path = write_published(tmp_path, "supervised", classes=CLASSES, centered_on=images)
     found = classes_one_by_one(path, evaluation)

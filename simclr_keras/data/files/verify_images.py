@@ -1,9 +1,10 @@
-"""The search for image files that cannot be used: every file decoded once, in parallel, and remembered."""
+"""The search for unreadable image files: every new or changed file is decoded once, in parallel."""
 
 import contextlib
 import os
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
@@ -13,92 +14,91 @@ from simclr_keras.backend import standard_error_into
 from simclr_keras.data.files.image_file import problem_of
 from simclr_keras.data.files.manifest import Manifest, stamps_of
 
-# Some of them wait for the disk.
-_WORKERS = 4 + 2 * (os.cpu_count() or 1)
-_SECONDS_BEFORE_THE_BAR = 2.0
-_SECONDS_BEFORE_THE_LINE = 10.0
-_SECONDS_BETWEEN_WRITINGS = 30.0
+_WORKERS = 4 + 2 * (os.cpu_count() or 1)  # some of them wait for the disk
+_SECONDS_BEFORE_PROGRESS = 2.0
+_SECONDS_BETWEEN_WRITES = 30.0
 
 
-def find_unreadable(folder, images, paths, listed=(), recheck=False):
-    """The files that cannot be used, with reasons.
+def find_unreadable(
+    folder: str,
+    images: Sequence[str],
+    paths: Sequence[str],
+    listed: Sequence[str] = (),
+    recheck: bool = False,
+) -> tuple[dict[int, str], str | None]:
+    """Find the files that cannot be used, and the reasons.
 
-    Files found good are remembered with their size and times of change, in the user's cache folder, and are not
-    decoded again until one of these changes. Of more than 10,000 remote files these are not asked for: there a
-    file found good counts as good until `recheck`. Bad files are tried at every call, so a repaired one comes back.
-    An interrupted search keeps what it has found.
+    The manifest remembers readable files with their size and times of change; they are decoded again only if one of
+    these changes. More than 10,000 remote files are not asked for their times: there a readable file counts as
+    readable until `recheck`. Unreadable files are tried at every call, so a repaired file comes back. An
+    interrupted search keeps its results.
 
     Args:
-        folder: The folder, local or remote.
-        images: List of n paths relative to the folder.
-        paths: List of the n paths to open.
-        listed: Paths of all images of the folder: what is known of the others among them is kept.
-        recheck: Whether to decode every file, whatever is remembered of it.
+        folder: local or remote folder.
+        images: n paths relative to the folder.
+        paths: the n paths to open.
+        listed: paths of all images of the folder; the manifest keeps what it knows of the others among them.
+        recheck: whether to decode every file, whatever the manifest says.
 
     Returns:
-        Dict of row to reason ("is empty"), in order of the rows, and the path of a CSV file that lists them, or
-        None where there are none or it could not be written.
+        Dict of row to reason ("is empty"), in the order of the rows; and the path of a CSV file that lists them, or
+        None if there are none or it cannot be written.
     """
     manifest = Manifest(folder, listed)
     stamps = stamps_of(paths)
-    before = manifest.known_good(images, stamps)
-    good, problems = before & (not recheck), {}
-    unknown = np.flatnonzero(~good)
+    before = manifest.readable(images, stamps)
+    readable, problems = before & (not recheck), {}
     written = time.monotonic()
     try:
-        with contextlib.closing(_search(folder, paths, unknown)) as results:
+        with contextlib.closing(_search(paths, np.flatnonzero(~readable))) as results:
             for row, problem in results:
-                good[row] = not problem
+                readable[row] = not problem
                 if problem:
                     problems[row] = problem
-                if time.monotonic() - written > _SECONDS_BETWEEN_WRITINGS:
-                    manifest.write(images, stamps, good)
+                if time.monotonic() - written > _SECONDS_BETWEEN_WRITES:
+                    manifest.write(images, stamps, readable)
                     written = time.monotonic()
     finally:
-        if manifest.needs_writing(good, before):
-            manifest.write(images, stamps, good)
+        if manifest.needs_writing(readable, before):
+            manifest.write(images, stamps, readable)
     problems = dict(sorted(problems.items()))
-    listed = manifest.write_list([(images[row], problem) for row, problem in problems.items()])
-    return problems, manifest.list_path if listed else None
+    is_listed = manifest.write_list([(images[row], problem) for row, problem in problems.items()])
+    return problems, manifest.list_path if is_listed else None
 
 
-def _search(folder, paths, rows):
-    """Yields (row, reason or "") of these rows, in any order."""
+def _search(paths, rows):
+    """Yield (row, reason or "") of these rows, in any order."""
     if not len(rows):
         return
     rows = rows.tolist()
-    remote = "://" in paths[rows[0]]
+    workers = 64 if "://" in paths[rows[0]] else _WORKERS
     chunks = [rows[i : i + 16] for i in range(0, len(rows), 16)]
 
     def check(chunk):
         return [(row, problem_of(paths[row])) for row in chunk]
 
-    with _quiet() as screen, ThreadPool(64 if remote else _WORKERS) as pool:
+    with _quiet() as screen, ThreadPool(workers) as pool:
         bar = tqdm(
             total=len(rows),
             desc="checking images",
             unit="file",
             file=screen,
-            disable=not screen.isatty(),
-            delay=_SECONDS_BEFORE_THE_BAR,
+            delay=_SECONDS_BEFORE_PROGRESS,
+            mininterval=0.1 if screen.isatty() else 30,  # a log gets a line every 30 seconds
         )
-        said_at = time.monotonic() + _SECONDS_BEFORE_THE_LINE
         with bar:
             for results in pool.imap_unordered(check, chunks):
                 bar.update(len(results))
-                if bar.disable and time.monotonic() > said_at:
-                    print(f"checking {len(rows):,} images of {folder} ...", file=screen, flush=True)
-                    said_at = float("inf")
                 yield from results
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps what libjpeg and libpng say of damaged files off the screen; gives a file that still writes there."""
+    """Hide what libjpeg and libpng print about damaged files; yield a file that still writes to the screen."""
     with contextlib.ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))
         screen = nowhere if sys.stderr is None else sys.stderr
-        with contextlib.suppress(OSError, ValueError):  # a standard error that is no file of the system
+        with contextlib.suppress(OSError, ValueError):  # a standard error that is not a file of the system
             again = os.dup(screen.fileno())
             screen = stack.enter_context(os.fdopen(again, "w", errors="backslashreplace"))
         stack.enter_context(standard_error_into(nowhere))

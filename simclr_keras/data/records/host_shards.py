@@ -1,4 +1,4 @@
-"""What one host reads of a set of record files: in which order, and from any point of an epoch on."""
+"""The records that one host reads of a set of record files, in order, from any point of an epoch."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,9 +9,9 @@ class HostPart:
 
     Args:
         shards: Shards.
-        rows: Wanted rows, ascending int64 [n], or None for all.
-        host, num_hosts: int. With fewer shards that hold wanted records than hosts every host reads all shards and
-            keeps each num_hosts-th wanted record; else it reads each num_hosts-th shard of an epoch's order.
+        rows: wanted rows, ascending int64 [n], or None for all.
+        host, num_hosts: int. With fewer shards of wanted records than hosts, every host reads all shards and keeps
+            each num_hosts-th wanted record; else it reads each num_hosts-th shard of an epoch's order.
     """
 
     def __init__(self, shards, rows, host, num_hosts):
@@ -27,7 +27,7 @@ class HostPart:
         self.counts = np.diff(begins)
 
     def shard_order(self, seed, epoch, shuffle):
-        """This host's shards of an epoch, int64 [k], without those that hold nothing wanted: they are not opened."""
+        """Return this host's shards of an epoch, int64 [k]; shards without wanted records are not opened."""
         shards = tf.range(len(self.counts), dtype=tf.int64)
         if shuffle:
             key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
@@ -36,7 +36,7 @@ class HostPart:
         return tf.boolean_mask(shards, tf.gather(captured(self.counts > 0), shards))
 
     def epoch_of(self, first_record, seed, shuffle, repeat):
-        """The epoch that first_record falls in, and how many of this host's records come before it there."""
+        """Return the epoch of first_record, and the number of this host's records before it there."""
         if not repeat:
             return 0, tf.constant(first_record, tf.int64)
         if self._num_hosts == 1:
@@ -50,10 +50,10 @@ class HostPart:
             epoch, place = epoch + 1, place - size
 
     def read(self, order, size, lanes, first):
-        """Dataset of (serialized record, its row in the shards), from number `first`, a multiple of `lanes`, on.
+        """Return a Dataset of (serialized record, its row in the shards), from number `first` (a multiple of `lanes`).
 
-        The shards in `order`, int64 [k], hold `size` wanted records one after the other. They are cut in `lanes`
-        equal lanes, the longer ones first, that are read in turn, a record from each.
+        The shards in `order`, int64 [k], contain `size` wanted records in sequence. They are cut into `lanes` equal
+        lanes, the longer ones first, that are read in turn, one record of each.
         """
         numbers = tf.range(lanes + 1, dtype=tf.int64)
         lane_bounds = numbers * (size // lanes) + tf.minimum(numbers, size % lanes)
@@ -86,13 +86,13 @@ class HostPart:
         )
 
     def _of_shard(self, shard, begin, end):
-        """Dataset of (serialized record, row) of the wanted records number begin .. end - 1, all in one shard."""
+        """Return a Dataset of (serialized record, row) of wanted records begin .. end - 1, all in one shard."""
         first, last = begin, end - 1
         if self._rows is not None:
             rows = captured(self._rows)
             first, last = rows[begin], rows[end - 1]
         records = tf.data.TFRecordDataset(captured(self._shards.paths)[shard])
-        # Directly after the reader, skipping hops from record to record by their lengths.
+        # Directly after the reader, skip() jumps from record to record by their lengths.
         records = records.skip(first - captured(self._shards.offsets)[shard]).take(last - first + 1)
         records = records.enumerate(first).map(lambda row, record: (record, row))
         if self._rows is None:
@@ -104,6 +104,6 @@ class HostPart:
 
 
 def captured(values):
-    """A tensor made outside the tf.data function being traced: a million rows are no part of its graph."""
+    """Make a tensor outside the tf.data function being traced: a million rows do not belong in its graph."""
     with tf.init_scope(), tf.device("CPU:0"):
         return tf.constant(values)

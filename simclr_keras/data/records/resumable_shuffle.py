@@ -1,8 +1,8 @@
-"""A shuffle of a stream whose order is known beforehand, so that it can be taken up at any point of it.
+"""A shuffle of a stream in an order computed beforehand, so that a run can resume at any point of it.
 
-tf.data's shuffle buffer depends on all that went through it: resuming one means reading an epoch from its
-beginning. Here blocks of the sequence are dealt out by a function of (seed, block), which says where any record
-goes and which few blocks the next records come from.
+tf.data's shuffle buffer depends on all records before: resuming it means reading an epoch from its beginning. Here
+blocks of the sequence are dealt out by a function of (seed, block), which gives the position of any record and the
+few blocks that the next records come from.
 """
 
 import dataclasses
@@ -11,17 +11,17 @@ import tensorflow as tf
 
 from simclr_keras.data import draws
 
-PARTS = 16  # into which a block is dealt: a record waits 0 .. 15 blocks
+PARTS = 16  # of a block: a record waits 0 .. 15 blocks
 
 
 @dataclasses.dataclass(frozen=True)
-class KnownShuffle:
+class ResumableShuffle:
     """Order of one epoch.
 
-    The sequence is read in blocks of `block` records; what is left over joins the last block. A block's records are
-    dealt in PARTS equal random parts to the groups of its own and the next numbers, all that would go beyond the
-    last group to that one. A group goes out in random order as soon as it is complete, which is while the block of
-    its own number is read: so groups follow each other, and 8 blocks are held back on average.
+    The sequence is read in blocks of `block` records; the remainder joins the last block. A block's records are dealt
+    in PARTS equal random parts to the groups of its own and the next numbers; parts beyond the last group join it.
+    A group is returned in random order as soon as it is complete, while the block of its own number is read. So
+    groups follow each other, and 8 blocks wait on average.
 
     Attributes:
         size: Records of the epoch, int64 scalar tensor.
@@ -39,10 +39,10 @@ class KnownShuffle:
         return tf.maximum(self.size // self.block, 1)
 
     def start(self, group, first_block=0):
-        """Place in the shuffled order of the first record of a group, int64; of one past the last, `size`.
+        """Return the position in the shuffled order of a group's first record, int64; past the last, `size`.
 
-        With `first_block` the same where reading begins at that block: the groups from there on are short of the
-        parts of the blocks before.
+        With `first_block`, the same if reading begins at that block: then the groups from there on lack the parts of
+        the blocks before.
         """
         blocks = group - first_block
         ramp = tf.minimum(blocks, PARTS)
@@ -50,18 +50,18 @@ class KnownShuffle:
         return tf.where(group < self.num_groups, place, self.size - self.block * first_block)
 
     def group_at(self, place):
-        """The group that goes out at this place of the shuffled order, int64 scalar."""
+        """Return the group at this position of the shuffled order, int64 scalar."""
         starts = self.start(tf.range(self.num_groups))
         return tf.searchsorted(starts, place[None], side="right", out_type=tf.int64)[0] - 1
 
     def first_block(self, place):
-        """The earliest block with records that have this place of the shuffled order or a later one."""
+        """Return the earliest block with records at this position of the shuffled order or later."""
         return tf.maximum(self.group_at(place) - PARTS + 1, 0)
 
     def groups_of(self, block):
-        """The group that each record of a block before the last goes to, int64 [block]."""
+        """Return the group of each record of a block before the last, int64 [block]."""
         key = tf.stack([tf.constant(draws.key_of(self.seed, "deal"), tf.int64), self.epoch, block])
-        # 8 rounds: see shuffled_indices in plan.py.
+        # 8 rounds: see shuffled_indices in sampler.py.
         dealt = tf.raw_ops.RandomIndexShuffle(
             index=tf.range(self.block, dtype=tf.int64),
             seed=key,
@@ -71,7 +71,7 @@ class KnownShuffle:
         return tf.minimum(block + dealt * PARTS // self.block, self.num_groups - 1)
 
     def apply(self, records, place):
-        """The shuffled records from a place of their order on.
+        """Return the shuffled records from a position of their order on.
 
         Args:
             records: Dataset of the sequence from the beginning of `first_block(place)` on.
@@ -90,12 +90,12 @@ class KnownShuffle:
             reduce_func=lambda group, records: self._in_random_order(group, records, size(group)),
             window_size_func=size,
         )
-        # What comes before is incomplete groups, and records of the first complete one.
+        # Before it come incomplete groups, and records of the first complete group.
         group = self.group_at(place)
         return shuffled.skip(self.start(group, first_block) + place - self.start(group)).prefetch(self.block)
 
     def _in_random_order(self, group, records, size):
-        # Of this tf.data function's graph alone: else the order would follow the program's global seed.
+        # For the graph of this tf.data function alone: else the order would depend on the program's global seed.
         tf.random.set_seed(1)
         key = tf.stack([tf.constant(draws.key_of(self.seed, "order in a group"), tf.int64), self.epoch])
         key = tf.random.experimental.stateless_fold_in(key, group)

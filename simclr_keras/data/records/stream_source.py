@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data.records.host_shards import HostPart, captured
-from simclr_keras.data.records.resumable_shuffle import PARTS, KnownShuffle
+from simclr_keras.data.records.resumable_shuffle import PARTS, ResumableShuffle
 from simclr_keras.data.sources.source import RowIds, describe, only_labels_of, row_numbers, take_ids
 from simclr_keras.errors import InputError
 
-# Places of an epoch that are read side by side, so that neighbors in a file are not neighbors in a batch.
+# An epoch is read at so many positions in turn, so that neighbors in a file are not neighbors in a batch.
 _LANES = PARTS  # so that a block is a whole number of rounds
-_MANY = 10_000  # records from which a pass over all of them shows a progress bar
+_MANY = 10_000  # reading more records shows a progress bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Shards:
     """Record files.
 
     Attributes:
-        paths: Tuple of s TFRecord files.
-        counts: Tuple of their s numbers of records.
-        parse: Function of one serialized record (scalar string) to {"image": encoded bytes, "label": int32}.
-        split: Name of the split, for the ids.
+        paths: s TFRecord files.
+        counts: their s numbers of records.
+        parse: function of one serialized record (scalar string) to {"image": encoded bytes, "label": int32}.
+        split: name of the split, for the ids.
     """
 
     paths: tuple[str, ...]
@@ -39,7 +39,7 @@ class Shards:
 
     @property
     def offsets(self):
-        """Row of the first record of every shard, int64 [s]."""
+        """Rows of the first record of every shard, int64 [s]."""
         return np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
 
 
@@ -47,12 +47,12 @@ class StreamSource:
     """Images that are read in order and cannot be fetched by number.
 
     Args:
-        name: What the user called it, for messages.
+        name: the dataset as the user named it, for messages.
         shards: Shards.
-        has_labels: Whether the records carry labels.
-        class_names: Tuple of names, one per label value, or None.
-        labels: int [n] with -1 for "not labeled"; None where the records' own labels have not been read.
-        rows: Row of the shards for each row of this source, ascending int [n], or None for all.
+        has_labels: whether the records have labels.
+        class_names: tuple of names, one per label value, or None.
+        labels: int [n] with -1 for "not labeled"; None if the records' own labels were not read yet.
+        rows: row of the shards for each row of this source, ascending int [n], or None for all.
     """
 
     indexed = False
@@ -78,28 +78,28 @@ class StreamSource:
     def stream(
         self, *, seed=0, first_record=0, host=0, num_hosts=1, shuffle=True, repeat=True, buffer_size=6144
     ):
-        """This host's records, a function of (seed, host, num_hosts) alone.
+        """Return this host's records, a function of (seed, host, num_hosts) alone.
 
-        Every epoch the hosts share out the shards anew. With fewer shards that hold something than hosts, every
-        host reads all of them and keeps each num_hosts-th record.
+        Every epoch, the shards are divided among the hosts anew. With fewer non-empty shards than hosts, every host
+        reads all of them and keeps each num_hosts-th record.
 
         Args:
             seed: int.
-            first_record: Number of records this host has had already. Of these only the last few thousand are read
-                again, and files that are done with are not opened.
-            host: Number of this host, 0 .. num_hosts - 1.
-            num_hosts: Number of hosts.
-            shuffle: Whether to shuffle shards and records, by (seed, epoch); else in the order of the files.
-            repeat: Whether to go on with further epochs, for ever.
-            buffer_size: Records that wait to be given out, on average. 6144 part the neighbors of a file as far
-                as tf.data's shuffle buffer of 4096 does.
+            first_record: number of records this host has read already. Only the last few thousand are read again;
+                finished files are not opened.
+            host: number of this host, 0 .. num_hosts - 1.
+            num_hosts: number of hosts.
+            shuffle: whether to shuffle shards and records, by (seed, epoch); else in the order of the files.
+            repeat: whether to continue with further epochs without end.
+            buffer_size: records that wait in memory, on average. 6144 separate the neighbors of a file as far as
+                tf.data's shuffle buffer of 4096.
 
         Returns:
             tf.data.Dataset of {"image": string of encoded bytes, "label": int32 (-1 for none), "id": int32, the
             row in this source}.
 
         Raises:
-            InputError: If there are fewer records than hosts.
+            InputError: there are fewer records than hosts.
         """
         part = HostPart(self._shards, self._rows, host, num_hosts)
         if not part.counts.any():
@@ -115,7 +115,7 @@ class StreamSource:
             size = tf.reduce_sum(tf.gather(captured(part.counts), order))
             if not shuffle:
                 return part.read(order, size, lanes=1, first=place)
-            order_of_epoch = KnownShuffle(size, block, seed, epoch)
+            order_of_epoch = ResumableShuffle(size, block, seed, epoch)
             first_read = block * order_of_epoch.first_block(place)
             return order_of_epoch.apply(part.read(order, size, _LANES, first_read), place)
 
@@ -125,55 +125,54 @@ class StreamSource:
         )
 
     def read_labels(self):
-        """The same source with all labels known, which takes one pass over the files."""
+        """Return the same source with its labels, read in one pass over the files."""
         if self.labels is not None or not self.has_labels:
             return self
         records = tf.data.TFRecordDataset(list(self._shards.paths), num_parallel_reads=None)
-        found = records.map(
+        labels = records.map(
             lambda record: self._shards.parse(record)["label"], tf.data.AUTOTUNE, deterministic=True
         )
-        labels = np.concatenate(list(_with_progress(found.batch(1024), self._shards.num_records)))
+        labels = np.concatenate(list(_with_progress(labels.batch(1024), self._shards.num_records)))
         labels = labels if self._rows is None else labels[self._rows]
         return StreamSource(self.name, self._shards, True, self.class_names, labels, self._rows)
 
     def subset(self, rows):
-        """The source of these rows (int [m] ascending, or bool [n]) alone."""
+        """Return the source of these rows (int [m] ascending, or bool [n])."""
         rows = row_numbers(rows, len(self))
         labels = None if self.labels is None else self.labels[rows]
         shard_rows = rows if self._rows is None else self._rows[rows]
         return StreamSource(self.name, self._shards, self.has_labels, self.class_names, labels, shard_rows)
 
     def with_labels_of(self, rows):
-        """The same images, where only these rows (int [m], or bool [n]) keep their labels; -1 elsewhere."""
-        known = self.read_labels()
-        labels = only_labels_of(known.labels, rows)
+        """Return the same images with the labels of these rows (int [m], or bool [n]) alone; -1 elsewhere."""
+        labels = only_labels_of(self.read_labels().labels, rows)
         return StreamSource(self.name, self._shards, True, self.class_names, labels, self._rows)
 
     def labeled(self):
-        """The source of the rows that have a label."""
-        known = self.read_labels()
-        return known.subset(known.labels >= 0 if self.has_labels else [])
+        """Return the source of the rows that have a label."""
+        source = self.read_labels()
+        return source.subset(source.labels >= 0 if self.has_labels else [])
 
     def labeled_ids(self):
-        """The ids of those rows, for a later `load(labeled=...)`; where labels have not been read, all there are."""
+        """Return the ids of the rows that have a label; all ids if the labels were not read yet."""
         if self.labels is None:
             return self.ids if self.has_labels else self.ids[:0]
         return take_ids(self.ids, np.flatnonzero(self.labels >= 0))
 
     def sample(self, limit, seed):
-        """The source of at most `limit` rows, out of as few files as hold them; a function of `seed`.
+        """Return the source of at most `limit` rows of as few files as possible; a function of `seed`.
 
-        Of rows whose labels are known to be hidden (-1) none is taken. Reading the sample reads those files alone.
+        Rows whose label is hidden (-1) are not used. Reading the sample reads no other file.
         """
         usable = np.ones(len(self), bool) if self.labels is None else self.labels >= 0
         shard_of_row = np.searchsorted(self._shards.offsets, self._all_rows(), side="right") - 1
-        chosen, found = [], 0
+        sample, count = [], 0
         for shard in np.random.default_rng(seed).permutation(len(self._shards.paths)):
-            if found >= limit:
+            if count >= limit:
                 break
-            chosen.append(np.flatnonzero(usable & (shard_of_row == shard))[: limit - found])
-            found += len(chosen[-1])
-        return self.subset(np.sort(np.concatenate(chosen)))
+            sample.append(np.flatnonzero(usable & (shard_of_row == shard))[: limit - count])
+            count += len(sample[-1])
+        return self.subset(np.sort(np.concatenate(sample)))
 
     def _all_rows(self):
         return np.arange(self._shards.num_records) if self._rows is None else self._rows

@@ -5,8 +5,8 @@ import numpy as np
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source, Splits
 
 
-def load_digits():
-    """Splits with a training source only; gray levels 0-16 become 0-255 in three equal channels."""
+def load_digits() -> Splits:
+    """Return the digits as training images; gray levels 0-16 become 0-255 in three equal channels."""
     from sklearn import datasets
 
     bunch = datasets.load_digits()

@@ -17,7 +17,7 @@ def contents_of(splits):
     0001.jpg.
 
     Args:
-        splits: Splits, as `sources.load` gives them.
+        splits: Splits, as `load_dataset` gives them.
 
     Returns:
         dict of contents, of the images to train on and those held out of them, and evaluation_contents, of those of

@@ -124,7 +124,7 @@ def _check_classes(source, labels, rows):
 def _with_missing(splits, missing, what):
     if not missing:
         return splits
-    note = f"{len(missing)} images that an earlier run {what} cannot be had: {_named(missing)}"
+    note = f"{len(missing)} images that an earlier run {what} are missing: {_named(missing)}"
     return dataclasses.replace(
         splits, notes=(*splits.notes, note), missing=tuple(dict.fromkeys((*splits.missing, *missing)))
     )

@@ -3,6 +3,7 @@
 import csv
 import posixpath
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -10,45 +11,43 @@ import tensorflow as tf
 from simclr_keras.data.files.image_file import EXTENSIONS
 from simclr_keras.errors import InputError, one_line
 
-# ImageNet's would be 50 MB; a file of this size is something else.
-LARGEST_FILE = 1 << 30
 LONGEST_LABEL = 500
 
 
-def read_labels(path, images, folder):
-    """The labels of a folder's images.
+def read_labels(path: str, images: Sequence[str], folder: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read the labels of a folder's images.
 
     An image without a row, or with an empty label, is not labeled. Labels that are all integers are class
     numbers from 0; any other labels are class names, numbered in sorted order.
 
     Args:
-        path: Local or remote path of the CSV file (UTF-8, separated by commas).
-        images: List of n paths relative to the folder.
-        folder: The folder, for messages.
+        path: local or remote path of the CSV file (UTF-8, separated by commas).
+        images: n paths relative to the folder.
+        folder: the folder, for messages.
 
     Returns:
         Labels, int32 [n] with -1 for "not labeled", and the tuple of class names.
 
     Raises:
-        InputError: If the file cannot be read, or a row names no image or one that has a row already.
+        InputError: the file cannot be read, or a row names no image or one that has a row already.
     """
-    known = set(images)
+    images_known = set(images)
     labels = {}
     for line, (name, label) in _rows(path):
-        if name not in known:
+        if name not in images_known:
             raise InputError(
                 f"{path} line {line}: there is no image {one_line(name, 100)} in {folder}; give paths relative to it"
             )
         if name in labels:
             raise InputError(
-                f"{path} line {line}: {one_line(name, 100)} has a row already; give each image one at most"
+                f"{path} line {line}: duplicate row of {one_line(name, 100)}; keep one row per image"
             )
         labels[name] = label
     return _numbered(path, [labels.get(image, "") for image in images])
 
 
 def _rows(path):
-    """Yields (line number, (file name, label)), the header left out."""
+    """Yield (line number, (file name, label)), without the header."""
     reader = csv.reader(f"{line}\n" for line in _text(path).split("\n"))
     first = True
     while True:
@@ -79,37 +78,30 @@ def _rows(path):
 
 def _text(path):
     try:
-        size = tf.io.gfile.stat(path).length
-        if size > LARGEST_FILE:
-            raise InputError(
-                f"The labels file {path} is too large, {size:,} bytes: give a CSV file of filename,label, "
-                f"up to {LARGEST_FILE:,} bytes"
-            )
         with tf.io.gfile.GFile(path, "rb") as file:
             content = file.read()
     except tf.errors.NotFoundError:
         raise InputError(f"There is no labels file {path}: give a CSV file of filename,label") from None
     except tf.errors.OpError as error:
         raise InputError(f"Cannot read the labels file {path}: {one_line(error)}") from None
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:4]:
-        raise InputError(f"Cannot read the labels file {path}: it is UTF-16; save it as CSV in UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"Cannot read the labels file {path}: line {line} is no UTF-8 text; save it as CSV in UTF-8"
-        ) from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise InputError(f"{path} line {line} holds a zero byte: save it anew as CSV in UTF-8")
-    return text
+        at = error.start
+    else:
+        at = content.find(b"\0")  # UTF-16 has many of these
+        if at < 0:
+            return text
+    line = content.count(b"\n", 0, at) + 1
+    raise InputError(
+        f"Cannot read the labels file {path}: line {line} is not UTF-8 text; save the file as CSV in UTF-8"
+    )
 
 
 def _numbered(path, labels):
     values = sorted({label for label in labels if label})
     if not values:
-        raise InputError(f"{path} gives no image a label")
+        raise InputError(f"{path} labels no image: give filename,label of at least one")
     # int() takes "1_000", "+1" and the digits of every script.
     if all(re.fullmatch("-?[0-9]+", value) for value in values):
         lowest, highest = min(map(int, values)), max(map(int, values))

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,45 +20,33 @@ DEFAULT_EVAL_FRACTION = 0.1
 DEFAULT_MEMORY_LIMIT = 2 * 1024**3  # bytes
 
 
-def load(
-    spec,
+def load_dataset(
+    spec: str,
     *,
-    data_dir=None,
-    labels=None,
-    memory_limit=DEFAULT_MEMORY_LIMIT,
-    on_bad_image="skip",
-    recheck=False,
+    data_dir: str | None = None,
+    labels: str | None = None,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
+    on_bad_image: str = "skip",
+    recheck: bool = False,
     **split,
 ) -> Splits:
-    """Opens a dataset: its training source, its evaluation source, and what a user should know of them.
+    """Open a dataset: its training source, its evaluation source, and notes for the user.
 
-    Where the data has labels but no evaluation split, a stratified one is held out. label_fraction and
+    If the data has labels but no evaluation split, a stratified one is held out. label_fraction and
     labels_per_class hide the labels of all other training images (they become -1); the images stay.
 
     Args:
         spec: "digits"; "npz:PATH"; "folder:PATH" (class sub-folders, train/ and val/ with class sub-folders,
             or flat); or a TFDS name such as "cifar10" or "imagenet2012_subset/1pct".
-        data_dir: Where TFDS keeps its data, or None for its default.
-        labels: For a folder, the path of a CSV file of two columns, filename and label; or None.
-        eval_fraction: Share of the training images to hold out, in (0, 1), where there is no evaluation
-            split. None means 0.1 for labeled data and no evaluation split for unlabeled data.
-        seed: int, for what is held out and which labels are kept.
-        label_fraction: Share of the labels of every class to keep, in (0, 1], or None for all.
-        labels_per_class: Number of labels of every class to keep, or None for all.
-        held_out: Ids that an earlier run held out, to hold out again in place of eval_fraction; none of them if empty.
-        labeled: Ids of the training images whose labels an earlier run saw, to show these in place of
-            label_fraction and labels_per_class. Up to a tenth of either may be gone; a note says so.
-        memory_limit: Bytes up to which the images of a folder or TFDS split are held in memory.
-        on_bad_image: "skip" leaves the files of a folder that cannot be decoded out and names them in
-            `Splits.unreadable`; "error" refuses the folder.
-        recheck: Whether to decode every file of a folder, also those remembered as good: for the case that one of
-            them could not be read after all.
-
-    Returns:
-        Splits.
+        data_dir: folder of prepared TFDS data, or None for its default.
+        labels: for a folder, the path of a CSV file of two columns, filename and label; or None.
+        memory_limit: bytes up to which the images of a folder or TFDS split are kept in memory.
+        on_bad_image: "skip" skips unreadable image files and lists them in `Splits.unreadable`; "error" raises.
+        recheck: whether to decode every file of a folder again, also those that the manifest remembers as readable.
+        split: arguments of `split_dataset`.
 
     Raises:
-        InputError: If there is no such dataset, it cannot be used, or an argument does not fit it.
+        InputError: there is no such dataset, it cannot be used, or an argument does not fit it.
     """
     whole = open_dataset(
         spec,
@@ -71,35 +60,47 @@ def load(
 
 
 def open_dataset(
-    spec,
+    spec: str,
     *,
-    data_dir=None,
-    labels=None,
-    memory_limit=DEFAULT_MEMORY_LIMIT,
-    on_bad_image="skip",
-    recheck=False,
+    data_dir: str | None = None,
+    labels: str | None = None,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
+    on_bad_image: str = "skip",
+    recheck: bool = False,
 ) -> Splits:
-    """Open a dataset whole, with the evaluation split of its own if it has one; arguments as in `load`."""
+    """Open a whole dataset, with its own evaluation split if it has one; arguments as in `load_dataset`."""
     _check_spec(spec, data_dir, labels)
     if on_bad_image not in ("skip", "error"):
         raise InputError(f"on_bad_image must be skip or error. Received: on_bad_image={on_bad_image!r}")
     splits = _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck)
     if splits.train.num_examples < 2:
-        raise InputError(f"{spec} holds one training image only; at least 2 are needed")
+        raise InputError(f"{spec} contains one training image only; at least 2 are needed")
     return splits
 
 
 def split_dataset(
-    splits,
+    splits: Splits,
     *,
-    eval_fraction=None,
-    seed=0,
-    label_fraction=None,
-    labels_per_class=None,
-    held_out=None,
-    labeled=None,
+    eval_fraction: float | None = None,
+    seed: int = 0,
+    label_fraction: float | None = None,
+    labels_per_class: int | None = None,
+    held_out: Sequence[str] | None = None,
+    labeled: Sequence[str] | None = None,
 ) -> Splits:
-    """Hold out an evaluation split and hide labels of a whole dataset; arguments as in `load`."""
+    """Hold out an evaluation split and hide labels of a whole dataset.
+
+    Args:
+        splits: of `open_dataset`.
+        eval_fraction: share of the training images to hold out, in (0, 1), if there is no evaluation split. None
+            means 0.1 for labeled data and no evaluation split for unlabeled data.
+        seed: of the held-out images and of the labels kept.
+        label_fraction: share of the labels of every class to keep, in (0, 1], or None for all.
+        labels_per_class: number of labels of every class to keep, or None for all.
+        held_out: ids that an earlier run held out, to hold out again instead of eval_fraction; none if empty.
+        labeled: ids of the training images whose labels an earlier run saw, to show these instead of
+            label_fraction and labels_per_class. Up to a tenth of either may be missing; a note lists them.
+    """
     if seed < 0:
         raise InputError(f"seed must be at least 0. Received: seed={seed}")
     if eval_fraction is not None:
@@ -107,12 +108,12 @@ def split_dataset(
     selection.check_label_choice(label_fraction, labels_per_class)
     if held_out is not None and eval_fraction is not None:
         raise InputError(
-            "eval_fraction does not go with what an earlier run held out: leave it out. "
+            "eval_fraction does not go with the held-out images of an earlier run: leave it out. "
             f"Received: eval_fraction={eval_fraction}"
         )
     if labeled is not None and (label_fraction is not None or labels_per_class is not None):
         raise InputError(
-            "label_fraction and labels_per_class do not go with the labels that an earlier run saw: leave them out. "
+            "label_fraction and labels_per_class do not go with the labels of an earlier run: leave them out. "
             f"Received: label_fraction={label_fraction}, labels_per_class={labels_per_class}"
         )
     if held_out is not None:
@@ -144,7 +145,7 @@ def _check_spec(spec, data_dir, labels):
     kind, colon, rest = spec.partition(":")
     if not spec:
         raise InputError("Give a dataset: digits, npz:PATH, folder:PATH or a TFDS name")
-    # After a TFDS name the colon stands before a version.
+    # After a TFDS name, a colon stands before a version.
     if colon and kind not in ("npz", "folder") and not re.fullmatch(r"[\d.*]+", rest):
         near = difflib.get_close_matches(kind, ("npz", "folder"), 1)
         hint = f"; did you mean {near[0]}:{rest}?" if near else ""
@@ -196,6 +197,3 @@ def _hide_labels(splits, fraction, per_class, seed):
 
 def _with_known_labels(source):
     return source if source.indexed else source.read_labels()
-
-
-__all__ = ["DEFAULT_EVAL_FRACTION", "DEFAULT_MEMORY_LIMIT", "Splits", "load"]

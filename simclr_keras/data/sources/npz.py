@@ -12,25 +12,22 @@ from simclr_keras.data.sources.source import ArrayStore, RowIds, Source, Splits
 from simclr_keras.errors import InputError, one_line
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test", "class_names")
-# The most that deflate packs into a byte is 1032; a claim beyond that is no archive of ours.
-_MOST_DEFLATED = 1100
 
 
-def load_npz(path):
-    """Splits of an archive; only x_train is obligatory.
+def load_npz(path: str) -> Splits:
+    """Return the Splits of an archive; only x_train is required.
 
     Args:
-        path: Local or remote path. x_*: uint8 [n, h, w], [n, h, w, 1] or [n, h, w, 3]; y_*: integers [n] or
+        path: local or remote path. x_*: uint8 [n, h, w], [n, h, w, 1] or [n, h, w, 3]; y_*: integers [n] or
             [n, 1], from 0; class_names: strings, one per class.
 
     Raises:
-        InputError: If the file is missing or its arrays are not of that kind.
+        InputError: the file is missing or its arrays are not of that kind.
     """
     arrays = _read(path)
     if "x_train" not in arrays:
         raise InputError(
-            f"{path} has no array x_train, where the training images belong. "
-            f"Received: arrays {sorted(arrays) or 'none'}"
+            f"{path} has no array x_train of training images. Received: arrays {sorted(arrays) or 'none'}"
         )
     if "x_test" in arrays and "y_train" in arrays and "y_test" not in arrays:
         raise InputError(f"{path} has y_train and x_test but no y_test: give the test labels, or drop x_test")
@@ -63,14 +60,14 @@ def _read(path):
                 return {key: _array(path, archive, key) for key in _KEYS if key in archive.files}
     except tf.errors.NotFoundError:
         raise InputError(f"There is no file {path}: give the path of an .npz archive") from None
-    # RuntimeError and NotImplementedError: a member with a password, or packed in an unknown way.
+    # RuntimeError and NotImplementedError: a member with a password, or compressed in an unknown way.
     except (tf.errors.OpError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"Cannot read {path}: {one_line(error)}; make it anew with numpy.savez") from None
+        raise InputError(f"Cannot read {path}: {one_line(error)}; save it again with numpy.savez") from None
 
 
 def _array(path, archive, key):
     try:
-        _check_size(path, archive, key)
+        _check_memory(path, archive, key)
         return archive[key]
     except MemoryError:
         raise InputError(f"{key} of {path} does not fit into memory: give fewer or smaller images") from None
@@ -85,39 +82,28 @@ def _array(path, archive, key):
         ) from None
 
 
-def _check_size(path, archive, key):
-    """Refuses, before any memory is taken, what the archive cannot hold and what memory cannot hold."""
+def _check_memory(path, archive, key):
+    """Refuse, before any memory is taken, an array that does not fit into memory."""
     # savez writes x.npy; np.load opens a member named x too.
-    member = archive.zip.getinfo(f"{key}.npy" if f"{key}.npy" in archive.zip.namelist() else key)
+    member = f"{key}.npy" if f"{key}.npy" in archive.zip.namelist() else key
     with archive.zip.open(member) as file:
         version = np.lib.format.read_magic(file)
         read = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, _, dtype = read(file)
-        held = member.file_size - file.tell()
-    needed = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or (needed > held and not dtype.hasobject):
-        raise InputError(
-            f"{key} of {path} claims the shape {one_line(list(shape), 80)}, {needed:,} bytes, but the archive holds "
-            f"{max(held, 0):,}: make it anew with numpy.savez"
-        )
-    memory = _memory_of_machine()
+    needed, memory = math.prod(shape) * dtype.itemsize, _memory_of_machine()
     if needed > memory:
         raise InputError(
             f"{key} of {path} needs {needed / 2**30:.0f} GiB, more than the {memory / 2**30:.0f} GiB of this "
             "machine: give fewer or smaller images, or a folder of image files"
-        )
-    if member.file_size > _MOST_DEFLATED * max(member.compress_size, 1):
-        raise InputError(
-            f"{key} of {path} is damaged: no archive of its size unpacks to {member.file_size:,} bytes"
         )
 
 
 def _memory_of_machine():
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # not every system can say
+    except (AttributeError, ValueError):  # not on every system
         return math.inf
 
 
@@ -136,7 +122,7 @@ def _images(path, key, array):
         )
     if not len(array):
         raise InputError(
-            f"{key} of {path} holds no images: at least 2 are needed. Received: shape {list(array.shape)}"
+            f"{key} of {path} contains no images: at least 2 are needed. Received: shape {list(array.shape)}"
         )
     return np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array
 
@@ -162,7 +148,7 @@ def _labels(path, key, array, num_images):
 
 
 def _class_names(path, array, labels):
-    """The class names given or, for labels without names, the numbers of the training labels' classes."""
+    """Return class_names or, if there are none, the numbers of the training labels' classes."""
     if not labels:
         return None
     if array is None:
@@ -179,7 +165,7 @@ def _class_names(path, array, labels):
         if values.max() >= len(names):
             kind = "classes of y_train" if array is None else "class_names"
             raise InputError(
-                f"y_{split} of {path} holds label {values.max()}, but there are {len(names)} {kind}: "
+                f"y_{split} of {path} contains label {values.max()}, but there are {len(names)} {kind}: "
                 f"labels must be 0..{len(names) - 1}"
             )
     return names

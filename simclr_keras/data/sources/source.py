@@ -1,4 +1,4 @@
-"""A source: images that can be fetched by row number, with their ids, labels and class names."""
+"""A source: images fetched by row number, with their ids, labels and class names; and the Splits of a dataset."""
 
 import dataclasses
 import functools
@@ -9,11 +9,11 @@ import tensorflow as tf
 
 
 class RowIds(Sequence):
-    """Ids of the form "train/17", made when asked for, so that a million rows cost no strings.
+    """Ids of the form "train/17", made on demand, so that a million rows cost no strings.
 
     Args:
-        prefix: What stands before the slash.
-        rows: Row numbers, int [n], or an int n for the rows 0 .. n-1.
+        prefix: text before the slash.
+        rows: row numbers, int [n], or an int n for the rows 0 .. n-1.
     """
 
     def __init__(self, prefix, rows):
@@ -32,15 +32,15 @@ class RowIds(Sequence):
         return f"RowIds({self.prefix!r}, {len(self)} rows)"
 
 
-def take_ids(ids, rows):
-    """The ids of `rows` (int [m]), lazily where they are lazy."""
+def take_ids(ids: Sequence, rows: np.ndarray) -> Sequence:
+    """Return the ids of `rows` (int [m]); of RowIds, RowIds."""
     if isinstance(ids, RowIds):
         return RowIds(ids.prefix, np.asarray(ids.rows, np.int64)[rows])
     return tuple(ids[row] for row in rows)
 
 
 class ArrayStore:
-    """Decoded images of one size, held in memory. images: uint8 [n, h, w, 3]."""
+    """Decoded images of one size in memory. images: uint8 [n, h, w, 3]."""
 
     encoded = False
 
@@ -49,7 +49,7 @@ class ArrayStore:
 
     @functools.cached_property
     def _tensor(self):
-        # Lifted out of whatever tf.data function is being traced, so that it is made once and not per trace.
+        # Lifted out of the tf.data function being traced, so that it is made once and not per trace.
         with tf.init_scope(), tf.device("CPU:0"):
             return tf.convert_to_tensor(self.images)
 
@@ -57,12 +57,12 @@ class ArrayStore:
         return self._tensor[row]
 
     def content(self, row):
-        """The bytes of an image, outside of any tf.data function, as `fetch` is not for."""
+        """Return the bytes of an image, outside of tf.data functions."""
         return self.images[row].tobytes()
 
 
 class BytesStore:
-    """Encoded JPEG, PNG, GIF or BMP files, held in memory. files: string tensor [n]."""
+    """Encoded image files in memory. files: string tensor [n]."""
 
     encoded = True
     images = None
@@ -79,7 +79,7 @@ class BytesStore:
 
 
 class FileStore:
-    """Encoded JPEG, PNG, GIF or BMP files, read when they are fetched. paths: n paths, local or remote."""
+    """Image files that are read when they are fetched. paths: n paths, local or remote."""
 
     encoded = True
     images = None
@@ -100,12 +100,12 @@ class Source:
     """An indexed set of images.
 
     Args:
-        name: What the user called it, for messages.
-        store: ArrayStore, BytesStore or FileStore: where the images are.
-        ids: Sequence of n strings, stable from run to run.
-        labels: int [n] with -1 for "not labeled", or None when nothing is.
-        class_names: Tuple of names, one per label value, or None.
-        rows: Row of the store for each row of this source, int [n], or None for all in order.
+        name: the dataset as the user named it, for messages.
+        store: ArrayStore, BytesStore or FileStore.
+        ids: n strings, stable from run to run.
+        labels: int [n] with -1 for "not labeled", or None if there are no labels.
+        class_names: tuple of names, one per label value, or None.
+        rows: row of the store for each row of this source, int [n], or None for all in order.
     """
 
     indexed = True
@@ -127,17 +127,17 @@ class Source:
 
     @property
     def has_labels(self):
-        """Whether any rows can have labels: the question to ask where a StreamSource may stand instead."""
+        """Whether any row can have a label; also right for a StreamSource whose labels were not read yet."""
         return self.labels is not None
 
     @property
     def encoded(self):
-        """True if `fetch` gives encoded bytes, False if it gives decoded images."""
+        """Whether `fetch` returns encoded bytes, not decoded images."""
         return self._store.encoded
 
     @functools.cached_property
     def images(self):
-        """All images, uint8 [n, h, w, 3], where they are held decoded in memory; else None."""
+        """All images, uint8 [n, h, w, 3], if they are decoded in memory; else None."""
         images = self._store.images
         return images if images is None or self._rows is None else images[self._rows]
 
@@ -147,44 +147,44 @@ class Source:
             return tf.constant(self._rows)
 
     def fetch(self, index):
-        """One image, for use inside tf.data.Dataset.map.
+        """Return one image, for use inside tf.data.Dataset.map.
 
         Args:
             index: int64 scalar tensor, a row of this source.
 
         Returns:
-            uint8 [h, w, 3], or a scalar string of JPEG, PNG, GIF or BMP bytes when `encoded`.
+            uint8 [h, w, 3]; if `encoded`, a scalar string of the bytes of an image file.
         """
         return self._store.fetch(index if self._rows is None else self._row_tensor[index])
 
     def content(self, row):
-        """The bytes of an image as it is held or lies on the disk: pixels, or an encoded file."""
+        """Return the bytes of an image as it is stored: pixels, or an encoded file."""
         return self._store.content(int(self._store_rows(np.array([row]))[0]))
 
     def subset(self, rows):
-        """The source of these rows (int [m], or bool [n]) alone, in this order; the images are shared."""
+        """Return the source of these rows (int [m], or bool [n]) in this order; the images are shared."""
         rows = row_numbers(rows, len(self))
         labels = None if self.labels is None else self.labels[rows]
         ids = take_ids(self.ids, rows)
         return Source(self.name, self._store, ids, labels, self.class_names, self._store_rows(rows))
 
     def with_labels_of(self, rows):
-        """The same images, where only these rows (int [m], or bool [n]) keep their labels; -1 elsewhere."""
+        """Return the same images with the labels of these rows (int [m], or bool [n]) alone; -1 elsewhere."""
         labels = only_labels_of(self.labels, rows)
         return Source(self.name, self._store, self.ids, labels, self.class_names, self._rows)
 
     def labeled(self):
-        """The source of the rows that have a label."""
+        """Return the source of the rows that have a label."""
         if self.labels is None:
             return self.subset([])
         return self.subset(self.labels >= 0)
 
     def labeled_ids(self):
-        """The ids of those rows, for a later `load(labeled=...)`; as lazy as `ids`."""
+        """Return the ids of the rows that have a label."""
         return take_ids(self.ids, np.flatnonzero(self.labels >= 0) if self.has_labels else [])
 
     def union(self, other):
-        """The source of this one's rows and then another's; both are parts of the same images."""
+        """Return the source of this one's rows and then another's; both are parts of the same images."""
         if self._store is not other._store:
             raise ValueError(f"{self.name} and {other.name} do not share their images")
         rows = np.concatenate([part._store_rows(np.arange(len(part))) for part in (self, other)])
@@ -192,7 +192,7 @@ class Source:
         return Source(self.name, self._store, (*self.ids, *other.ids), labels, self.class_names, rows)
 
     def arranged(self, rows, ids, labels):
-        """The images of these rows (int [m], repeats allowed) under ids (m strings) and labels (int [m] or None)."""
+        """Return the images of these rows (int [m], repeats allowed) with other ids and labels."""
         rows = self._store_rows(row_numbers(rows, len(self)))
         return Source(self.name, self._store, tuple(ids), labels, self.class_names, rows)
 
@@ -204,7 +204,7 @@ class Source:
 
 
 def describe(source, images):
-    """The repr of a source: size, how many rows are labeled, how its images are held."""
+    """Return the repr of a source."""
     if source.labels is None:
         labels = "labeled" if source.has_labels else "unlabeled"
     else:
@@ -215,15 +215,15 @@ def describe(source, images):
 
 
 def only_labels_of(labels, rows):
-    """Labels int32 [n] with -1 wherever the row is not among `rows`."""
+    """Return labels, int32 [n], with -1 in all rows but these."""
     rows = row_numbers(rows, len(labels))
-    visible = np.full_like(labels, -1)
-    visible[rows] = labels[rows]
-    return visible
+    visible_labels = np.full_like(labels, -1)
+    visible_labels[rows] = labels[rows]
+    return visible_labels
 
 
 def row_numbers(rows, n):
-    """Rows given as int [m] or bool [n], as int64 [m]; raises IndexError outside 0 .. n-1."""
+    """Return rows, int [m] or bool [n], as int64 [m]; raises IndexError outside 0 .. n-1."""
     rows = np.asarray(rows)
     if rows.dtype == bool:
         return np.flatnonzero(rows)
@@ -235,17 +235,16 @@ def row_numbers(rows, n):
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """What `load` gives.
+    """A dataset: its training images, its evaluation images, and notes for the user.
 
     Attributes:
         train: Source or StreamSource of the training images.
         evaluation: Source or StreamSource of the evaluation images, or None.
-        class_names: Tuple of names, one per label value, or None.
-        held_out: Ids taken out of the training data for evaluation; empty if the data had its own split.
-        notes: One-line remarks for the user, such as files that were passed over.
-        unreadable: (id, reason) of every image file that was left out, and of every sub-folder ("name/") that could not
-            be read.
-        missing: Ids of the images that a resumed or an earlier run had and that are gone, or can no longer be read.
+        class_names: names, one per label value, or None.
+        held_out: ids held out of the training data for evaluation; empty if the data has its own split.
+        notes: one-line remarks for the user, such as skipped files.
+        unreadable: (id, reason) of every unreadable image file and sub-folder ("name/").
+        missing: ids of images of an earlier run that are missing or unreadable now.
     """
 
     train: Source

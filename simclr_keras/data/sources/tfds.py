@@ -1,4 +1,4 @@
-"""Datasets of tensorflow_datasets: in memory where they fit, streamed from their record files where not."""
+"""Datasets of tensorflow_datasets: in memory if they fit, else streamed from their record files."""
 
 import difflib
 
@@ -12,17 +12,16 @@ from simclr_keras.errors import InputError, one_line
 _EVALUATION_SPLITS = ("test", "validation")
 
 
-def load_tfds(name, data_dir, memory_limit):
-    """Splits of a TFDS dataset; one that is not on disk yet is downloaded and prepared.
+def load_tfds(name: str, data_dir: str | None, memory_limit: int) -> Splits:
+    """Return the Splits of a TFDS dataset, downloading and preparing it if it is not on disk.
 
     Args:
-        name: A TFDS name such as "cifar10", "imagenet2012_subset/1pct" or "mnist:3.*.*".
-        data_dir: Where TFDS keeps its data, or None for its default.
-        memory_limit: Bytes up to which a split is held in memory: decoded where all images have one size,
-            else encoded.
+        name: TFDS name such as "cifar10", "imagenet2012_subset/1pct" or "mnist:3.*.*".
+        data_dir: folder of prepared TFDS data, or None for its default.
+        memory_limit: bytes up to which a split is kept in memory: decoded if all images have one size, else encoded.
 
     Raises:
-        InputError: If there is no such dataset, it cannot be prepared, or it is not one of images.
+        InputError: there is no such dataset, it cannot be prepared, or it has no images.
     """
     builder = _builder(name, data_dir)
     _prepare(name, builder)
@@ -48,13 +47,13 @@ def _builder(name, data_dir):
     except Exception as error:  # the builders' own code, which may raise anything
         if tf.io.gfile.exists(name):
             raise InputError(
-                f"Unknown dataset {name!r}: for the files there, write folder:PATH or npz:PATH"
+                f"Unknown dataset {name!r}: for files on disk, write folder:PATH or npz:PATH"
             ) from None
         if not isinstance(error, tfds.core.DatasetNotFoundError):
             raise InputError(f"Cannot open the TFDS dataset {name}: {one_line(error)}") from None
-    known = sorted(set(tfds.list_builders(with_community_datasets=False)))
-    near = difflib.get_close_matches(name.split("/")[0].split(":")[0], known, 3)
-    hint = f"; near it: {', '.join(near)}" if near else ""
+    names = sorted(set(tfds.list_builders(with_community_datasets=False)))
+    near = difflib.get_close_matches(name.split("/")[0].split(":")[0], names, 3)
+    hint = f"; similar names: {', '.join(near)}" if near else ""
     raise InputError(f"Unknown dataset {name!r}: give digits, npz:PATH, folder:PATH or a TFDS name{hint}")
 
 
@@ -65,8 +64,8 @@ def _prepare(name, builder):
         builder.download_and_prepare()
     except Exception as error:  # network, disk, checksums, licenses to accept: each raises its own
         raise InputError(
-            f"Cannot download and prepare {name} into {builder.data_dir} "
-            f"(--data_dir says where prepared data lies): {one_line(error)}"
+            f"Cannot download and prepare {name} into {builder.data_dir}: {one_line(error)}; "
+            "if it is prepared elsewhere, give --data_dir"
         ) from None
 
 
@@ -75,7 +74,7 @@ def _check_format(name, builder):
 
     if builder.info.file_format is not tfds.core.FileFormat.TFRECORD:
         raise InputError(
-            f"{name} in {builder.data_dir} must be stored as tfrecord, the format that tf.data reads. "
+            f"{name} in {builder.data_dir} must be stored as tfrecord. "
             f"Received: {builder.info.file_format.value}"
         )
 
@@ -92,11 +91,11 @@ def _check_image(name, features):
 
 
 def _feature(features, name):
-    """A feature by name, or None where there is none or the examples have no names at all."""
+    """Return a feature by name, or None."""
     import tensorflow_datasets as tfds
 
-    named = isinstance(features, tfds.features.FeaturesDict)
-    return features[name] if named and name in features else None
+    is_dict = isinstance(features, tfds.features.FeaturesDict)
+    return features[name] if is_dict and name in features else None
 
 
 def _class_names(features):
@@ -125,7 +124,7 @@ def _source(name, builder, split, class_names, memory_limit):
     same_size = len(shape) == 3 and None not in shape
     decoded_bytes = info.num_examples * shape[0] * shape[1] * 3 if same_size else None
     if not info.num_examples:
-        raise InputError(f"The split {split} of {name} holds no examples")
+        raise InputError(f"The split {split} of {name} is empty")
     if same_size and decoded_bytes <= memory_limit:
         return _in_memory(name, builder, split, class_names, decode=True)
     if 0 < int(info.num_bytes) <= memory_limit:
@@ -146,14 +145,14 @@ def _in_memory(name, builder, split, class_names, decode):
         )
     num_examples = builder.info.splits[split].num_examples
     with tf.device("CPU:0"):
-        everything = examples.batch(num_examples).get_single_element()
-    store = ArrayStore(everything["image"].numpy()) if decode else BytesStore(everything["image"])
-    labels = None if class_names is None else everything["label"].numpy()
+        whole = examples.batch(num_examples).get_single_element()
+    store = ArrayStore(whole["image"].numpy()) if decode else BytesStore(whole["image"])
+    labels = None if class_names is None else whole["label"].numpy()
     return Source(name, store, RowIds(split, num_examples), labels, class_names)
 
 
 def _encoded(builder, split, class_names):
-    """Dataset of {"image": encoded bytes, "label": int32}, in the order of the record files."""
+    """Return a Dataset of {"image": encoded bytes, "label": int32}, in the order of the record files."""
     import tensorflow_datasets as tfds
 
     examples = builder.as_dataset(

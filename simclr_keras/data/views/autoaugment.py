@@ -1,7 +1,6 @@
 """AutoAugment's ImageNet policy for uint8 views, random by example (Cubuk et al. 2019, arXiv 1805.09501).
 
-Of our own because the well-kept ones draw from generators with a state, which no resumed run or second replica repeats:
-keras.layers has RandAugment alone, tf-models-official does not go with Keras 3, torchvision and timm need PyTorch.
+Other implementations draw from generators with a state, which no resumed run or second replica repeats.
 """
 
 from typing import NamedTuple
@@ -45,36 +44,29 @@ IMAGENET_POLICY = (
 # which end of a range is which; here, as in torchvision, magnitude 0 does nothing.
 STRENGTHS = {
     "shear_x": (0.0, 0.3),
-    "shear_y": (0.0, 0.3),
-    "translate_x": (0.0, 150 / 331),  # of the side
-    "translate_y": (0.0, 150 / 331),
     "rotate": (0.0, 30.0),  # degrees
     "solarize": (256.0, 0.0),
     "posterize": (8.0, 4.0),  # bits, rounded
     "contrast": (1.0, 1.9),
     "color": (1.0, 1.9),
-    "brightness": (1.0, 1.9),
     "sharpness": (1.0, 1.9),
 }
 _LARGEST_MAGNITUDE = 9
-# With a random sign: the strength's distance from its value at magnitude 0 turns around.
+# With a random sign of the distance from the strength at magnitude 0.
 _SIGNED = frozenset(STRENGTHS) - {"solarize", "posterize"}
 
 
-def strength(operation, magnitude, sign, size):
-    """What an operation of pil_operations is given.
+def strength(operation: str, magnitude: int | None, sign: int) -> float:
+    """Return the strength that an operation of pil_operations takes.
 
     Args:
-        operation: its name. magnitude: int, 0 .. 9, or None for operations without strength.
-        sign: 1 or -1; without meaning for solarize and posterize.
-        size: int, side of the image in pixels.
+        operation: its name. magnitude: 0 .. 9, or None for operations without strength.
+        sign: 1 or -1; has no meaning for solarize and posterize.
     """
     if operation not in STRENGTHS:
         return 0.0
     none, most = STRENGTHS[operation]
     change = (most - none) * magnitude / _LARGEST_MAGNITUDE
-    if operation.startswith("translate"):
-        change *= size
     value = none + change * (sign if operation in _SIGNED else 1)
     return float(round(value)) if operation == "posterize" else value
 
@@ -88,7 +80,7 @@ class PolicyDraws(NamedTuple):
 
 
 def draw_policies(seed, step, batch_size, windows):
-    """The random numbers of one global batch; slice the first axis to take rows.
+    """Draw the random numbers of one global batch; slice the first axis to take rows.
 
     Args:
         seed: int. step: integer scalar tensor. batch_size: int, of the global batch. windows: int, per image.
@@ -97,8 +89,8 @@ def draw_policies(seed, step, batch_size, windows):
     return PolicyDraws(u[..., 0], u[..., 1:3], u[..., 3:5])
 
 
-def auto_augment(views, policies):
-    """Augments each view by one of the 25 sub-policies, its two operations one after the other.
+def auto_augment(views: tf.Tensor, policies: PolicyDraws) -> tf.Tensor:
+    """Augment each view by one of the 25 sub-policies: two operations in turn.
 
     Args:
         views: uint8 [n, w, s, s, 3], static but for n. policies: PolicyDraws [n, w].
@@ -106,16 +98,15 @@ def auto_augment(views, policies):
     Returns:
         uint8 tensor [n, w, s, s, 3].
     """
-    size = views.shape[-2]
     images = tf.reshape(views, [-1, *views.shape[2:]])
-    operations, probabilities, strengths = (tf.constant(table) for table in _tables(size))
-    chosen = draws.integers(tf.reshape(policies.sub_policy, [-1]), len(IMAGENET_POLICY))
+    operations, probabilities, strengths = (tf.constant(table) for table in _tables())
+    sub_policy = draws.integers(tf.reshape(policies.sub_policy, [-1]), len(IMAGENET_POLICY))
     apply, sign = (tf.reshape(u, [-1, 2]) for u in (policies.apply, policies.sign))
-    for place in range(2):
-        applied = apply[:, place] < tf.gather(probabilities[:, place], chosen)
-        operation = tf.where(applied, tf.gather(operations[:, place], chosen), len(_USED))
-        both_signs = tf.gather(strengths[:, place], chosen)
-        value = tf.where(sign[:, place] < 0.5, both_signs[:, 0], both_signs[:, 1])
+    for turn in range(2):
+        applied = apply[:, turn] < tf.gather(probabilities[:, turn], sub_policy)
+        operation = tf.where(applied, tf.gather(operations[:, turn], sub_policy), len(_USED))
+        both_signs = tf.gather(strengths[:, turn], sub_policy)
+        value = tf.where(sign[:, turn] < 0.5, both_signs[:, 0], both_signs[:, 1])
         images = _each_by_its_own(images, operation, value)
     return tf.ensure_shape(tf.reshape(images, tf.shape(views)), views.shape)
 
@@ -123,21 +114,21 @@ def auto_augment(views, policies):
 _USED = tuple(sorted({name for pair in IMAGENET_POLICY for name, _, _ in pair}))
 
 
-def _tables(size):
-    """The policy as arrays [25, 2]: number among _USED, probability, and [25, 2, 2] strength for each sign."""
+def _tables():
+    """Return the policy as arrays [25, 2]: number among _USED, probability; [25, 2, 2]: strength for each sign."""
     operations = np.array([[_USED.index(name) for name, _, _ in pair] for pair in IMAGENET_POLICY], np.int32)
     probabilities = np.array([[p for _, p, _ in pair] for pair in IMAGENET_POLICY], np.float32)
     strengths = [
-        [[strength(name, magnitude, sign, size) for sign in (-1, 1)] for name, _, magnitude in pair]
+        [[strength(name, magnitude, sign) for sign in (-1, 1)] for name, _, magnitude in pair]
         for pair in IMAGENET_POLICY
     ]
     return operations, probabilities, np.array(strengths, np.float32)
 
 
 def _each_by_its_own(images, operation, value):
-    """Images [n, s, s, 3] after the operation of each, int32 [n]; a number beyond the last leaves it as it is.
+    """Apply to each image its own operation, int32 [n]; a number beyond the last changes nothing.
 
-    Sorted by operation, each is called once with all its images: without branches, and with no work in vain.
+    Images are sorted by operation, and each operation is called once with all its images.
     """
     count, shape = len(_USED) + 1, images.shape[1:]
     rows = tf.dynamic_partition(tf.range(tf.shape(images)[0]), operation, count)

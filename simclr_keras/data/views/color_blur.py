@@ -17,7 +17,7 @@ from simclr_keras.preprocess import to_float
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ColorBlur:
-    """Turns uint8 views into the float views the network sees.
+    """Turn uint8 views into the float views that the network sees.
 
     With probability `jitter_probability`: brightness, contrast, saturation and hue in random order, each
     clipped to [0, 1]. Then grayscale, then Gaussian blur. Randomness is drawn for the global batch from
@@ -82,7 +82,7 @@ class ColorBlur:
             )
 
     def __call__(self, views, step):
-        """Augments this replica's rows of the global batch.
+        """Augment this replica's rows of the global batch.
 
         Args:
             views: uint8 [n, w, s, s, 3] (or float in [0, 1]), static shape, w views of each image.
@@ -98,14 +98,14 @@ class ColorBlur:
         return (self._compiled if self._use_xla() else self.apply)(images, parameters)
 
     def parameters_of_replica(self, step, count, windows=2):
-        """The parameters of this replica's `count` images: of rows r * count .. of the global batch.
+        """Return the parameters of this replica's `count` images: rows r * count .. of the global batch.
 
         Returns:
             dict of tensors [windows * count, ...], all images of view 1 first; see `parameters`.
         """
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync
-        everyone = self.parameters(step, count * replicas, windows)
+        global_batch = self.parameters(step, count * replicas, windows)
         first = tf.cast(context.replica_id_in_sync_group, tf.int32) * count
 
         def rows_of(values):
@@ -114,10 +114,10 @@ class ColorBlur:
             own = tf.slice(values, start, [windows, count, *rest])
             return tf.reshape(own, [windows * count, *rest])
 
-        return {name: rows_of(values) for name, values in everyone.items()}
+        return {name: rows_of(values) for name, values in global_batch.items()}
 
     def parameters(self, step, batch_size, windows=2):
-        """What is done to each view of the global batch.
+        """Return the parameters of each view of the global batch.
 
         Returns:
             dict of tensors [windows, batch_size, ...]: jittered, gray (bool), order (int32, 4), brightness,
@@ -141,11 +141,11 @@ class ColorBlur:
         }
 
     def apply(self, images, parameters):
-        """Augments images with given parameters.
+        """Augment images with these parameters.
 
         Args:
             images: uint8 [n, s, s, 3], or float in [0, 1].
-            parameters: dict as `parameters` gives, each with leading axis [n].
+            parameters: dict as `parameters` returns, each with leading axis [n].
 
         Returns:
             float32 [n, s, s, 3] in [0, 1].
@@ -175,32 +175,31 @@ class ColorBlur:
         return not tf.config.list_logical_devices("TPU")
 
 
-def gaussian_blur(planes, sigma, radius, chosen):
-    """Separable Gaussian blur with zero padding, as a matrix product along each axis.
+def gaussian_blur(planes, sigma, radius, blurred):
+    """Blur by a separable Gaussian with zero padding: a matrix product along each axis.
 
     Args:
         planes: three float32 [n, h, w].
         sigma: float32 [n], standard deviation in pixels.
         radius: int, the kernel has 2 * radius + 1 taps.
-        chosen: bool [n], which images are blurred; the others are multiplied by the identity, so that
-            shapes stay static.
+        blurred: bool [n], the images to blur; the others are multiplied by the identity, so that shapes stay static.
     """
     height, width = planes[0].shape[1:]
-    down = blur_matrix(sigma, radius, chosen, height)
-    across = down if width == height else blur_matrix(sigma, radius, chosen, width)
+    down = blur_matrix(sigma, radius, blurred, height)
+    across = down if width == height else blur_matrix(sigma, radius, blurred, width)
     # The matrices are symmetric, so the second product needs no transpose.
     return tuple(tf.matmul(tf.matmul(down, plane), across) for plane in planes)
 
 
-def blur_matrix(sigma, radius, chosen, size):
-    """The Gaussian kernels of n images as banded matrices, float32 [n, size, size]."""
+def blur_matrix(sigma, radius, blurred, size):
+    """Return the Gaussian kernels of n images as banded matrices, float32 [n, size, size]."""
     taps = np.arange(-radius, radius + 1, dtype=np.float32)
     distance = np.abs(np.arange(size)[:, None] - np.arange(size)[None, :]).astype(np.float32)
     precision = 0.5 / tf.square(sigma)
     band = tf.exp(-(distance**2) * precision[:, None, None]) * (distance <= radius)
-    # Normalized over all taps, those outside the image too: what is outside is black.
+    # Normalized over all taps, those outside the image too: the outside is black.
     total = tf.reduce_sum(tf.exp(-(taps**2) * precision[:, None]), axis=-1)
-    return tf.where(chosen[:, None, None], band / total[:, None, None], tf.eye(size))
+    return tf.where(blurred[:, None, None], band / total[:, None, None], tf.eye(size))
 
 
 def _factor(u, spread):
@@ -208,6 +207,6 @@ def _factor(u, spread):
     return low + u * (1.0 + spread - low)
 
 
-def _where(chosen, planes, others):
-    chosen = chosen[:, None, None]
-    return tuple(tf.where(chosen, plane, other) for plane, other in zip(planes, others))
+def _where(condition, planes, others):
+    condition = condition[:, None, None]
+    return tuple(tf.where(condition, plane, other) for plane, other in zip(planes, others))

@@ -23,7 +23,7 @@ ATTEMPTS = 100
 
 @dataclasses.dataclass(frozen=True)
 class CropConfig:
-    """How windows are drawn.
+    """The distribution of windows.
 
     Args:
         random_crop: False takes the evaluation window (center crop; the whole image up to 32 pixels) instead.
@@ -31,7 +31,7 @@ class CropConfig:
         crop_aspect: largest width / height and height / width of a window, 1 or more.
         min_covered: windows below this fraction of the image are drawn again, in [0, 1].
         flip_probability: of a left-right flip, in [0, 1].
-        auto_augment: whether train_batches changes the finished views by AutoAugment's ImageNet policy.
+        auto_augment: whether train_batches applies AutoAugment's ImageNet policy to the views.
     """
 
     random_crop: bool = True
@@ -66,7 +66,7 @@ class CropDraws(NamedTuple):
 
 
 def draw_crops(seed, step, batch_size, windows):
-    """The random numbers of one global batch; slice the first axis to take rows.
+    """Draw the random numbers of one global batch; slice the first axis to take rows.
 
     Args:
         seed: int. step: integer scalar tensor. batch_size: int, of the global batch. windows: int, per image.
@@ -77,7 +77,7 @@ def draw_crops(seed, step, batch_size, windows):
 
 
 def crop_windows(crops, height, width, config):
-    """Turns uniform numbers into windows: what sample_distorted_bounding_box does, for images of one size.
+    """Turn uniform numbers into windows as sample_distorted_bounding_box does, for images of one size.
 
     Aspect is uniform, then *height* (not area) is uniform between those that give the smallest and the largest area at
     that aspect and fit into the image, then width = aspect * height. The first attempt that covers enough
@@ -112,10 +112,10 @@ def crop_windows(crops, height, width, config):
     valid &= area >= config.min_covered * h * w
     # argmax gives the first maximum: the first valid attempt.
     first = tf.argmax(tf.cast(valid, tf.int32), axis=-1)
-    found = tf.reduce_any(valid, axis=-1)
+    any_valid = tf.reduce_any(valid, axis=-1)
     rank = len(valid.shape) - 1
-    tall = tf.where(found, tf.gather(tall, first, batch_dims=rank, axis=-1), h)
-    wide = tf.where(found, tf.gather(wide, first, batch_dims=rank, axis=-1), w)
+    tall = tf.where(any_valid, tf.gather(tall, first, batch_dims=rank, axis=-1), h)
+    wide = tf.where(any_valid, tf.gather(wide, first, batch_dims=rank, axis=-1), w)
     tall, wide = tf.cast(tall, tf.int32), tf.cast(wide, tf.int32)
     # The kernel's offsets are below height - tall, never equal to it: a window of the last row is never
     # drawn unless it fills the image. Kept, as every published result was trained so.
@@ -125,7 +125,7 @@ def crop_windows(crops, height, width, config):
 
 
 def whole_windows(crops, height, width, size):
-    """The evaluation window of images of one size in the shape of crop_windows: [..., w, 4]."""
+    """Return the evaluation window of images of one size, in the shape of crop_windows: [..., w, 4]."""
     if size > LARGEST_SIZE_WITHOUT_CROP:
         window = center_window(height, width, (size, size))
     else:
@@ -134,7 +134,7 @@ def whole_windows(crops, height, width, size):
 
 
 def make_views(image, crops, size, config, *, encoded=False, quantize=True):
-    """The views of one image of any size.
+    """Return the views of one image of any size.
 
     Args:
         image: uint8 [h, w, 3] or float in [0, 1]; with `encoded`, a scalar string of encoded bytes.
@@ -157,7 +157,7 @@ def make_views(image, crops, size, config, *, encoded=False, quantize=True):
 
 
 def make_views_of_batch(images, crops, size, config, *, quantize=True):
-    """The views of images of one size, all at once: crop, resize and flip as two matrix products a window.
+    """Return the views of images of one size: crop, resize and flip as two matrix products a window.
 
     Equal to make_views up to rounding (one level of uint8), and many times as fast for small images.
 
@@ -184,7 +184,7 @@ def make_views_of_batch(images, crops, size, config, *, quantize=True):
 
 
 def bicubic_matrix(start, length, extent, size, reverse=None):
-    """Rows of bicubic weights that cut a window out of an axis and resize it, as tf.image.resize does.
+    """Return bicubic weights that cut a window out of an axis and resize it, as tf.image.resize does.
 
     Keys' cubic with a = -0.5 and half-pixel centers; the weights of pixels outside the window are dropped
     and the rest brought back to the sum 1.
@@ -192,7 +192,7 @@ def bicubic_matrix(start, length, extent, size, reverse=None):
     Args:
         start, length: int32 [...], first pixel and number of pixels of each window.
         extent: int, pixels of the axis. size: int, pixels of the result.
-        reverse: bool [...], turns the result around.
+        reverse: bool [...], reverses the result.
 
     Returns:
         float32 tensor [..., size, extent].
@@ -220,11 +220,10 @@ def _decode_whole(encoded):
 
 
 def _decode_windows(encoded, crops, size, config):
-    """The smallest rectangle of an encoded image that holds all its windows, and the windows within it.
+    """Return the smallest rectangle of an encoded image with all its windows, and the windows within it.
 
-    One decoding is a third cheaper than one per window, since every decoding of a JPEG has to read the entropy
-    code from the top of the image down. What lies inside of a tf.cond costs more than outside, taken or not:
-    hence small conditions instead of one around everything.
+    One decoding is a third cheaper than one per window: every decoding of a JPEG reads the entropy code from the top
+    of the image. Operations inside a tf.cond cost more than outside, taken or not: hence small conditions.
     """
     is_jpeg = tf.io.is_jpeg(encoded)
     whole = tf.cond(is_jpeg, lambda: tf.zeros([1, 1, 3], tf.uint8), lambda: _decode_whole(encoded))
@@ -252,7 +251,7 @@ def _windows(crops, height, width, size, config):
 
 
 def _cut(image, windows, flip, size, config, quantize):
-    """Crop, resize, quantize, flip; in this order flipping is cheapest (and [:, ::-1] ten times dearer)."""
+    """Crop, resize, quantize, flip: in this order flipping costs least (and [:, ::-1] ten times more)."""
     views = []
     for i in range(windows.shape[0]):
         top, left, height, width = tf.unstack(windows[i])

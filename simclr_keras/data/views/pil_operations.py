@@ -1,4 +1,4 @@
-"""The operations of the Python Imaging Library (PIL) that augmentation policies are made of, level for level.
+"""The operations of the Python Imaging Library (PIL) that AutoAugment's policy uses, equal level by level.
 
 Over batches, with TensorFlow's kernels, so that they run in tf.data on any host. Letters in shapes: n = images,
 s = side in pixels. Images are uint8 [n, s, s, 3], strengths float32 [n], one per image.
@@ -9,43 +9,25 @@ import math
 import numpy as np
 import tensorflow as tf
 
-FILL = 128  # gray, where the result shows what lies outside of the image
+FILL = 128  # gray, for pixels outside of the image
 _FIXED = 1 << 16  # PIL's affine transform counts in 65,536ths of a pixel
 
 
 def shear_x(images, shear):
-    """Row y moves by shear * y pixels."""
+    """Move row y by shear * y pixels."""
     one, zero = tf.ones_like(shear), tf.zeros_like(shear)
     return _affine(images, one, shear, zero, zero, one, zero)
 
 
-def shear_y(images, shear):
-    """Column x moves by shear * x pixels."""
-    one, zero = tf.ones_like(shear), tf.zeros_like(shear)
-    return _affine(images, one, zero, zero, shear, one, zero)
-
-
-def translate_x(images, pixels):
-    """The image moves by so many pixels to the left."""
-    one, zero = tf.ones_like(pixels), tf.zeros_like(pixels)
-    return _affine(images, one, zero, pixels, zero, one, zero)
-
-
-def translate_y(images, pixels):
-    """The image moves by so many pixels upwards."""
-    one, zero = tf.ones_like(pixels), tf.zeros_like(pixels)
-    return _affine(images, one, zero, zero, zero, one, pixels)
-
-
 def rotate(images, degrees):
-    """About the center, counterclockwise."""
+    """Rotate about the center, counterclockwise."""
     angle = tf.cast(degrees, tf.float64) * (-math.pi / 180)
     cos, sin, center = tf.cos(angle), tf.sin(angle), images.shape[1] / 2
     return _affine(images, cos, sin, center - (cos + sin) * center, -sin, cos, center - (cos - sin) * center)
 
 
 def _affine(images, a, b, c, d, e, f):
-    """Pixel (x, y) of the result is pixel (a x + b y + c, d x + e y + f) of the image, the nearest one."""
+    """Give pixel (x, y) the value of the nearest pixel to (a x + b y + c, d x + e y + f)."""
     size = images.shape[1]
     places = tf.range(size)
 
@@ -53,10 +35,10 @@ def _affine(images, a, b, c, d, e, f):
         x, y, start = (tf.cast(values, tf.float64) for values in (x, y, start))
         start = start + x * 0.5 + y * 0.5  # pixels are looked up by their centers
         x, y, start = (_fixed(values)[:, None, None] for values in (x, y, start))
-        found = tf.bitwise.right_shift((start + y * places[:, None]) + x * places[None, :], 16)
-        return tf.clip_by_value(found, -1, size) + 1
+        pixel = tf.bitwise.right_shift((start + y * places[:, None]) + x * places[None, :], 16)
+        return tf.clip_by_value(pixel, -1, size) + 1
 
-    # All that lies outside is looked up in a frame of one pixel.
+    # A frame of one pixel stands for everything outside.
     framed = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=FILL)
     place = source(d, e, f) * (size + 2) + source(a, b, c)
     return tf.gather(tf.reshape(framed, [-1, (size + 2) ** 2, 3]), place, batch_dims=1)
@@ -67,26 +49,26 @@ def _fixed(values):
 
 
 def invert(images, _):
-    """Every level v becomes 255 - v."""
+    """Replace every level v by 255 - v."""
     return 255 - images
 
 
 def solarize(images, threshold):
-    """Levels of at least `threshold` are inverted."""
+    """Invert levels of at least `threshold`."""
     bright = tf.cast(images, tf.float32) >= threshold[:, None, None, None]
     # Not tf.where, which takes ten times as long.
     return tf.bitwise.bitwise_xor(images, 255 * tf.cast(bright, tf.uint8))
 
 
 def posterize(images, bits):
-    """The upper `bits` bits, 1 .. 8, of every level are kept."""
+    """Keep the upper `bits` bits, 1 .. 8, of every level."""
     lost = 8 - tf.cast(bits, tf.int32)
     mask = tf.cast(256 - tf.bitwise.left_shift(tf.ones_like(lost), lost), tf.uint8)
     return tf.bitwise.bitwise_and(images, mask[:, None, None, None])
 
 
 def autocontrast(images, _):
-    """Each channel is stretched so that its darkest level becomes 0 and its brightest 255."""
+    """Stretch each channel so that its darkest level becomes 0 and its brightest 255."""
     low = tf.reduce_min(images, axis=[1, 2])[..., None]
     high = tf.reduce_max(images, axis=[1, 2])[..., None]
     low, high = tf.cast(low, tf.float64), tf.cast(high, tf.float64)
@@ -98,7 +80,7 @@ def autocontrast(images, _):
 
 
 def equalize(images, _):
-    """Each channel gets a flat histogram, as far as that goes."""
+    """Flatten the histogram of each channel."""
     size = images.shape[1]
     counts = tf.math.bincount(_places(images), minlength=768, maxlength=768, axis=-1)
     counts = tf.reshape(tf.cast(counts, tf.int32), [-1, 3, 256])
@@ -111,7 +93,7 @@ def equalize(images, _):
 
 
 def _mapped(images, levels):
-    """What each level of each channel becomes: levels [n, 3, 256]."""
+    """Replace each level of each channel by that of a table, levels [n, 3, 256]."""
     places = _places(images)
     # One table for all images: with batch_dims, tf.gather is slower.
     places += 768 * tf.range(tf.shape(images)[0])[:, None]
@@ -120,31 +102,26 @@ def _mapped(images, levels):
 
 
 def _places(images):
-    """Place of every pixel and channel in a table of 3 channels with 256 levels each, int32 [n, s * s * 3]."""
+    """Return the index of every pixel and channel in a table of 3 x 256 levels, int32 [n, s * s * 3]."""
     channels = np.tile(256 * np.arange(3, dtype=np.int32), images.shape[1] * images.shape[2])
     return tf.cast(tf.reshape(images, [-1, len(channels)]), tf.int32) + channels
 
 
 def color(images, factor):
-    """Away from gray: 0 is the gray image, 1 the image."""
+    """Scale the distance from gray: 0 gives the gray image, 1 the image."""
     return _blend(_gray(images)[..., None], images, factor)
 
 
 def contrast(images, factor):
-    """Away from the mean gray: 0 is a gray plane, 1 the image."""
+    """Scale the distance from the mean gray: 0 gives a gray plane, 1 the image."""
     pixels = images.shape[1] * images.shape[2]
     total = tf.reduce_sum(tf.cast(_gray(images), tf.int64), axis=[1, 2])
     mean = (2 * total + pixels) // (2 * pixels)
     return _blend(mean[:, None, None, None], images, factor)
 
 
-def brightness(images, factor):
-    """Away from black: 0 is black, 1 the image."""
-    return _blend(tf.zeros([1, 1, 1, 1]), images, factor)
-
-
 def sharpness(images, factor):
-    """Away from the smoothed image: 0 is that, 1 the image. The border of one pixel stays as it is."""
+    """Scale the distance from the smoothed image; the border of one pixel stays as it is."""
     values = tf.cast(images, tf.float32)
     rows = values[:, :-2] + values[:, 1:-1] + values[:, 2:]
     inner = values[:, 1:-1, 1:-1]
@@ -155,7 +132,7 @@ def sharpness(images, factor):
 
 
 def _gray(images):
-    """Luma as PIL rounds it, int32 [n, s, s]."""
+    """Return luma as PIL rounds it, int32 [n, s, s]."""
     values = tf.cast(images, tf.int32)
     red, green, blue = values[..., 0], values[..., 1], values[..., 2]
     return tf.bitwise.right_shift(19595 * red + 38470 * green + 7471 * blue + 0x8000, 16)

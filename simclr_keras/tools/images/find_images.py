@@ -36,7 +36,7 @@ def find_images(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]
         bad += [(images[row], problem) for row, problem in problems.items()]
         bad += [(f"{tf.io.gfile.join(path, folder)}/", problem) for folder, problem in listing.unreadable]
         if not images:
-            bad.append((path, "contains no JPEG, PNG, GIF or BMP files"))
+            bad.append((path, "contains no JPEG, PNG or BMP files"))
     with ThreadPool(_WORKERS) as pool:
         problems = {path: problem for path, problem in zip(files, pool.map(problem_of, files)) if problem}
     good = [path for path in dict.fromkeys(good) if path not in problems]

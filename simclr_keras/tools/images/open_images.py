@@ -75,7 +75,7 @@ def open_images(name: str, data_dir: str | None = None, labels: str | None = Non
     """Return the Images that a name stands for.
 
     Args:
-        name: "digits", "npz:PATH", "folder:PATH" or a TFDS name, as in `data.sources.load`; or the plain path of a
+        name: "digits", "npz:PATH", "folder:PATH" or a TFDS name, as in `load_dataset`; or the plain path of a
             folder, of an image file or of an .npz archive.
         data_dir: folder of TFDS, or None for its default.
         labels: CSV of filename,label for the images of a flat folder, or None.
@@ -114,8 +114,6 @@ def _of_splits(spec, splits):
 def _of_file(path):
     absolute = path if "://" in path else os.path.abspath(path)
     if problem := problem_of(absolute):
-        raise InputError(
-            f"--images={path} {problem}; give an image file (JPEG, PNG, GIF or BMP) or a folder."
-        )
+        raise InputError(f"--images={path} {problem}; give an image file (JPEG, PNG or BMP) or a folder.")
     source = Source(f"file:{absolute}", FileStore([absolute]), (os.path.basename(absolute),))
     return Images(source.name, (source,))

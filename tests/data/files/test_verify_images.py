@@ -12,28 +12,31 @@ import tensorflow as tf
 
 from simclr_keras.data.files import image_file, verify_images
 from simclr_keras.data.files.manifest import Manifest, stamps_of
-from simclr_keras.data.sources.load_dataset import load
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 from simclr_keras.preprocess import decode
 from tests.data.pictures import flat, jpeg, pixels, png, unreadable_files
 
 
-def test_unreadable_images_are_left_out_named_and_remembered(tmp_path, cache):
+def test_unreadable_images_are_skipped_and_listed(tmp_path, cache):
     flat(tmp_path, 3)
     unreadable_files(tmp_path)
-    splits = load(f"folder:{tmp_path}")
+    splits = load_dataset(f"folder:{tmp_path}")
     assert list(splits.train.ids) == ["0.png", "1.png", "2.png"]
     note = next(note for note in splits.notes if "unreadable" in note)
-    assert note.startswith("5 unreadable images")
-    assert "empty.png (is empty), folder.jpg (is a folder), gif.jpg (is a damaged GIF), ..." in note
+    assert note.startswith("skipped 5 unreadable images")
+    assert (
+        "empty.png (is empty), folder.jpg (is a folder), gif.jpg (is a GIF image: convert it to JPEG or PNG), ..."
+        in note
+    )
     (listed,) = cache.glob("*.csv")
     assert str(listed) in note
     expected = [
         ("empty.png", "is empty"),
         ("folder.jpg", "is a folder"),
-        ("gif.jpg", "is a damaged GIF"),
-        ("short.jpg", "ends early"),
-        ("text.jpg", "is no JPEG, PNG, GIF or BMP image"),
+        ("gif.jpg", "is a GIF image: convert it to JPEG or PNG"),
+        ("short.jpg", "is damaged or incomplete (a JPEG)"),
+        ("text.jpg", "is not a JPEG, PNG or BMP image"),
     ]
     assert splits.unreadable == tuple(expected)
     with listed.open(newline="") as file:
@@ -41,78 +44,78 @@ def test_unreadable_images_are_left_out_named_and_remembered(tmp_path, cache):
     for name in ("empty.png", "gif.jpg", "short.jpg", "text.jpg"):
         png(tmp_path / name)
     (tmp_path / "folder.jpg").rmdir()
-    assert load(f"folder:{tmp_path}").unreadable == ()
+    assert load_dataset(f"folder:{tmp_path}").unreadable == ()
     assert not list(cache.glob("*.csv"))
 
 
 def _known_good(root):
     names = sorted(image.name for image in root.iterdir())
-    return Manifest(root).known_good(names, stamps_of([str(root / name) for name in names])).sum()
+    return Manifest(root).readable(names, stamps_of([str(root / name) for name in names])).sum()
 
 
-def test_an_interrupted_search_keeps_what_it_has_found(tmp_path, monkeypatch):
+def test_interrupted_search_keeps_its_results(tmp_path, monkeypatch):
     flat(tmp_path, 100)
     search = verify_images._search
 
-    def interrupted(folder, paths, rows):
-        for count, result in enumerate(search(folder, paths, rows)):
+    def interrupted(paths, rows):
+        for count, result in enumerate(search(paths, rows)):
             if count == 40:
                 raise KeyboardInterrupt
             yield result
 
     monkeypatch.setattr(verify_images, "_search", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        load(f"folder:{tmp_path}")
+        load_dataset(f"folder:{tmp_path}")
     assert _known_good(tmp_path) == 40
     monkeypatch.setattr(verify_images, "_search", search)
-    assert load(f"folder:{tmp_path}").train.num_examples == 100
+    assert load_dataset(f"folder:{tmp_path}").train.num_examples == 100
 
 
-def test_a_killed_search_keeps_what_it_wrote_on_the_way(tmp_path, monkeypatch):
+def test_killed_search_keeps_what_it_wrote(tmp_path, monkeypatch):
     flat(tmp_path, 20)
     search = verify_images._search
 
-    def killed(folder, paths, rows):
-        for count, result in enumerate(search(folder, paths, rows)):
+    def killed(paths, rows):
+        for count, result in enumerate(search(paths, rows)):
             if count == 12:
                 # Whoever is killed writes nothing more.
                 monkeypatch.setattr(Manifest, "write", lambda *_: None)
                 raise KeyboardInterrupt
             yield result
 
-    monkeypatch.setattr(verify_images, "_SECONDS_BETWEEN_WRITINGS", 0.0)
+    monkeypatch.setattr(verify_images, "_SECONDS_BETWEEN_WRITES", 0.0)
     monkeypatch.setattr(verify_images, "_search", killed)
     with pytest.raises(KeyboardInterrupt):
-        load(f"folder:{tmp_path}")
+        load_dataset(f"folder:{tmp_path}")
     assert _known_good(tmp_path) == 12
 
 
-def test_libjpeg_stays_silent_and_what_others_print_is_not_lost(tmp_path, capfd):
+def test_libjpeg_is_silent_others_are_not(tmp_path, capfd):
     flat(tmp_path, 2)
     jpeg(tmp_path / "odd.jpg")
     whole = (tmp_path / "odd.jpg").read_bytes()
     (tmp_path / "odd.jpg").write_bytes(whole[:-40] + bytes(100) + whole[-2:])
     decode((tmp_path / "odd.jpg").read_bytes())
     assert "extraneous bytes" in capfd.readouterr().err
-    assert load(f"folder:{tmp_path}").train.num_examples == 3
+    assert load_dataset(f"folder:{tmp_path}").train.num_examples == 3
     assert capfd.readouterr().err == ""
     os.write(2, b"heard")
     assert capfd.readouterr().err == "heard"
 
 
-def test_a_bar_is_shown_on_a_terminal_and_only_when_it_takes_time(tmp_path, monkeypatch):
+def test_progress_bar_on_a_terminal_only_if_it_takes_long(tmp_path, monkeypatch):
     master, slave = os.openpty()
     with os.fdopen(slave, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         flat(tmp_path, 40)
-        monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_THE_BAR", math.inf)
-        load(f"folder:{tmp_path}")
-        monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_THE_BAR", 0.0)
+        monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_PROGRESS", math.inf)
+        load_dataset(f"folder:{tmp_path}")
+        monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_PROGRESS", 0.0)
         monkeypatch.setattr(verify_images, "problem_of", lambda path: time.sleep(0.02) or "")
         for image in tmp_path.iterdir():
             os.utime(image, ns=(0, 0))
         os.write(slave, b"from here on")
-        load(f"folder:{tmp_path}")
+        load_dataset(f"folder:{tmp_path}")
         shown = ""
         while "40/40" not in shown and select.select([master], [], [], 10)[0]:
             shown += os.read(master, 10_000).decode()
@@ -122,101 +125,105 @@ def test_a_bar_is_shown_on_a_terminal_and_only_when_it_takes_time(tmp_path, monk
     assert "40/40" in shown
 
 
-def test_off_a_terminal_a_search_that_takes_long_says_one_line(tmp_path, monkeypatch, capfd):
+def test_progress_in_a_log_is_shown_only_if_it_takes_long(tmp_path, monkeypatch, capfd):
     flat(tmp_path, 40)
-    monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_THE_LINE", math.inf)
-    load(f"folder:{tmp_path}")
+    load_dataset(f"folder:{tmp_path}")
     assert capfd.readouterr().err == ""
-    monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_THE_LINE", 0.0)
-    load(f"folder:{tmp_path}", recheck=True)
-    assert capfd.readouterr().err == f"checking 40 images of {tmp_path} ...\n"
+    monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_PROGRESS", 0.0)
+    load_dataset(f"folder:{tmp_path}", recheck=True)
+    log = capfd.readouterr().err
+    assert "checking images" in log
+    assert log.count("checking") <= 2
 
 
-def test_a_process_without_a_standard_error_searches_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_THE_LINE", 0.0)
+def test_search_without_standard_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_PROGRESS", 0.0)
     monkeypatch.setattr(sys, "stderr", None)
     flat(tmp_path, 20)
-    assert load(f"folder:{tmp_path}").train.num_examples == 20
+    assert load_dataset(f"folder:{tmp_path}").train.num_examples == 20
 
 
-def test_remote_files_are_searched_and_remembered_too(tried):
+def test_remote_files_are_searched_and_remembered(tried):
     for name, image in {"a.png": 0, "b.png": 1, "c.png": 2}.items():
         tf.io.gfile.makedirs("ram://photos")
         with tf.io.gfile.GFile(f"ram://photos/{name}", "wb") as file:
             file.write(tf.io.encode_png(pixels(image)).numpy() if name != "b.png" else b"text")
-    splits = load("folder:ram://photos")
+    splits = load_dataset("folder:ram://photos")
     assert list(splits.train.ids) == ["a.png", "c.png"]
-    assert splits.unreadable == (("b.png", "is no JPEG, PNG, GIF or BMP image"),)
+    assert splits.unreadable == (("b.png", "is not a JPEG, PNG or BMP image"),)
     tried.clear()
-    load("folder:ram://photos")
+    load_dataset("folder:ram://photos")
     assert tried == ["b.png"]
 
 
-def test_bad_images_can_be_refused_in_one_line(tmp_path, cache):
+def test_on_bad_image_error(tmp_path, cache):
     flat(tmp_path, 3)
-    load(f"folder:{tmp_path}", on_bad_image="error")
+    load_dataset(f"folder:{tmp_path}", on_bad_image="error")
     unreadable_files(tmp_path)
-    with pytest.raises(InputError, match=r"5 of the 8 image files.*cannot be used") as raised:
-        load(f"folder:{tmp_path}", on_bad_image="error")
+    with pytest.raises(InputError, match=r"5 of the 8 image files.*are unreadable") as raised:
+        load_dataset(f"folder:{tmp_path}", on_bad_image="error")
     message = str(raised.value)
-    assert "empty.png (is empty), folder.jpg (is a folder), gif.jpg (is a damaged GIF), ..." in message
+    assert (
+        "empty.png (is empty), folder.jpg (is a folder), gif.jpg (is a GIF image: convert it to JPEG or PNG), ..."
+        in message
+    )
     assert str(next(cache.glob("*.csv"))) in message
-    assert "--on_bad_image=skip leaves them out" in message
+    assert "--on_bad_image=skip skips them" in message
     assert "\n" not in message
     with pytest.raises(InputError, match="on_bad_image must be skip or error"):
-        load(f"folder:{tmp_path}", on_bad_image="ignore")
+        load_dataset(f"folder:{tmp_path}", on_bad_image="ignore")
 
 
-def test_what_is_no_regular_file_is_named_and_never_waited_for(tmp_path):
+def test_irregular_files_are_named_and_never_waited_for(tmp_path):
     flat(tmp_path, 2)
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "nothing.jpg").symlink_to(tmp_path / "gone.jpg")
     (tmp_path / "circle.jpg").symlink_to(tmp_path / "circle.jpg")
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "link.png").symlink_to(tmp_path / "0.png")
-    splits = load(f"folder:{tmp_path}")
+    splits = load_dataset(f"folder:{tmp_path}")
     assert list(splits.train.ids) == ["0.png", "1.png", "link.png"]
     assert splits.unreadable == (
-        ("circle.jpg", "is a link in a circle"),
-        ("nothing.jpg", "is a link to nothing"),
-        ("pipe.jpg", "is no regular file"),
+        ("circle.jpg", "is a circular link"),
+        ("nothing.jpg", "is a broken link"),
+        ("pipe.jpg", "is not a regular file"),
     )
 
 
-def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+def test_permission_denied_is_named(tmp_path, monkeypatch):
     # Not chmod: root may read everything, and the suite may run as root.
     def denied(path):
         raise PermissionError(13, "Permission denied", path)
 
     flat(tmp_path, 1)
     monkeypatch.setattr(image_file, "open", lambda path, mode: denied(path), raising=False)
-    assert image_file.problem_of(str(tmp_path / "0.png")) == "may not be read"
+    assert image_file.problem_of(str(tmp_path / "0.png")) == "cannot be read: permission denied"
 
 
-def test_an_image_that_cannot_be_read_after_all_is_named_in_one_line(tmp_path, monkeypatch):
+def test_image_that_becomes_unreadable_is_one_line(tmp_path, monkeypatch):
     flat(tmp_path, 3)
     monkeypatch.setattr(verify_images, "problem_of", lambda path: "")
     (tmp_path / "1.png").unlink()
     (tmp_path / "1.png").symlink_to("gone")
-    with pytest.raises(InputError, match=r"/1\.png; No such file.*again") as raised:
-        load(f"folder:{tmp_path}")
+    with pytest.raises(InputError, match=r"/1\.png; No such file.*rerun") as raised:
+        load_dataset(f"folder:{tmp_path}")
     assert "\n" not in str(raised.value)
 
 
-def test_an_image_that_cannot_be_read_after_all_is_searched_for_once_more(tmp_path, monkeypatch, tried):
+def test_image_that_becomes_unreadable_starts_a_new_search(tmp_path, monkeypatch, tried):
     flat(tmp_path, 4)
-    load(f"folder:{tmp_path}")
+    load_dataset(f"folder:{tmp_path}")
     tried.clear()
     stamps = stamps_of([str(tmp_path / f"{i}.png") for i in range(4)])
     monkeypatch.setattr(verify_images, "stamps_of", lambda paths: stamps[: len(paths)])
     (tmp_path / "1.png").unlink()
     (tmp_path / "1.png").symlink_to("gone")
-    assert load(f"folder:{tmp_path}").unreadable == (("1.png", "is a link to nothing"),)
+    assert load_dataset(f"folder:{tmp_path}").unreadable == (("1.png", "is a broken link"),)
     assert sorted(tried) == ["0.png", "1.png", "2.png", "3.png"]
 
 
-def test_a_file_damaged_after_the_search_is_found(tmp_path):
+def test_file_damaged_after_the_search_is_found(tmp_path):
     flat(tmp_path, 4)
-    assert load(f"folder:{tmp_path}").train.num_examples == 4
+    assert load_dataset(f"folder:{tmp_path}").train.num_examples == 4
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:40])
-    assert list(load(f"folder:{tmp_path}").train.ids) == ["0.png", "1.png", "3.png"]
+    assert list(load_dataset(f"folder:{tmp_path}").train.ids) == ["0.png", "1.png", "3.png"]

@@ -1,10 +1,10 @@
-"""The shuffle of known order: a permutation, as good as a buffer's, that can be begun anywhere."""
+"""The resumable shuffle: a permutation, as good as a buffer's, that can begin anywhere."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.data.records.resumable_shuffle import PARTS, KnownShuffle
+from simclr_keras.data.records.resumable_shuffle import PARTS, ResumableShuffle
 
 
 def _int64(number):
@@ -12,7 +12,7 @@ def _int64(number):
 
 
 def _shuffled(size, block, place=0, seed=0, epoch=0):
-    shuffle = KnownShuffle(_int64(size), block, seed, _int64(epoch))
+    shuffle = ResumableShuffle(_int64(size), block, seed, _int64(epoch))
     first_read = int(shuffle.first_block(_int64(place))) * block
     sequence = tf.data.Dataset.range(first_read, size)
     shuffled = shuffle.apply(sequence, _int64(place)).batch(max(1, size))
@@ -20,22 +20,22 @@ def _shuffled(size, block, place=0, seed=0, epoch=0):
     return found[0] if found else np.array([], np.int64)
 
 
-@pytest.mark.parametrize("size", [0, 1, 15, 16, 31, 32, 33, 500, 2000, 2015])
-def test_it_is_a_permutation_of_any_size(size):
-    order = _shuffled(size, PARTS)
-    np.testing.assert_array_equal(np.sort(order), np.arange(size))
-    assert size < 15 or np.any(order != np.arange(size))
+def test_permutation_of_any_size():
+    for size in (0, 1, 15, 16, 31, 32, 33, 2015):
+        order = _shuffled(size, PARTS)
+        np.testing.assert_array_equal(np.sort(order), np.arange(size))
+        assert size < 15 or np.any(order != np.arange(size))
 
 
 @pytest.mark.parametrize("block", [16, 48])
-def test_it_can_be_begun_at_any_place(block):
+def test_resume_at_any_position(block):
     whole = _shuffled(1000, block)
-    for place in (0, 1, block // 16, 5 * block, 8 * block + block // 2, 500, 960, 999, 1000):
-        np.testing.assert_array_equal(_shuffled(1000, block, place), whole[place:])
+    for position in (1, 5 * block, 8 * block + block // 2, 960, 999, 1000):
+        np.testing.assert_array_equal(_shuffled(1000, block, position), whole[position:])
 
 
 def test_it_reads_no_more_than_sixteen_blocks_back():
-    shuffle = KnownShuffle(_int64(100_000), 160, 0, _int64(0))
+    shuffle = ResumableShuffle(_int64(100_000), 160, 0, _int64(0))
     for place in (0, 50_000, 90_000):
         # 8 blocks wait on average, so that what is given out was read as far ahead.
         assert 0 <= place + 8 * 160 - 160 * int(shuffle.first_block(_int64(place))) <= 17 * 160

@@ -128,8 +128,7 @@ def test_a_part_of_a_stream_has_its_own_row_numbers_and_resumes_too(stream, num_
     assert [part.subset([1, 4]).ids[i] for i in (0, 1)] == ["train/3", "train/21"]
 
 
-@pytest.mark.parametrize("rows", [range(0, MANY, 7), range(9), range(20, 27)])
-@pytest.mark.parametrize("num_hosts", [2, 7])
+@pytest.mark.parametrize(("rows", "num_hosts"), [(range(0, MANY, 7), 2), (range(9), 2), (range(20, 27), 7)])
 def test_a_part_is_shared_out_over_all_hosts(stream, rows, num_hosts):
     part = stream.subset(list(rows))
     shares = [
@@ -209,16 +208,14 @@ def test_an_epoch_is_dealt_from_blocks_of_lanes_read_in_turn(large, epoch):
     assert len(np.unique(full - full.min(axis=1, keepdims=True), axis=0)) == 70, "random order in every group"
 
 
-@pytest.mark.parametrize("first", [1, 15, 135, 136, 137, 700, 1373, 1374, 1499, 1500, 1501, 3800])
-def test_a_large_stream_resumes_anywhere(large, whole_of_large, first):
-    resumed = large.stream(seed=5, buffer_size=128, first_record=first).take(40)
-    assert [int(record["id"]) for record in resumed.as_numpy_iterator()] == whole_of_large[first : first + 40]
+def test_a_large_stream_resumes_anywhere(large):
+    def ids(first, count):
+        stream = large.stream(seed=5, buffer_size=128, first_record=first).take(count)
+        return [int(record["id"]) for record in stream.as_numpy_iterator()]
 
-
-@pytest.fixture(scope="module")
-def whole_of_large(large):
-    stream = large.stream(seed=5, buffer_size=128).take(4000)
-    return [int(record["id"]) for record in stream.as_numpy_iterator()]
+    whole = ids(0, 4000)
+    places = (1, 135, 136, 700, 1374, 1499, 1500, 3800)
+    assert [first for first in places if ids(first, 40) != whole[first : first + 40]] == []
 
 
 def test_a_resumed_stream_opens_only_files_that_it_still_reads(tmp_path):

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data.sources import folder as folder_module
-from simclr_keras.data.sources import load_dataset
 from simclr_keras.data.sources.fingerprint import SAMPLED, contents_of
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (50, 6, 5, 3), np.uint8)
@@ -26,7 +26,7 @@ def files(path, images=IMAGES, labels=LABELS):
 
 
 def contents(spec, **settings):
-    found = contents_of(load_dataset.load(spec, **settings))
+    found = contents_of(load_dataset(spec, **settings))
     assert found["evaluation_contents"] is None
     return found["contents"]
 
@@ -72,19 +72,19 @@ def test_every_image_of_an_archive_counts_and_of_a_folder_as_many_as_are_sampled
 
 def test_an_evaluation_split_of_its_own_has_a_digest_of_its_own(tmp_path):
     test = {"x_test": IMAGES[:8], "y_test": LABELS[:8]}
-    found = contents_of(load_dataset.load(archive(tmp_path / "a.npz", **test)))
-    other = contents_of(load_dataset.load(archive(tmp_path / "a.npz", **test | {"x_test": IMAGES[8:16]})))
+    found = contents_of(load_dataset(archive(tmp_path / "a.npz", **test)))
+    other = contents_of(load_dataset(archive(tmp_path / "a.npz", **test | {"x_test": IMAGES[8:16]})))
     assert found["contents"] == other["contents"] == contents(archive(tmp_path / "b.npz"))
     assert len({*found.values(), *other.values()}) == 3
 
 
 def test_data_that_is_known_by_its_name_has_none():
-    assert contents_of(load_dataset.load("digits")) == {"contents": None, "evaluation_contents": None}
+    assert contents_of(load_dataset("digits")) == {"contents": None, "evaluation_contents": None}
 
 
 def test_an_image_that_has_just_gone_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_module, "_fits", lambda paths, limit: False)
-    splits = load_dataset.load(files(tmp_path / "a"))
+    splits = load_dataset(files(tmp_path / "a"))
     (tmp_path / "a/class0/0000.png").unlink()
     with pytest.raises(
         InputError, match=r"class0/0000.png of folder:.* was there a moment ago .*repeat"

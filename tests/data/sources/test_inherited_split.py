@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from simclr_keras.data.sources.inherited_split import hold_out_again, show_labels_again
-from simclr_keras.data.sources.load_dataset import load
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source, Splits
 from simclr_keras.errors import InputError
 from tests.data.pictures import classes
@@ -40,40 +40,42 @@ def _told(values):
 @pytest.mark.parametrize("name", SPECS)
 def test_a_later_run_of_another_seed_holds_out_and_sees_the_same(name, tmp_path):
     spec = SPECS[name](tmp_path)
-    first = load(spec, eval_fraction=0.2, labels_per_class=4, seed=5)
+    first = load_dataset(spec, eval_fraction=0.2, labels_per_class=4, seed=5)
     ids = _told(first.held_out), _told(first.train.labeled_ids())
     assert len(ids[1]) == 4 * len(first.class_names)
-    again = load(spec, seed=6, held_out=ids[0], labeled=ids[1])
+    again = load_dataset(spec, seed=6, held_out=ids[0], labeled=ids[1])
     for part, other in ((first.train, again.train), (first.evaluation, again.evaluation)):
         assert list(part.ids) == list(other.ids)
         np.testing.assert_array_equal(part.labels, other.labels)
     assert again.held_out == first.held_out
     assert (again.missing, again.notes) == ((), first.notes)
-    other_seed = load(spec, eval_fraction=0.2, labels_per_class=4, seed=6)
+    other_seed = load_dataset(spec, eval_fraction=0.2, labels_per_class=4, seed=6)
     assert set(other_seed.held_out) != set(first.held_out)
 
 
 def test_the_order_in_which_ids_are_given_means_nothing():
-    first = load("digits", labels_per_class=2)
-    again = load("digits", held_out=first.held_out[::-1], labeled=list(first.train.labeled_ids())[::-1])
+    first = load_dataset("digits", labels_per_class=2)
+    again = load_dataset(
+        "digits", held_out=first.held_out[::-1], labeled=list(first.train.labeled_ids())[::-1]
+    )
     assert again.held_out == first.held_out
     np.testing.assert_array_equal(again.train.labels, first.train.labels)
 
 
 def test_a_run_that_held_nothing_out_is_followed_by_one_that_does_not(tmp_path):
-    splits = load(_npz(tmp_path / "a.npz"), held_out=())
+    splits = load_dataset(_npz(tmp_path / "a.npz"), held_out=())
     assert (splits.train.num_examples, splits.evaluation, splits.held_out) == (60, None, ())
 
 
 def test_no_labels_are_shown_where_none_were_seen():
-    assert np.all(load("digits", labeled=[]).train.labels == -1)
+    assert np.all(load_dataset("digits", labeled=[]).train.labels == -1)
 
 
 def test_data_that_has_got_a_split_of_its_own_is_still_evaluated_on_what_was_held_out(tmp_path):
-    first = load(_npz(tmp_path / "a.npz"))
+    first = load_dataset(_npz(tmp_path / "a.npz"))
     spec = _npz(tmp_path / "b.npz", x_test=np.zeros((7, 5, 4, 3), np.uint8), y_test=np.zeros(7, int))
-    assert load(spec).evaluation.num_examples == 7
-    again = load(spec, held_out=first.held_out)
+    assert load_dataset(spec).evaluation.num_examples == 7
+    again = load_dataset(spec, held_out=first.held_out)
     assert list(again.evaluation.ids) == list(first.held_out)
     assert set(again.train.ids).isdisjoint(first.held_out)
     assert any("not on its own split" in note for note in again.notes)
@@ -86,26 +88,26 @@ def _without(path, ids):
 
 def test_a_few_images_that_are_gone_are_left_out_and_named(tmp_path):
     spec = _folder(tmp_path)
-    first = load(spec, eval_fraction=0.5, labels_per_class=10)
+    first = load_dataset(spec, eval_fraction=0.5, labels_per_class=10)
     held_out, labeled = first.held_out, tuple(first.train.labeled_ids())
     _without(tmp_path, (*held_out[:2], *labeled[:2]))
-    again = load(spec, held_out=held_out, labeled=labeled)
+    again = load_dataset(spec, held_out=held_out, labeled=labeled)
     assert again.held_out == held_out[2:]
     assert tuple(again.train.labeled_ids()) == labeled[2:]
     assert again.missing == (*held_out[:2], *labeled[:2])
-    assert sum("that an earlier run" in note and "cannot be had" in note for note in again.notes) == 2
+    assert sum("that an earlier run" in note and "are missing" in note for note in again.notes) == 2
     assert any(held_out[1] in note for note in again.notes)
 
 
 @pytest.mark.parametrize("which", ["held_out", "labeled"])
 def test_more_than_a_tenth_gone_is_refused_in_one_line(tmp_path, which):
     spec = _folder(tmp_path)
-    first = load(spec, eval_fraction=0.5, labels_per_class=10)
+    first = load_dataset(spec, eval_fraction=0.5, labels_per_class=10)
     ids = {"held_out": first.held_out, "labeled": tuple(first.train.labeled_ids())}
     _without(tmp_path, ids[which][: len(ids[which]) // 10 + 1])
     count = rf"of {len(ids[which])} images .*, {len(ids[which]) // 10 + 1} are gone.*{ids[which][0]}"
     with pytest.raises(InputError, match=count) as error:
-        load(spec, **ids)
+        load_dataset(spec, **ids)
     assert "\n" not in str(error.value)
 
 
@@ -129,9 +131,9 @@ def _store(n):
 
 
 def test_held_out_labels_are_not_shown_for_training():
-    first = load("digits")
+    first = load_dataset("digits")
     with pytest.raises(InputError, match="are held out"):
-        load("digits", held_out=first.held_out, labeled=first.held_out)
+        load_dataset("digits", held_out=first.held_out, labeled=first.held_out)
 
 
 def test_all_images_cannot_be_held_out():
@@ -152,14 +154,14 @@ def test_all_images_cannot_be_held_out():
 )
 def test_ids_that_do_not_fit_are_refused_in_one_line(arguments, message):
     with pytest.raises(InputError, match=message) as error:
-        load("digits", **arguments)
+        load_dataset("digits", **arguments)
     assert "\n" not in str(error.value)
 
 
 def test_unlabeled_data_cannot_show_labels(tmp_path):
     np.savez(tmp_path / "a.npz", x_train=np.zeros((9, 5, 4, 3), np.uint8))
     with pytest.raises(InputError, match="has no labels, but an earlier run saw 2"):
-        load(f"npz:{tmp_path / 'a.npz'}", labeled=["train/1", "train/2"])
+        load_dataset(f"npz:{tmp_path / 'a.npz'}", labeled=["train/1", "train/2"])
 
 
 def test_streams_hold_out_and_show_the_same_rows(tmp_path):

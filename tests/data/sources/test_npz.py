@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from simclr_keras.data.sources import npz
-from simclr_keras.data.sources.load_dataset import load
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 
 _RNG = np.random.default_rng(0)
@@ -34,7 +34,7 @@ def _save(path, arrays):
 
 def test_arrays_names_and_splits_arrive_unchanged(tmp_path):
     arrays = _good()
-    splits = load(_save(tmp_path / "a.npz", arrays))
+    splits = load_dataset(_save(tmp_path / "a.npz", arrays))
     np.testing.assert_array_equal(splits.train.images, arrays["x_train"])
     np.testing.assert_array_equal(splits.evaluation.images, arrays["x_test"])
     np.testing.assert_array_equal(splits.train.labels, arrays["y_train"])
@@ -47,20 +47,22 @@ def test_arrays_names_and_splits_arrive_unchanged(tmp_path):
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
 def test_gray_images_become_three_equal_channels(tmp_path, shape):
     gray = _images(4, *shape)
-    images = load(_save(tmp_path / "a.npz", {"x_train": gray})).train.images
+    images = load_dataset(_save(tmp_path / "a.npz", {"x_train": gray})).train.images
     for channel in range(3):
         np.testing.assert_array_equal(images[..., channel], gray.reshape(4, 6, 5))
 
 
 def test_classes_without_names_are_named_by_number(tmp_path):
-    splits = load(_save(tmp_path / "a.npz", {"x_train": _images(8), "y_train": np.arange(8)[:, None] % 4}))
+    splits = load_dataset(
+        _save(tmp_path / "a.npz", {"x_train": _images(8), "y_train": np.arange(8)[:, None] % 4})
+    )
     assert splits.class_names == ("0", "1", "2", "3")
 
 
 def test_a_compressed_archive_and_byte_names_are_read(tmp_path):
     arrays = {**_good(), "class_names": np.array([b"cat", b"dog"])}
     np.savez_compressed(tmp_path / "a.npz", **arrays)
-    splits = load(f"npz:{tmp_path / 'a.npz'}")
+    splits = load_dataset(f"npz:{tmp_path / 'a.npz'}")
     assert splits.class_names == ("cat", "dog")
     np.testing.assert_array_equal(splits.train.images, arrays["x_train"])
 
@@ -97,7 +99,7 @@ def test_a_compressed_archive_and_byte_names_are_read(tmp_path):
 def test_wrong_arrays_are_refused_in_one_line(tmp_path, changes, message):
     arrays = {key: value for key, value in {**_good(), **changes}.items() if value is not None}
     with pytest.raises(InputError, match=message) as raised:
-        load(_save(tmp_path / "a.npz", arrays))
+        load_dataset(_save(tmp_path / "a.npz", arrays))
     assert "\n" not in str(raised.value)
 
 
@@ -147,15 +149,6 @@ def _changed(place, value):
     return make
 
 
-def _claims_to_unpack_to_100_gb(path):
-    _member((1000, 1000, 1000, 100), bytes(192))(path)
-    content = bytearray(path.read_bytes())
-    directory = content.rindex(b"PK\x01\x02")
-    # of 4 GB, the most a field of 4 bytes can say
-    content[directory + 24 : directory + 28] = b"\xfe\xff\xff\xff"
-    path.write_bytes(content)
-
-
 def _huge_header(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x_train.npy", b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535)
@@ -172,11 +165,10 @@ def _folder(path):
         (_text, "is not an .npz archive"),
         (_cut_short, "Cannot read"),
         (_corrupt, "Cannot read"),
-        (_member((10**9, 1000, 1000, 3), b""), r"claims the shape.*1000, 1000, 3.*holds 0: make it anew"),
-        (_member((2**62, 2**62), b"x"), "claims the shape"),
-        (_member((-5, 4, 4, 3), bytes(99)), "claims the shape"),
-        (_member((4, 4, 4, 3), bytes(191)), "192 bytes, but the archive holds 191"),
-        (_claims_to_unpack_to_100_gb, "claims the shape.*100,000,000,000 bytes"),
+        (_member((10**9, 1000, 1000, 3), b""), "GiB, more than the .* GiB of this machine"),
+        (_member((2**62, 2**62), b"x"), "GiB, more than"),
+        (_member((-5, 4, 4, 3), bytes(99)), "Cannot read x_train"),
+        (_member((4, 4, 4, 3), bytes(191)), "Cannot read x_train"),
         (_huge_header, "Cannot read x_train"),
         (_changed(6, 1), "Cannot read.*password"),
         (_changed(8, 77), "Cannot read.*compression"),
@@ -186,7 +178,7 @@ def _folder(path):
 def test_files_that_are_no_archives_are_refused_in_one_line(tmp_path, make, message):
     make(tmp_path / "a.npz")
     with pytest.raises(InputError, match=message) as raised:
-        load(f"npz:{tmp_path / 'a.npz'}")
+        load_dataset(f"npz:{tmp_path / 'a.npz'}")
     assert "\n" not in str(raised.value)
 
 
@@ -195,9 +187,9 @@ def test_what_would_not_fit_into_memory_is_refused_before_it_is_unpacked(tmp_pat
     np.savez_compressed(path, x_train=np.zeros((300, 100, 100, 3), np.uint8))
     monkeypatch.setattr(npz, "_memory_of_machine", lambda: 8_000_000)
     with pytest.raises(InputError, match=r"x_train.*needs 0 GiB, more than the 0 GiB of this machine"):
-        load(f"npz:{path}")
+        load_dataset(f"npz:{path}")
     monkeypatch.setattr(npz, "_memory_of_machine", lambda: 10_000_000)
-    assert load(f"npz:{path}").train.num_examples == 300
+    assert load_dataset(f"npz:{path}").train.num_examples == 300
 
 
 def test_a_lack_of_memory_is_one_line(tmp_path, monkeypatch):
@@ -207,10 +199,10 @@ def test_a_lack_of_memory_is_one_line(tmp_path, monkeypatch):
     spec = _save(tmp_path / "a.npz", _good())
     monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lacking)
     with pytest.raises(InputError, match=r"x_train.*does not fit into memory: give fewer or smaller"):
-        load(spec)
+        load_dataset(spec)
 
 
 def test_a_single_array_file_is_no_archive(tmp_path):
     np.save(tmp_path / "a.npy", _images(3))
     with pytest.raises(InputError, match=r"is not an \.npz archive"):
-        load(f"npz:{tmp_path / 'a.npy'}")
+        load_dataset(f"npz:{tmp_path / 'a.npy'}")

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from simclr_keras.data.sources.load_dataset import load
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 
 SHARDS = 5
@@ -154,7 +154,7 @@ def _records(source, count, **arguments):
     ],
 )
 def test_every_way_of_holding_them_gives_the_same_examples(prepare, builder, name, memory_limit, kind):
-    splits = load(name, data_dir=prepare(builder), memory_limit=memory_limit)
+    splits = load_dataset(name, data_dir=prepare(builder), memory_limit=memory_limit)
     for source, first, count in ((splits.train, 0, MANY), (splits.evaluation, 100, FEW)):
         assert source.indexed == (kind != "streamed")
         assert source.encoded == (kind != "decoded")
@@ -172,7 +172,7 @@ def test_every_way_of_holding_them_gives_the_same_examples(prepare, builder, nam
 
 def test_an_id_names_the_same_image_streamed_or_in_memory(prepare):
     root = prepare(MadeVaried)
-    indexed, streamed = (load("made_varied", data_dir=root, memory_limit=m).train for m in (2**31, 0))
+    indexed, streamed = (load_dataset("made_varied", data_dir=root, memory_limit=m).train for m in (2**31, 0))
     files = list(tf.data.Dataset.range(MANY).map(indexed.fetch).as_numpy_iterator())
     for row, image, label in _records(streamed, MANY, seed=4):
         assert image == files[row]
@@ -181,7 +181,7 @@ def test_an_id_names_the_same_image_streamed_or_in_memory(prepare):
 
 def test_a_dataset_without_evaluation_split_gets_a_stratified_one(prepare):
     for memory_limit in (2**31, 0):
-        splits = load("made_train_only", data_dir=prepare(MadeTrainOnly), memory_limit=memory_limit)
+        splits = load_dataset("made_train_only", data_dir=prepare(MadeTrainOnly), memory_limit=memory_limit)
         assert len(splits.held_out) == splits.evaluation.num_examples == 4
         assert sorted(_numbers(splits.train) + _numbers(splits.evaluation)) == list(range(MANY))
         assert sorted(_label(number) for number in _numbers(splits.evaluation)) == [0, 0, 1, 2]
@@ -190,23 +190,23 @@ def test_a_dataset_without_evaluation_split_gets_a_stratified_one(prepare):
 @pytest.mark.parametrize("memory_limit", [2**31, 0])
 def test_a_later_run_holds_out_and_sees_the_same_in_memory_and_streamed(prepare, memory_limit):
     root = prepare(MadeTrainOnly)
-    first = load("made_train_only", data_dir=root, seed=1, labels_per_class=2)
+    first = load_dataset("made_train_only", data_dir=root, seed=1, labels_per_class=2)
     ids = {"held_out": list(first.held_out), "labeled": list(first.train.labeled_ids())}
-    again = load("made_train_only", data_dir=root, seed=2, memory_limit=memory_limit, **ids)
+    again = load_dataset("made_train_only", data_dir=root, seed=2, memory_limit=memory_limit, **ids)
     assert _numbers(again.evaluation) == _numbers(first.evaluation)
     assert _numbers(again.train.labeled()) == _numbers(first.train.labeled())
     np.testing.assert_array_equal(again.train.labels, first.train.labels)
 
 
 def test_a_test_split_with_hidden_labels_is_not_evaluated_on(prepare):
-    splits = load("made_hidden_test", data_dir=prepare(MadeHiddenTest))
+    splits = load_dataset("made_hidden_test", data_dir=prepare(MadeHiddenTest))
     assert sorted(_numbers(splits.evaluation)) == [200, 201, 202, 203]
     assert splits.evaluation.ids[0] == "validation/0"
 
 
 def test_images_without_labels(prepare):
     for memory_limit in (2**31, 0):
-        splits = load("made_unlabeled", data_dir=prepare(MadeUnlabeled), memory_limit=memory_limit)
+        splits = load_dataset("made_unlabeled", data_dir=prepare(MadeUnlabeled), memory_limit=memory_limit)
         assert splits.class_names is None
         assert splits.train.labels is None
         assert not splits.train.has_labels
@@ -214,7 +214,9 @@ def test_images_without_labels(prepare):
 
 
 def test_hidden_labels_of_a_stream_are_minus_one_and_its_images_stay(prepare):
-    train = load("made_varied", data_dir=prepare(MadeVaried), memory_limit=0, labels_per_class=2).train
+    train = load_dataset(
+        "made_varied", data_dir=prepare(MadeVaried), memory_limit=0, labels_per_class=2
+    ).train
     assert train.num_examples == MANY
     labels = [label for _, _, label in _records(train, MANY, seed=1)]
     assert collections.Counter(labels) == {-1: MANY - 6, 0: 2, 1: 2, 2: 2}
@@ -235,7 +237,7 @@ def test_hidden_labels_of_a_stream_are_minus_one_and_its_images_stay(prepare):
 )
 def test_datasets_that_will_not_do_are_refused_in_one_line(prepare, builder, name, message):
     with pytest.raises(InputError, match=message) as raised:
-        load(name, data_dir=prepare(builder))
+        load_dataset(name, data_dir=prepare(builder))
     assert "\n" not in str(raised.value)
 
 
@@ -244,14 +246,14 @@ def test_a_dataset_that_cannot_be_prepared_is_refused_in_one_line(tmp_path, monk
     with pytest.raises(
         InputError, match=r"Cannot download and prepare made_failing.*does not answer"
     ) as raised:
-        load("made_failing", data_dir=str(tmp_path))
+        load_dataset("made_failing", data_dir=str(tmp_path))
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cifar11", "Unknown dataset 'cifar11'.*near it: cifar10"),
+        ("cifar11", "Unknown dataset 'cifar11'.*similar names: cifar10"),
         ("no_such_thing_at_all", "digits, npz:PATH, folder:PATH or a TFDS name"),
         ("imagenet2012_subset/2pct", "Cannot open the TFDS dataset imagenet2012_subset/2pct"),
         ("huggingface:mnist", "Unknown kind of dataset 'huggingface'"),
@@ -259,13 +261,13 @@ def test_a_dataset_that_cannot_be_prepared_is_refused_in_one_line(tmp_path, monk
 )
 def test_unknown_names_are_refused_in_one_line(tmp_path, name, message):
     with pytest.raises(InputError, match=message) as raised:
-        load(name, data_dir=str(tmp_path))
+        load_dataset(name, data_dir=str(tmp_path))
     assert "\n" not in str(raised.value)
 
 
 def test_a_folder_given_without_its_prefix_is_pointed_out(tmp_path):
     with pytest.raises(InputError, match="write folder:"):
-        load(str(tmp_path))
+        load_dataset(str(tmp_path))
 
 
 def test_other_file_formats_are_refused(prepare, monkeypatch):
@@ -273,4 +275,4 @@ def test_other_file_formats_are_refused(prepare, monkeypatch):
     array_record = property(lambda self: tfds.core.FileFormat.ARRAY_RECORD)
     monkeypatch.setattr(tfds.core.DatasetInfo, "file_format", array_record)
     with pytest.raises(InputError, match=r"stored as tfrecord.*Received: array_record"):
-        load("made_fixed", data_dir=root)
+        load_dataset("made_fixed", data_dir=root)

@@ -190,23 +190,25 @@ def _stored(image, mode, orientation, **settings):
 
 
 @pytest.mark.parametrize("random_crop", [True, False])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_windows_of_turned_jpegs_are_those_of_the_upright_image(orientation, random_crop):
-    image = smooth_image(90, 131)
+def test_windows_of_turned_jpegs_are_those_of_the_upright_image(random_crop):
+    image, offenders = smooth_image(90, 131), []
     config = crop.CropConfig(random_crop=random_crop)
     make = tf.function(lambda data, crops: crop.make_views(data, crops, 40, config, encoded=True))
-    # One value per pixel: nothing depends on what is decoded beside the window.
-    file = _stored(image, "RGB", orientation, subsampling=0)
-    whole = decode(file)
-    assert whole.shape == image.shape
-    assert np.abs(whole.numpy().astype(int) - image).mean() < 3
-    subsampled = _stored(image, "RGB", orientation, subsampling=2)
-    for i in range(6):
-        crops = rows_of(crop.draw_crops(0, 5, 6, 2), i)
-        expected = crop.make_views(whole, crops, 40, config).numpy()
-        np.testing.assert_array_equal(make(file, crops), expected)
-        difference = make(subsampled, crops).numpy().astype(int) - expected
-        assert np.abs(difference).mean() < 3
+    drawn = crop.draw_crops(0, 5, 3, 2)
+    for orientation in range(1, 9):
+        # One value per pixel: nothing depends on what is decoded beside the window.
+        file = tf.constant(_stored(image, "RGB", orientation, subsampling=0))
+        whole = decode(file)
+        assert whole.shape == image.shape
+        assert np.abs(whole.numpy().astype(int) - image).mean() < 3
+        subsampled = tf.constant(_stored(image, "RGB", orientation, subsampling=2))
+        for i in range(3):
+            crops = rows_of(drawn, i)
+            expected = crop.make_views(whole, crops, 40, config).numpy()
+            exact, close = (make(data, crops).numpy() for data in (file, subsampled))
+            if np.any(exact != expected) or np.abs(close.astype(int) - expected).mean() >= 3:
+                offenders.append((orientation, i))
+    assert not offenders
 
 
 @pytest.mark.parametrize("size", [16, 48])

@@ -28,10 +28,10 @@ def test_everything_else_is_told_with_a_reason(tmp_path):
     good, bad = find_images([f"{tmp_path}/{name}" for name in ("a", "empty", "loose.png", "none.png")])
     assert good == [f"{tmp_path}/a/good.png"]
     assert dict(bad) == {
-        f"{tmp_path}/a/text.jpg": "is no JPEG, PNG, GIF or BMP image",
-        f"{tmp_path}/empty": "contains no JPEG, PNG, GIF or BMP files",
+        f"{tmp_path}/a/text.jpg": "is not a JPEG, PNG or BMP image",
+        f"{tmp_path}/empty": "contains no JPEG, PNG or BMP files",
         f"{tmp_path}/loose.png": "is empty",
-        f"{tmp_path}/none.png": "is not there",
+        f"{tmp_path}/none.png": "is missing",
     }
 
 
@@ -42,7 +42,9 @@ def test_what_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(image_file, "open", refuse, raising=False)
-    assert find_images([f"{tmp_path}/a"])[1] == [(f"{tmp_path}/a/closed.png", "may not be read")]
+    assert find_images([f"{tmp_path}/a"])[1] == [
+        (f"{tmp_path}/a/closed.png", "cannot be read: permission denied")
+    ]
 
 
 def test_a_name_that_is_not_utf8_is_one_of_those(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.data.sources import load_dataset
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 from simclr_keras.training.engine import checks, inputs, introduction, run_names
 from tests.training.tiny import make_config, write_npz
@@ -27,14 +27,14 @@ def test_batch_divides_over_replicas():
 
 def test_data_lines(tmp_path):
     spec = npz(tmp_path / "a.npz")
-    line, few = introduction.describe_data(load_dataset.load(spec))
+    line, few = introduction.describe_data(load_dataset(spec))
     assert line.endswith("37 training images, 3 classes; 3 evaluation images (held out, ids in split.json)")
     assert few.startswith("only 3 evaluation images: expect wide confidence intervals")
-    line, _ = introduction.describe_data(load_dataset.load(spec, labels_per_class=2))
+    line, _ = introduction.describe_data(load_dataset(spec, labels_per_class=2))
     assert "3 classes (6 labels used)" in line
-    (line,) = introduction.describe_data(load_dataset.load(npz(tmp_path / "b.npz", labels=False)))
+    (line,) = introduction.describe_data(load_dataset(npz(tmp_path / "b.npz", labels=False)))
     assert line.endswith("40 training images, no labels: no kNN and no probe")
-    assert len(introduction.describe_data(load_dataset.load("digits"))) == 1  # enough evaluation images
+    assert len(introduction.describe_data(load_dataset("digits"))) == 1  # enough evaluation images
 
 
 def test_default_model_dir():

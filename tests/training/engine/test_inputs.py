@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.data.sources import load_dataset
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.training.engine import inputs
 from tests.training.tiny import configure, make_config, write_npz
@@ -16,7 +16,7 @@ SIZE = 8
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory):
-    return load_dataset.load("npz:" + write_npz(tmp_path_factory.mktemp("inputs") / "stripes.npz")).train
+    return load_dataset("npz:" + write_npz(tmp_path_factory.mktemp("inputs") / "stripes.npz")).train
 
 
 def config(augment, **settings):

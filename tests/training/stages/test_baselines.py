@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simclr_keras.data.sources import load_dataset
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.training.stages.baselines import Baselines, table
@@ -21,7 +21,7 @@ def run_dir(tmp_path):
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory):
-    return load_dataset.load("npz:" + write_npz(tmp_path_factory.mktemp("data") / "data.npz"))
+    return load_dataset("npz:" + write_npz(tmp_path_factory.mktemp("data") / "data.npz"))
 
 
 class Encoder:

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 from benchmarks.compare_runs import curves, differing
-from simclr_keras.data.sources import load_dataset
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.evaluation.metrics import Accuracy
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.checkpoints import steps_in
@@ -82,7 +82,7 @@ def evaluation_outputs(folder, held):
 def held_out(finetuned, pretrained, stripes):
     """The Source of the images that pretraining held out."""
     settings = pretrained.config
-    return load_dataset.load(stripes, eval_fraction=settings.eval_fraction, seed=settings.seed).evaluation
+    return load_dataset(stripes, eval_fraction=settings.eval_fraction, seed=settings.seed).evaluation
 
 
 def test_the_result_holds_what_was_promised_and_is_what_was_returned(finetuned):
@@ -259,7 +259,7 @@ def test_a_finished_run_says_its_result_again_and_trains_no_more(tiny, finetuned
 
 
 def test_the_labeled_part_of_a_source_is_all_of_it_where_all_is_labeled(stripes):
-    train = load_dataset.load(stripes).train
+    train = load_dataset(stripes).train
     assert labeled_part(train) is train
     few = train.with_labels_of([3, 5])
     assert list(labeled_part(few).ids) == [train.ids[3], train.ids[5]]
