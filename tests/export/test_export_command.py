@@ -109,7 +109,7 @@ REFUSED = [
     ("a file", ["--run={runs}/file", "--out={tmp}/new"], ["file is a file", "give a directory"]),
     ("pattern", ["--run={runs}/run[1]", "--out={tmp}/new"], ["holds one of * ? [ ]"]),
     ("measured", ["--run={runs}/measured", "--out={tmp}/new"], ["--mode=knn", "--run=runs/pretrained"]),
-    ("no checkpoint", ["--run={runs}/without_checkpoint", "--out={tmp}/new"], ["has no checkpoint yet"]),
+    ("no checkpoint", ["--run={runs}/without_checkpoint", "--out={tmp}/new"], ["has no checkpoint"]),
     ("cut checkpoint", ["--run={runs}/cut_checkpoint", "--out={tmp}/new"], ["can be read", "another --run"]),
     (
         "no best",

@@ -10,7 +10,8 @@ import zlib
 import numpy as np
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.tools import outputs
+from simclr_keras.files import write_file
+from simclr_keras.tools.csv_lines import CsvLines
 
 ENDINGS = (".npz", ".parquet", ".csv")
 FACTS = ("model", "endpoint", "images", "image_size")
@@ -62,7 +63,7 @@ def write(path, held):
         InputError: the package that .parquet takes is missing.
     """
     writer = {".npz": _write_npz, ".parquet": _write_parquet, ".csv": _write_csv}[_ending(path)]
-    outputs.replace(path, lambda file: writer(file, held))
+    write_file(path, lambda file: writer(file, held))
 
 
 def read(path, flag="features"):
@@ -184,7 +185,7 @@ def _read_parquet(path):
 
 def _write_csv(file, held):
     labeled = ["label", "class"] if held.labels is not None else []
-    writer = csv.writer(outputs.CsvLines(file))
+    writer = csv.writer(CsvLines(file))
     writer.writerow(["id", *labeled, *(f"f{i}" for i in range(held.features.shape[1]))])
     for begin in range(0, len(held), _ROWS):
         # As few digits as bring back the same float32.

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from simclr_keras.tools.outputs import CsvLines
+from simclr_keras.tools.csv_lines import CsvLines
 
 _HEADINGS = ("stage", "model", "parameters", "labels used", "top-1", "top-5", "95 % interval", "run")
 _TO_THE_RIGHT = {"parameters", "labels used", "top-1", "top-5", "95 % interval"}

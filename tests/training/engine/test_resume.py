@@ -12,8 +12,8 @@ from benchmarks.compare_runs import curves, differing
 from simclr_keras.errors import Stopped, TrainingError
 from simclr_keras.evaluation import features
 from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.runs.history import History
 from simclr_keras.training.engine import data_recovery, loop
-from simclr_keras.training.engine.progress import History
 from simclr_keras.training.stages import pretrain
 from tests.training.tiny import (
     checkpointed_steps,

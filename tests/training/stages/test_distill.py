@@ -229,11 +229,11 @@ def test_labels_are_needed_where_they_are_used(config, bare, tmp_path, settings)
 
 
 def test_a_teacher_of_other_classes_is_refused_with_both_counts(config, tmp_path):
-    with pytest.raises(InputError, match=r"knows 3 classes .*rows, columns, slanted.*, digits has 10"):
+    with pytest.raises(InputError, match=r"has 3 classes .*rows, columns, slanted.*, digits has 10"):
         run(config(dataset="digits"))
     arrays = dict(np.load(write_npz(tmp_path / "stripes.npz")))
     np.savez(tmp_path / "named.npz", **{**arrays, "class_names": np.array(["a", "b", "c"])})
-    with pytest.raises(InputError, match=r"knows 3 classes .*slanted.* has 3 .a, b, c."):
+    with pytest.raises(InputError, match=r"has 3 classes .*slanted.* has 3 .a, b, c."):
         run(config(dataset=f"npz:{tmp_path}/named.npz"))
     assert not (tmp_path / "run").exists()
 

@@ -65,7 +65,7 @@ def test_eval_on_other_images_judges_all_of_them(measure, finetuned, data):
 
 
 def test_eval_on_other_classes_is_refused(measure, finetuned):
-    with pytest.raises(InputError, match=r"knows 3 classes .*, digits has 10 .*; give data with its classes"):
+    with pytest.raises(InputError, match=r"has 3 classes .*, digits has 10 .*; give data with its classes"):
         measure("eval", finetuned, dataset="digits")
 
 
@@ -134,7 +134,7 @@ def test_eval_sees_images_of_the_size_the_run_saw(measure, tiny_session, pretrai
 def test_classes_of_other_names_are_refused_though_their_number_is_the_same(measure, finetuned, tmp_path):
     arrays = dict(np.load(write_npz(tmp_path / "renamed.npz")))
     np.savez(tmp_path / "renamed.npz", **{**arrays, "class_names": np.array(["a", "b", "c"])})
-    with pytest.raises(InputError, match=r"knows 3 classes \(rows, columns, slanted\).* has 3 \(a, b, c\)"):
+    with pytest.raises(InputError, match=r"has 3 classes \(rows, columns, slanted\).* has 3 \(a, b, c\)"):
         measure("eval", finetuned, dataset=f"npz:{tmp_path}/renamed.npz")
 
 
