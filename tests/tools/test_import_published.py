@@ -213,7 +213,7 @@ def test_an_imported_run_is_replaced_only_when_asked(published, tmp_path):
     words = [f"--path={published / 'pretrained' / MODEL}", f"--out={tmp_path / 'run'}", DIGITS]
     assert run(command, *words)[0] == 0
     code, _, error = run(command, *words)
-    assert (code, "holds an imported run already" in error) == (2, True)
+    assert (code, "contains an imported run already" in error) == (2, True)
     words[0] = f"--path={published / 'supervised' / MODEL}"
     assert run(command, *words, "--overwrite")[0] == 0
     assert result_of(tmp_path / "run")["mode"] == "supervised"
