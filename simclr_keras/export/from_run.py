@@ -33,7 +33,7 @@ def run(config: Any, say: Callable = print) -> dict:
     check_packages(config.formats)
     source = open_run(config.run, config.checkpoint, flag="run")
     about = describe(source, config.checkpoint, config.license)
-    model = remove_unused_layers(source.model(), config.signatures, source.run_dir.path)
+    model = remove_unused_layers(source.model(), config.signatures, source.path)
     representative = representative_images(config, source) if config.int8 else None
     say(
         f"network  {about['architecture']['name']}, {about['stage']}, step {about['step']}: "
