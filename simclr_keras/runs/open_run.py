@@ -72,7 +72,13 @@ class OpenRun:
 
     def as_ancestors(self) -> list[AncestorEntry]:
         """Return the runs from the first to this one, as the result of a run after it lists them."""
-        entry: Any = {"run": self.path, **self.result.inherited(), "checkpoint": self.checkpoint}
+        entry: Any = {
+            "run": self.path,
+            "mode": self.record.mode,
+            "dataset": self.config.dataset,
+            **self.result.inherited(),
+            "checkpoint": self.checkpoint,
+        }
         return [*self.result.ancestors, entry]
 
 
