@@ -57,12 +57,12 @@ class ExportedTeacher:
             raise InputError(
                 f"{path}/{CARD} is damaged ({error}); export the run again, or give another --teacher."
             ) from error
-        names = {field.name for field in dataclasses.fields(Architecture)}
+        fields = {field.name for field in dataclasses.fields(Architecture)}
         architecture = self._card.get("architecture") or {
             "name": "",
             "image_size": 0,
         }  # another program's network
-        self.architecture = Architecture(**{n: value for n, value in architecture.items() if n in names})
+        self.architecture = Architecture(**{n: value for n, value in architecture.items() if n in fields})
         self.class_names = self._model.class_names
         self.image_size = self._model.image_size
         self._fingerprint = self._model.fingerprint
