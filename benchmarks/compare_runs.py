@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.runs.checkpoints import newest_readable, path_of
-from simclr_keras.runs.run_dir import RESULT, RunDir
+from simclr_keras.runs.checkpoints import CheckpointReader, newest_readable
+from simclr_keras.runs.history import read_metrics
+from simclr_keras.runs.run_files import RunFiles
 
 TIMED = ("images_per_second",)
 
@@ -42,7 +43,7 @@ def differing(path, other):
 
 def weights(path):
     """Return all arrays of the newest checkpoint of a run by name, and its step as `step`."""
-    arrays = _arrays(RunDir(path).checkpoints)
+    arrays = _arrays(RunFiles(path).checkpoints)
     if not arrays:
         raise InputError(f"{path} has no checkpoint yet; rerun its command until it has saved one.")
     return arrays
@@ -50,34 +51,34 @@ def weights(path):
 
 def best_weights(path):
     """Return all arrays of the best checkpoint of a run, as `weights` does; empty if there is none."""
-    return _arrays(RunDir(path).best)
+    return _arrays(RunFiles(path).best)
 
 
 def _arrays(directory):
     step, _ = newest_readable(directory)
     if step is None:
         return {}
-    reader = tf.compat.v1.train.NewCheckpointReader(path_of(directory, step))
-    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    return {"step": np.array(step), **{name: reader.get_tensor(name) for name in names}}
+    reader = CheckpointReader(directory, step)
+    return {"step": np.array(step), **{name: reader.read(name) for name in reader.shapes}}
 
 
 def metrics(path):
     """Return the columns of metrics.csv, a dict of name to list of numbers."""
-    rows = RunDir(path).read_metrics()
+    rows = read_metrics(RunFiles(path))
     return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
 def result(path):
     """Return the contents of result.json; empty if there is none."""
-    return RunDir(path).read_json(RESULT) or {}
+    result = RunFiles(path).read_result()
+    return result.to_json() if result else {}
 
 
 def curves(path):
     """Return the curves that TensorBoard reads: a dict of tag to list of (step, value)."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(RunDir(path).tensorboard, size_guidance={"tensors": 0}).Reload()
+    events = EventAccumulator(RunFiles(path).tensorboard, size_guidance={"tensors": 0}).Reload()
     return {
         tag: [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
         for tag in events.Tags()["tensors"]

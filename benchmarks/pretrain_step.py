@@ -28,7 +28,7 @@ import tensorflow as tf
 from benchmarks.command_line import make_parser, parse
 from simclr_keras.config.modes import PretrainConfig
 from simclr_keras.models import blocks, heads, resnet
-from simclr_keras.runs import architecture as architectures
+from simclr_keras.runs.architecture import Architecture
 from simclr_keras.training.engine import strategy
 from simclr_keras.training.stages import pretrain
 
@@ -53,7 +53,7 @@ def keras_batch_normalization():
 
 def make_step(config, policy):
     """Returns a function that takes one step and waits for it."""
-    architecture = architectures.of_pretraining(config, num_classes=10)
+    architecture = Architecture.of_pretraining(config, num_classes=10)
     learner, _ = pretrain.make_learner(config, architecture, 50_000, tf.distribute.get_strategy(), policy)
     size = (config.batch_size, 2, config.image_size, config.image_size, 3)
     rng = np.random.default_rng(0)

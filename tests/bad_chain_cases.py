@@ -35,7 +35,7 @@ def starting_from(run, *words, right, name=None):
 
 
 REPEAT = ("repeat its own command until it ends",)
-BRING_BACK = ("bring it back, or give another FLAG",)
+BRING_BACK = ("restore it, or give another FLAG",)
 EARLIER_RUNS = [
     Case("no --init", ("--init is missing",), ("--init=runs/pretrain-",), {**FINETUNE, "init": None}),
     Case("no --init of knn", ("--init is missing",), ("--init=runs/pretrain-",), {**KNN, "init": None}),
@@ -49,7 +49,7 @@ EARLIER_RUNS = [
     ),
     *starting_from("file", "FLAG={runs}/file", "is a file", right=("give a directory",)),
     *starting_from(
-        "empty", "FLAG={runs}/empty", "holds no config.json", right=("--model_dir of an earlier",)
+        "empty", "FLAG={runs}/empty", "it has no config.json", right=("--model_dir of an earlier",)
     ),
     *starting_from("unfinished", "FLAG={runs}/unfinished", "is not finished", right=REPEAT),
     *starting_from("extended", "FLAG={runs}/extended", "is not finished", right=REPEAT),
@@ -133,7 +133,7 @@ EARLIER_RUNS = [
     ),
     Case(
         "a classifier of other classes",
-        ("--init={runs}/of_three_classes knows 3 classes", "digits has 10"),
+        ("--init={runs}/of_three_classes has 3 classes", "digits has 10"),
         ("data with its classes",),
         {**EVAL, "init": "{runs}/of_three_classes"},
     ),
@@ -314,7 +314,7 @@ EXPORTED_TEACHERS = [
     ),
     Case(
         "an exported teacher of other classes",
-        ("--teacher={tmp}/saved knows 4 classes", "digits has 10"),
+        ("--teacher={tmp}/saved has 4 classes", "digits has 10"),
         ("data with its classes, or another --teacher",),
         SAVED,
         make=saved_model(bare=True),

@@ -487,7 +487,7 @@ RUN_DIRECTORIES = [
     ),
     Case(
         "directory of something else",
-        ("holds metrics.csv", "no config.json"),
+        ("contains metrics.csv", "no config.json"),
         ("another directory",),
         make=file_in_place_of(RUN, "metrics.csv"),
     ),

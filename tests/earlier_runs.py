@@ -7,8 +7,8 @@ import shutil
 import keras
 
 from simclr_keras.config.modes import MODES
-from simclr_keras.runs import architecture as architectures
-from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.runs.architecture import Architecture
+from simclr_keras.runs.checkpoints import Checkpoints, state_of_model
 from simclr_keras.runs.run_dir import RunDir
 
 MODEL, SIZE = "r18_0.125x_sk0", 8
@@ -31,7 +31,7 @@ def make_runs(folder):
     backbone = MODES["supervised"](
         dataset="digits", model="keras:MobileNet", image_size=32, epochs=1, warmup_epochs=0.0
     )
-    architecture = architectures.of_classifier(backbone, 10)
+    architecture = Architecture.of_classifier(backbone, 10)
     make_run(folder / "backbone", (backbone, architecture), DIGITS, checkpoint=finetuned[1])
 
     make_run(folder / "unfinished", pretrained, DIGITS, finished=False)
@@ -70,14 +70,14 @@ def pretraining(dataset, num_classes, **settings):
     config = MODES["pretrain"](
         dataset=dataset, model=MODEL, image_size=SIZE, batch_size=32, epochs=1, warmup_epochs=0.0, **settings
     )
-    return config, architectures.of_pretraining(config, num_classes)
+    return config, Architecture.of_pretraining(config, num_classes)
 
 
 def finetuning(dataset, num_classes):
     """(config, architecture) of a fine-tuning run from layer 1."""
     config = MODES["finetune"](dataset=dataset, init="runs/pretrained", head_layer=1, epochs=1)
     _, architecture = pretraining(dataset, num_classes)
-    return config, architectures.with_classifier(architecture, num_classes, 1)
+    return config, architecture.with_classifier(num_classes, 1)
 
 
 def make_run(path, stage, class_names, *, finished=True, epochs=None, checkpoint="its own"):
@@ -100,13 +100,12 @@ def make_run(path, stage, class_names, *, finished=True, epochs=None, checkpoint
     }
     files = {"config.json": values | ({"epochs": epochs} if epochs else {}), "split.json": split}
     files |= {"result.json": result} if finished else {}
-    files |= {"model.json": architecture} if architecture else {}
+    files |= {"model.json": architecture.to_json()} if architecture else {}
     for name, held in files.items():
         (path / name).write_text(json.dumps(held))
     weights = architecture if checkpoint == "its own" else checkpoint
     if weights is not None:
         keras.utils.set_random_seed(0)
-        model = architectures.build(weights)
-        state = {f"model/{variable.path.partition('/')[2]}": variable for variable in model.variables}
+        state = state_of_model(weights.build())
         (path / "checkpoints").mkdir()
         Checkpoints(RunDir(path).checkpoints, state, keep=1).save(1)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from simclr_keras.data.files.manifest import Manifest
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
+from simclr_keras.runs.history import read_metrics
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.runs.run_dir import RunDir
 from tests.dangers import dangers
@@ -198,9 +199,9 @@ def _read_all(path):
     refusals, run_dir = [], RunDir(str(path))
     for read in (
         lambda: load_run(str(path)),
-        run_dir.read_metrics,
+        lambda: read_metrics(run_dir),
         lambda: run_dir.finished(type("Config", (), {"epochs": 1})),
-        lambda: json.loads(run_dir.read_text("baselines.json") or "{}"),
+        run_dir.read_baselines,
     ):
         try:
             read()

@@ -2,7 +2,7 @@
 
 from simclr_keras.evaluation.confusion_plot import confusion_figure
 from simclr_keras.evaluation.curves_plot import curves_figure
-from simclr_keras.evaluation.drawing import save_figure
+from simclr_keras.evaluation.drawing import png_bytes, save_figure
 from simclr_keras.evaluation.view_pairs_plot import view_pairs_figure
 
-__all__ = ["confusion_figure", "curves_figure", "save_figure", "view_pairs_figure"]
+__all__ = ["confusion_figure", "curves_figure", "png_bytes", "save_figure", "view_pairs_figure"]

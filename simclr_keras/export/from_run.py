@@ -14,8 +14,8 @@ from simclr_keras.export.export_folder import check_out
 from simclr_keras.export.remove_unused_layers import remove_unused_layers
 from simclr_keras.export.write import check_packages, write_export
 from simclr_keras.formatting import duration
+from simclr_keras.runs.history import read_metrics
 from simclr_keras.runs.open_run import OpenRun, open_run
-from simclr_keras.runs.run_dir import RESULT
 
 MAX_ROWS = 200  # of metrics.csv on a card
 BATCH = 50
@@ -33,7 +33,7 @@ def run(config: Any, say: Callable = print) -> dict:
     check_packages(config.formats)
     source = open_run(config.run, config.checkpoint, flag="run")
     about = describe(source, config.checkpoint, config.license)
-    model = remove_unused_layers(source.model(), config.signatures, source.run_dir.path)
+    model = remove_unused_layers(source.model(), config.signatures, source.path)
     representative = representative_images(config, source) if config.int8 else None
     say(
         f"network  {about['architecture']['name']}, {about['stage']}, step {about['step']}: "
@@ -61,29 +61,28 @@ def describe(source: OpenRun, checkpoint: str = "last", license: str | None = No
     Args:
         source: the run. checkpoint: of its weights, "last" or "best". license: None for that of an imported run.
     """
-    config, run_dir = source.config, source.run_dir
-    results = run_dir.read_json(RESULT)
-    facts = {} if results is None else {name: value for name, value in results.items() if name != "ancestors"}
+    config, result = source.config, source.result
+    facts = {name: value for name, value in result.to_json().items() if name != "ancestors"}
     fields = {field.name: field.metadata["group"] for field in dataclasses.fields(config)}
     settings = {
         name: getattr(config, name) for name, group in fields.items() if group != "Run" or name == "seed"
     }
-    if facts.get("imported"):  # trained elsewhere: the settings are only those that were published
+    if result.imported:  # trained elsewhere: the settings are only those that were published
         settings = {"dataset": config.dataset}
-    rows = run_dir.read_metrics()
+    rows = read_metrics(source.files)
     return {
-        "architecture": source.architecture,
+        "architecture": source.architecture.to_json(),
         "image_size": source.image_size,
         "class_names": None if source.class_names is None else list(source.class_names),
         "stage": config.NAME,
-        "run": run_dir.path,
+        "run": source.path,
         "checkpoint": checkpoint,
         "step": source.weights.step,
-        "results": facts or None,
+        "results": facts if result.mode else None,
         "training": {name: value for name, value in settings.items() if value is not None},
         "history": rows[:: -(-len(rows) // MAX_ROWS) or 1],
-        "ancestors": (results or {}).get("ancestors") or source.held.get("ancestors") or [],
-        "license": license or facts.get("license") or facts.get("licence"),
+        "ancestors": result.ancestors or source.record.ancestors or [],
+        "license": license or result.license,
         "weight_decay": getattr(config, "weight_decay", 0.0),
     }
 

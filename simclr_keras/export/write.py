@@ -7,7 +7,7 @@ import numpy as np
 
 from simclr_keras.export import card, readme
 from simclr_keras.export.endpoints import select_endpoints, signature_endpoints
-from simclr_keras.export.export_folder import CARD, write_text, written_whole
+from simclr_keras.export.export_folder import CARD, check_out
 from simclr_keras.export.formats import keras_file, litert, onnx_file
 from simclr_keras.export.formats.names import (
     GRAPH_FILE,
@@ -21,6 +21,7 @@ from simclr_keras.export.formats.names import (
     SAVED_MODEL,
 )
 from simclr_keras.export.formats.saved_model import check_saved_model, write_saved_model
+from simclr_keras.files import whole_folder, write_file
 from simclr_keras.models.simclr import SimCLRModel
 
 
@@ -67,7 +68,7 @@ def write_export(
     size, names = about["image_size"], about["class_names"]
     outputs = model(np.zeros((1, size, size, 3), np.float32), training=False)
     signatures = select_endpoints(signature_endpoints(outputs), endpoints, "the network")
-    with written_whole(out, overwrite) as folder:
+    with whole_folder(out, lambda path: check_out(path, overwrite)) as folder:
         files = []
 
         def wrote(kind, report):
@@ -101,6 +102,6 @@ def write_export(
             name: (endpoint, [None, *outputs[endpoint].shape[1:]]) for name, endpoint in signatures.items()
         }
         content = card.make_card(model, about, shapes, files)
-        write_text(f"{folder}/{CARD}", card.as_json(content))
-        write_text(f"{folder}/{readme.FILE}", readme.as_text(content, os.path.basename(str(out).rstrip("/"))))
+        write_file(f"{folder}/{CARD}", card.as_json(content))
+        write_file(f"{folder}/{readme.FILE}", readme.as_text(content, os.path.basename(str(out).rstrip("/"))))
     return content

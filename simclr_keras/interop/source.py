@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.interop import tf1_checkpoint, tf2_checkpoint, tf2_saved_model
+from simclr_keras.runs.run_files import is_run_dir
 
 _ENDING = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 FORMATS = "give the prefix of a checkpoint, such as model.ckpt-250228, or its folder, or that of a SavedModel"
@@ -107,7 +108,7 @@ def _locate(path):
     prefixes = [name.removesuffix(".index") for name in names if name.endswith(".index")]
     if prefixes:
         return f"{path}/{_newest(path, prefixes)}", None
-    if exists(f"{path}/config.json") and is_folder(f"{path}/checkpoints"):
+    if is_run_dir(path):
         raise InputError(f"{path} is a run directory, not weights of the release: load_run loads it.")
     below = sorted((name.rstrip("/") for name in names if name.rstrip("/").isdecimal()), key=int)
     for name in ("saved_model", *reversed(below)):  # the release's training leaves saved_model/STEP

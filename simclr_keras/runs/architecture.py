@@ -1,103 +1,119 @@
-"""A run's architecture: the arguments of `create_model` that rebuild its network, kept in model.json."""
+"""The record of model.json: a run's architecture, as the arguments of `create_model` that rebuild its network."""
 
-import json
+import dataclasses
+from typing import Any
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.zoo import MIN_IMAGE_SIZE, check_name, create_model
-
-FILE = "model.json"
-
-
-def of_pretraining(config, num_classes):
-    """The architecture a PretrainConfig stands for: encoder, whole head, and a probe where there are classes."""
-    return {
-        "name": config.model,
-        "num_classes": num_classes,
-        "proj_layers": config.proj_layers,
-        "proj_dim": config.proj_dim,
-        "proj_mode": config.proj_mode,
-        "proj_hidden_dim": config.proj_hidden_dim,
-        "image_size": config.image_size,
-        "se_ratio": config.se_ratio,
-        "head_layer": config.probe_layer,
-        "stop_gradient": True,
-    }
+from simclr_keras.runs.record_checks import RecordError
 
 
-def of_classifier(config, num_classes):
-    """The architecture of a network trained from scratch to classify: no projection head."""
-    return {
-        "name": config.model,
-        "num_classes": num_classes,
-        "proj_mode": "none",
-        "image_size": config.image_size,
-        "se_ratio": config.se_ratio,
-        **({"dense_layers": config.dense_widths} if config.model.startswith("keras:") else {}),
-    }
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network without its weights; the fields are arguments of `create_model`."""
+
+    name: str
+    image_size: int
+    num_classes: int | None = None
+    proj_layers: int = 3
+    proj_dim: int = 128
+    proj_mode: str = "nonlinear"
+    proj_hidden_dim: int | None = None
+    se_ratio: float = 0.0
+    head_layer: int = 0
+    kept_head_layers: int | None = None
+    stop_gradient: bool = False
+    dense_layers: tuple[int, ...] | None = None  # of a keras: backbone alone
+
+    @classmethod
+    def of_pretraining(cls, config: Any, num_classes: int | None) -> "Architecture":
+        """Return the encoder and whole head of a PretrainConfig, with a probe if there are classes."""
+        return cls(
+            name=config.model,
+            image_size=config.image_size,
+            num_classes=num_classes,
+            proj_layers=config.proj_layers,
+            proj_dim=config.proj_dim,
+            proj_mode=config.proj_mode,
+            proj_hidden_dim=config.proj_hidden_dim,
+            se_ratio=config.se_ratio,
+            head_layer=config.probe_layer,
+            stop_gradient=True,
+        )
+
+    @classmethod
+    def of_classifier(cls, config: Any, num_classes: int) -> "Architecture":
+        """Return a network without a projection head, to be trained from scratch."""
+        return cls(
+            name=config.model,
+            image_size=config.image_size,
+            num_classes=num_classes,
+            proj_mode="none",
+            se_ratio=config.se_ratio,
+            dense_layers=tuple(config.dense_widths) if config.model.startswith("keras:") else None,
+        )
+
+    def with_classifier(self, num_classes: int, head_layer: int) -> "Architecture":
+        """Return the same encoder with a classifier on a layer of its head, without the layers above it.
+
+        Args:
+            num_classes: of the classifier.
+            head_layer: 0 .. `head_depth`.
+        """
+        return dataclasses.replace(
+            self,
+            num_classes=num_classes,
+            head_layer=head_layer,
+            kept_head_layers=head_layer,
+            stop_gradient=False,
+        )
+
+    @property
+    def head_depth(self) -> int:
+        """Number of layers of the projection head, without those that were dropped."""
+        whole = self.whole_head_depth
+        return whole if self.kept_head_layers is None else min(whole, self.kept_head_layers)
+
+    @property
+    def whole_head_depth(self) -> int:
+        """Number of layers that the projection head had in pretraining."""
+        return {"nonlinear": self.proj_layers, "linear": 1, "none": 0}[self.proj_mode]
+
+    def build(self, dtype: str = "float32", **arguments: Any) -> Any:
+        """Return the network with fresh weights. arguments: further ones of `create_model`."""
+        return create_model(**{**self.to_json(), **arguments}, dtype=dtype)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the dict that model.json holds: arguments of `create_model`."""
+        values = dataclasses.asdict(self)
+        if self.dense_layers is None:
+            del values["dense_layers"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Architecture":
+        """Return the architecture that model.json holds.
+
+        Raises:
+            RecordError: a value is missing, unknown or of the wrong kind.
+        """
+        for name, value in values.items():
+            if name not in _CHECKS or not _CHECKS[name](value):
+                raise RecordError(f"{name} is {value!r}")
+        if not {"name", "image_size"} <= values.keys():
+            raise RecordError("it has no name or image_size")
+        dense = values.get("dense_layers")
+        architecture = cls(**{**values, "dense_layers": None if dense is None else tuple(dense)})
+        if architecture.head_layer > architecture.head_depth:
+            raise RecordError(f"head_layer is {architecture.head_layer}, of {architecture.head_depth} layers")
+        return architecture
 
 
-def with_classifier(architecture, num_classes, head_layer, *, keep_head=False, stop_gradient=False):
-    """The same encoder with a classifier on a layer of its projection head; the layers above it are dropped.
-
-    Args:
-        architecture: of the run that is gone on from.
-        num_classes: of the new classifier.
-        head_layer: 0 .. `head_depth(architecture)`.
-        keep_head: whether the layers above stay.
-        stop_gradient: whether the classifier leaves the network alone.
-    """
-    kept = architecture.get("kept_head_layers") if keep_head else head_layer
-    return {
-        **architecture,
-        "num_classes": num_classes,
-        "head_layer": head_layer,
-        "kept_head_layers": kept,
-        "stop_gradient": stop_gradient,
-    }
-
-
-def head_depth(architecture):
-    """Layers of the projection head, those that were dropped not counted."""
-    mode = architecture.get("proj_mode", "nonlinear")
-    whole = {"nonlinear": architecture.get("proj_layers", 3), "linear": 1, "none": 0}[mode]
-    kept = architecture.get("kept_head_layers")
-    return whole if kept is None else min(whole, kept)
-
-
-def build(architecture, dtype="float32", **arguments):
-    """Returns the network with fresh weights. arguments: of `create_model`, beside the architecture's."""
-    return create_model(**{**architecture, **arguments}, dtype=dtype)
-
-
-def write(run_dir, architecture):
-    run_dir.write_text(FILE, json.dumps(architecture, indent=2) + "\n")
-
-
-def read(run_dir):
-    """Returns a run's architecture; None where it was written before there was a model.json.
-
-    Raises:
-        InputError: the file holds something else.
-    """
-    held = run_dir.read_json(FILE)
-    if held is None:
-        return None
-    for name, value in held.items():
-        if name not in _KNOWN or not _KNOWN[name](value):
-            raise run_dir.damaged(FILE, f"{name} is {value!r}")
-    if not {"name", "image_size"} <= held.keys():
-        raise run_dir.damaged(FILE, "it has no name or image_size")
-    if held.get("head_layer", 0) > head_depth(held):
-        raise run_dir.damaged(FILE, f"head_layer is {held['head_layer']}, of {head_depth(held)} layers")
-    return held
-
-
-def _whole(least, optional=False):
-    """A test for a whole number of at least so much, or None where it is optional."""
+def _integer(least: int, optional: bool = False) -> Any:
     return lambda value: (optional and value is None) or (type(value) is int and value >= least)
 
 
-def _is_name(value):
+def _is_model_name(value: Any) -> bool:
     try:
         check_name(value)
     except InputError:
@@ -105,17 +121,17 @@ def _is_name(value):
     return True
 
 
-_KNOWN = {
-    "name": _is_name,
-    "num_classes": _whole(1, optional=True),
-    "proj_layers": _whole(0),
-    "proj_dim": _whole(1),
+_CHECKS = {
+    "name": _is_model_name,
+    "num_classes": _integer(1, optional=True),
+    "proj_layers": _integer(0),
+    "proj_dim": _integer(1),
     "proj_mode": lambda value: value in ("nonlinear", "linear", "none"),
-    "proj_hidden_dim": _whole(1, optional=True),
-    "image_size": _whole(MIN_IMAGE_SIZE),
+    "proj_hidden_dim": _integer(1, optional=True),
+    "image_size": _integer(MIN_IMAGE_SIZE),
     "se_ratio": lambda value: type(value) in (int, float) and 0 <= value <= 1,
-    "head_layer": _whole(0),
-    "kept_head_layers": _whole(0, optional=True),
+    "head_layer": _integer(0),
+    "kept_head_layers": _integer(0, optional=True),
     "stop_gradient": lambda value: type(value) is bool,
-    "dense_layers": lambda value: type(value) is list and all(map(_whole(1), value)),
+    "dense_layers": lambda value: type(value) is list and all(map(_integer(1), value)),
 }

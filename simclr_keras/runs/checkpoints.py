@@ -1,45 +1,49 @@
-"""Exact save and resume: every variable by name, the newest few kept, none in use that is half written or damaged."""
+"""Checkpoints: exact save and resume, and the names of variables in them, which are known here alone."""
 
 import contextlib
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, TrainingError, one_line
-from simclr_keras.runs.durable import to_disk
+from simclr_keras.files import to_disk
 
-# What is being written bears this until it is whole; a run that was killed meanwhile leaves it behind.
+# In the names of files until all of a checkpoint is written; a killed run leaves such files behind.
 PARTIAL = ".partial"
 _INDEX = re.compile(r"step-(\d+)\.index")
+# The state of a learner names the variables of its model so, see `objectives.learner.Learner.state`.
+_MODEL = "model/"
 
 
 class Checkpoints:
     """Checkpoints of a learner in a directory.
 
-    A checkpoint counts from the moment its index file bears its final name, which is the last thing that is written.
+    A checkpoint counts from the moment its index file has its final name, which is the last thing to be written.
     TensorFlow keeps a checksum of every tensor and of the index, so that later damage is found when it is read.
 
     Args:
-        directory: where they go.
+        directory: path of the directory.
         state: dict of unique name to Keras variable, see `Learner.state`.
-        keep: how many of the newest are kept.
+        keep: number of the newest checkpoints to keep.
     """
 
-    def __init__(self, directory, state, keep):
+    def __init__(self, directory: str, state: Mapping[str, Any], keep: int) -> None:
         self._directory = directory
         self._keep = keep
         variables = {name: state[name].value for name in sorted(state)}
         self._checkpoint = tf.train.Checkpoint(state=variables)
-        self._damaged = set()
+        self._damaged: set[int] = set()
 
-    def restore(self, say=print):
-        """Loads the newest checkpoint that can be read and returns its step; 0 when there is none at all.
+    def restore(self, say: Callable[[str], object] = print) -> int:
+        """Load the newest readable checkpoint and return its step; 0 if there is no checkpoint.
 
         Args:
-            say: prints a line, where a damaged one had to be passed over.
+            say: prints a line if a damaged one was skipped.
 
         Raises:
-            InputError: the checkpoint is of another network, or none of those there can be read.
+            InputError: the checkpoint is of another network, or all of them are unreadable.
         """
         self._remove_partial()
         step, damage = newest_readable(self._directory)
@@ -53,32 +57,32 @@ class Checkpoints:
                 f"the checkpoint {path} does not fit this run ({one_line(error)}); give another --model_dir."
             ) from error
         for bad, why in damage.items():
-            say(f"the checkpoint of step {bad} is damaged ({why}): going on from that of step {step}")
+            say(f"the checkpoint of step {bad} is damaged ({why}): continuing from step {step}")
         self._damaged |= damage.keys()
         return step
 
-    def save(self, step):
-        """Writes a checkpoint of this step, then forgets the oldest beyond those kept.
+    def save(self, step: int) -> None:
+        """Write a checkpoint of this step, then delete the oldest ones beyond those kept.
 
         Raises:
-            TrainingError: it cannot be written; those already there stay good.
+            TrainingError: it cannot be written; the earlier ones stay good.
         """
         try:
             self._write(step)
             self._damaged.discard(step)
-            good = [found for found in steps_in(self._directory) if found not in self._damaged]
-            for found in {*steps_in(self._directory)} - {*good[-self._keep :]}:
-                self._delete(found)
+            good = [saved for saved in steps_in(self._directory) if saved not in self._damaged]
+            for saved in {*steps_in(self._directory)} - {*good[-self._keep :]}:
+                self._delete(saved)
             self._name_newest(good[-self._keep :])
         except (tf.errors.OpError, OSError) as error:
             self._remove_partial()
             raise TrainingError(
-                f"cannot save the checkpoint of step {step} ({one_line(error)}); free space or mend its rights, "
-                "then repeat the command: it continues from the checkpoint before."
+                f"cannot save the checkpoint of step {step} ({one_line(error)}); free space or change its "
+                "permissions, then repeat the command: it continues from the previous checkpoint."
             ) from error
 
-    def forget(self, step):
-        """Removes a checkpoint that turned out to be bad."""
+    def forget(self, step: int) -> None:
+        """Delete the checkpoint of a step."""
         self._delete(step)
         left = steps_in(self._directory)
         if left:
@@ -86,10 +90,10 @@ class Checkpoints:
         else:
             tf.io.gfile.remove(f"{self._directory}/checkpoint")
 
-    def _write(self, step):
+    def _write(self, step: int) -> None:
         path = path_of(self._directory, step)
         if "://" in path:
-            # Object stores have no cheap renaming, and show a file only when it is whole.
+            # Object stores have no cheap renaming, and show a file only when all of it is written.
             self._checkpoint.write(path)
             return
         self._checkpoint.write(path + PARTIAL)
@@ -97,23 +101,22 @@ class Checkpoints:
         for name in parts:
             to_disk(f"{self._directory}/{name}")
         index = path + ".index"
-        if tf.io.gfile.exists(index):  # first, or it would speak for data that is no longer its own
+        if tf.io.gfile.exists(index):  # first, or an old index would describe new data
             tf.io.gfile.remove(index)
         for name in sorted(parts):  # the index last
             whole = name.replace(PARTIAL, "")
             tf.io.gfile.rename(f"{self._directory}/{name}", f"{self._directory}/{whole}", overwrite=True)
         to_disk(self._directory)
 
-    def _delete(self, step):
-        tf.io.gfile.remove(
-            path_of(self._directory, step) + ".index"
-        )  # first: without it the rest counts for nothing
+    def _delete(self, step: int) -> None:
+        # The index first: without it the rest does not count.
+        tf.io.gfile.remove(path_of(self._directory, step) + ".index")
         for name in _names_in(self._directory):
             if name.startswith(f"step-{step}.data-"):
                 tf.io.gfile.remove(f"{self._directory}/{name}")
 
-    def _name_newest(self, steps):
-        """Writes the file by which tf.train.latest_checkpoint finds them; we ourselves go by what is there."""
+    def _name_newest(self, steps: list[int]) -> None:
+        """Write the file that tf.train.latest_checkpoint reads; this package lists the directory instead."""
         lines = [f'model_checkpoint_path: "step-{steps[-1]}"']
         lines += [f'all_model_checkpoint_paths: "step-{step}"' for step in steps]
         path = f"{self._directory}/checkpoint"
@@ -121,7 +124,7 @@ class Checkpoints:
             file.write("\n".join(lines) + "\n")
         tf.io.gfile.rename(path + PARTIAL, path, overwrite=True)
 
-    def _remove_partial(self):
+    def _remove_partial(self) -> None:
         for name in _names_in(self._directory):
             if PARTIAL not in name:
                 continue
@@ -131,44 +134,96 @@ class Checkpoints:
                 remove(path)
 
 
-def steps_in(directory):
-    """Steps of the checkpoints in a directory, ascending; empty where there is no directory."""
-    found = (_INDEX.fullmatch(name) for name in _names_in(directory))
-    return sorted(int(match[1]) for match in found if match)
+def model_variables(model: Any) -> dict[str, Any]:
+    """Return the variables of a SimCLRModel by their path within the model."""
+    return {variable.path.partition("/")[2]: variable for variable in model.variables}
 
 
-def path_of(directory, step):
-    """What TensorFlow calls a checkpoint: its path without the endings of its files."""
+def state_of_model(model: Any) -> dict[str, Any]:
+    """Return the variables of a SimCLRModel under the names that `Learner.state` gives them."""
+    return {_MODEL + path: variable for path, variable in model_variables(model).items()}
+
+
+def model_part(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a learner's state that is its model."""
+    return {name: variable for name, variable in state.items() if name.startswith(_MODEL)}
+
+
+class CheckpointReader:
+    """The arrays of one checkpoint, by the names in the state that was saved.
+
+    Args:
+        directory, step: of the checkpoint.
+
+    Raises:
+        tf.errors.OpError: it is unreadable.
+    """
+
+    def __init__(self, directory: str, step: int) -> None:
+        self.path, self.step = path_of(directory, step), step
+        self._reader = tf.compat.v1.train.NewCheckpointReader(self.path)
+        shapes = self._reader.get_variable_to_shape_map()
+        # TensorFlow writes "/" as ".S" in the keys of a dict.
+        self._keys = {
+            key.partition("/")[2].partition("/.ATTRIBUTES")[0].replace(".S", "/"): key
+            for key in shapes
+            if key.startswith("state/")
+        }
+        self.shapes: dict[str, list[int]] = {name: shapes[key] for name, key in self._keys.items()}
+
+    def read(self, name: str) -> Any:
+        """Return an array."""
+        return self._reader.get_tensor(self._keys[name])
+
+    def model_shapes(self) -> dict[str, list[int]]:
+        """Return the shapes of the model's variables by their path within the model."""
+        return {name.removeprefix(_MODEL): shape for name, shape in model_part(self.shapes).items()}
+
+    def read_of_model(self, path: str) -> Any:
+        """Return the array of a variable by its path within the model."""
+        return self.read(_MODEL + path)
+
+
+def steps_in(directory: str) -> list[int]:
+    """Return the steps of the checkpoints in a directory, ascending; empty if there is none."""
+    matches = (_INDEX.fullmatch(name) for name in _names_in(directory))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def path_of(directory: str, step: int) -> str:
+    """Return the path of a checkpoint without the endings of its files, as TensorFlow wants it."""
     return f"{directory}/step-{step}"
 
 
-def damage_of(path):
-    """Returns why a checkpoint cannot be read, None where every tensor in it can."""
+def damage_of(path: str) -> str | None:
+    """Return why a checkpoint is unreadable, None if every tensor in it can be read."""
     try:
         reader = tf.compat.v1.train.NewCheckpointReader(path)
         for key in reader.get_variable_to_shape_map():
             reader.get_tensor(key)
     except (
         Exception
-    ) as error:  # TensorFlow's reader raises IndexError, RuntimeError and others beside its own
+    ) as error:  # the reader raises IndexError, RuntimeError and others beside TensorFlow's own
         return one_line(error)
     return None
 
 
-def newest_readable(directory, otherwise="start anew with another --model_dir"):
-    """Finds the newest checkpoint that can be read.
+def newest_readable(
+    directory: str, otherwise: str = "start a new run with another --model_dir"
+) -> tuple[int | None, dict[int, str]]:
+    """Return the step of the newest readable checkpoint, and the damage of newer ones by step.
 
     Args:
-        directory: where they are. otherwise: what to do where none can be, for the message.
+        directory: of the checkpoints.
+        otherwise: what to do if all are unreadable, for the message.
 
     Returns:
-        its step, None where there is no checkpoint at all; and a dict of the newer ones' steps to what is wrong with
-        them.
+        (step, or None if there is no checkpoint; dict of the steps of newer ones to what is wrong with them).
 
     Raises:
-        InputError: there are checkpoints, but none of them can be read.
+        InputError: there are checkpoints, but all of them are unreadable.
     """
-    damage = {}
+    damage: dict[int, str] = {}
     for step in reversed(steps_in(directory)):
         why = damage_of(path_of(directory, step))
         if not why:
@@ -177,13 +232,13 @@ def newest_readable(directory, otherwise="start anew with another --model_dir"):
     if damage:
         newest, why = next(iter(damage.items()))
         raise InputError(
-            f"none of the {len(damage)} checkpoints in {directory} can be read (step {newest}: {why}); bring one back, "
-            f"or {otherwise}."
+            f"all {len(damage)} checkpoints in {directory} are unreadable (step {newest}: {why}); restore one, or "
+            f"{otherwise}."
         )
     return None, damage
 
 
-def _names_in(directory):
+def _names_in(directory: str) -> list[str]:
     if not tf.io.gfile.exists(directory):
         return []
     return [name.rstrip("/") for name in tf.io.gfile.listdir(directory)]

@@ -1,104 +1,132 @@
-"""From a run directory back to its weights: into a fresh model for whoever builds on it, or into a later stage's."""
+"""Open a run directory: the one way to read a run, for later stages, exports and tools."""
 
 import dataclasses
 import warnings
+from collections.abc import Collection
+from typing import Any
 
 import tensorflow as tf
 
-from simclr_keras.config.modes import config_of_run
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.runs import architecture as architectures
-from simclr_keras.runs.checkpoints import newest_readable, path_of, steps_in
-from simclr_keras.runs.run_dir import CONFIG, SPLIT, RunDir
+from simclr_keras.runs.architecture import Architecture
+from simclr_keras.runs.checkpoints import CheckpointReader, model_variables, newest_readable, steps_in
+from simclr_keras.runs.records import AncestorEntry, ConfigRecord, ResultRecord, SplitRecord
+from simclr_keras.runs.run_files import CONFIG, MODEL, SPLIT, RunFiles
+
+ATTEMPTS = 3  # to read a checkpoint of a run that is still training and keeps only the newest
 
 
 @dataclasses.dataclass(frozen=True)
 class OpenRun:
-    """A run directory, seen from outside.
+    """A run directory with weights.
 
     Attributes:
-        run_dir: RunDir. config: of its stage. held, split: what config.json and split.json hold.
-        architecture: arguments of `create_model`.
-        weights: Weights that count.
+        files: its files.
+        record: the content of config.json. config: the config of its stage.
+        split: the content of split.json.
+        result: the content of result.json, an empty record if the run has not ended.
+        architecture: of its network.
+        weights: of the checkpoint that was asked for. checkpoint: its name, "last" or "best".
 
     Raises:
-        InputError: it names more or fewer classes than its classifier has.
+        InputError: the run names more or fewer classes than its classifier has.
     """
 
-    run_dir: RunDir
-    config: object
-    held: dict
-    split: dict
-    architecture: dict
+    files: RunFiles
+    record: ConfigRecord
+    config: Any
+    split: SplitRecord
+    result: ResultRecord
+    architecture: Architecture
     weights: "Weights"
+    checkpoint: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         names, classes = self.class_names, self.weights.num_classes
         if names and classes and len(names) != classes:
-            name = SPLIT if self.split.get("class_names") else CONFIG
-            raise self.run_dir.damaged(
-                name, f"it names {len(names)} classes, the checkpoint has {classes} of them"
-            )
+            name = SPLIT if self.split.class_names else CONFIG
+            raise self.files.damaged(name, f"it names {len(names)} classes, the checkpoint has {classes}")
 
     @property
-    def class_names(self):
-        """Names of the classes in the order of the logits; None where they are not known."""
-        names = self.split.get("class_names") or self.held.get("class_names")
+    def path(self) -> str:
+        """Path of the run directory."""
+        return self.files.path
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes in the order of the logits; None if they are unknown."""
+        names = self.split.class_names or self.record.class_names
         return None if names is None else tuple(names)
 
     @property
-    def image_size(self):
-        """Side of the images it was trained on, in pixels."""
-        return self.config.image_size or self.architecture["image_size"]
+    def image_size(self) -> int:
+        """Side of the training images in pixels."""
+        size: int = self.config.image_size or self.architecture.image_size
+        return size
 
-    def model(self, dtype="float32"):
-        """Returns the network, a SimCLRModel. dtype: as in `create_model`."""
-        model = architectures.build(self.architecture, dtype)
+    def model(self, dtype: str = "float32") -> Any:
+        """Return the network, a SimCLRModel. dtype: as in `create_model`."""
+        model = self.architecture.build(dtype)
         self.weights.load_into(model)
         return model
 
+    def as_ancestors(self) -> list[AncestorEntry]:
+        """Return the runs from the first to this one, as the result of a run after it lists them."""
+        entry: Any = {
+            "run": self.path,
+            "mode": self.record.mode,
+            "dataset": self.config.dataset,
+            **self.result.inherited(),
+            "checkpoint": self.checkpoint,
+        }
+        return [*self.result.ancestors, entry]
 
-def open_run(path, checkpoint="last", flag="model_dir"):
-    """Looks into a run directory, of a run that need not be finished.
+
+def open_run(
+    path: str, checkpoint: str = "last", flag: str = "model_dir", *, finished: bool = False
+) -> OpenRun:
+    """Open a run directory.
 
     Args:
-        path: run directory. checkpoint: "last" or "best". flag: that gave it, for messages.
+        path: local path or any that tf.io.gfile knows.
+        checkpoint: "last" or "best".
+        flag: name of the flag that gave the path, for messages.
+        finished: whether the run must have ended.
 
     Raises:
-        InputError: there is no run, its settings are damaged, or it has no checkpoint that can be read.
+        InputError: there is no run, it is damaged or not finished, or has no such readable checkpoint.
     """
-    run_dir = RunDir(path, flag)
-    run_dir.check_path()
-    held, split = (run_dir.read_json(name) for name in (CONFIG, SPLIT))
-    if held is None or split is None:
-        raise InputError(f"{path} is not a run directory; give the --model_dir of a training run.")
-    config = config_of_run(held, run_dir.file(CONFIG))
-    check_has_network(run_dir, config)
-    weights = Weights(run_dir, checkpoint)
-    return OpenRun(run_dir, config, held, split, architecture_of(run_dir, config, weights), weights)
-
-
-def architecture_of(run_dir, config, weights):
-    """The arguments of `create_model` for a run's network, also of a run from before there was a model.json."""
-    architecture = architectures.read(run_dir)
-    return architectures.of_pretraining(config, weights.num_classes) if architecture is None else architecture
-
-
-def check_has_network(run_dir, config):
-    """Raises InputError where a run is of a stage that only judges another run's network."""
-    measured = config.NAME in ("knn", "eval") or getattr(config, "protocol", None) == "fast"
-    if measured and not steps_in(run_dir.checkpoints):
-        raise InputError(
-            f"--{run_dir.flag}={run_dir.path} is a run of --mode={config.NAME}, with no network of its own; give the "
-            f"one that it judged, --{run_dir.flag}={config.init}."
+    files = RunFiles(path, flag)
+    files.check_path()
+    record, split = files.read_config(), files.read_split()
+    if record is None or split is None:
+        reason = (
+            f"it has no {SPLIT if record else CONFIG}" if tf.io.gfile.isdir(path) else "no such directory"
         )
+        raise InputError(
+            f"--{flag}={path} is not a run directory ({reason}); give the --model_dir of an earlier run."
+        )
+    config = record.config(files.file(CONFIG))
+    result = files.read_result() or ResultRecord()
+    if finished and not (result.finished and result.epochs == getattr(config, "epochs", None)):
+        raise InputError(
+            f"--{flag}={path} is not finished; repeat its own command until it ends, then this one."
+        )
+    _check_has_network(files, config)
+    weights = Weights(files, checkpoint)
+    architecture = files.read_architecture() or Architecture.of_pretraining(config, weights.num_classes)
+    if weights.num_classes != architecture.num_classes:
+        raise files.damaged(
+            MODEL, f"it has {architecture.num_classes} classes, the checkpoint {weights.num_classes}"
+        )
+    return OpenRun(files, record, config, split, result, architecture, weights, checkpoint)
 
 
-def load_run(path, checkpoint="last", dtype="float32"):
-    """Returns the model of a run, with the weights of its newest checkpoint that can be read, as a SimCLRModel.
+def load_run(path: str, checkpoint: str = "last", dtype: str = "float32") -> Any:
+    """Return the model of a run with its newest readable weights, as a SimCLRModel.
 
-    The classifier of a pretraining run, where it had labels, is the online probe. The run need not be finished, and may
-    have trained in any precision and on any number of replicas.
+    The classifier of a pretraining run with labels is the online probe. The run need not be finished, and may have
+    trained in any precision and on any number of replicas.
 
     >>> from simclr_keras import load_run
     >>> model = load_run("runs/digits")
@@ -111,95 +139,105 @@ def load_run(path, checkpoint="last", dtype="float32"):
         dtype: as in `create_model`.
 
     Raises:
-        InputError: there is no run, its settings are damaged, or it has no checkpoint that can be read.
+        InputError: there is no run, its settings are damaged, or it has no readable checkpoint.
     """
     return open_run(path, checkpoint).model(dtype)
 
 
-ATTEMPTS = 3  # to read a checkpoint of a run that goes on and keeps only the newest
-
-
 class Weights:
-    """The model's weights in a checkpoint of a run, by the path of each variable within the model.
+    """The weights of the model in a checkpoint of a run.
 
     Args:
-        run_dir: RunDir.
+        files: of the run.
         checkpoint: "last" or "best".
 
     Raises:
-        InputError: there is no checkpoint that can be read.
+        InputError: there is no readable checkpoint.
     """
 
-    def __init__(self, run_dir, checkpoint="last"):
-        self._run_dir, self._checkpoint = run_dir, checkpoint
-        self._look()
+    def __init__(self, files: RunFiles, checkpoint: str = "last") -> None:
+        self._files, self._checkpoint = files, checkpoint
+        self._reader = self._newest()
 
-    def _look(self):
-        run_dir, checkpoint = self._run_dir, self._checkpoint
-        directory = run_dir.best if checkpoint == "best" else run_dir.checkpoints
-        step, damage = newest_readable(directory, f"give another --{run_dir.flag}")
-        if step is None and checkpoint == "best":
+    def _newest(self) -> CheckpointReader:
+        files = self._files
+        directory = files.best if self._checkpoint == "best" else files.checkpoints
+        step, damage = newest_readable(directory, f"give another --{files.flag}")
+        if step is None and self._checkpoint == "best":
+            option = {"model_dir": "checkpoint", "run": "--checkpoint"}.get(
+                str(files.flag), f"--{files.flag}_checkpoint"
+            )
             raise InputError(
-                f"{run_dir.path} has no best checkpoint: it keeps one where a classifier is evaluated; give last."
+                f"{files.path} has no best checkpoint, which only runs that evaluate a classifier keep; give "
+                f"{option}=last."
             )
         if step is None:
-            raise InputError(f"{run_dir.path} has no checkpoint yet: let the run finish an epoch.")
-        for bad, why in damage.items():
-            warnings.warn(
-                f"the checkpoint of step {bad} is damaged ({why}): taking that of step {step}", stacklevel=4
+            raise InputError(
+                f"{files.path} has no checkpoint; let the run finish an epoch, restore the folder, or give another "
+                f"--{files.flag}."
             )
-        self.step = step
-        self._path = path_of(directory, step)
-        self._reader = tf.compat.v1.train.NewCheckpointReader(self._path)
-        self._shapes = self._reader.get_variable_to_shape_map()
-        self._stored = {_name(key): key for key in self._shapes if key.startswith("state/model")}
+        for bad, reason in damage.items():
+            warnings.warn(
+                f"the checkpoint of step {bad} is damaged ({reason}): taking that of step {step}",
+                stacklevel=4,
+            )
+        return CheckpointReader(directory, step)
 
     @property
-    def num_classes(self):
-        """Classes of the classifier; None where there is none."""
-        bias = self._stored.get("classifier/bias")
-        return self._shapes[bias][0] if bias else None
+    def step(self) -> int:
+        """Step of the checkpoint."""
+        return self._reader.step
 
-    def load_into(self, model, parts=None):
-        """Assigns the weights to a model; newer ones where a run that goes on has removed these meanwhile.
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes of the classifier; None if there is no classifier."""
+        shape = self._reader.model_shapes().get("classifier/bias")
+        return shape[0] if shape else None
+
+    def load_into(self, model: Any, parts: Collection[str] | None = None) -> None:
+        """Assign the weights to a model; newer ones if a training run has deleted these meanwhile.
 
         Args:
             model: a built SimCLRModel.
-            parts: first words of the paths to load ("encoder", ...), of which the checkpoint may hold more than the
-                model wants; None for all, where both must hold the same.
+            parts: first words of the paths to load ("encoder", ...), of which the checkpoint may contain more than
+                the model; None for all, if both must contain the same.
 
         Raises:
-            InputError: names or shapes are not those of the model, or the checkpoint cannot be read.
+            InputError: names or shapes are not those of the model, or the checkpoint is unreadable.
         """
-        failure = None
+        failure: Exception | None = None
         for _ in range(ATTEMPTS):
             if failure:
-                self._look()
+                self._reader = self._newest()
             try:
                 return self._load_into(model, parts)
             except tf.errors.OpError as error:
                 failure = error
         raise InputError(
-            f"the checkpoint {self._path} cannot be read ({one_line(failure)}); try again."
+            f"the checkpoint {self._reader.path} is unreadable ({one_line(failure)}); try again."
         ) from failure
 
-    def _load_into(self, model, parts):
-        variables = {variable.path.partition("/")[2]: variable for variable in model.variables}
+    def _load_into(self, model: Any, parts: Collection[str] | None) -> None:
+        variables, stored = model_variables(model), self._reader.model_shapes()
         if parts is not None:
-            variables = {name: v for name, v in variables.items() if name.split("/")[0] in parts}
-        wanted = {name: list(variable.shape) for name, variable in variables.items()}
-        found = {name: self._shapes[key] for name, key in self._stored.items()}
-        if parts is not None:
-            found = {name: shape for name, shape in found.items() if name in wanted}
-        if wanted != found:
-            differing = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+            variables = {path: v for path, v in variables.items() if path.split("/")[0] in parts}
+            stored = {path: shape for path, shape in stored.items() if path in variables}
+        shapes = {path: list(variable.shape) for path, variable in variables.items()}
+        if shapes != stored:
+            differing = sorted(path for path in shapes | stored if shapes.get(path) != stored.get(path))
             raise InputError(
-                f"the checkpoint {self._path} is not of the model of this run. Differing: {', '.join(differing[:3])}"
+                f"the checkpoint {self._reader.path} is not of the model of this run. Differing: "
+                f"{', '.join(differing[:3])}"
             )
-        for name, variable in variables.items():
-            variable.assign(self._reader.get_tensor(self._stored[name]))
+        for path, variable in variables.items():
+            variable.assign(self._reader.read_of_model(path))
 
 
-def _name(key):
-    """The variable's path within the model, from its key in a checkpoint, where "/" is written ".S"."""
-    return key.partition("/")[2].partition("/.ATTRIBUTES")[0].replace(".S", "/").removeprefix("model/")
+def _check_has_network(files: RunFiles, config: Any) -> None:
+    """Raise InputError if a run belongs to a stage that only evaluates another run's network."""
+    evaluates = config.NAME in ("knn", "eval") or getattr(config, "protocol", None) == "fast"
+    if evaluates and not steps_in(files.checkpoints):
+        raise InputError(
+            f"--{files.flag}={files.path} is a run of --mode={config.NAME}, with no network of its own; give the one "
+            f"that it evaluated, --{files.flag}={config.init}."
+        )

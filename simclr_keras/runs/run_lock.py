@@ -1,41 +1,43 @@
-"""One process at a time in a run directory: a lock that the system drops when its process ends, however it ends."""
+"""One process at a time in a run directory: a lock that the system releases when its process ends."""
 
 import fcntl
 import os
 import socket
 import time
+from typing import IO
 
 from simclr_keras.errors import InputError
+from simclr_keras.files import is_remote
+from simclr_keras.runs.run_files import LOCK
 
-NAME = "run.lock"
-LOOKS = 3  # before a lock counts as held
+ATTEMPTS = 3  # before a lock counts as taken
 
 
 class RunLock:
     """The lock of a local run directory.
 
-    A remote one (gs://...) has none, as object stores cannot lock; neither can some network file systems.
+    A remote one (gs://...) has no lock, because object stores cannot lock; neither can some network file systems.
 
     Args:
         directory: the run directory.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._path = None if "://" in directory else os.path.join(directory, NAME)
-        self._file = None
+        self._path = None if is_remote(directory) else os.path.join(directory, LOCK)
+        self._file: IO[str] | None = None
 
-    def check(self):
-        """Raises InputError if another process holds the lock. Writes nothing."""
+    def check(self) -> None:
+        """Raise InputError if another process holds the lock. Writes nothing."""
         if self._path is not None and self._file is None and os.path.exists(self._path):
-            with self._opened("r") as file:
-                self._lock(file, fcntl.LOCK_SH)  # two lookers are no conflict
+            with self._open(self._path, "r") as file:
+                self._lock(file, fcntl.LOCK_SH)  # shared: two checks do not exclude each other
 
-    def acquire(self):
-        """Takes the lock and writes down who has it. Raises InputError if another process holds it."""
+    def acquire(self) -> None:
+        """Take the lock and write its process into the file. Raise InputError if another process holds it."""
         if self._path is None or self._file is not None:
             return
-        file = self._opened("a+")
+        file = self._open(self._path, "a+")
         try:
             self._lock(file, fcntl.LOCK_EX)
             file.truncate(0)
@@ -46,29 +48,30 @@ class RunLock:
             raise
         self._file = file
 
-    def release(self):
+    def release(self) -> None:
+        """Release the lock, if it was taken."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _opened(self, mode):
+    def _open(self, path: str, mode: str) -> IO[str]:
         try:
-            return open(self._path, mode, encoding="utf-8", errors="replace")
+            return open(path, mode, encoding="utf-8", errors="replace")
         except OSError as error:
             raise InputError(
-                f"{self._path} cannot be opened ({error.strerror}); remove it, or give another --model_dir."
+                f"{path} cannot be opened ({error.strerror}); delete it, or give another --model_dir."
             ) from error
 
-    def _lock(self, file, kind):
-        for attempt in range(LOOKS):
+    def _lock(self, file: IO[str], kind: int) -> None:
+        for attempt in range(ATTEMPTS):
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
-                # Perhaps only by one that looks, for an instant.
-                if attempt + 1 < LOOKS:
+                # Perhaps only by a check, for an instant.
+                if attempt + 1 < ATTEMPTS:
                     time.sleep(0.05)
-            except OSError:  # a file system that cannot lock, as some of clusters
+            except OSError:  # a file system that cannot lock, like some of clusters
                 return
         file.seek(0)
         holder = file.read().strip() or "another process"

@@ -15,7 +15,7 @@ from simclr_keras.export.formats.names import KERAS_FILE, LITERT_FILE, ONNX_FILE
 from simclr_keras.export.loading.find_saved_model import is_hub_handle, is_saved_model
 from simclr_keras.export.loading.loaded_model import load_saved_model
 from simclr_keras.runs.open_run import open_run
-from simclr_keras.runs.run_dir import CONFIG, RunDir
+from simclr_keras.runs.run_files import CONFIG, RunFiles
 
 _OTHER_FORMATS = {LITERT_FILE: "LiteRT", ONNX_FILE: "ONNX"}
 
@@ -113,7 +113,7 @@ def open_model(path: str, flag: str = "model") -> AnyModel:
         )
     if is_hub_handle(path):
         return _of_export(path, flag)
-    run_dir = RunDir(path, flag)
+    run_dir = RunFiles(path, flag)
     try:
         if not tf.io.gfile.exists(path):
             raise InputError(

@@ -1,20 +1,20 @@
-"""The run directory of published weights: what it tells of a training that was done elsewhere, and writing it whole."""
+"""The run directory of published weights: the settings and figures of a training done elsewhere."""
 
 import dataclasses
-import json
 
 import tensorflow as tf
 
 from simclr_keras.config.modes import make_config
 from simclr_keras.config.recipes import recipe
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export.export_folder import written_whole
+from simclr_keras.files import whole_folder
 from simclr_keras.interop.categories import CATEGORIES, LICENSE
 from simclr_keras.models.zoo import PUBLISHED
 from simclr_keras.runs import ancestors
-from simclr_keras.runs import architecture as architectures
-from simclr_keras.runs.checkpoints import Checkpoints
-from simclr_keras.runs.run_dir import CONFIG, RESULT, SPLIT, RunDir
+from simclr_keras.runs.architecture import Architecture
+from simclr_keras.runs.checkpoints import Checkpoints, state_of_model
+from simclr_keras.runs.records import SplitRecord
+from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.version import __version__
 
 IMAGENET, IMAGENET_CLASSES = "imagenet2012", 1000
@@ -24,10 +24,10 @@ _OTHERS_RATE = 0.002  # of fine-tuning, for nets that are wider than 1x or have 
 
 @dataclasses.dataclass(frozen=True)
 class ImportedRun:
-    """What the run directory will tell.
+    """The content of the run directory.
 
     Attributes:
-        config: of its stage. result: what result.json holds. class_names: list, or None.
+        config: of its stage. result: content of result.json. class_names: list, or None.
     """
 
     config: object
@@ -36,7 +36,7 @@ class ImportedRun:
 
 
 def make(published, out, dataset, class_names_file):
-    """Returns the ImportedRun of a Published.
+    """Return the ImportedRun of a Published.
 
     Args:
         published: Published. out: run directory. dataset: what it was trained on.
@@ -68,7 +68,7 @@ def make(published, out, dataset, class_names_file):
 
 
 def _config(published, out, dataset):
-    """The settings of the paper for such a network, as far as they are published; our own defaults otherwise."""
+    """Return the published settings of such a network; our defaults for those that are not published."""
     category, architecture = published.category, published.architecture
     name = architecture["name"]
     own = {
@@ -133,7 +133,7 @@ def _result(published, config):
 
 
 def described(run):
-    """One line on an ImportedRun."""
+    """Return one line on an ImportedRun."""
     result = run.result
     text = f"--mode={result['mode']} on {result['dataset']}, images of {result['image_size']} pixels"
     if "classes" in result:
@@ -144,13 +144,13 @@ def described(run):
 
 
 def read_class_names(path, classes):
-    """Returns the lines of a text file, None of none.
+    """Return the lines of a text file, or None without a path.
 
     Args:
-        path: of the file, or None. classes: how many names there must be, None where there is no classifier.
+        path: of the file, or None. classes: the number of names, None if there is no classifier.
 
     Raises:
-        InputError: it cannot be read, or they are not as many.
+        InputError: it is unreadable, or has another number of lines.
     """
     if not path:
         return None
@@ -176,38 +176,37 @@ def read_class_names(path, classes):
 
 
 def check_out(path, overwrite, flag="out"):
-    """Raises InputError where the run directory is there already and may not be replaced, or is no imported one."""
+    """Raise InputError if the run directory exists and may not be replaced, or is not an imported one."""
     run_dir = RunDir(path, flag)
     run_dir.check_path()
     if not tf.io.gfile.exists(run_dir.path) or not tf.io.gfile.listdir(run_dir.path):
         return
     try:
-        imported = (run_dir.read_json(RESULT) or {}).get("imported") is True and run_dir.has(CONFIG)
+        result = run_dir.read_result()
+        is_imported = result and result.imported and run_dir.read_config()
     except InputError:
-        imported = False
-    if not imported:
-        raise InputError(f"--{flag}={path} holds other things than an imported run; give another folder.")
+        is_imported = False
+    if not is_imported:
+        raise InputError(f"--{flag}={path} contains other things than an imported run; give another folder.")
     if not overwrite:
         raise InputError(
-            f"--{flag}={path} holds an imported run already; give another folder, or --overwrite."
+            f"--{flag}={path} contains an imported run already; give another folder, or --overwrite."
         )
 
 
 def write(run, published, out, overwrite=False):
-    """Writes the run directory: under another name first, and renamed when all of it is good.
+    """Write the run directory: under another name first, and renamed once it is complete.
 
     Raises:
         InputError: an array cannot be read, or the folder cannot be made. TrainingError: it cannot be written.
     """
-    with written_whole(out, overwrite, check=check_out) as partial:
+    with whole_folder(out, lambda path: check_out(path, overwrite)) as partial:
         run_dir = RunDir(partial, "out")
-        told = {"ancestors": [], "place": ancestors.place_of(run.config.dataset), "labels_chosen": False}
-        run_dir.bind(run.config.NAME, run.config, **told, imported=True)
-        split = {"class_names": run.class_names, "held_out": [], "labeled": None}
-        run_dir.write_text(SPLIT, json.dumps(split, indent=1) + "\n")
-        architectures.write(run_dir, published.architecture)
-        model = published.load()
-        state = {f"model/{variable.path.partition('/')[2]}": variable for variable in model.variables}
+        place = ancestors.place_of(run.config.dataset)
+        run_dir.bind(run.config.NAME, run.config, ancestors=[], place=place, labels_chosen=False)
+        run_dir.write_split(SplitRecord(class_names=run.class_names))
+        run_dir.write_architecture(Architecture(**published.architecture))
+        state = state_of_model(published.load())
         tf.io.gfile.makedirs(run_dir.checkpoints)
         Checkpoints(run_dir.checkpoints, state, keep=1).save(run.result.get("step", 1))
         run_dir.write_result(run.result)

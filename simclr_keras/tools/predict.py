@@ -10,7 +10,8 @@ from simclr_keras.config import command_line
 from simclr_keras.config.option import Settings, again, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, one_line, some
-from simclr_keras.tools import outputs
+from simclr_keras.files import write_file
+from simclr_keras.tools.csv_lines import CsvLines
 from simclr_keras.tools.embed import EmbedConfig
 
 PROGRAM = "predict"
@@ -161,7 +162,7 @@ def _print_unreadable(problems):
 def _write(path, rows):
     def as_csv(file):
         ranks = range(1, len(rows[0][1]) + 1)
-        writer = csv.writer(outputs.CsvLines(file))
+        writer = csv.writer(CsvLines(file))
         writer.writerow(
             ["file", *(f"{column}_{rank}" for rank in ranks for column in ("class", "probability"))]
         )
@@ -172,7 +173,7 @@ def _write(path, rows):
             record = {"file": name, "classes": [{"class": n, "probability": p} for n, p in classes]}
             file.write((json.dumps(record) + "\n").encode())
 
-    outputs.replace(path, as_jsonl if path.lower().endswith(".jsonl") else as_csv)
+    write_file(path, as_jsonl if path.lower().endswith(".jsonl") else as_csv)
 
 
 if __name__ == "__main__":

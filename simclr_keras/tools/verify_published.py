@@ -1,7 +1,6 @@
 """python -m simclr_keras.tools.verify_published: the accuracy of published weights beside the published one."""
 
 import dataclasses
-import math
 import sys
 
 from simclr_keras.config import command_line
@@ -132,17 +131,13 @@ def _of_file(path, name, head_layer, ema):
 
 def _of_run(path):
     from simclr_keras.runs.open_run import open_run
-    from simclr_keras.runs.run_dir import RESULT
 
     opened = open_run(path, flag="run")
-    result = opened.run_dir.read_json(RESULT) or {}
-    if result.get("imported") is not True:
+    result = opened.result
+    if not result.imported:
         raise InputError(f"--run={path} was not imported; train.py --mode=eval --init={path} evaluates it.")
-    top1 = result.get("published_top1")
-    if top1 is not None and not (isinstance(top1, float) and math.isfinite(top1)):
-        raise opened.run_dir.damaged(RESULT, f"published_top1 is {top1!r}")
-    published = {"published_top1": top1, "published_in": result.get("published_in")}
-    return opened.model, {**opened.architecture, **published, "image_size": opened.image_size}
+    published = {"published_top1": result.published_top1, "published_in": result.published_in}
+    return opened.model, {**opened.architecture.to_json(), **published, "image_size": opened.image_size}
 
 
 def _check(splits, dataset, about):

@@ -231,10 +231,10 @@ def _title(vectors):
 
 def _save(figure, out, name):
     from simclr_keras.evaluation.drawing import png_bytes
-    from simclr_keras.tools import outputs
+    from simclr_keras.files import write_file
 
     _make(out)
-    outputs.replace_bytes(os.path.join(out, name), png_bytes(figure))
+    write_file(os.path.join(out, name), png_bytes(figure))
 
 
 def _check_out(config):

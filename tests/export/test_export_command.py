@@ -107,10 +107,10 @@ REFUSED = [
     ),
     ("no run's folder", ["--run={tmp}", "--out={tmp}/new"], ["is not a run directory"]),
     ("a file", ["--run={runs}/file", "--out={tmp}/new"], ["file is a file", "give a directory"]),
-    ("pattern", ["--run={runs}/run[1]", "--out={tmp}/new"], ["holds one of * ? [ ]"]),
+    ("pattern", ["--run={runs}/run[1]", "--out={tmp}/new"], ["contains one of * ? [ ]"]),
     ("measured", ["--run={runs}/measured", "--out={tmp}/new"], ["--mode=knn", "--run=runs/pretrained"]),
-    ("no checkpoint", ["--run={runs}/without_checkpoint", "--out={tmp}/new"], ["has no checkpoint yet"]),
-    ("cut checkpoint", ["--run={runs}/cut_checkpoint", "--out={tmp}/new"], ["can be read", "another --run"]),
+    ("no checkpoint", ["--run={runs}/without_checkpoint", "--out={tmp}/new"], ["has no checkpoint"]),
+    ("cut checkpoint", ["--run={runs}/cut_checkpoint", "--out={tmp}/new"], ["unreadable", "another --run"]),
     (
         "no best",
         ["--run={runs}/pretrained", "--out={tmp}/new", "--checkpoint=best"],

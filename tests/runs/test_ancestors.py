@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.runs import ancestors
+from simclr_keras.runs.open_run import open_run
+from simclr_keras.runs.records import ConfigRecord, SplitRecord
 from tests.training.tiny import (
     GROUPED,
     begin,
@@ -36,7 +38,7 @@ def finetuning(ancestor, **settings):
 
 
 def test_what_is_left_open_comes_from_the_ancestor(pretrained):
-    ancestor = ancestors.find(str(pretrained.folder), "init")
+    ancestor = open_run(str(pretrained.folder), flag="init", finished=True)
     config = finetuning(ancestor)
     assert config.dataset == pretrained.config.dataset
     assert (config.model, config.image_size) == (GROUPED, 8)
@@ -47,7 +49,7 @@ def test_what_is_left_open_comes_from_the_ancestor(pretrained):
 def test_another_encoder_than_the_ancestors_is_refused(tiny, pretrained, tmp_path):
     config = configure("finetune", tmp_path / "run", init=str(pretrained.folder), model="r18_1x_sk0")
     with pytest.raises(
-        InputError, match=rf"--model=r18_1x_sk0, but --init=.* holds {GROUPED}; leave --model out"
+        InputError, match=rf"--model=r18_1x_sk0, but --init=.* contains {GROUPED}; leave --model out"
     ):
         run(config)
     assert not (tmp_path / "run").exists()
@@ -79,20 +81,22 @@ def test_no_run_an_unfinished_one_and_one_without_a_best_checkpoint_are_refused(
     with pytest.raises(
         InputError, match=r"--teacher=.*nowhere is not a run directory .*; give the --model_dir"
     ):
-        ancestors.find(str(tmp_path / "nowhere"), "teacher")
+        open_run(str(tmp_path / "nowhere"), flag="teacher", finished=True)
     with pytest.raises(InputError, match=r"has no best checkpoint.*; give --init_checkpoint=last"):
-        ancestors.find(str(copied), "init", "best")
+        open_run(str(copied), "best", "init", finished=True)
     change(copied, "result.json", epochs=1)  # it goes on to more
     with pytest.raises(InputError, match=r"--init=.* is not finished; repeat its own command"):
-        ancestors.find(str(copied), "init")
+        open_run(str(copied), flag="init", finished=True)
     (copied / "result.json").unlink()
     with pytest.raises(InputError, match=r"--init=.* is not finished"):
-        ancestors.find(str(copied), "init")
+        open_run(str(copied), flag="init", finished=True)
 
 
 def test_a_run_from_before_there_was_a_model_json_is_an_ancestor_too(pretrained, copied):
     (copied / "model.json").unlink()
-    found, expected = (ancestors.find(str(path), "init").architecture for path in (copied, pretrained.folder))
+    found, expected = (
+        open_run(str(path), flag="init", finished=True).architecture for path in (copied, pretrained.folder)
+    )
     assert found == expected
 
 
@@ -112,28 +116,28 @@ def test_evaluation_images_and_visible_labels_are_the_ancestors_whatever_the_see
 def test_a_stage_that_names_the_same_data_keeps_to_the_same_images(
     pretrained, stripes, monkeypatch, fraction
 ):
-    ancestor = ancestors.find(str(pretrained.folder), "init")
+    ancestor = open_run(str(pretrained.folder), flag="init", finished=True)
     path = stripes.removeprefix("npz:")
     monkeypatch.chdir(os.path.dirname(path))
     for spelled in (stripes, "npz:stripes.npz", f"npz:./{os.path.basename(path)}"):
         config = finetuning(ancestor, dataset=spelled, eval_fraction=fraction)
-        found = ancestor.selection(config)
+        found = ancestors.selection(ancestor, config)
         assert list(found["held_out"]) == split_of(pretrained.folder)["held_out"]
 
 
 def test_a_stage_that_asks_for_other_evaluation_images_of_the_same_data_is_refused(pretrained):
-    ancestor = ancestors.find(str(pretrained.folder), "init")
+    ancestor = open_run(str(pretrained.folder), flag="init", finished=True)
     config = finetuning(ancestor, eval_fraction=0.2)
     with pytest.raises(
-        InputError, match=r"--eval_fraction=0.2: .* has learned from images .*; leave --eval_fraction out"
+        InputError, match=r"--eval_fraction=0.2: .* has trained on the same data.*; leave --eval_fraction out"
     ):
-        ancestor.selection(config)
+        ancestors.selection(ancestor, config)
 
 
 def test_a_stage_on_other_data_takes_its_own_images(pretrained, data):
-    ancestor = ancestors.find(str(pretrained.folder), "init")
-    assert ancestor.selection(finetuning(ancestor, dataset=data)) == {}
-    assert ancestor.selection(finetuning(ancestor, dataset="digits")) == {}
+    ancestor = open_run(str(pretrained.folder), flag="init", finished=True)
+    assert ancestors.selection(ancestor, finetuning(ancestor, dataset=data)) == {}
+    assert ancestors.selection(ancestor, finetuning(ancestor, dataset="digits")) == {}
 
 
 def test_a_stage_may_choose_its_labels_but_never_from_what_was_held_out(
@@ -149,17 +153,23 @@ def test_a_stage_may_choose_its_labels_but_never_from_what_was_held_out(
 
 def test_images_held_out_generations_ago_are_remembered(pretrained, finetuned, distilled, data, tmp_path):
     """A teacher's data may come back after a stage on a pool of other images."""
-    teacher = ancestors.find(str(distilled.folder), "init")
+    teacher = open_run(str(distilled.folder), flag="init", finished=True)
     on_pool = dataclasses.replace(
-        teacher, config=dataclasses.replace(teacher.config, dataset=data), held={}, split={}
+        teacher,
+        config=dataclasses.replace(teacher.config, dataset=data),
+        record=ConfigRecord("distill", {}),
+        split=SplitRecord(),
     )
     config = configure("eval", tmp_path / "run", init=on_pool.path, dataset=pretrained.config.dataset)
-    assert list(on_pool.selection(config)["held_out"]) == split_of(pretrained.folder)["held_out"]
-    gone = [{**entry, "run": str(tmp_path / "gone")} for entry in teacher.result["ancestors"]]
-    orphan = dataclasses.replace(on_pool, result={**teacher.result, "ancestors": gone})
-    with pytest.raises(InputError, match=r"gone, which .* goes back to, is gone, .*; bring it back"):
-        orphan.selection(config)
-    assert orphan.selection(configure("eval", tmp_path / "run", init=on_pool.path, dataset="digits")) == {}
+    assert list(ancestors.selection(on_pool, config)["held_out"]) == split_of(pretrained.folder)["held_out"]
+    gone = [{**entry, "run": str(tmp_path / "gone")} for entry in teacher.result.ancestors]
+    orphan = dataclasses.replace(on_pool, result=dataclasses.replace(teacher.result, ancestors=gone))
+    with pytest.raises(InputError, match=r"gone, an ancestor of .*, is missing, .*; restore it"):
+        ancestors.selection(orphan, config)
+    assert (
+        ancestors.selection(orphan, configure("eval", tmp_path / "run", init=on_pool.path, dataset="digits"))
+        == {}
+    )
 
 
 def test_a_teacher_and_a_start_that_held_out_different_images_do_not_go_together(
@@ -183,7 +193,8 @@ def test_a_run_may_not_go_on_from_itself(tiny, finetuned):
 
 def test_weights_come_from_the_checkpoint_that_was_asked_for(finetuned):
     steps = {
-        name: ancestors.find(str(finetuned.folder), "init", name).weights.step for name in ("last", "best")
+        name: open_run(str(finetuned.folder), name, "init", finished=True).weights.step
+        for name in ("last", "best")
     }
     assert steps["last"] == finetuned.result["step"]
     (best,) = (

@@ -1,38 +1,36 @@
 """The architecture of a run: what a later stage makes of it, and how it is kept."""
 
+import dataclasses
 import json
 
 import pytest
 
 from simclr_keras.errors import InputError
-from simclr_keras.runs import architecture as architectures
-from simclr_keras.runs.run_dir import RunDir
+from simclr_keras.runs.architecture import Architecture
+from simclr_keras.runs.run_files import RunFiles
 from tests.training.tiny import GROUPED, configure, make_config
 
-WHOLE = architectures.of_pretraining(make_config("digits", "run", proj_layers=3, probe_layer=1), 3)
+WHOLE = Architecture.of_pretraining(make_config("digits", "run", proj_layers=3, probe_layer=1), 3)
+BACKBONE = configure(
+    "supervised", "run", dataset="digits", model="keras:VGG16", image_size=32, dense_layers="32,16"
+)
 
 
-def test_a_pretrained_network_has_the_whole_head_and_a_probe_that_leaves_it_alone(tiny):
-    model = architectures.build(WHOLE)
+def test_pretrained_network_has_the_whole_head_and_a_separate_probe(tiny):
+    model = WHOLE.build()
     assert model.projection_head.depth == 3
     assert (model.classifier.num_classes, model.head_layer, model.stop_gradient) == (3, 1, True)
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2, 3])
-def test_a_classifier_on_a_layer_drops_the_layers_above_it(tiny, layer):
-    found = architectures.with_classifier(WHOLE, 5, layer)
-    model = architectures.build(found)
+def test_classifier_on_a_layer_drops_the_layers_above_it(tiny, layer):
+    architecture = WHOLE.with_classifier(5, layer)
+    model = architecture.build()
     assert (model.projection_head.depth, model.head_layer) == (layer, layer)
-    assert architectures.head_depth(found) == layer
+    assert (architecture.head_depth, architecture.whole_head_depth) == (layer, 3)
     dense = {variable.path.split("/")[2] for variable in model.projection_head.variables}
     assert {name for name in dense if name.startswith("dense")} == {f"dense{j}" for j in range(1, layer + 1)}
     assert (model.classifier.num_classes, model.stop_gradient) == (5, False)
-
-
-def test_a_head_that_is_kept_stays_whole_under_a_classifier_on_a_lower_layer(tiny):
-    found = architectures.with_classifier(WHOLE, 5, 1, keep_head=True)
-    model = architectures.build(found)
-    assert (model.projection_head.depth, model.head_layer) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -48,48 +46,31 @@ def test_a_head_that_is_kept_stays_whole_under_a_classifier_on_a_lower_layer(tin
         ({"proj_layers": 3, "proj_mode": "none", "kept_head_layers": None}, 0),
     ],
 )
-def test_the_depth_of_a_head_is_that_of_the_network(tiny, settings, depth):
-    found = {"name": GROUPED, "image_size": 8, **settings}
-    assert architectures.head_depth(found) == depth == architectures.build(found).projection_head.depth
+def test_head_depth_is_that_of_the_network(tiny, settings, depth):
+    architecture = Architecture.from_json({"name": GROUPED, "image_size": 8, **settings})
+    assert architecture.head_depth == depth == architecture.build().projection_head.depth
 
 
-def test_a_classifier_from_scratch_has_no_head(tiny):
-    found = architectures.of_classifier(configure("supervised", "run", dataset="digits"), 7)
-    model = architectures.build(found)
+def test_classifier_from_scratch_has_no_head(tiny):
+    architecture = Architecture.of_classifier(configure("supervised", "run", dataset="digits"), 7)
+    model = architecture.build()
     assert (model.projection_head.depth, model.classifier.num_classes) == (0, 7)
     assert not model.stop_gradient
-    assert "dense_layers" not in found
+    assert "dense_layers" not in architecture.to_json()
 
 
-def test_a_keras_backbone_keeps_its_dense_layers():
-    config = configure(
-        "supervised", "run", dataset="digits", model="keras:VGG16", image_size=32, dense_layers="32,16"
-    )
-    assert architectures.of_classifier(config, 7)["dense_layers"] == (32, 16)
+def test_keras_backbone_keeps_its_dense_layers():
+    assert Architecture.of_classifier(BACKBONE, 7).dense_layers == (32, 16)
 
 
 @pytest.mark.parametrize(
-    "architecture",
-    [
-        WHOLE,
-        architectures.with_classifier(WHOLE, 5, 1),
-        architectures.of_classifier(
-            configure(
-                "supervised", "run", dataset="digits", model="keras:VGG16", image_size=32, dense_layers="32"
-            ),
-            7,
-        ),
-    ],
+    "architecture", [WHOLE, WHOLE.with_classifier(5, 1), Architecture.of_classifier(BACKBONE, 7)]
 )
-def test_what_is_written_is_read_back(tmp_path, architecture):
-    run_dir = RunDir(tmp_path)
-    architectures.write(run_dir, architecture)
-    found = architectures.read(run_dir)
-    assert found == json.loads(json.dumps(architecture))
-
-
-def test_a_run_from_before_there_was_a_model_json_has_none(tmp_path):
-    assert architectures.read(RunDir(tmp_path)) is None
+def test_architecture_is_read_as_written(tmp_path, architecture):
+    run = RunFiles(tmp_path)
+    assert run.read_architecture() is None
+    run.write_architecture(architecture)
+    assert run.read_architecture() == architecture
 
 
 @pytest.mark.parametrize(
@@ -99,17 +80,20 @@ def test_a_run_from_before_there_was_a_model_json_has_none(tmp_path):
         ({"num_classes": 2.5}, "num_classes is 2.5"),
         ({"dtype": "float16"}, "dtype is 'float16'"),
         ({"name": None}, "name is None"),
+        ({"head_layer": 4}, "head_layer is 4, of 3 layers"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_model_json_of_another_hand_is_refused_in_one_line(tmp_path, change, words):
-    architectures.write(RunDir(tmp_path), {**WHOLE, **change})
+def test_damaged_architecture_is_one_line(tmp_path, change, words):
+    (tmp_path / "model.json").write_text(
+        json.dumps({**dataclasses.asdict(WHOLE), "dense_layers": [1]} | change)
+    )
     with pytest.raises(InputError, match=rf"model.json is damaged \({words}") as refusal:
-        architectures.read(RunDir(tmp_path))
+        RunFiles(tmp_path).read_architecture()
     assert "\n" not in str(refusal.value)
 
 
-def test_a_model_json_without_a_name_is_refused(tmp_path):
-    architectures.write(RunDir(tmp_path), {"proj_layers": 2})
+def test_architecture_without_a_name_is_refused(tmp_path):
+    (tmp_path / "model.json").write_text('{"proj_layers": 2}')
     with pytest.raises(InputError, match="it has no name or image_size"):
-        architectures.read(RunDir(tmp_path))
+        RunFiles(tmp_path).read_architecture()

@@ -133,7 +133,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(th
         assert arrays(found)[name].tobytes() == value.tobytes()
     assert len(said) == 1
     assert said[0].startswith("the checkpoint of step 3 is damaged (")
-    assert said[0].endswith("going on from that of step 2")
+    assert said[0].endswith("continuing from step 2")
     assert "\n" not in said[0]
     assert newest_readable(str(three))[0] == 2
 
@@ -164,7 +164,7 @@ def test_every_byte_of_an_index_may_turn(three):
 def test_a_directory_of_damaged_checkpoints_is_refused_in_one_line(three):
     for step in (1, 2, 3):
         damage(three, step, "data cut")
-    words = r"none of the 3 checkpoints in .* can be read \(step 3: .*\); bring one back, or start anew"
+    words = r"all 3 checkpoints in .* are unreadable \(step 3: .*\); restore one, or start a new run"
     with pytest.raises(InputError, match=words) as refusal:
         Checkpoints(str(three), state(), 3).restore()
     assert "\n" not in str(refusal.value)

@@ -1,7 +1,5 @@
 """A run and its data: refused where it is other data, found again where single files went or came."""
 
-import json
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +7,7 @@ import tensorflow as tf
 from simclr_keras.data.sources.fingerprint import contents_of
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
-from simclr_keras.runs.data_binding import _with_stand_ins, bind_data
+from simclr_keras.runs.data_binding import _with_replacements, bind_data
 from simclr_keras.runs.run_dir import RunDir
 from tests.training.tiny import write_npz
 
@@ -69,7 +67,7 @@ def test_a_run_from_before_contents_were_written_down_goes_on(run_dir, tmp_path)
 
 def test_a_split_that_is_lost_is_not_guessed(run_dir, tmp_path):
     splits = load_dataset(npz(tmp_path / "a.npz"))
-    with pytest.raises(InputError, match=r"has checkpoints but no split.json.*bring it back"):
+    with pytest.raises(InputError, match=r"has checkpoints but no split.json.*restore it"):
         bind_data(run_dir, splits, resumed=True)
     assert run_dir.read_text("split.json") is None
 
@@ -142,8 +140,8 @@ class TestFolder:
         assert images[gone] == before[gone + 1]
         assert began.train.labels[gone + 1] == began.train.labels[gone]
         assert said == [
-            f"data     1 images the run began with cannot be had: {began.train.ids[gone]}; "
-            "others stand in for those to train on"
+            f"data     1 of the original images are missing: {began.train.ids[gone]}; images of the same class "
+            "replace those to train on"
         ]
         # The same images are held out as when the run began, though the seed would now choose others.
         assert list(found.evaluation.ids) == list(began.evaluation.ids)
@@ -164,7 +162,7 @@ class TestFolder:
         said = []
         found = self.bound(run_dir, load(), said)
         assert list(found.train.ids) == list(began.train.ids)
-        assert "1 images the run began with cannot be had: cat/" in said[0]
+        assert "1 of the original images are missing: cat/" in said[0]
 
     def test_images_that_were_added_are_not_used(self, run_dir, folder, load):
         began = self.bound(run_dir, load(), resumed=False)
@@ -204,9 +202,9 @@ class TestFolder:
 
     def test_a_split_that_was_tampered_with_is_refused(self, run_dir, load):
         began = self.bound(run_dir, load(), resumed=False)
-        held = run_dir.read_json("split.json")
-        held["held_out"][0] = began.train.ids[0]
-        run_dir.write_text("split.json", json.dumps(held))
+        split = run_dir.read_split()
+        split.held_out[0] = began.train.ids[0]
+        run_dir.write_split(split)
         with pytest.raises(InputError, match="images, labels or classes differ"):
             self.bound(run_dir, load())
 
@@ -218,12 +216,12 @@ class TestFolder:
         (tmp_path / "both" / "val" / "cat" / "00.png").unlink()
         said = []
         assert self.bound(run_dir, load_dataset(spec), said).evaluation.num_examples == 7
-        assert said == ["data     7 images to evaluate on, 8 when it began"]
+        assert said == ["data     7 evaluation images, 8 when the run began"]
 
     def test_another_class_is_other_data(self, run_dir, folder, load):
         self.bound(run_dir, load(), resumed=False)
         photos(folder, {"ant": 2})
-        with pytest.raises(InputError, match="bring back the data"):
+        with pytest.raises(InputError, match="restore the data"):
             self.bound(run_dir, load())
 
     @pytest.mark.parametrize("damage", [None, b"", b"nothing", b"\x1f\x8b\x08\x00" + bytes(20)])
@@ -232,21 +230,21 @@ class TestFolder:
         (folder / began.train.ids[0]).unlink()
         tf.io.gfile.remove(run_dir.file("training_images.tsv.gz"))
         if damage is not None:
-            run_dir.write_bytes("training_images.tsv.gz", damage)
-        with pytest.raises(InputError, match="bring back the data"):
+            run_dir.write("training_images.tsv.gz", damage)
+        with pytest.raises(InputError, match="restore the data"):
             self.bound(run_dir, load())
 
 
 def test_a_damaged_split_is_refused_in_one_line(run_dir, tmp_path):
     splits = load_dataset(npz(tmp_path / "a.npz"))
     for text in ("", "{", "[1]", "7"):
-        run_dir.write_text("split.json", text)
-        with pytest.raises(InputError, match=r"split.json is damaged \(.*bring it back"):
+        run_dir.write("split.json", text)
+        with pytest.raises(InputError, match=r"split.json is damaged \(.*restore it"):
             bind_data(run_dir, splits, resumed=True)
 
 
 def test_stand_ins_go_round_and_fail_where_a_class_is_gone():
     labels = np.array([0, 1, 0, 1, 0])
     rows = np.array([7, 5, 3, 4, -1])
-    np.testing.assert_array_equal(_with_stand_ins(rows, labels), [7, 5, 3, 4, 7])
-    assert _with_stand_ins(np.array([7, -1, 3, -1, 2]), labels) is None
+    np.testing.assert_array_equal(_with_replacements(rows, labels), [7, 5, 3, 4, 7])
+    assert _with_replacements(np.array([7, -1, 3, -1, 2]), labels) is None

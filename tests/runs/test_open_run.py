@@ -1,5 +1,6 @@
 """Run directories as others see them: their network, and their weights while the run goes on."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,8 +9,9 @@ import pytest
 
 from simclr_keras.config.modes import MODES
 from simclr_keras.errors import InputError
-from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.runs.checkpoints import Checkpoints, state_of_model
 from simclr_keras.runs.open_run import open_run
+from simclr_keras.runs.records import ConfigRecord, SplitRecord
 from tests.earlier_runs import DIGITS, finetuning, make_run
 
 
@@ -20,8 +22,7 @@ def folder(tmp_path):
 
 
 def save(model, folder, step):
-    state = {f"model/{v.path.partition('/')[2]}": v for v in model.variables}
-    Checkpoints(str(folder / "checkpoints"), state, keep=1).save(step)
+    Checkpoints(str(folder / "checkpoints"), state_of_model(model), keep=1).save(step)
 
 
 def test_tells_what_the_run_is(folder):
@@ -32,8 +33,11 @@ def test_tells_what_the_run_is(folder):
 
 def test_class_names_that_the_data_lacks_are_in_the_settings(folder):
     opened = open_run(str(folder))
-    opened.split["class_names"], opened.held["class_names"] = None, ["a", "b"]
-    assert opened.class_names == ("a", "b")
+    names = tuple("abcdefghij")
+    opened = dataclasses.replace(
+        opened, split=SplitRecord(), record=ConfigRecord("finetune", {}, class_names=[*names])
+    )
+    assert opened.class_names == names
 
 
 @pytest.mark.parametrize(
@@ -62,14 +66,14 @@ def test_a_checkpoint_that_gave_way_to_a_newer_one_is_no_hindrance(folder):
 def test_checkpoints_that_are_all_gone_are_one_line(folder):
     opened = open_run(str(folder))
     shutil.rmtree(folder / "checkpoints")
-    with pytest.raises(InputError, match="has no checkpoint yet"):
+    with pytest.raises(InputError, match="has no checkpoint"):
         opened.model()
 
 
-def test_a_run_that_only_judged_another_names_that(tmp_path):
+def test_a_run_that_only_evaluated_another_names_that(tmp_path):
     measured = MODES["knn"](dataset="digits", init="runs/pretrained", model="r18_0.125x_sk0", image_size=8)
     make_run(tmp_path / "knn", (measured, None), DIGITS)
     with pytest.raises(
-        InputError, match=r"no network of its own; give the one that it judged, --run=runs/pretrained"
+        InputError, match=r"no network of its own; give the one that it evaluated, --run=runs/pretrained"
     ):
         open_run(str(tmp_path / "knn"), flag="run")

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from simclr_keras.config import command_line
 from simclr_keras.export.formats.saved_model import write_saved_model
-from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.runs.checkpoints import Checkpoints, state_of_model
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.runs.run_dir import RunDir
 from tests.earlier_runs import DIGITS, finetuning, make_run, pretraining
@@ -26,8 +26,7 @@ def make_models(folder):
     random = np.random.default_rng(0)
     for variable in model.classifier.variables:  # fresh from the dice it finds all classes alike
         variable.assign(random.normal(size=variable.shape))
-    state = {f"model/{variable.path.partition('/')[2]}": variable for variable in model.variables}
-    Checkpoints(RunDir(folder / "run").checkpoints, state, keep=1).save(2)
+    Checkpoints(RunDir(folder / "run").checkpoints, state_of_model(model), keep=1).save(2)
     write_saved_model(model, str(folder / "export"), image_size=SIZE, class_names=DIGITS, decode_images=True)
     model.save(folder / "model.keras")
     tf.saved_model.save(tf.Module(), str(folder / "plain"))

@@ -182,7 +182,7 @@ class TestCommand:
         [
             ([], "no directory: give run directories"),
             (["{}/nowhere"], "nowhere does not exist"),
-            (["{}"], "holds no run"),
+            (["{}"], "contains no run"),
             (["{}", "--out=x.jpg"], "--out=x.jpg must end in .png"),
             (["{}", "--out={}/none/x.png"], "/none does not exist; create it"),
             (["{}", "--csv={}"], "is a folder; give a file"),

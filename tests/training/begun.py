@@ -27,5 +27,5 @@ def begin_and_save(path, mode="pretrain", **settings):
     """As `begin`, with a checkpoint, which other settings would lose."""
     run_dir = begin(path, mode, **settings)
     tf.io.gfile.makedirs(run_dir.checkpoints)
-    run_dir.write_text("checkpoints/step-1.index", "")
+    run_dir.write("checkpoints/step-1.index", "")
     return run_dir

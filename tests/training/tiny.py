@@ -14,6 +14,7 @@ import tensorflow as tf
 from benchmarks.compare_runs import TIMED
 from simclr_keras.config.modes import MODES
 from simclr_keras.config.pretrain import PretrainConfig
+from simclr_keras.evaluation import plots
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.blocks import Conv2D, spatial_mean
 from simclr_keras.models.simclr import SimCLRModel
@@ -21,7 +22,6 @@ from simclr_keras.models.zoo import create_model
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs import architecture
 from simclr_keras.runs.open_run import load_run
-from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.training.engine import loop
 from tests.objectives.tiny_learner import TinyEncoder
 
@@ -258,9 +258,7 @@ def make_tiny(patch, draw=False):
     """Puts a network of two layers in place of the ResNet; pictures are not rendered unless `draw`."""
     patch.setattr(architecture, "create_model", create_tiny_model)
     if not draw:
-        patch.setattr(
-            RunDir, "save_figure", lambda run_dir, name, figure: run_dir.write_bytes(name, b"drawn")
-        )
+        patch.setattr(plots, "png_bytes", lambda figure: b"drawn")
 
 
 def checkpointed_steps(model_dir):

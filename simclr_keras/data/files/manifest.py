@@ -7,12 +7,14 @@ import io
 import itertools
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import tensorflow as tf
+
+from simclr_keras.errors import TrainingError
+from simclr_keras.files import write_file
 
 # Of the meaning of "readable"; another TensorFlow may decode other files.
 _VERSION = f"3 {tf.__version__}"
@@ -91,7 +93,7 @@ class Manifest:
             names, stamps = names + self._other_names, np.concatenate([stamps, self._other_stamps])
         arrays = {"version": np.array(_VERSION), "names": _join(names), "stamps": stamps}
         self._rows_stored = len(names)
-        return _replace(self.path, lambda file: np.savez_compressed(file, **arrays))
+        return _written(self.path, lambda file: np.savez_compressed(file, **arrays))
 
     def needs_writing(self, readable: np.ndarray, before: np.ndarray) -> bool:
         """Return whether `readable` (bool [n]) differs from what the manifest contains."""
@@ -105,12 +107,9 @@ class Manifest:
                 os.remove(self.list_path or "")
             return False
 
-        def write(file):
-            text = io.StringIO()
-            csv.writer(text, lineterminator="\r\n").writerows([("file", "problem"), *problems])
-            file.write(text.getvalue().encode("utf-8", "surrogateescape"))
-
-        return _replace(self.list_path, write)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\r\n").writerows([("file", "problem"), *problems])
+        return _written(self.list_path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def stamps_of(paths: list[str]) -> np.ndarray:
@@ -156,20 +155,13 @@ def _split(content):
     return content.decode("utf-8", "surrogateescape").split("\0") if content else []
 
 
-def _replace(path, write):
-    """Puts a whole new file at `path`, or leaves the old one; a cache that cannot be written costs only time."""
+def _written(path, content):
+    """Return whether a file could be replaced; a cache that cannot be written costs only time."""
     if path is None:
         return False
-    temporary = None
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:
-            temporary = file.name
-            write(file)
-        os.replace(temporary, path)
-        return True
-    except OSError:
+        write_file(path, content)
+    except (OSError, TrainingError):
         return False
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.remove(temporary)
+    return True

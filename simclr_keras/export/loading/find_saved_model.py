@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
+from simclr_keras.runs.run_files import is_run_dir
 
 REMEDY = "give a SavedModel that export.py wrote"
 GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
@@ -40,7 +41,7 @@ def find_saved_model(handle: str, argument: str = "path") -> str:
         ) from error
     if not exists:
         raise InputError(f"{argument}={handle}: no such directory; {REMEDY}.")
-    if tf.io.gfile.exists(f"{folder}/config.json") and tf.io.gfile.exists(f"{folder}/checkpoints"):
+    if is_run_dir(folder):
         raise InputError(
             f"{argument}={handle} is a run directory, not a SavedModel; export it with "
             f"python export.py --run={handle}."

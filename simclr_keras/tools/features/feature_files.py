@@ -10,7 +10,8 @@ import zlib
 import numpy as np
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.tools import outputs
+from simclr_keras.files import write_file
+from simclr_keras.tools.csv_lines import CsvLines
 
 ENDINGS, READABLE = (".npz", ".parquet", ".csv"), (".npz", ".parquet")
 FACTS = ("model", "endpoint", "images", "image_size")
@@ -58,7 +59,7 @@ def write(path: str, vectors: Features) -> None:
         InputError: the package for .parquet is missing.
     """
     writer = {".npz": _write_npz, ".parquet": _write_parquet, ".csv": _write_csv}[_ending(path)]
-    outputs.replace(path, lambda file: writer(file, vectors))
+    write_file(path, lambda file: writer(file, vectors))
 
 
 def read(path: str, flag: str = "features") -> Features:
@@ -172,7 +173,7 @@ def _read_parquet(path):
 
 def _write_csv(file, vectors):
     labeled = ["label", "class"] if vectors.labels is not None else []
-    writer = csv.writer(outputs.CsvLines(file))
+    writer = csv.writer(CsvLines(file))
     writer.writerow(["id", *labeled, *(f"f{i}" for i in range(vectors.features.shape[1]))])
     for begin in range(0, len(vectors), _ROWS):
         # The fewest digits that read back as the same float32.

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 
 from simclr_keras.errors import InputError, TrainingError, one_line
-from simclr_keras.tools import outputs
+from simclr_keras.files import write_file
 
 ROWS = 2048  # in a part: the most that a killed process computes again
 
@@ -53,7 +53,7 @@ class FeatureParts:
             raise TrainingError(
                 f"cannot create {self.folder} ({one_line(error)}); change its rights."
             ) from error
-        outputs.replace(self._path(self._count), lambda file: np.savez(file, **arrays))
+        write_file(self._path(self._count), lambda file: np.savez(file, **arrays))
         self.rows, self._count, self._buffer = self.rows + len(labels), self._count + 1, []
 
     def join(self) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ class FeatureParts:
                 labels.append(part["labels"])
                 file.write(np.ascontiguousarray(part["features"], "<f4").data)
 
-        outputs.replace(joined, write)
+        write_file(joined, write)
         return np.memmap(joined, "<f4", "r").reshape(self.rows, -1), np.concatenate(labels)
 
     def remove(self) -> None:

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.tools import outputs
+from simclr_keras.files import write_file
 
 FILES = ("tensors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")
 # The projector shows this many points at once, and no sprite with longer sides (pixels).
@@ -43,11 +43,11 @@ def write(
     """
     os.makedirs(folder, exist_ok=True)
     tensors, metadata, picture, config = (os.path.join(folder, name) for name in FILES)
-    outputs.replace(tensors, lambda file: np.savetxt(file, features, "%.6g", "\t"))
-    outputs.replace_bytes(metadata, _metadata(ids, classes).encode())
-    outputs.replace_bytes(picture, tf.io.encode_png(sprite(pictures)).numpy())
+    write_file(tensors, lambda file: np.savetxt(file, features, "%.6g", "\t"))
+    write_file(metadata, _metadata(ids, classes).encode())
+    write_file(picture, tf.io.encode_png(sprite(pictures)).numpy())
     side = pictures.shape[1]
-    outputs.replace_bytes(
+    write_file(
         config,
         f'embeddings {{\n  tensor_name: "features"\n  tensor_path: "{FILES[0]}"\n  metadata_path: "{FILES[1]}"\n'
         f'  sprite {{\n    image_path: "{FILES[2]}"\n    single_image_dim: {side}\n    single_image_dim: {side}\n'

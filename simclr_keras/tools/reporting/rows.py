@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from simclr_keras.evaluation.metrics import accuracy_interval
 from simclr_keras.tools.reporting.find_runs import find_runs, place_of
-from simclr_keras.tools.reporting.repetitions import ancestors_of, depth_of, lineage_of, seeds_of
+from simclr_keras.tools.reporting.repetitions import ancestors_of, depth_of, seeds_of, settings_of
 
 _ORDER = (
     "pixels",
@@ -79,13 +79,13 @@ def rows(paths: Sequence[str]) -> list[Row]:
         InputError: see `find_runs`.
     """
     runs = find_runs(paths)
-    at_hand = {place_of(run.path): run for run in runs}
+    by_place = {place_of(run.path): run for run in runs}
     groups = {}
     for run in runs:
-        ancestors = ancestors_of(run, at_hand)
-        lineage, seeds = lineage_of(run, ancestors, at_hand), seeds_of(run, ancestors)
+        ancestors = ancestors_of(run, by_place)
+        settings, seeds = settings_of(run, ancestors, by_place), seeds_of(run, ancestors)
         for row in _rows_of(run):
-            groups.setdefault((lineage, row.kind, row.stage), []).append(
+            groups.setdefault((settings, row.kind, row.stage), []).append(
                 (depth_of(run, ancestors), seeds, row)
             )
     ordered = sorted((part for group in groups.values() for part in _repetitions(group)), key=_order)
@@ -94,24 +94,24 @@ def rows(paths: Sequence[str]) -> list[Row]:
 
 def _rows_of(run):
     """Return the rows of one run, without their group."""
-    config, result = run.config, run.result
+    settings, result = run.config.settings, run.result
     row = Row(
         stage=_stage(run),
-        kind=run.config["mode"],
+        kind=run.config.mode,
         dataset=run.value("dataset"),
         model=run.value("model"),
-        parameters=result.get("parameters"),
-        labels_used=result.get("labels_used"),
+        parameters=result.parameters,
+        labels_used=result.labels_used,
         run=run.path,
         seeds=(run.value("seed"),),
     )
     if not run.finished:
-        epochs = f", {run.epochs_done} of {config['epochs']} epochs" if config.get("epochs") else ""
+        epochs = f", {run.epochs_done} of {settings['epochs']} epochs" if settings.get("epochs") else ""
         return [dataclasses.replace(row, note=f"unfinished{epochs}")]
     if row.kind != "pretrain":
-        top1, interval = result.get("top1"), result.get("top1_interval")
+        top1, interval = result.top1, result.top1_interval
         interval = tuple(interval) if interval else _interval(top1, result)
-        return [dataclasses.replace(row, top1=top1, top5=result.get("top5"), interval=interval)]
+        return [dataclasses.replace(row, top1=top1, top5=result.top5, interval=interval)]
     measured = []
     for prefix, kind, stage in _PRETRAINING:
         top1 = result.get(f"{prefix}_top1")
@@ -125,25 +125,21 @@ def _rows_of(run):
 
 def _stage(run):
     """Return the name of a stage, with the settings that distinguish its runs."""
-    mode = run.config["mode"]
-    layer = run.result.get("head_layer", run.config.get("head_layer"))
+    mode = run.config.mode
+    layer = run.value("head_layer")
     on_layer = "" if layer is None else f", head layer {layer}"
     if mode == "finetune":
         return f"fine-tune{on_layer}"
     if mode == "linear_eval":
-        fast = (run.result.get("protocol") or run.config.get("protocol")) == "fast"
+        fast = run.value("protocol") == "fast"
         return f"{'logistic regression' if fast else 'linear evaluation'}{on_layer}"
     if mode == "knn":
         return f"kNN{on_layer}"
     if mode == "eval":
-        return (
-            "evaluation of the online probe"
-            if run.result.get("classifier") == "online probe"
-            else "evaluation"
-        )
+        return "evaluation of the online probe" if run.result.classifier == "online probe" else "evaluation"
     if mode == "distill":
-        alpha, where = run.config.get("alpha"), run.config.get("distill_on")
-        teacher = (run.result.get("ancestors") or [{}])[-1].get("model")
+        alpha, where = run.config.settings.get("alpha"), run.config.settings.get("distill_on")
+        teacher = (run.result.ancestors or [{}])[-1].get("model")
         return (
             ("self-distill" if teacher and teacher == run.value("model") else "distill")
             + (f", alpha {alpha:g}" if alpha not in (None, 1) else "")
@@ -153,7 +149,7 @@ def _stage(run):
 
 
 def _interval(top1, result):
-    images = result.get("evaluation_images")
+    images = result.evaluation_images
     return accuracy_interval(round(top1 * images), images) if images and top1 is not None else None
 
 

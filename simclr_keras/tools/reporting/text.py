@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from simclr_keras.tools.outputs import CsvLines
+from simclr_keras.tools.csv_lines import CsvLines
 from simclr_keras.tools.reporting.rows import Row
 
 _HEADINGS = ("stage", "model", "parameters", "labels used", "top-1", "top-5", "95 % interval", "run")

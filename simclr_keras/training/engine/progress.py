@@ -1,14 +1,9 @@
-"""Progress of a run: the bar and the line of each epoch; metrics.csv and TensorBoard."""
+"""Progress of a run on the screen: the bar and the line of each epoch."""
 
-import contextlib
 import sys
 import time
 
-import numpy as np
-import tensorflow as tf
 import tqdm
-
-from simclr_keras.errors import TrainingError, one_line
 
 SHOWN_SECONDS, UNSEEN_SECONDS = 1.0, 10.0  # between two readings of the figures, on a terminal and elsewhere
 
@@ -87,81 +82,3 @@ def epoch_line(row: dict, epochs: int) -> str:
     if row.get("skipped_batches"):
         parts.append(f"skipped batches {row['skipped_batches']}")
     return "  ".join(parts)
-
-
-class History:
-    """The rows of metrics.csv, written at each epoch's end, and the TensorBoard curves made from them.
-
-    TensorBoard's events are rewritten from the rows when a run resumes, so that a killed run leaves neither gaps nor
-    doubles there.
-
-    Args:
-        run_dir: the RunDir.
-        columns: names of the figures; the first two are "epoch" and "step".
-        step: step resumed at, 0 for a new run; rows after it are dropped.
-
-    Raises:
-        InputError: metrics.csv is damaged.
-        TrainingError: here and in `add`: something cannot be written.
-    """
-
-    def __init__(self, run_dir, columns, step):
-        self._run_dir = run_dir
-        self._columns = columns
-        self.rows = [
-            {name: row.get(name) for name in columns} for row in run_dir.read_metrics() if row["step"] <= step
-        ]
-        with self._written():
-            for old in tf.io.gfile.glob(f"{run_dir.tensorboard}/events.out.tfevents.*"):
-                tf.io.gfile.remove(old)
-            self._writer = tf.summary.create_file_writer(run_dir.tensorboard)
-            for row in self.rows:
-                self._summarize(row)
-            self._writer.flush()
-
-    def add(self, row):
-        """Adds an epoch's row (dict of column to number or None)."""
-        row = {name: row.get(name) for name in self._columns}
-        self.rows.append(row)
-        self._run_dir.write_metrics(self.rows, self._columns)
-        with self._written():
-            self._summarize(row)
-            self._writer.flush()
-
-    def _summarize(self, row):
-        with self._writer.as_default(step=int(row["step"])):
-            for name, value in row.items():
-                if name not in ("epoch", "step") and value is not None:
-                    tf.summary.scalar(name, value)
-
-    @contextlib.contextmanager
-    def _written(self):
-        try:
-            yield
-        except tf.errors.OpError as error:
-            raise TrainingError(
-                f"cannot write {self._run_dir.tensorboard} ({one_line(error)}); free space or mend its rights, "
-                "then repeat the command: it continues from the last checkpoint."
-            ) from error
-
-    def has(self, epoch):
-        """Whether an epoch's row is there."""
-        return any(row["epoch"] == epoch for row in self.rows)
-
-    def facts(self, figures):
-        """What a result tells of how training went: its last row, of which these figures, and its speed."""
-        row, rates = self.rows[-1], [r["images_per_second"] for r in self.rows if r["images_per_second"]]
-        return {
-            "step": row["step"],
-            "images_per_second": float(np.median(rates)) if rates else None,
-            **{name: row[name] for name in figures if row[name] is not None},
-            "skipped_batches": row["skipped_batches"],
-        }
-
-    def last(self, name):
-        """Returns the newest measured value of a column, None if there is none."""
-        return next((row[name] for row in reversed(self.rows) if row[name] is not None), None)
-
-    def close(self):
-        with self._written():
-            self._writer.close()

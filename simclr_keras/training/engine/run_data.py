@@ -8,7 +8,6 @@ from simclr_keras.data.sources.source import Splits
 from simclr_keras.errors import InputError
 from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.data_binding import bind_data
-from simclr_keras.runs.run_dir import SPLIT
 
 
 class RunData:
@@ -97,5 +96,5 @@ class RunData:
         if not whole.train.has_labels or own_split:
             return None
         # A resumed run keeps its split, even if images were added or deleted since.
-        began = self._run_dir.read_json(SPLIT) if steps_in(self._run_dir.checkpoints) else self.contents
-        return (began or {}).get("contents")
+        split = self._run_dir.read_split() if steps_in(self._run_dir.checkpoints) else None
+        return split.contents if split else self.contents["contents"]

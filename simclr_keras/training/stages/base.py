@@ -12,7 +12,8 @@ from simclr_keras.evaluation.features import Extractor
 from simclr_keras.formatting import counted, duration
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import steps_in
-from simclr_keras.runs.run_dir import RESULT, RunDir
+from simclr_keras.runs.run_dir import RunDir
+from simclr_keras.runs.run_files import RESULT
 from simclr_keras.training.engine import introduction, run_names, signals
 from simclr_keras.training.engine import strategy as strategies
 from simclr_keras.training.engine.data_recovery import Recovery

@@ -1,12 +1,9 @@
 """Baselines of a pretraining: raw pixels and the untrained encoder, measured on the same split."""
 
-import json
-
 from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.evaluation.knn import knn_accuracy
 from simclr_keras.evaluation.linear_probe import logistic_probe
 
-FILE = "baselines.json"
 FEATURES = "final_avg_pool"
 
 
@@ -30,8 +27,8 @@ class Baselines:
         The encoder is untrained at step 0 only. A resumed run reads the scores from baselines.json, or goes without
         those of the untrained encoder.
         """
-        saved = self._run_dir.read_json(FILE) if first_step else None
-        if saved and isinstance(saved.get("raw_pixels_knn_top1"), float):
+        saved = self._run_dir.read_baselines() if first_step else {}
+        if isinstance(saved.get("raw_pixels_knn_top1"), float):
             return saved
         score = self._score
         bank, evaluation = score.outputs()
@@ -40,7 +37,7 @@ class Baselines:
         scores = {"raw_pixels_knn_top1": top1}
         if first_step == 0:
             scores |= self._encoder_scores("random_encoder", bank, evaluation)
-        self._run_dir.write_text(FILE, json.dumps(scores, indent=2) + "\n")
+        self._run_dir.write_baselines(scores)
         return scores
 
     def after(self) -> dict[str, float]:

@@ -9,7 +9,8 @@ from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion, per_class
 from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
 from simclr_keras.runs import ancestors
-from simclr_keras.runs.checkpoints import Checkpoints, steps_in
+from simclr_keras.runs.checkpoints import Checkpoints, model_part, steps_in
+from simclr_keras.runs.run_files import METRICS
 from simclr_keras.training.engine import checks, inputs
 from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
@@ -34,7 +35,7 @@ def labeled_part(source):
 class ClassificationStage(TrainingStage):
     """A stage whose learner's model has logits. A subclass defines `title` and `make_learner`."""
 
-    FILES = ("curves.png", "confusion.png", "metrics.csv")
+    FILES = ("curves.png", "confusion.png", METRICS)
 
     def check_data(self):
         if self.labels_needed_by:
@@ -119,8 +120,7 @@ class ClassificationStage(TrainingStage):
     def begin(self, first_step):
         self._outputs = None
         self._extractor = self.extractor(self.learner.model, "logits")
-        weights = {name: value for name, value in self.learner.state().items() if name.startswith("model/")}
-        best = Checkpoints(self.run_dir.best, weights, keep=1)
+        best = Checkpoints(self.run_dir.best, model_part(self.learner.state()), keep=1)
         for step in steps_in(self.run_dir.best):
             if step > first_step:  # of epochs that were lost with a damaged checkpoint
                 best.forget(step)
@@ -147,7 +147,7 @@ class ClassificationStage(TrainingStage):
                 "--model_dir"
             )
         scores = {} if self.evaluation is None else self._scores()
-        self.run_dir.save_figure("curves.png", plots.curves_figure(self.history.rows))
+        self.run_dir.write("curves.png", plots.png_bytes(plots.curves_figure(self.history.rows)))
         return self.make_result(scores)
 
     def _scores(self):
@@ -155,7 +155,7 @@ class ClassificationStage(TrainingStage):
             self._evaluate()
         figure, scores = score_logits(self._outputs["logits"], self._outputs["label"], self.class_names)
         if figure is not None:
-            self.run_dir.save_figure("confusion.png", figure)
+            self.run_dir.write("confusion.png", plots.png_bytes(figure))
         rows = [row for row in self.history.rows if row["top1"] is not None]
         best = max(rows, key=lambda row: row["top1"]) if rows else None
         if best:

@@ -6,7 +6,8 @@ from simclr_keras.data import pipeline
 from simclr_keras.errors import InputError
 from simclr_keras.objectives.distillation import FIGURES, Distiller
 from simclr_keras.runs import ancestors
-from simclr_keras.runs import architecture as architectures
+from simclr_keras.runs.architecture import Architecture
+from simclr_keras.runs.open_run import open_run
 from simclr_keras.training.engine import checks
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import exported_teacher
@@ -30,8 +31,8 @@ class Distillation(ClassificationStage):
     """A run of --mode=distill (SimCLRv2, arXiv 2006.10029, section 2, equations 2 and 3).
 
     Attributes:
-        teacher: Ancestor, or ExportedTeacher if `exported`.
-        student: Ancestor whose encoder the student starts from, or None.
+        teacher: OpenRun, or ExportedTeacher if `exported`.
+        student: OpenRun whose encoder the student starts from, or None.
     """
 
     MODE = "distill"
@@ -40,9 +41,11 @@ class Distillation(ClassificationStage):
     def inherit(self, config):
         self.exported = exported_teacher.is_export(config.teacher)
         self.teacher = self._open_teacher(config)
-        self.student = ancestors.find(config.init, "init", config.init_checkpoint) if config.init else None
+        self.student = (
+            open_run(config.init, config.init_checkpoint, "init", finished=True) if config.init else None
+        )
         start = self.student or self.teacher
-        if config.model is None and "name" in start.architecture:
+        if config.model is None and start.architecture.name:
             config = _with_network_of(start, config)
         config = (
             self.teacher.inherit(config)
@@ -54,15 +57,15 @@ class Distillation(ClassificationStage):
             ancestors.check_image_size(config, self.student, "init")
             _check_same_shape(config, self.student)
         if config.temperature is None:
-            same = config.model == self.teacher.architecture.get("name")
+            same = config.model == self.teacher.architecture.name
             config = dataclasses.replace(config, temperature=SELF_TEMPERATURE if same else OTHER_TEMPERATURE)
         return config
 
     def _open_teacher(self, config):
         if self.exported:
             return exported_teacher.ExportedTeacher(config.teacher)
-        teacher = ancestors.find(config.teacher, "teacher", config.teacher_checkpoint)
-        if teacher.architecture.get("num_classes") is None or teacher.config.NAME == "pretrain":
+        teacher = open_run(config.teacher, config.teacher_checkpoint, "teacher", finished=True)
+        if teacher.architecture.num_classes is None or teacher.config.NAME == "pretrain":
             raise InputError(
                 f"--teacher={config.teacher} is a run of --mode={teacher.config.NAME}, which has no classifier to "
                 "learn from; give a fine-tuned, supervised or distilled run."
@@ -76,8 +79,8 @@ class Distillation(ClassificationStage):
             checks.check_batch_divides(self.config, self.strategy, "labeled_batch_size")
 
     def lineage(self):
-        teacher = self.teacher.lineage()
-        student = self.student.lineage() if self.student else []
+        teacher = self.teacher.as_ancestors()
+        student = self.student.as_ancestors() if self.student else []
         return [*(run for run in student if run not in teacher), *teacher]
 
     def check_lineage(self, began_with):
@@ -86,8 +89,9 @@ class Distillation(ClassificationStage):
             self.teacher.check_same(began_with, self.config.model_dir)
 
     def inherited_split(self, contents):
-        teacher = self.teacher.selection(self.config, contents)
-        student = self.student.selection(self.config, contents) if self.student else {}
+        # The images that an exported teacher was trained on are unknown.
+        runs = (None if self.exported else self.teacher, self.student)
+        teacher, student = (ancestors.selection(run, self.config, contents) if run else {} for run in runs)
         differ = teacher.get("held_out") != student.get("held_out")
         if teacher and student and differ and self.student.config.NAME != "pretrain":
             raise InputError(
@@ -110,7 +114,7 @@ class Distillation(ClassificationStage):
     def class_names(self):
         if self.splits.class_names is not None:
             return self.splits.class_names
-        count = self.teacher.architecture["num_classes"]
+        count = self.teacher.architecture.num_classes
         return self.teacher.class_names or tuple(str(label) for label in range(count))
 
     @property
@@ -136,7 +140,7 @@ class Distillation(ClassificationStage):
 
     @property
     def title(self):
-        config, teacher = self.config, self.teacher.architecture.get("name", "a SavedModel")
+        config, teacher = self.config, self.teacher.architecture.name or "a SavedModel"
         return (
             f"distilling {teacher} ({self.teacher.path}) into {config.model}, "
             f"temperature {config.temperature:g}, alpha {config.alpha:g}"
@@ -144,13 +148,13 @@ class Distillation(ClassificationStage):
 
     def make_learner(self):
         config = self.config
-        self.architecture = architectures.of_classifier(config, self.teacher.architecture["num_classes"])
+        self.architecture = Architecture.of_classifier(config, self.teacher.architecture.num_classes)
         start = (self.student or self.teacher).architecture
-        if start.get("name") == config.model:
-            self.architecture["image_size"] = start["image_size"]  # its stem, whatever size is seen now
+        if start.name == config.model:  # keep its stem, whatever the size of the images is now
+            self.architecture = dataclasses.replace(self.architecture, image_size=start.image_size)
         with self.strategy.scope():
             # Before the teacher, which may draw from the seeded generator: the same seed gives the same student.
-            student = architectures.build(self.architecture, self.policy, **backbone_arguments(config))
+            student = self.architecture.build(self.policy, **backbone_arguments(config))
             if self.student:
                 self.student.weights.load_into(student, parts=("encoder",))
             teacher = self._make_teacher()
@@ -167,7 +171,7 @@ class Distillation(ClassificationStage):
     def _make_teacher(self):
         if self.exported:
             return self.teacher.load()
-        teacher = architectures.build(self.teacher.architecture, self.policy)
+        teacher = self.teacher.architecture.build(self.policy)
         self.teacher.weights.load_into(teacher)
         teacher.trainable = False
         return teacher
@@ -185,7 +189,7 @@ class Distillation(ClassificationStage):
     def own_labels(self):
         own = self.labeled.num_examples if self.config.alpha < 1 else 0
         # The teacher's labels count, whatever data they belong to: its probabilities pass them on.
-        return max(own, self.teacher.result.get("labels_used") or 0)
+        return max(own, self.teacher.result.labels_used or 0)
 
     def make_result(self, scores):
         config = self.config
@@ -199,7 +203,7 @@ class Distillation(ClassificationStage):
 
 def _with_network_of(start, config):
     """Return the config with the encoder of a run as the student's; raise InputError if --se_ratio differs."""
-    name, se_ratio = start.architecture["name"], start.architecture.get("se_ratio", 0.0)
+    name, se_ratio = start.architecture.name, start.architecture.se_ratio
     if config.se_ratio not in (0.0, se_ratio):
         raise InputError(
             f"--se_ratio={config.se_ratio}, but the student is the network of {start.path}, which has {se_ratio}; "
@@ -207,7 +211,7 @@ def _with_network_of(start, config):
         )
     dense = config.dense_layers
     if name.startswith("keras:") and dense is None:
-        dense = ",".join(map(str, start.architecture.get("dense_layers") or ())) or None
+        dense = ",".join(map(str, start.architecture.dense_layers or ())) or None
     return dataclasses.replace(config, model=name, se_ratio=se_ratio, dense_layers=dense)
 
 
@@ -215,8 +219,8 @@ def _check_same_shape(config, student):
     """Raise InputError if the network in --init has the student's name but other parts."""
     architecture = student.architecture
     for flag, wanted, actual in (
-        ("se_ratio", config.se_ratio, architecture.get("se_ratio", 0.0)),
-        ("dense_layers", list(config.dense_widths), architecture.get("dense_layers") or []),
+        ("se_ratio", config.se_ratio, architecture.se_ratio),
+        ("dense_layers", list(config.dense_widths), list(architecture.dense_layers or ())),
     ):
         if wanted != actual:
             raise InputError(

@@ -3,11 +3,11 @@
 import numpy as np
 
 from simclr_keras.errors import InputError
+from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.features import knn_bank
 from simclr_keras.evaluation.knn import knn_predict
 from simclr_keras.evaluation.linear_probe import logistic_predict
 from simclr_keras.runs import ancestors
-from simclr_keras.runs import architecture as architectures
 from simclr_keras.training.engine import checks
 from simclr_keras.training.engine.inputs import eval_batch_size
 from simclr_keras.training.stages.base import Stage
@@ -61,12 +61,12 @@ class EvaluationStage(FromRun, Stage):
         for line in self.introduction():
             self.say(line)
         with self.strategy.scope():
-            self.model = architectures.build(self.ancestor.architecture, self.policy)
+            self.model = self.ancestor.architecture.build(self.policy)
             self.ancestor.weights.load_into(self.model)
         logits, labels, facts = self.evaluate()
         figure, scores = score_logits(logits, labels, self.splits.class_names)
         if figure is not None:
-            self.run_dir.save_figure("confusion.png", figure)
+            self.run_dir.write("confusion.png", plots.png_bytes(figure))
         return {
             **self.facts(self.model, self.splits.evaluation),
             "classes": len(self.splits.class_names),
@@ -100,7 +100,7 @@ class ClassifierEvaluation(EvaluationStage):
 
     def check_data(self):
         super().check_data()
-        if self.ancestor.architecture.get("num_classes") is None:
+        if self.ancestor.architecture.num_classes is None:
             raise InputError(
                 f"--init={self.config.init} has no classifier; evaluate its features with --mode=knn or "
                 "--mode=linear_eval."
@@ -109,9 +109,9 @@ class ClassifierEvaluation(EvaluationStage):
 
     def evaluate(self):
         logits, labels = self.outputs(self.splits.evaluation, "logits")
-        probe = self.ancestor.architecture.get("stop_gradient", False)
+        probe = self.ancestor.architecture.stop_gradient
         facts = {
-            "labels_used": self.ancestor.result.get("labels_used", 0),
+            "labels_used": self.ancestor.result.labels_used or 0,
             "classifier": "online probe" if probe else "trained",
         }
         return logits, labels, facts

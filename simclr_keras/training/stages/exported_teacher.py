@@ -9,7 +9,9 @@ from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.export.export_folder import CARD
 from simclr_keras.export.loading.find_saved_model import is_hub_handle, is_saved_model
 from simclr_keras.export.loading.loaded_model import LoadedModel, load_saved_model
-from simclr_keras.runs.ancestors import TOLD
+from simclr_keras.runs.architecture import Architecture
+from simclr_keras.runs.record_checks import RecordError
+from simclr_keras.runs.records import ResultRecord
 
 UNKNOWN = "unknown"
 REMEDY = "give the export of a fine-tuned, supervised or distilled run"
@@ -24,7 +26,7 @@ def is_export(path: str) -> bool:
 
 
 class ExportedTeacher:
-    """The interface of an Ancestor for a LoadedModel: the distill stage needs its classes, size and lineage.
+    """The interface of an OpenRun for a LoadedModel: the distill stage needs its classes, size and lineage.
 
     Args:
         path: of a SavedModel with logits, or an address of one. They are the signature `logits`; else what `__call__`
@@ -32,10 +34,10 @@ class ExportedTeacher:
 
     Attributes:
         path: as the user gave it.
-        architecture: num_classes; if the export has a card, also the arguments of `create_model`.
+        architecture: an Architecture, of which only num_classes is known without a card.
         image_size: side in pixels of the images it was trained on, or None if unknown.
         class_names: tuple of names, or None.
-        result: results on its card; empty without a card.
+        result: a ResultRecord of the results on its card; empty without a card.
 
     Raises:
         InputError: there is no SavedModel, it cannot be loaded, or has no logits.
@@ -49,8 +51,18 @@ class ExportedTeacher:
             )
         self._model = self._load()
         self._card = self._model.card
-        self.result = self._card.get("results") or {}
-        self.architecture = {**(self._card.get("architecture") or {})}
+        try:
+            self.result = ResultRecord.from_json(self._card.get("results") or {})
+        except RecordError as error:
+            raise InputError(
+                f"{path}/{CARD} is damaged ({error}); export the run again, or give another --teacher."
+            ) from error
+        fields = {field.name for field in dataclasses.fields(Architecture)}
+        architecture = self._card.get("architecture") or {
+            "name": "",
+            "image_size": 0,
+        }  # another program's network
+        self.architecture = Architecture(**{n: value for n, value in architecture.items() if n in fields})
         self.class_names = self._model.class_names
         self.image_size = self._model.image_size
         self._fingerprint = self._model.fingerprint
@@ -96,7 +108,7 @@ class ExportedTeacher:
                 f"--image_size={size}, but --teacher={self.path} takes images of {self._model.fixed_size}; leave "
                 "--image_size out."
             )
-        self.architecture["num_classes"] = self._count_classes(size)
+        self.architecture = dataclasses.replace(self.architecture, num_classes=self._count_classes(size))
         self._model = None  # `load` loads it again under its strategy
         return dataclasses.replace(config, image_size=size)
 
@@ -123,24 +135,19 @@ class ExportedTeacher:
         """
         return _logits_of(self._load())
 
-    def lineage(self) -> list[dict]:
+    def as_ancestors(self) -> list[dict]:
         """Return the runs on the card, then the export, for the result of a student."""
         card = self._card
-        facts = {name: self.result[name] for name in TOLD if name in self.result}
         own = {
             "run": self.path,
             "mode": card.get("stage") or UNKNOWN,
             "dataset": UNKNOWN,
-            **facts,
+            **self.result.inherited(),
             "checkpoint": card.get("checkpoint") or "last",
             "exported_from": card.get("run"),
             "weights": self._fingerprint,
         }
         return [{**run, "exported": True} for run in [*(card.get("ancestors") or []), own]]
-
-    def selection(self, config, contents=None) -> dict:
-        """Return no restriction of the data: the images it was trained on are unknown."""
-        return {}
 
     def check_same(self, began_with: list[dict] | None, model_dir: str) -> None:
         """Raise InputError if the export has other weights than when a student began.

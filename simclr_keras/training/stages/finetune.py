@@ -8,7 +8,6 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.freezing import freeze
 from simclr_keras.objectives.classification import FIGURES, Classifier
 from simclr_keras.runs import ancestors
-from simclr_keras.runs import architecture as architectures
 from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages.classification import ClassificationStage, columns
@@ -36,10 +35,10 @@ class Finetuning(FromRun, ClassificationStage):
     COLUMNS = columns(FIGURES)
 
     def choose_head_layer(self, config):
-        depth = architectures.head_depth(self.ancestor.architecture)
+        depth = self.ancestor.architecture.head_depth
         if config.head_layer is None:
             # In the middle of the head, as the paper found best for few labels; a head of one layer has no middle.
-            whole = architectures.head_depth({**self.ancestor.architecture, "kept_head_layers": None})
+            whole = self.ancestor.architecture.whole_head_depth
             middle = depth >= 1 and whole >= 2
             config = dataclasses.replace(config, head_layer=int(middle))
         self.head_layer = None if config.head_layer == "auto" else config.head_layer
@@ -64,7 +63,8 @@ class Finetuning(FromRun, ClassificationStage):
     def make_learner(self):
         if self.head_layer is None and steps_in(self.run_dir.checkpoints):
             # It was searched when the run began, maybe with fewer epochs.
-            self.head_layer = (architectures.read(self.run_dir) or {}).get("head_layer")
+            architecture = self.run_dir.read_architecture()
+            self.head_layer = architecture.head_layer if architecture else None
         if self.head_layer is None:
             self.head_layer = search_head_layer(self)
         return self.learner_on(self.head_layer, self.num_examples)
@@ -72,13 +72,11 @@ class Finetuning(FromRun, ClassificationStage):
     def learner_on(self, head_layer, num_examples):
         """Return (compiled Classifier on that layer of the pretrained network, its learning rate by step)."""
         config = self.config
-        self.architecture = architectures.with_classifier(
-            self.ancestor.architecture, len(self.class_names), head_layer
-        )
+        self.architecture = self.ancestor.architecture.with_classifier(len(self.class_names), head_layer)
         # Whatever was made before: a search that was interrupted makes fewer networks when it resumes.
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
-            model = architectures.build(self.architecture, self.policy, classifier_init=self.classifier_init)
+            model = self.architecture.build(self.policy, classifier_init=self.classifier_init)
             self.ancestor.weights.load_into(model, parts=("encoder", "projection_head"))
             self.freeze(model)
             optimization = make_optimization(config, num_examples)

@@ -1,17 +1,18 @@
 """The part of a stage that starts from the run in --init."""
 
 from simclr_keras.runs import ancestors
+from simclr_keras.runs.open_run import open_run
 
 
 class FromRun:
     """Mixed into a Stage, before it.
 
     Attributes:
-        ancestor: the Ancestor in --init.
+        ancestor: the OpenRun in --init.
     """
 
     def inherit(self, config):
-        self.ancestor = ancestors.find(config.init, "init", config.init_checkpoint)
+        self.ancestor = open_run(config.init, config.init_checkpoint, "init", finished=True)
         config = ancestors.inherit(config, self.ancestor, "init")
         ancestors.check_same_model(config, self.ancestor, "init")
         return self.choose_head_layer(config)
@@ -23,7 +24,7 @@ class FromRun:
         return config
 
     def lineage(self):
-        return self.ancestor.lineage()
+        return self.ancestor.as_ancestors()
 
     def inherited_split(self, contents):
-        return self.ancestor.selection(self.config, contents)
+        return ancestors.selection(self.ancestor, self.config, contents)

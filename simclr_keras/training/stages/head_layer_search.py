@@ -5,7 +5,6 @@ written to head_layer.json, so that an interrupted search resumes after its last
 """
 
 import dataclasses
-import json
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
@@ -13,12 +12,10 @@ from sklearn.model_selection import StratifiedKFold
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import top_k_accuracy
 from simclr_keras.formatting import counted
-from simclr_keras.runs import architecture as architectures
 from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.nonfinite import read_figures
 
-FILE = "head_layer.json"
 FOLDS_SAVED = "finished folds are saved"
 
 
@@ -35,7 +32,7 @@ def search_head_layer(stage) -> int:
     labels = _labels(stage)
     folds = _folds(labels, stage.config, stage.class_names)
     scores = _Scores(stage.run_dir, stage.config)
-    depth = architectures.head_depth(stage.ancestor.architecture)
+    depth = stage.ancestor.architecture.head_depth
     stage.say(
         f"layers   trying 0 to {depth} of the projection head on {counted(len(folds), 'fold')} of "
         f"{counted(len(labels), 'label')}"
@@ -130,19 +127,12 @@ class _Scores:
             for field in dataclasses.fields(config)
             if field.metadata["resume"] != "free"  # free ones do not change the scores
         }
-        try:
-            saved = run_dir.read_json(FILE) or {}
-        except InputError:  # damaged
-            saved = {}
-        top1 = saved.get("top1") if saved.get("settings") == settings else None
-        self._top1 = top1 if isinstance(top1, dict) else {}
-        self._settings = settings
+        saved, top1 = run_dir.read_fold_scores(config.NAME)
+        self._settings, self._top1 = settings, top1 if saved == settings else {}
 
     def get(self, layer, fold):
         return self._top1.get(f"layer {layer}, fold {fold}")
 
     def set(self, layer, fold, top1):
         self._top1[f"layer {layer}, fold {fold}"] = top1
-        self._run_dir.write_text(
-            FILE, json.dumps({"settings": self._settings, "top1": self._top1}, indent=2) + "\n"
-        )
+        self._run_dir.write_fold_scores(self._settings, self._top1)

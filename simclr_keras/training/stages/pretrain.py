@@ -8,7 +8,7 @@ from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.features import RepresentationScore, knn_bank
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
-from simclr_keras.runs import architecture as architectures
+from simclr_keras.runs.architecture import Architecture
 from simclr_keras.training.engine import checks, inputs
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.optimizers import make_optimization
@@ -47,7 +47,7 @@ class Pretraining(TrainingStage):
 
     def make_learner(self):
         classes = len(self.splits.class_names) if self.splits.train.has_labels else None
-        self.architecture = architectures.of_pretraining(self.config, classes)
+        self.architecture = Architecture.of_pretraining(self.config, classes)
         return make_learner(self.config, self.architecture, self.num_examples, self.strategy, self.policy)
 
     def make_batches(self):
@@ -56,7 +56,9 @@ class Pretraining(TrainingStage):
     def begin(self, first_step):
         config, run_dir = self.config, self.run_dir
         if first_step == 0:
-            run_dir.save_figure("views.png", draw_views(config, self.splits.train, self.learner.augment))
+            run_dir.write(
+                "views.png", plots.png_bytes(draw_views(config, self.splits.train, self.learner.augment))
+            )
             self.say(f"views    {run_dir.file('views.png')} shows pairs of views as the network gets them")
         self._baselines, self._baseline_scores = None, {}
         score = self._representation_score()
@@ -91,7 +93,7 @@ class Pretraining(TrainingStage):
         if self._baselines:
             scores = scores | self._baselines.after()
             references = {"raw pixels, kNN": scores["raw_pixels_knn_top1"]}
-        self.run_dir.save_figure("curves.png", plots.curves_figure(history.rows, references))
+        self.run_dir.write("curves.png", plots.png_bytes(plots.curves_figure(history.rows, references)))
         return {
             **self.facts(self.learner.model, self.splits.evaluation),
             **history.facts(FIGURES),
@@ -112,7 +114,7 @@ class Pretraining(TrainingStage):
 def make_learner(config, architecture, num_examples, strategy, policy):
     """Return (compiled ContrastiveLearner, learning rate by step), made under the strategy."""
     with strategy.scope():
-        model = architectures.build(architecture, policy)
+        model = architecture.build(policy)
         optimization = make_optimization(config, num_examples)
         learner = ContrastiveLearner(
             model,

@@ -2,7 +2,7 @@
 
 from simclr_keras.formatting import counted
 from simclr_keras.objectives.classification import FIGURES, Classifier
-from simclr_keras.runs import architecture as architectures
+from simclr_keras.runs.architecture import Architecture
 from simclr_keras.training.engine import checks
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages.classification import ClassificationStage, columns
@@ -33,9 +33,9 @@ class Supervised(ClassificationStage):
 
     def make_learner(self):
         config = self.config
-        self.architecture = architectures.of_classifier(config, len(self.class_names))
+        self.architecture = Architecture.of_classifier(config, len(self.class_names))
         with self.strategy.scope():
-            model = architectures.build(self.architecture, self.policy, **backbone_arguments(config))
+            model = self.architecture.build(self.policy, **backbone_arguments(config))
             optimization = make_optimization(config, self.num_examples, adapt_classifier=True)
             return self.compiled(Classifier, model, optimization, label_smoothing=config.label_smoothing)
 

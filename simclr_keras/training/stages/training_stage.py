@@ -5,11 +5,10 @@ import sys
 import keras
 
 from simclr_keras.formatting import millions
-from simclr_keras.runs import architecture as architectures
 from simclr_keras.runs.checkpoints import Checkpoints, steps_in
-from simclr_keras.runs.run_dir import CONFIG
+from simclr_keras.runs.history import History
+from simclr_keras.runs.run_files import METRICS
 from simclr_keras.training.engine import checks, introduction, loop
-from simclr_keras.training.engine.progress import History
 from simclr_keras.training.stages.base import Stage
 
 
@@ -19,15 +18,16 @@ class TrainingStage(Stage):
     Attributes:
         COLUMNS: of metrics.csv.
         learner, schedule: the compiled Learner, and the learning rate by step.
-        architecture: arguments of `create_model` for the learner's network; `make_learner` sets it.
+        architecture: the Architecture of the learner's network; `make_learner` sets it.
         history: History.
     """
 
     COLUMNS: tuple[str, ...]
-    FILES: tuple[str, ...] = ("curves.png", "metrics.csv")
+    FILES: tuple[str, ...] = ("curves.png", METRICS)
 
     def finished_result(self):
-        return self.run_dir.finished(self.config)
+        result = self.run_dir.finished(self.config)
+        return result.to_json() if result else None
 
     def check_config(self):
         checks.check_batch_divides(self.config, self.strategy)
@@ -40,7 +40,8 @@ class TrainingStage(Stage):
         self.stop.all_saved()
         resumed = bool(steps_in(run_dir.checkpoints))
         if resumed:
-            self.check_lineage((run_dir.read_json(CONFIG) or {}).get("ancestors"))
+            config_record = run_dir.read_config()
+            self.check_lineage(config_record.ancestors if config_record else None)
         self.data.bind(resumed)
         # After the data: preparing it may draw from Python's generator, which initializers take their seeds from.
         keras.utils.set_random_seed(config.seed)
@@ -50,7 +51,7 @@ class TrainingStage(Stage):
         first_step = checkpoints.restore(self.say)
         # After the refusals: the directory may hold another stage, or a longer run.
         run_dir.bind(self.MODE, config, **self.ancestry())
-        architectures.write(run_dir, self.architecture)
+        run_dir.write_architecture(self.architecture)
         self.stop.all_saved(f"step {first_step} is saved" if first_step else None)
         self.history = History(run_dir, self.COLUMNS, first_step)
         for line in self.introduction():

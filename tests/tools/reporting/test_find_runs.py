@@ -1,5 +1,6 @@
 """Runs are found at any depth, each once, and what is damaged is said in one line."""
 
+import dataclasses
 import json
 import os
 
@@ -64,7 +65,7 @@ def test_settings_of_other_programs_are_passed_over(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(text)
     assert paths(find_runs([tmp_path])) == [run]
-    with pytest.raises(InputError, match="keras holds no run: give a run directory"):
+    with pytest.raises(InputError, match="keras contains no run: give a run directory"):
         find_runs([run, tmp_path / "keras"])
 
 
@@ -87,7 +88,7 @@ def test_remote_runs_are_read_through_tensorflow(tmp_path):
         tf.io.gfile.copy(f"{run}/{name}", f"ram://found/deep/a/{name}", overwrite=True)
     (remote,) = find_runs(["ram://found"])
     assert remote.path == "ram://found/deep/a"
-    assert remote[1:] == find_runs([run])[0][1:]
+    assert dataclasses.replace(remote, path=run) == find_runs([run])[0]
     with pytest.raises(InputError, match="ram://none does not exist"):
         find_runs(["ram://none"])
 
@@ -111,7 +112,11 @@ def test_remote_runs_are_read_through_tensorflow(tmp_path):
         ("result.json", b'{"seed": "a"}', "seed is 'a'"),
         ("result.json", b'{"ancestors": {}}', "ancestors is {}"),
         ("result.json", b'{"ancestors": [3]}', r"ancestors is \[3\]"),
-        ("result.json", b'{"ancestors": [{"mode": {}}]}', "mode is {}"),
+        (
+            "result.json",
+            b'{"ancestors": [{"run": "a", "dataset": "b", "mode": {}}]}',
+            "mode of an ancestor is {}",
+        ),
         ("config.json", b"{", "config.json is damaged"),
         ("config.json", b"{}", "it names no mode"),
         ("config.json", b'{"mode": "pretrain", "epochs": "9"}', "epochs is '9'"),
@@ -146,7 +151,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     [
         ("missing", "missing does not exist"),
         ("file", "file is a file; give a run directory"),
-        ("empty", "empty holds no run"),
+        ("empty", "empty contains no run"),
     ],
 )
 def test_what_is_no_run_directory_is_said(tmp_path, path, said):
@@ -159,6 +164,6 @@ def test_what_is_no_run_directory_is_said(tmp_path, path, said):
 def test_paths_a_hostile_file_may_hold_do_no_harm(tmp_path):
     path = finish(tmp_path / "a", "finetune", config={"init": "\0" * 3})
     result = json.loads((tmp_path / "a" / "result.json").read_text())
-    result["ancestors"] = [{"run": "\0"}, {"run": ["x"]}, {}]
+    result["ancestors"] = [{"run": "\0", "mode": "\0", "dataset": "\0"}]
     (tmp_path / "a" / "result.json").write_text(json.dumps(result))
     assert len(rows([path])) == 1

@@ -6,9 +6,10 @@ import re
 import pytest
 
 from benchmarks.compare_runs import curves
+from simclr_keras.runs.history import History, read_metrics
 from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.training.engine import progress
-from simclr_keras.training.engine.progress import Bar, History, epoch_line
+from simclr_keras.training.engine.progress import Bar, epoch_line
 from tests.training.tiny import make_config
 
 FIGURES = {"contrastive_loss": 3.14159, "contrastive_accuracy": 0.256}
@@ -130,7 +131,7 @@ def test_a_resumed_history_is_cut_back_to_its_step(run_dir):
     assert [kept["epoch"] for kept in history.rows] == [1, 2]
     assert curves(run_dir.path)["contrastive_loss"] == [(6, 3.0), (12, 2.0)]
     history.add(row(3, contrastive_loss=1.5))
-    assert [(line["epoch"], line["contrastive_loss"]) for line in run_dir.read_metrics()] == [
+    assert [(line["epoch"], line["contrastive_loss"]) for line in read_metrics(run_dir)] == [
         (1, 3.0),
         (2, 2.0),
         (3, 1.5),

@@ -9,11 +9,12 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.compare_runs import curves, differing
+from simclr_keras import files
 from simclr_keras.errors import Stopped, TrainingError
 from simclr_keras.evaluation import features
 from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.runs.history import History
 from simclr_keras.training.engine import data_recovery, loop
-from simclr_keras.training.engine.progress import History
 from simclr_keras.training.stages import pretrain
 from tests.training.tiny import (
     checkpointed_steps,
@@ -255,7 +256,7 @@ def test_a_run_on_replicas_that_is_stopped_and_damaged_ends_as_one_that_was_not(
     assert not differing(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("call", ["write", "GFile"])
+@pytest.mark.parametrize("call", ["write", "open"])
 def test_a_disk_that_fills_up_stops_the_run_with_its_last_checkpoint_good(
     tiny, never_killed, tmp_path, monkeypatch, call
 ):
@@ -263,13 +264,13 @@ def test_a_disk_that_fills_up_stops_the_run_with_its_last_checkpoint_good(
     config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
     owner, what, words = {
         "write": (tf.train.Checkpoint, "step-4", "cannot save the checkpoint of step 4"),
-        "GFile": (tf.io.gfile, "metrics.csv", "cannot write .*metrics.csv"),
+        "open": (files._LocalFiles, "metrics.csv", "cannot write .*metrics.csv"),
     }[call]
     real = getattr(owner, call)
 
     def full(*args, **kwargs):
         if any(what in str(value) for value in args):
-            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+            raise OSError(28, "No space left on device")
         return real(*args, **kwargs)
 
     with monkeypatch.context() as patch:

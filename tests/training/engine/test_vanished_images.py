@@ -13,8 +13,8 @@ from simclr_keras.data.files import manifest
 from simclr_keras.data.sources import folder as folder_module
 from simclr_keras.data.sources import load_dataset
 from simclr_keras.errors import TrainingError
+from simclr_keras.runs.history import History
 from simclr_keras.training.engine import data_recovery
-from simclr_keras.training.engine.progress import History
 from simclr_keras.training.stages import pretrain
 from tests.training.tiny import (
     checkpointed_steps,
@@ -72,7 +72,7 @@ class TestFilesThatGo:
 
         lines = self.run(folder, tmp_path / "run", monkeypatch, harm)
         assert any("cannot read a batch" in line and "No such file" in line for line in lines)
-        assert any(f"1 images the run began with cannot be had: {gone[0]}" in line for line in lines)
+        assert any(f"1 of the original images are missing: {gone[0]}" in line for line in lines)
         assert [row["epoch"] for row in metrics(tmp_path / "run")] == ["1", "2", "3", "4"]
         # The same command again, after a kill say, finds its way too.
         (tmp_path / "run" / "result.json").unlink()

@@ -74,7 +74,7 @@ def test_a_run_resumed_without_them_does_not_call_a_trained_encoder_untrained(ru
 
 
 def test_figures_left_by_another_run_are_measured_anew(run_dir, splits):
-    run_dir.write_text("baselines.json", '{"raw_pixels_knn_top1": 0.125}')
+    run_dir.write("baselines.json", '{"raw_pixels_knn_top1": 0.125}')
     assert make(run_dir, Encoder(), splits).before(0)["raw_pixels_knn_top1"] == 1.0
 
 

@@ -13,9 +13,9 @@ from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.evaluation.metrics import Accuracy
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.checkpoints import steps_in
+from simclr_keras.runs.history import History
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.training.engine import loop
-from simclr_keras.training.engine.progress import History
 from simclr_keras.training.stages import classification
 from simclr_keras.training.stages.classification import ClassificationStage, labeled_part, score_logits
 from tests.training.killing import kill

@@ -244,13 +244,13 @@ def test_data_has_to_be_given(exported, tmp_path):
 
 
 def test_other_classes_are_refused_with_both_counts(config, copied, tmp_path):
-    with pytest.raises(InputError, match=r"knows 3 classes \(rows, columns, slanted\), digits has 10"):
+    with pytest.raises(InputError, match=r"has 3 classes \(rows, columns, slanted\), digits has 10"):
         run(config(dataset="digits"))
-    with pytest.raises(InputError, match=r"knows 3 classes \(names unknown\), digits has 10"):
+    with pytest.raises(InputError, match=r"has 3 classes \(names unknown\), digits has 10"):
         run(config(teacher=copied(card="none"), dataset="digits", model=TINY, image_size=8))
     arrays = dict(np.load(write_npz(tmp_path / "stripes.npz")))
     np.savez(tmp_path / "named.npz", **{**arrays, "class_names": np.array(["a", "b", "c"])})
-    with pytest.raises(InputError, match=r"knows 3 classes .*slanted.* has 3 .a, b, c."):
+    with pytest.raises(InputError, match=r"has 3 classes .*slanted.* has 3 .a, b, c."):
         run(config(dataset=f"npz:{tmp_path}/named.npz"))
     assert not (tmp_path / "run").exists()
 

@@ -57,7 +57,7 @@ def test_runs_that_are_gone_are_not_asked_where_the_data_is_that_of_a_later_one(
     assert split["held_out"] == split_of(finetuned.folder)["held_out"]
     assert said
     change(tmp_path / "finetuned", "split.json", contents="other")
-    with pytest.raises(InputError, match=r"is gone, so that there is no telling .*; bring it back"):
+    with pytest.raises(InputError, match=r"is missing, so it is unknown .*; restore it"):
         evaluate(moved, f"npz:{tmp_path}/moved.npz", tmp_path / "again")
 
 

@@ -166,7 +166,7 @@ def test_what_is_no_run_gives_no_model(tmp_path):
                 ({"image_size": None}, "--image_size must have a value"),
                 ({"se_ratio": "x"}, "--se_ratio='x': give a number"),
                 ({"mode": "pretend"}, "--mode=pretend is unknown"),
-                ({"mode": None}, "--mode is missing"),
+                ({"mode": None}, "it names no mode"),
                 ({"model": "r51_1x_sk0"}, "r51_1x_sk0"),
             ],
         ),

@@ -1,0 +1,230 @@
+"""The one writer of whole files and whole folders, on local paths and on those of tf.io.gfile.
+
+Local paths need no TensorFlow. A reader sees the old content or the new one, never half of it.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from simclr_keras.errors import InputError, TrainingError, one_line
+
+ABANDONED = 24 * 3600  # seconds; nothing is written for so long
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class _LocalFiles:
+    """The functions of tf.io.gfile that are used here, for local paths."""
+
+    exists, isdir, listdir, rename = os.path.exists, os.path.isdir, os.listdir, os.rename
+    remove, rmtree, open = os.remove, shutil.rmtree, open
+
+    @staticmethod
+    def makedirs(path: str) -> None:
+        os.makedirs(path, exist_ok=True)
+
+    @staticmethod
+    def walk(path: str) -> Any:
+        return os.walk(path, followlinks=True)
+
+    @staticmethod
+    def modified(path: str) -> float:
+        return os.stat(path).st_mtime
+
+
+class _RemoteFiles:
+    """The same functions for all other paths."""
+
+    def __init__(self) -> None:
+        from simclr_keras.backend import start_tensorflow_quietly
+
+        start_tensorflow_quietly()
+        import tensorflow as tf
+
+        gfile = tf.io.gfile
+        self.exists, self.isdir, self.makedirs, self.walk = (
+            gfile.exists,
+            gfile.isdir,
+            gfile.makedirs,
+            gfile.walk,
+        )
+        self.rename, self.remove, self.rmtree, self.open = (
+            gfile.rename,
+            gfile.remove,
+            gfile.rmtree,
+            gfile.GFile,
+        )
+        self._gfile = gfile
+
+    def listdir(self, path: str) -> list[str]:
+        return [name.rstrip("/") for name in self._gfile.listdir(path)]
+
+    def modified(self, path: str) -> float:
+        return float(self._gfile.stat(path).mtime_nsec) / 1e9
+
+
+def is_remote(path: str) -> bool:
+    """Return whether a path needs tf.io.gfile."""
+    return "://" in path
+
+
+def file_system(path: str) -> Any:
+    """Return the functions that open, list and rename files, for this kind of path."""
+    return _RemoteFiles() if is_remote(path) else _LocalFiles
+
+
+def errors_of(path: str) -> tuple[type[Exception], ...]:
+    """Return the exceptions that `file_system(path)` raises."""
+    if not is_remote(path):
+        return (OSError,)
+    import tensorflow as tf
+
+    return OSError, tf.errors.OpError
+
+
+def read_file(path: str, most: int = -1) -> bytes | None:
+    """Return the content of a file, or None if it does not exist.
+
+    Args:
+        path: local path or any that tf.io.gfile knows.
+        most: bytes to read at most; -1 reads all.
+
+    Raises:
+        OSError, tf.errors.OpError: the file is unreadable.
+    """
+    system = file_system(path)
+    if not system.exists(path):
+        return None
+    with system.open(path, "rb") as file:
+        content: bytes = file.read(most)
+        return content
+
+
+def write_file(path: str, content: bytes | str | Callable[[Any], object]) -> None:
+    """Replace a file as a whole.
+
+    Args:
+        path: local path or any that tf.io.gfile knows; its folder must exist.
+        content: bytes, text, or a function that writes to the open binary file.
+
+    Raises:
+        TrainingError: the file cannot be written; the old one stays.
+    """
+    path = os.fspath(path)
+    folder, name = os.path.split(path if is_remote(path) else os.path.abspath(path))
+    # A name of its own: another process may be writing the same file.
+    temporary = f"{folder}/.{name}.tmp-{uuid.uuid4().hex[:12]}"
+    system = file_system(path)
+    try:
+        try:
+            with system.open(temporary, "wb") as file:
+                if callable(content):
+                    content(file)
+                else:
+                    file.write(content.encode() if isinstance(content, str) else content)
+            to_disk(temporary)
+            if is_remote(path):
+                system.rename(temporary, path, overwrite=True)
+            else:
+                os.replace(temporary, path)
+            to_disk(folder)
+        finally:
+            with contextlib.suppress(*errors_of(path)):
+                system.remove(temporary)
+    except errors_of(path) as error:
+        raise TrainingError(
+            f"cannot write {path} ({one_line(error)}); free space or change its permissions, then repeat the command."
+        ) from error
+
+
+def to_disk(path: str) -> None:
+    """Wait until a local file, or the names in a local folder, would survive a power cut.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if is_remote(path):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def whole_folder(path: str, check: Callable[[str], object], flag: str = "out") -> Iterator[str]:
+    """Yield an empty folder that replaces `path` if the block succeeds, and is removed if not.
+
+    Args:
+        path: of the folder to replace.
+        check: function of the path that raises InputError if it may not be replaced; called before and after.
+        flag: name of the flag that gave the path, for messages.
+
+    Raises:
+        InputError: `check` refuses, or the folder cannot be made.
+        TrainingError: the disk is full, or the like; the old folder stays.
+    """
+    target = str(path).rstrip("/") or "/"
+    if not is_remote(target):
+        target = os.path.realpath(target)  # replace the folder that a link leads to, not the link
+    system, errors = file_system(target), errors_of(target)
+    # Unique names: two processes may be writing at once, and "x.old" may be a user's backup.
+    parent, name = os.path.split(target)
+    partial, old = (f"{parent}/.{name}.{kind}-{uuid.uuid4().hex[:12]}" for kind in ("partial", "old"))
+    _recover(parent, name, target)
+    check(target)
+    try:
+        system.makedirs(partial)
+    except errors as error:
+        raise InputError(
+            f"--{flag}={path} cannot be made ({one_line(error)}); give a folder you may write to."
+        ) from error
+    try:
+        yield partial
+        check(target)  # again: another process may have made it meanwhile
+        if system.exists(target):
+            system.rename(target, old)
+        system.rename(partial, target)
+    except Exception as error:
+        if not (isinstance(error, OSError) or _is_tensorflow_error(error)):
+            raise
+        remedy = "; free space or change its permissions, then repeat the command" if _no_room(error) else ""
+        raise TrainingError(f"cannot write {path} ({one_line(error)}){remedy}.") from error
+    finally:
+        if system.exists(old) and not system.exists(target):
+            system.rename(old, target)
+        for leftover in (partial, old):
+            with contextlib.suppress(*errors):
+                if system.exists(leftover):
+                    system.rmtree(leftover)
+
+
+def _recover(parent: str, name: str, target: str) -> None:
+    """Put back the old folder of a killed process, and delete half-written ones of long ago."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.(partial|old)-[0-9a-f]{{12}}")
+    system = file_system(target)
+    with contextlib.suppress(*errors_of(target)):
+        for entry in sorted(system.listdir(parent or "/")):
+            match, path = pattern.fullmatch(entry), f"{parent}/{entry}"
+            if match and match[1] == "old" and not system.exists(target):
+                system.rename(path, target)
+            elif match and time.time() - system.modified(path) > ABANDONED:
+                system.rmtree(path)
+
+
+def _is_tensorflow_error(error: Exception) -> bool:
+    # Whoever fills the folder may use TensorFlow, also for a local one.
+    return hasattr(error, "error_code") and type(error).__module__.startswith("tensorflow")
+
+
+def _no_room(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return type(error).__name__ in ("ResourceExhaustedError", "PermissionDeniedError")

@@ -1,0 +1,222 @@
+"""Records of config.json, split.json and result.json, with their checks. (model.json's is in `architecture`.)"""
+
+import dataclasses
+from typing import Any, TypedDict
+
+from simclr_keras.config.modes import config_of_run
+from simclr_keras.runs.earlier_names import upgrade, upgrade_settings
+from simclr_keras.runs.record_checks import RecordError, check_fields, check_list
+
+
+class AncestorEntry(TypedDict, total=False):
+    """An earlier run, as the result.json and config.json of the runs after it list it."""
+
+    run: str
+    mode: str
+    model: str
+    parameters: int
+    dataset: str
+    contents: str | None
+    labels_used: int
+    head_layer: int
+    step: int
+    epochs: int
+    seed: int
+    top1: float
+    checkpoint: str
+    exported: bool  # known from the card of an export alone
+    exported_from: str | None
+    weights: str
+
+
+# Fields of a result.json that describe the run to the runs after it.
+INHERITED = (
+    "mode",
+    "model",
+    "parameters",
+    "dataset",
+    "contents",
+    "labels_used",
+    "head_layer",
+    "step",
+    "epochs",
+    "seed",
+    "top1",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfigRecord:
+    """The content of config.json.
+
+    Attributes:
+        mode: name of the stage.
+        settings: the fields of its config.
+        ancestors: the earlier runs it started from, oldest first; None if the file does not list them.
+        place: `ancestors.place_of` the dataset when the run began.
+        labels_chosen: whether the visible labels were selected, by this run or by an ancestor.
+        class_names: in the order of the logits, if the run has a classifier.
+        extended_from: the numbers of epochs that the run was first started for.
+    """
+
+    mode: str
+    settings: dict[str, Any]
+    ancestors: list[AncestorEntry] | None = None
+    place: str | None = None
+    labels_chosen: bool | None = None
+    class_names: list[str] | None = None
+    extended_from: list[int] = dataclasses.field(default_factory=list)
+
+    def config(self, path: str) -> Any:
+        """Return the checked config of the stage.
+
+        Raises:
+            InputError: a setting has a value that the stage refuses; names it and `path`.
+        """
+        return config_of_run({"mode": self.mode, **self.settings}, path)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the dict that config.json holds."""
+        values = dataclasses.asdict(self)
+        return {"mode": values.pop("mode"), **values.pop("settings"), **_without_none(values)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "ConfigRecord":
+        """Return the record. Raises RecordError if a value is of the wrong kind."""
+        mode = values.get("mode")
+        if not isinstance(mode, str):
+            raise RecordError("it names no mode")
+        settings = upgrade_settings(mode, {name: v for name, v in values.items() if name not in _BESIDE})
+        check_fields({name: value for name, value in settings.items() if name != "head_layer"})
+        check_list(values, "ancestors", dict)
+        check_list(values, "class_names", str)
+        check_list(values, "extended_from", int)
+        return cls(
+            mode=mode,
+            settings=settings,
+            ancestors=values.get("ancestors"),
+            place=values.get("place"),
+            labels_chosen=values.get("labels_chosen"),
+            class_names=values.get("class_names"),
+            extended_from=values.get("extended_from") or [],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitRecord:
+    """The content of split.json: the images of a run.
+
+    Attributes:
+        class_names: of the data, None if it has no labels.
+        held_out: ids of the training images that are held out for evaluation.
+        held_out_labels: their labels, None if there are none.
+        labeled: ids of the training images with a visible label; None if all are visible, or none exists.
+        training_images, evaluation_images: their numbers.
+        fingerprint, evaluation_fingerprint: digests of their ids and labels.
+        contents, evaluation_contents: see `data.sources.fingerprint.contents_of`.
+    """
+
+    class_names: list[str] | None = None
+    held_out: list[str] = dataclasses.field(default_factory=list)
+    labeled: list[str] | None = None
+    held_out_labels: list[int] | None = None
+    training_images: int | None = None
+    fingerprint: str | None = None
+    evaluation_images: int | None = None
+    evaluation_fingerprint: str | None = None
+    contents: str | None = None
+    evaluation_contents: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the dict that split.json holds."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "SplitRecord":
+        """Return the record. Raises RecordError if a value is of the wrong kind."""
+        values = upgrade(values)
+        for name, kind in (
+            ("class_names", str),
+            ("held_out", str),
+            ("labeled", str),
+            ("held_out_labels", int),
+        ):
+            check_list(values, name, kind)
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in _without_none(values).items() if name in names})
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultRecord:
+    """The content of result.json.
+
+    Attributes:
+        ancestors: the earlier runs it started from, oldest first.
+        figures: all that the stage measured and that other runs do not need, by name.
+    """
+
+    mode: str | None = None
+    finished: bool = False
+    imported: bool = False
+    model: str | None = None
+    parameters: int | None = None
+    dataset: str | None = None
+    contents: str | None = None
+    labels_used: int | None = None
+    head_layer: int | None = None
+    step: int | None = None
+    epochs: int | None = None
+    seed: int | None = None
+    top1: float | None = None
+    top5: float | None = None
+    top1_interval: list[float] | None = None
+    evaluation_images: int | None = None
+    protocol: str | None = None
+    classifier: str | None = None
+    published_top1: float | None = None
+    published_in: str | None = None
+    license: str | None = None
+    ancestors: list[AncestorEntry] = dataclasses.field(default_factory=list)
+    figures: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def get(self, name: str) -> Any:
+        """Return a value by its name in result.json, None if it is missing."""
+        return self.figures.get(name) if name not in _RESULT_FIELDS else getattr(self, name)
+
+    def inherited(self) -> dict[str, Any]:
+        """Return what the runs after this one note of it."""
+        return _without_none({name: getattr(self, name) for name in INHERITED})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the dict that result.json holds."""
+        values = {name: getattr(self, name) for name in _RESULT_FIELDS}
+        values["imported"] = self.imported or None
+        return _without_none({**values, **self.figures})
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "ResultRecord":
+        """Return the record. Raises RecordError if a value is of the wrong kind."""
+        values = _without_none(upgrade(values))
+        check_fields(values)
+        check_list(values, "ancestors", dict)
+        for entry in values.get("ancestors", []):
+            _check_entry(entry)
+        own = {name: values.pop(name) for name in _RESULT_FIELDS if name in values}
+        own |= {name: own.get(name) is True for name in ("finished", "imported")}
+        return cls(**own, figures=values)
+
+
+_RESULT_FIELDS = tuple(field.name for field in dataclasses.fields(ResultRecord) if field.name != "figures")
+# What config.json holds beside the settings; "imported" was written by earlier versions.
+_BESIDE = {"mode", "ancestors", "place", "labels_chosen", "class_names", "extended_from", "imported"}
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_entry(entry: dict[str, Any]) -> None:
+    for name in ("run", "dataset", "mode"):
+        if not isinstance(entry.get(name), str):
+            raise RecordError(f"{name} of an ancestor is {entry.get(name)!r}")
+    check_fields(entry)

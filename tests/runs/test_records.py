@@ -1,0 +1,100 @@
+"""Records of a run's JSON files: read as written, also those of earlier versions, and refused by name."""
+
+import dataclasses
+import json
+
+import pytest
+
+from simclr_keras.config.modes import MODES
+from simclr_keras.errors import InputError
+from simclr_keras.runs.record_checks import RecordError
+from simclr_keras.runs.records import ConfigRecord, ResultRecord, SplitRecord
+from simclr_keras.runs.run_files import RunFiles
+
+ENTRY = {"run": "runs/p", "mode": "pretrain", "dataset": "digits", "step": 7, "checkpoint": "last"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ConfigRecord("knn", {"seed": 3, "init": None}),
+        ConfigRecord("finetune", {"epochs": 2}, [ENTRY], "digits", True, ["a", "b"], [1]),
+        SplitRecord(),
+        SplitRecord(["a"], ["x.png"], None, [0], 4, "f", 1, "e", "c", "d"),
+        ResultRecord(),
+        ResultRecord(
+            finished=True, imported=True, top1=0.5, ancestors=[ENTRY], figures={"per_class": {"a": 1}}
+        ),
+    ],
+)
+def test_record_is_read_as_written(record):
+    assert type(record).from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+def test_earlier_names_are_read():
+    old = {
+        "mode": "linear_eval",
+        "linear_eval": "fast",
+        "steps_per_call": 4,
+        "eval_every": 2,
+        "checkpoint_steps": 5,
+        "checkpoint_minutes": 6.0,
+        "imported": True,
+    }
+    assert ConfigRecord.from_json(old).settings == {
+        "protocol": "fast",
+        "steps_per_execution": 4,
+        "eval_every_epochs": 2,
+        "checkpoint_every_steps": 5,
+        "checkpoint_every_minutes": 6.0,
+    }
+    old = {"mode": "distill", "distill_on": "labelled", "labelled_batch_size": 8}
+    assert ConfigRecord.from_json(old).settings == {"distill_on": "labeled", "labeled_batch_size": 8}
+    assert ConfigRecord.from_json({"mode": "pretrain", "knn_bank": 9}).settings == {"knn_bank_size": 9}
+    layers = [
+        ConfigRecord.from_json({"mode": "finetune", "train_after_block": 1, "head_layer": layer}).settings
+        for layer in ("1", 1)
+    ]
+    assert layers[0] == layers[1]
+    assert layers[0]["freeze_through"] == 1
+    assert SplitRecord.from_json({"labelled": ["a"]}).labeled == ["a"]
+    assert ResultRecord.from_json({"licence": "Apache-2.0"}).license == "Apache-2.0"
+
+
+def test_earlier_random_crop_is_an_augmentation():
+    settings = {"mode": "pretrain", "random_crop": False}
+    config = ConfigRecord.from_json(settings).config("config.json")
+    names = {field.name for field in dataclasses.fields(MODES["pretrain"])}
+    assert config.random_crop is False if "random_crop" in names else "crop" not in config.augment
+
+
+@pytest.mark.parametrize(
+    ("record", "values", "words"),
+    [
+        *(
+            (kind, {name: value}, f"{name} is ")
+            for kind, name in (
+                (SplitRecord, "class_names"),
+                (SplitRecord, "held_out"),
+                (SplitRecord, "labeled"),
+                (ResultRecord, "ancestors"),
+            )
+            for value in ("a", {"a": 1}, [1], ["a", None], 7, False)
+        ),
+        (ConfigRecord, {}, "it names no mode"),
+        (ConfigRecord, {"mode": "knn", "extended_from": ["2"]}, "extended_from is "),
+        (ResultRecord, {"ancestors": [{**ENTRY, "run": 7}]}, "run of an ancestor is 7"),
+        (ResultRecord, {"ancestors": [{**ENTRY, "labels_used": "all"}]}, "labels_used is 'all'"),
+        (ResultRecord, {"published_top1": "high"}, "published_top1 is 'high'"),
+    ],
+)
+def test_value_of_another_kind_is_named(record, values, words):
+    with pytest.raises(RecordError, match=words):
+        record.from_json(values)
+
+
+def test_damage_is_one_line_with_the_flag_that_gave_the_path(tmp_path):
+    (tmp_path / "split.json").write_text('{"class_names": 7}')
+    words = rf"^{tmp_path}/split.json is damaged \(class_names is 7\); restore it, or give another --init\.$"
+    with pytest.raises(InputError, match=words):
+        RunFiles(tmp_path, "init").read_split()
