@@ -108,7 +108,7 @@ def open_run(
         )
     config = record.config(files.file(CONFIG))
     result = files.read_result() or ResultRecord()
-    if finished and not (result.finished and result.epochs == getattr(config, "epochs", None)):
+    if finished and not (result.finished and result.epochs == config.epochs):
         raise InputError(
             f"--{flag}={path} is not finished; repeat its own command until it ends, then this one."
         )
@@ -235,8 +235,7 @@ class Weights:
 
 def _check_has_network(files: RunFiles, config: Any) -> None:
     """Raise InputError if a run belongs to a stage that only evaluates another run's network."""
-    evaluates = config.NAME in ("knn", "eval") or getattr(config, "protocol", None) == "fast"
-    if evaluates and not steps_in(files.checkpoints):
+    if not config.trains and not steps_in(files.checkpoints):
         raise InputError(
             f"--{files.flag}={files.path} is a run of --mode={config.NAME}, with no network of its own; give the one "
             f"that it evaluated, --{files.flag}={config.init}."

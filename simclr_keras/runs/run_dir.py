@@ -83,8 +83,7 @@ class RunDir(RunFiles):
         """
         old = self.read_config() if steps_in(self.checkpoints) else None
         extended_from = list(old.extended_from) if old else []
-        epochs = getattr(config, "epochs", None)
-        if old and epochs and old.settings.get("epochs") != epochs:
+        if old and config.epochs and old.settings.get("epochs") != config.epochs:
             extended_from.append(old.settings["epochs"])
         settings = dataclasses.asdict(config)
         self.write_config(
@@ -109,7 +108,7 @@ class RunDir(RunFiles):
             result = self.read_result()
         except InputError:
             return None
-        is_whole = result and result.finished and result.epochs == getattr(config, "epochs", None)
+        is_whole = result and result.finished and result.epochs == config.epochs
         return result if is_whole else None
 
     def _check_writable(self) -> None:

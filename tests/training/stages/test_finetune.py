@@ -23,7 +23,7 @@ def config(tiny, pretrained, tmp_path):
 def test_the_classifier_sits_on_the_layer_and_the_layers_above_it_are_gone(
     config, pretrained, monkeypatch, layer
 ):
-    begun = begin(config(head_layer=str(layer)), monkeypatch)
+    begun = begin(config(head_layer=layer), monkeypatch)
     model = begun.learner.model
     assert (model.head_layer, model.projection_head.depth) == (layer, layer)
     assert f"from layer {layer} of its projection head" in begun.lines[0]
@@ -60,7 +60,7 @@ def test_fine_tuning_starts_from_the_middle_of_the_head_where_it_has_one(pretrai
     told = tmp_path / "other" / "model.json"
     told.write_text(json.dumps({**json.loads(told.read_text()), **head}))
     stage = Finetuning(configure("finetune", tmp_path / "run", init=str(tmp_path / "other")))
-    assert (stage.head_layer, stage.config.head_layer) == (layer, str(layer))
+    assert (stage.head_layer, stage.config.head_layer) == (layer, layer)
 
 
 def test_a_fine_tuned_network_can_be_fine_tuned_again(tiny, finetuned, tmp_path, monkeypatch):
