@@ -44,9 +44,7 @@ EARLIER_RUNS = [
     Case(
         "no --teacher", ("--teacher is missing",), ("--teacher=runs/finetune-",), {**DISTILL, "teacher": None}
     ),
-    *starting_from(
-        "nowhere", "FLAG={runs}/nowhere", "no such directory", right=("--model_dir of an earlier",)
-    ),
+    *starting_from("nowhere", "FLAG={runs}/nowhere", "not found", right=("--model_dir of an earlier",)),
     *starting_from("file", "FLAG={runs}/file", "is a file", right=("give a directory",)),
     *starting_from(
         "empty", "FLAG={runs}/empty", "it has no config.json", right=("--model_dir of an earlier",)
@@ -329,7 +327,7 @@ EXPORTED_TEACHERS = [
     Case(
         "an exported teacher that cannot be loaded",
         ("--teacher={tmp}/saved", "cannot be loaded"),
-        ("a SavedModel that export.py wrote",),
+        ("export it again",),
         SAVED,
         make=cut_saved_model,
     ),
@@ -402,7 +400,7 @@ NETWORKS = [
     ),
     Case(
         "a backbone for pretraining",
-        ("--model=keras:VGG16", "--mode=pretrain"),
+        ("--model=keras:VGG16", "--mode=supervised and --mode=distill"),
         ("r50_1x_sk0",),
         {"model": "keras:VGG16"},
     ),
@@ -457,9 +455,9 @@ OPTIONS = [
     Case("unknown augmentation", ("--augment=foo", "'foo'"), ("crop, flip",), {**FINETUNE, "augment": "foo"}),
     Case(
         "misspelled augmentation",
-        ("--augment=crop,color", "'color'"),
+        ("--augment=crop,colour", "'colour'"),
         ("did you mean color?",),
-        {**FINETUNE, "augment": "crop,color"},
+        {**FINETUNE, "augment": "crop,colour"},
     ),
     Case("an empty augmentation", ("--augment=crop,",), ("crop, flip",), {**SUPERVISED, "augment": "crop,"}),
     Case(
@@ -474,7 +472,7 @@ OPTIONS = [
     Case(
         "all smoothed away", ("--label_smoothing=1.0 ",), ("below 1",), {**SUPERVISED, "label_smoothing": 1}
     ),
-    Case("unknown protocol", ("--protocol=quick",), ("fast, paper",), {**LINEAR, "linear_eval": "quick"}),
+    Case("unknown protocol", ("--protocol=quick",), ("fast, paper",), {**LINEAR, "protocol": "quick"}),
     Case("no penalty", ("--logistic_c=0.0 ",), ("above 0",), {**FAST, "logistic_c": 0}),
     Case("no neighbors", ("--knn_k=0 ",), ("at least 1",), {**KNN, "knn_k": 0}),
     Case(

@@ -147,7 +147,7 @@ def running(folder, **settings):
     run_dir.bind("pretrain", PretrainConfig(**flags))
     # Without a checkpoint there would be nothing to lose.
     tf.io.gfile.makedirs(run_dir.checkpoints)
-    run_dir.write_text("checkpoints/step-1.index", "")
+    (folder / RUN / "checkpoints" / "step-1.index").write_text("")
     return run_dir
 
 
@@ -239,8 +239,8 @@ SETTINGS = [
     ),
 ]
 FOLDERS = [
-    Case("missing folder", ("no folder", "/images"), ("one that holds images",), FOLDER),
-    Case("empty folder", ("/images holds no",), (".jpg, .jpeg or .png",), FOLDER, make=only_text),
+    Case("missing folder", ("no folder", "/images"), ("a folder of images",), FOLDER),
+    Case("empty folder", ("/images contains no",), (".jpg, .jpeg, .png or .bmp",), FOLDER, make=only_text),
     Case("folder of broken images", ("None of the 2",), ("JPEG, PNG or BMP",), FOLDER, make=only_broken),
     Case(
         "file for a folder",
@@ -306,7 +306,7 @@ FILES = [
     ),
     Case(
         "an image that would fill the memory",
-        ("60000 x 60000 pixels are more than 178,956,970",),
+        ("60000 x 60000 pixels, the limit is 178,956,970",),
         ("Repair or remove",),
         BAD_FILES,
         make=lambda folder: beside_good_images(b=("png", png_that_claims(60000, 60000)))(folder),
@@ -320,22 +320,22 @@ FILES = [
     ),
     Case(
         "other pictures alone",
-        ("/images holds no", "1 .heic, 1 .webp"),
+        ("/images contains no", "1 .heic, 1 .webp"),
         ("convert them to JPEG or PNG",),
         FOLDER,
         make=only_other_pictures,
     ),
     Case(
         "labels in UTF-16",
-        ("labels.csv", "is UTF-16"),
-        ("save it as CSV in UTF-8",),
+        ("labels.csv", "line 1 is not UTF-8"),
+        ("save the file as CSV in UTF-8",),
         WITH_CSV,
         make=csv_of_bytes("0.png,a\n1.png,b\n".encode("utf-16")),
     ),
     Case(
         "labels in Latin-1",
-        ("labels.csv", "line 2 is no UTF-8"),
-        ("save it as CSV in UTF-8",),
+        ("labels.csv", "line 2 is not UTF-8"),
+        ("save the file as CSV in UTF-8",),
         WITH_CSV,
         make=csv_of_bytes("0.png,a\n1.png,caf\u00e9\n".encode("latin-1")),
     ),
@@ -348,8 +348,8 @@ FILES = [
     ),
     Case(
         "labels with a zero byte",
-        ("labels.csv", "line 2 holds a zero byte"),
-        ("save it anew as CSV",),
+        ("labels.csv", "line 2 is not UTF-8"),
+        ("save the file as CSV in UTF-8",),
         WITH_CSV,
         make=csv_of_bytes(b"0.png,a\n1.png,b\0\n"),
     ),
@@ -357,8 +357,8 @@ FILES = [
 ARRAYS = [
     Case(
         "an archive that claims too much",
-        ("claims the shape", "holds 0"),
-        ("make it anew with numpy.savez",),
+        ("x_train", "more than the", "of this machine"),
+        ("fewer or smaller images",),
         NPZ,
         make=npz_that_claims((10**9, 1000, 1000, 3)),
     ),
@@ -371,7 +371,7 @@ ARRAYS = [
         NPZ,
         make=lambda folder: (folder / "data.npz").write_bytes(b"PK\x03\x04" + bytes(99)),
     ),
-    Case("no images", ("no array x_train",), ("the training images belong",), NPZ, make=npz(x_train=None)),
+    Case("no images", ("no array x_train",), ("training images",), NPZ, make=npz(x_train=None)),
     Case("no test labels", ("no y_test",), ("give the test labels",), NPZ, make=npz(y_test=None)),
     Case("no test images", ("y_test but no x_test",), ("give the images",), NPZ, make=npz(x_test=None)),
     Case(
@@ -444,7 +444,7 @@ ARRAYS = [
     ),
 ]
 DATASETS = [
-    Case("unknown dataset", ("'cifar1'",), ("near it:", "cifar10"), {"dataset": "cifar1"}),
+    Case("unknown dataset", ("'cifar1'",), ("similar names:", "cifar10"), {"dataset": "cifar1"}),
     Case("unknown kind of dataset", ("'fodler'",), ("folder:photos",), {"dataset": "fodler:photos"}),
 ]
 RUN_DIRECTORIES = [

@@ -105,7 +105,9 @@ def test_an_unreadable_folder_is_refused(tmp_path, tmp_path_factory, monkeypatch
     monkeypatch.setattr(tf.io.gfile, "listdir", listdir)
     wrong = ("Cannot read the folder", "/images", "Permission denied")
     assert_refused(
-        Case("unreadable folder", wrong, ("you may read",), FOLDER, make=flat_folder()), tmp_path, capfd
+        Case("unreadable folder", wrong, ("check its permissions",), FOLDER, make=flat_folder()),
+        tmp_path,
+        capfd,
     )
 
 
