@@ -41,6 +41,6 @@ def select_endpoints(vectors: dict[str, str], names: Iterable[str] | None, sourc
         return vectors
     unknown = [name for name in names if name not in vectors]
     if unknown or not names:
-        missing = f"{source} has no endpoint {some(unknown)}" if unknown else "--endpoints is empty"
+        missing = f"{source} has no endpoint {some(unknown)}" if any(unknown) else "--endpoints is empty"
         raise InputError(f"{missing}; give one or more of {', '.join(vectors)}.")
     return {name: vectors[name] for name in vectors if name in names}
