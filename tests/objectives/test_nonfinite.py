@@ -4,6 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from simclr_keras.objectives.nonfinite import Guard, all_finite
+from simclr_keras.runs.checkpoints import Checkpoints
+from tests import tpu_tracing
 from tests.objectives.spoiled_batches import (
     INF,
     NAN,
@@ -14,10 +18,6 @@ from tests.objectives.spoiled_batches import (
     good_batches,
     trainer,
 )
-
-from simclr_keras.objectives.nonfinite import Guard, all_finite
-from simclr_keras.runs.checkpoints import Checkpoints
-from tests import tpu_tracing
 from tests.objectives.tiny_learner import as_dataset, assert_equal, make_batches, make_learner
 
 by_name = pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
