@@ -5,7 +5,7 @@ import os
 import pytest
 
 from simclr_keras.data.files import verify_images
-from simclr_keras.data.files.image_file import problem_of
+from simclr_keras.data.files.image_file import check_file
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def tried(monkeypatch):
 
     def count(path):
         names.append(os.path.basename(path))
-        return problem_of(path)
+        return check_file(path)
 
-    monkeypatch.setattr(verify_images, "problem_of", count)
+    monkeypatch.setattr(verify_images, "check_file", count)
     return names

@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras.data.sources.folder import load_folder
+
 
 def pixels(seed, channels=3, size=(6, 5)):
     return np.random.default_rng(seed).integers(0, 256, (*size, channels), np.uint8)
@@ -37,3 +39,8 @@ def unreadable_files(root):
     (root / "text.jpg").write_text("not an image at all")
     (root / "gif.jpg").write_bytes(b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff;")
     (root / "folder.jpg").mkdir()
+
+
+def load(folder, labels=None, memory_limit=2**31, **settings):
+    """All images of a folder, none held out."""
+    return load_folder(str(folder), labels, memory_limit, **settings)

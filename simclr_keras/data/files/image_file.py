@@ -8,6 +8,7 @@ import threading
 
 import tensorflow as tf
 
+from simclr_keras.data.content_hash import hash_of
 from simclr_keras.errors import one_line
 
 # File names taken as images, whatever format their bytes then turn out to be.
@@ -39,7 +40,12 @@ _OTHER_FORMATS = (
 
 
 def problem_of(path: str) -> str:
-    """Return why a file cannot be used, or "" if it can: words that follow its name in a message.
+    """Return why a file cannot be used, or "" if it can: words that follow its name in a message."""
+    return check_file(path)[0]
+
+
+def check_file(path: str) -> tuple[str, int]:
+    """Return why a file cannot be used, or "", and the hash of its content, or 0 if it cannot be used.
 
     Every byte is decoded, except of files above MOST_BYTES or MOST_PIXELS. If the first bytes are not those of an
     image, nothing else is read.
@@ -48,30 +54,34 @@ def problem_of(path: str) -> str:
         path: local or remote path.
     """
     if not is_utf8(path):
-        return "has a name that is not UTF-8"
+        return "has a name that is not UTF-8", 0
     try:
         status = None if "://" in path else os.stat(path)
         if status is not None and not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            return "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file"
+            return "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file", 0
         with tf.io.gfile.GFile(path, "rb") if "://" in path else open(path, "rb") as file:
             start = file.read(_HEADER_BYTES)
             if problem := _problem_of_start(start):
-                return problem
+                return problem, 0
             size = file.size() if status is None else status.st_size
             if size > MOST_BYTES:
-                return f"is too large: {size:,} bytes, the limit is {MOST_BYTES:,}"
+                return f"is too large: {size:,} bytes, the limit is {MOST_BYTES:,}", 0
             with _one_large_file_at_a_time if size > _LARGE else contextlib.nullcontext():
-                return problem_of_bytes(start + file.read())
+                content = start + file.read()
+                problem = problem_of_bytes(content)
+                return problem, 0 if problem else hash_of(content)
     except MemoryError:
-        return "does not fit into memory"
+        problem = "does not fit into memory"
     except (FileNotFoundError, tf.errors.NotFoundError):
-        return "is a broken link" if os.path.islink(path) else "is missing"
+        problem = "is a broken link" if os.path.islink(path) else "is missing"
     except PermissionError:
-        return "cannot be read: permission denied"
+        problem = "cannot be read: permission denied"
     except OSError as error:
-        return "is a circular link" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
+        circular = error.errno == errno.ELOOP
+        problem = "is a circular link" if circular else f"cannot be read: {error.strerror}"
     except tf.errors.OpError as error:
-        return f"cannot be read: {one_line(error, 100)}"
+        problem = f"cannot be read: {one_line(error, 100)}"
+    return problem, 0
 
 
 def problem_of_bytes(file: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The manifest of a folder: names, sizes and times of change of its readable image files, kept between runs."""
+"""The manifest of a folder: names, times of change and content hashes of its readable images, kept between runs."""
 
 import contextlib
 import csv
@@ -17,7 +17,7 @@ from simclr_keras.errors import TrainingError
 from simclr_keras.files import write_file
 
 # Of the meaning of "readable"; another TensorFlow may decode other files.
-_VERSION = f"3 {tf.__version__}"
+_VERSION = f"4 {tf.__version__}"
 
 # More remote files are not asked for size and time: that would take as long as a new search.
 _MOST_REMOTE_STAMPS = 10_000
@@ -43,7 +43,7 @@ class Manifest:
         self._stem = os.path.join(cache, "simclr_keras", f"{name}-{digest}") if os.path.isabs(cache) else None
         self._listed = listed
         self._rows_stored = 0
-        self._other_names, self._other_stamps = [], None
+        self._other_names, self._others = [], None
 
     @property
     def path(self) -> str | None:
@@ -55,50 +55,55 @@ class Manifest:
         """Path of the list of unreadable images, or None."""
         return self._stem and f"{self._stem}-unreadable.csv"
 
-    def readable(self, names: list[str], stamps: np.ndarray) -> np.ndarray:
-        """Return which files were readable and have not changed since.
+    def hashes(self, names: list[str], stamps: np.ndarray) -> np.ndarray:
+        """Return the content hashes of the files that were readable and have not changed since.
 
         Args:
             names: n paths relative to the folder.
             stamps: int64 [n, k], from `stamps_of`.
 
         Returns:
-            bool [n]; all False if the manifest is missing or damaged. Files whose stamps were not asked for count as
-            unchanged; files whose stamps are unknown count as changed.
+            uint64 [n], 0 for other files, or all 0 if the manifest is missing or damaged. Files whose stamps were not
+            asked for count as unchanged; files whose stamps are unknown count as changed.
         """
+        hashes = np.zeros(len(names), np.uint64)
         try:
             with np.load(self.path or "", allow_pickle=False) as stored:
                 if str(stored["version"]) != _VERSION:
-                    return np.zeros(len(names), bool)
+                    return hashes
                 old_names = _split(stored["names"].tobytes())
-                old_stamps = stored["stamps"]
-            if old_stamps.shape != (len(old_names), stamps.shape[1]):
+                old_stamps, old_hashes = stored["stamps"], stored["hashes"]
+            sizes = (len(old_names), stamps.shape[1]), (len(old_names),)
+            if (old_stamps.shape, old_hashes.shape) != sizes:
                 raise ValueError("names and stamps differ in number")
         except Exception:  # NumPy, zipfile and zlib raise a dozen kinds; the files are searched again
-            return np.zeros(len(names), bool)
+            return hashes
         self._rows_stored = len(old_names)
         row_of = {name: row for row, name in enumerate(old_names)}
         rows = np.array([row_of.get(name, -1) for name in names], np.int64)
         unchanged = (stamps[:, 0] != _UNKNOWN) & (rows >= 0)
         unchanged[unchanged] = (old_stamps[rows[unchanged]] == stamps[unchanged]).all(axis=1)
         others = sorted(row_of[name] for name in set(self._listed).difference(names) if name in row_of)
-        self._other_names, self._other_stamps = [old_names[row] for row in others], old_stamps[others]
-        return unchanged
+        self._other_names = [old_names[row] for row in others]
+        self._others = old_stamps[others], old_hashes[others]
+        hashes[unchanged] = old_hashes[rows[unchanged]]
+        return hashes
 
-    def write(self, names: list[str], stamps: np.ndarray, readable: np.ndarray) -> bool:
-        """Remember the files that are `readable` (bool [n]), and the others listed; return whether it was written."""
-        rows = np.flatnonzero(readable)
-        names, stamps = [names[row] for row in rows], stamps[rows]
+    def write(self, names: list[str], stamps: np.ndarray, hashes: np.ndarray) -> bool:
+        """Write the files with a hash (uint64 [n], 0: none) and the others listed; return whether that was possible."""
+        rows = np.flatnonzero(hashes)
+        names, stamps, hashes = [names[row] for row in rows], stamps[rows], hashes[rows]
         if self._other_names:
-            names, stamps = names + self._other_names, np.concatenate([stamps, self._other_stamps])
-        arrays = {"version": np.array(_VERSION), "names": _join(names), "stamps": stamps}
+            names = names + self._other_names
+            stamps, hashes = (np.concatenate(pair) for pair in zip((stamps, hashes), self._others))
+        arrays = {"version": np.array(_VERSION), "names": _join(names), "stamps": stamps, "hashes": hashes}
         self._rows_stored = len(names)
         return _written(self.path, lambda file: np.savez_compressed(file, **arrays))
 
-    def needs_writing(self, readable: np.ndarray, before: np.ndarray) -> bool:
-        """Return whether `readable` (bool [n]) differs from what the manifest contains."""
-        rows = np.count_nonzero(readable) + len(self._other_names)
-        return not np.array_equal(readable, before) or self._rows_stored != rows
+    def needs_writing(self, hashes: np.ndarray, before: np.ndarray) -> bool:
+        """Return whether `hashes` (uint64 [n]) differ from what the manifest contains."""
+        rows = np.count_nonzero(hashes) + len(self._other_names)
+        return not np.array_equal(hashes, before) or self._rows_stored != rows
 
     def write_list(self, problems: list[tuple[str, str]]) -> bool:
         """Write the unreadable files, [(name, problem)], as CSV; return whether it was written."""

@@ -1,4 +1,4 @@
-"""The search for unreadable image files: every new or changed file is decoded once, in parallel."""
+"""The search for unreadable image files: every new or changed file is decoded and hashed once, in parallel."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from simclr_keras.backend import standard_error_into
-from simclr_keras.data.files.image_file import problem_of
+from simclr_keras.data.files.image_file import check_file
 from simclr_keras.data.files.manifest import Manifest, stamps_of
 
 _WORKERS = 4 + 2 * (os.cpu_count() or 1)  # some of them wait for the disk
@@ -25,8 +25,8 @@ def find_unreadable(
     paths: Sequence[str],
     listed: Sequence[str] = (),
     recheck: bool = False,
-) -> tuple[dict[int, str], str | None]:
-    """Find the files that cannot be used, and the reasons.
+) -> tuple[dict[int, str], np.ndarray, str | None]:
+    """Find the files that cannot be used, and hash the content of all others.
 
     The manifest remembers readable files with their size and times of change; they are decoded again only if one of
     these changes. More than 10,000 remote files are not asked for their times: there a readable file counts as
@@ -41,33 +41,33 @@ def find_unreadable(
         recheck: whether to decode every file, whatever the manifest says.
 
     Returns:
-        Dict of row to reason ("is empty"), in the order of the rows; and the path of a CSV file that lists them, or
-        None if there are none or it cannot be written.
+        Dict of row to reason ("is empty"), in the order of the rows; content hashes, uint64 [n], 0 for these rows; and
+        the path of a CSV file that lists them, or None if there are none or it cannot be written.
     """
     manifest = Manifest(folder, listed)
     stamps = stamps_of(paths)
-    before = manifest.readable(images, stamps)
-    readable, problems = before & (not recheck), {}
+    before = manifest.hashes(images, stamps)
+    hashes, problems = np.zeros_like(before) if recheck else before.copy(), {}
     written = time.monotonic()
     try:
-        with contextlib.closing(_search(paths, np.flatnonzero(~readable))) as results:
-            for row, problem in results:
-                readable[row] = not problem
+        with contextlib.closing(_search(paths, np.flatnonzero(hashes == 0))) as results:
+            for row, (problem, content_hash) in results:
+                hashes[row] = content_hash
                 if problem:
                     problems[row] = problem
                 if time.monotonic() - written > _SECONDS_BETWEEN_WRITES:
-                    manifest.write(images, stamps, readable)
+                    manifest.write(images, stamps, hashes)
                     written = time.monotonic()
     finally:
-        if manifest.needs_writing(readable, before):
-            manifest.write(images, stamps, readable)
+        if manifest.needs_writing(hashes, before):
+            manifest.write(images, stamps, hashes)
     problems = dict(sorted(problems.items()))
     is_listed = manifest.write_list([(images[row], problem) for row, problem in problems.items()])
-    return problems, manifest.list_path if is_listed else None
+    return problems, hashes, manifest.list_path if is_listed else None
 
 
 def _search(paths, rows):
-    """Yield (row, reason or "") of these rows, in any order."""
+    """Yield (row, (reason or "", content hash)) of these rows, in any order."""
     if not len(rows):
         return
     rows = rows.tolist()
@@ -75,7 +75,7 @@ def _search(paths, rows):
     chunks = [rows[i : i + 16] for i in range(0, len(rows), 16)]
 
     def check(chunk):
-        return [(row, problem_of(paths[row])) for row in chunk]
+        return [(row, check_file(paths[row])) for row in chunk]
 
     with _quiet() as screen, ThreadPool(workers) as pool:
         bar = tqdm(

@@ -7,13 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras.data.content_hash import fingerprint_of, hashes_of
 from simclr_keras.data.records.host_shards import HostPart, captured
 from simclr_keras.data.records.resumable_shuffle import PARTS, ResumableShuffle
-from simclr_keras.data.sources.source import RowIds, describe, only_labels_of, row_numbers, take_ids
+from simclr_keras.data.sources.source import RowIds, describe, only_labels_of, row_numbers
 from simclr_keras.errors import InputError
 
 # An epoch is read at so many positions in turn, so that neighbors in a file are not neighbors in a batch.
 _LANES = PARTS  # so that a block is a whole number of rounds
+_BATCH = 256  # encoded images at once, in a pass over all
 _MANY = 10_000  # reading more records shows a progress bar
 
 
@@ -53,17 +55,21 @@ class StreamSource:
         class_names: tuple of names, one per label value, or None.
         labels: int [n] with -1 for "not labeled"; None if the records' own labels were not read yet.
         rows: row of the shards for each row of this source, ascending int [n], or None for all.
+        content_hashes: uint64 [n] of the encoded images, or None if they were not read yet.
     """
 
     indexed = False
     encoded = True
     images = None
 
-    def __init__(self, name, shards, has_labels=False, class_names=None, labels=None, rows=None):
+    def __init__(
+        self, name, shards, has_labels=False, class_names=None, labels=None, rows=None, content_hashes=None
+    ):
         self.name = name
         self.has_labels = has_labels
         self.labels = None if labels is None else np.asarray(labels, np.int32)
         self.class_names = None if class_names is None else tuple(class_names)
+        self.content_hashes = content_hashes
         self._shards = shards
         self._rows = None if rows is None else np.asarray(rows, np.int64)
         self.ids = RowIds(shards.split, shards.num_records if rows is None else self._rows)
@@ -124,40 +130,52 @@ class StreamSource:
             self._example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
-    def read_labels(self):
-        """Return the same source with its labels, read in one pass over the files."""
-        if self.labels is not None or not self.has_labels:
+    def read_contents(self):
+        """Return the same source with its labels and content hashes, read in one pass over the files."""
+        if self.content_hashes is not None:
             return self
         records = tf.data.TFRecordDataset(list(self._shards.paths), num_parallel_reads=None)
-        labels = records.map(
-            lambda record: self._shards.parse(record)["label"], tf.data.AUTOTUNE, deterministic=True
+        records = records.map(self._shards.parse, tf.data.AUTOTUNE, deterministic=True).batch(_BATCH)
+        hashes, labels = [], []
+        for batch in _with_progress(records, self._shards.num_records):
+            hashes.append(hashes_of(batch["image"]))
+            labels.append(batch["label"])
+        rows = slice(None) if self._rows is None else self._rows
+        read_labels = np.concatenate(labels)[rows] if self.has_labels else None
+        return self._with(
+            labels=read_labels if self.labels is None else self.labels,
+            content_hashes=np.concatenate(hashes)[rows],
+            rows=self._rows,
         )
-        labels = np.concatenate(list(_with_progress(labels.batch(1024), self._shards.num_records)))
-        labels = labels if self._rows is None else labels[self._rows]
-        return StreamSource(self.name, self._shards, True, self.class_names, labels, self._rows)
+
+    def _with(self, labels, content_hashes, rows):
+        has_labels = self.has_labels or labels is not None
+        return StreamSource(
+            self.name, self._shards, has_labels, self.class_names, labels, rows, content_hashes
+        )
+
+    def fingerprint(self):
+        """Return a digest of the content and labels of all images in order; if not read yet, of their number."""
+        hashes = self.content_hashes
+        return fingerprint_of(np.array([len(self)], np.uint64) if hashes is None else hashes, self.labels)
 
     def subset(self, rows):
         """Return the source of these rows (int [m] ascending, or bool [n])."""
         rows = row_numbers(rows, len(self))
-        labels = None if self.labels is None else self.labels[rows]
-        shard_rows = rows if self._rows is None else self._rows[rows]
-        return StreamSource(self.name, self._shards, self.has_labels, self.class_names, labels, shard_rows)
+        labels, hashes = (
+            None if values is None else values[rows] for values in (self.labels, self.content_hashes)
+        )
+        return self._with(labels, hashes, rows if self._rows is None else self._rows[rows])
 
     def with_labels_of(self, rows):
         """Return the same images with the labels of these rows (int [m], or bool [n]) alone; -1 elsewhere."""
-        labels = only_labels_of(self.read_labels().labels, rows)
-        return StreamSource(self.name, self._shards, True, self.class_names, labels, self._rows)
+        source = self.read_contents()
+        return source._with(only_labels_of(source.labels, rows), source.content_hashes, self._rows)
 
     def labeled(self):
         """Return the source of the rows that have a label."""
-        source = self.read_labels()
+        source = self.read_contents()
         return source.subset(source.labels >= 0 if self.has_labels else [])
-
-    def labeled_ids(self):
-        """Return the ids of the rows that have a label; all ids if the labels were not read yet."""
-        if self.labels is None:
-            return self.ids if self.has_labels else self.ids[:0]
-        return take_ids(self.ids, np.flatnonzero(self.labels >= 0))
 
     def sample(self, limit, seed):
         """Return the source of at most `limit` rows of as few files as possible; a function of `seed`.
@@ -194,4 +212,5 @@ def _with_progress(batches, records):
         return batches
     from tqdm import tqdm
 
-    return tqdm(batches, "reading labels", -(-records // 1024), unit_scale=1024, unit="image", disable=None)
+    total = -(-records // _BATCH)
+    return tqdm(batches, "reading records", total, unit_scale=_BATCH, unit="image", disable=None)

@@ -69,9 +69,9 @@ def _load(path, labels, memory_limit, on_bad_image, recheck):
         class_names = _class_names(path, parts)
         numbers = {name: _numbers(part, class_names) for name, part in parts.items()}
 
-    problems = _problems(path, parts, listing.images, on_bad_image, recheck, notes)
+    problems, hashes = _check_files(path, parts, listing.images, on_bad_image, recheck, notes)
     sources = {
-        name: _source(path, part.images, numbers[name], class_names, memory_limit, problems)
+        name: _source(path, part.images, numbers[name], class_names, memory_limit, hashes)
         for name, part in parts.items()
     }
     unreadable = (*folders, *((one_line(image), problem) for image, problem in problems.items()))
@@ -148,13 +148,14 @@ def _numbers(part, class_names):
     return np.array([number[name] for name in part.classes], np.int32)
 
 
-def _problems(root, parts, listed, on_bad_image, recheck, notes):
-    """Return the dict of image to reason, of all parts; add a note of them."""
+def _check_files(root, parts, listed, on_bad_image, recheck, notes):
+    """Return the dicts of image to reason and of image to content hash, of all parts; add a note."""
     images = sorted(image for part in parts.values() for image in part.images)
     paths = [tf.io.gfile.join(root, image) for image in images]
-    problems, csv = find_unreadable(root, images, paths, listed, recheck)
+    problems, hashes, csv = find_unreadable(root, images, paths, listed, recheck)
+    hashes = {image: content_hash for image, content_hash in zip(images, hashes) if content_hash}
     if not problems:
-        return {}
+        return {}, hashes
     problems = {images[row]: problem for row, problem in problems.items()}
     named = some([f"{one_line(image)} ({problem})" for image, problem in problems.items()], 3)
     named += f" (all listed in {csv})" if csv else ""
@@ -170,16 +171,18 @@ def _problems(root, parts, listed, on_bad_image, recheck, notes):
             "Repair or remove them; --on_bad_image=skip skips them"
         )
     notes.append(f"skipped {len(problems)} unreadable images: {named}")
-    return problems
+    return problems, hashes
 
 
-def _source(root, images, labels, class_names, memory_limit, problems):
-    readable = np.array([image not in problems for image in images])
-    images = [image for image in images if image not in problems]
+def _source(root, images, labels, class_names, memory_limit, hashes):
+    readable = np.array([image in hashes for image in images])
+    images = [image for image in images if image in hashes]
+    content_hashes = np.array([hashes[image] for image in images], np.uint64)
     labels = None if labels is None else labels[readable]
     paths = [tf.io.gfile.join(root, image) for image in images]
     try:
-        store = BytesStore(_read_all(paths)) if _fits(paths, memory_limit) else FileStore(paths)
+        fits = _fits(paths, memory_limit)
+        store = BytesStore(_read_all(paths), content_hashes) if fits else FileStore(paths, content_hashes)
     except tf.errors.OpError as error:
         raise _ReadError(
             f"An image in {root} became unreadable: {one_line(error)}; remove it, or rerun the command"

@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
+
+from simclr_keras.data.content_hash import fingerprint_of, hash_of, hashes_of
 
 
 class RowIds(Sequence):
@@ -39,13 +41,28 @@ def take_ids(ids: Sequence, rows: np.ndarray) -> Sequence:
     return tuple(ids[row] for row in rows)
 
 
+def rows_of_ids(ids: Sequence[str], wanted: Iterable[str]) -> tuple[np.ndarray, list[str]]:
+    """Return the rows of the wanted ids, int64 [m] in their order, and the list of missing ids."""
+    row_of = {name: row for row, name in enumerate(ids)}
+    wanted = dict.fromkeys(wanted)
+    rows = np.array([row_of[name] for name in wanted if name in row_of], np.int64)
+    return rows, [name for name in wanted if name not in row_of]
+
+
 class ArrayStore:
     """Decoded images of one size in memory. images: uint8 [n, h, w, 3]."""
 
     encoded = False
 
-    def __init__(self, images):
+    def __init__(self, images, content_hashes=None):
         self.images = images
+        self._content_hashes = content_hashes
+
+    @functools.cached_property
+    def content_hashes(self):
+        if self._content_hashes is not None:
+            return self._content_hashes
+        return np.fromiter((hash_of(image.tobytes(), image.shape) for image in self.images), np.uint64)
 
     @functools.cached_property
     def _tensor(self):
@@ -56,10 +73,6 @@ class ArrayStore:
     def fetch(self, row):
         return self._tensor[row]
 
-    def content(self, row):
-        """Return the bytes of an image, outside of tf.data functions."""
-        return self.images[row].tobytes()
-
 
 class BytesStore:
     """Encoded image files in memory. files: string tensor [n]."""
@@ -67,33 +80,31 @@ class BytesStore:
     encoded = True
     images = None
 
-    def __init__(self, files):
+    def __init__(self, files, content_hashes=None):
         self._files = files
+        self._content_hashes = content_hashes
+
+    @functools.cached_property
+    def content_hashes(self):
+        return hashes_of(self._files.numpy()) if self._content_hashes is None else self._content_hashes
 
     def fetch(self, row):
         return self._files[row]
 
-    def content(self, row):
-        with tf.device("CPU:0"):
-            return self._files[row].numpy()
-
 
 class FileStore:
-    """Image files that are read when they are fetched. paths: n paths, local or remote."""
+    """Image files that are read when they are fetched. paths: n paths, local or remote; content_hashes: uint64 [n]."""
 
     encoded = True
     images = None
 
-    def __init__(self, paths):
+    def __init__(self, paths, content_hashes=None):
         with tf.device("CPU:0"):
             self._paths = tf.constant(paths, tf.string, shape=[len(paths)])
+        self.content_hashes = content_hashes
 
     def fetch(self, row):
         return tf.io.read_file(self._paths[row])
-
-    def content(self, row):
-        with tf.device("CPU:0"):
-            return tf.io.read_file(self._paths[row]).numpy()
 
 
 class Source:
@@ -157,9 +168,18 @@ class Source:
         """
         return self._store.fetch(index if self._rows is None else self._row_tensor[index])
 
-    def content(self, row):
-        """Return the bytes of an image as it is stored: pixels, or an encoded file."""
-        return self._store.content(int(self._store_rows(np.array([row]))[0]))
+    @functools.cached_property
+    def content_hashes(self):
+        """Hash of each image's file bytes or pixels, uint64 [n]; see content_hash.py."""
+        return self._store.content_hashes[self._store_rows(np.arange(len(self)))]
+
+    def fingerprint(self):
+        """Return a digest of the content and labels of all images in order."""
+        return fingerprint_of(self.content_hashes, self.labels)
+
+    def read_contents(self):
+        """Return the source itself: labels and content hashes are known without a pass over the files."""
+        return self
 
     def subset(self, rows):
         """Return the source of these rows (int [m], or bool [n]) in this order; the images are shared."""
@@ -178,23 +198,6 @@ class Source:
         if self.labels is None:
             return self.subset([])
         return self.subset(self.labels >= 0)
-
-    def labeled_ids(self):
-        """Return the ids of the rows that have a label."""
-        return take_ids(self.ids, np.flatnonzero(self.labels >= 0) if self.has_labels else [])
-
-    def union(self, other):
-        """Return the source of this one's rows and then another's; both are parts of the same images."""
-        if self._store is not other._store:
-            raise ValueError(f"{self.name} and {other.name} do not share their images")
-        rows = np.concatenate([part._store_rows(np.arange(len(part))) for part in (self, other)])
-        labels = None if self.labels is None else np.concatenate([self.labels, other.labels])
-        return Source(self.name, self._store, (*self.ids, *other.ids), labels, self.class_names, rows)
-
-    def arranged(self, rows, ids, labels):
-        """Return the images of these rows (int [m], repeats allowed) with other ids and labels."""
-        rows = self._store_rows(row_numbers(rows, len(self)))
-        return Source(self.name, self._store, tuple(ids), labels, self.class_names, rows)
 
     def _store_rows(self, rows):
         return rows if self._rows is None else self._rows[rows]
@@ -239,18 +242,19 @@ class Splits:
 
     Attributes:
         train: Source or StreamSource of the training images.
-        evaluation: Source or StreamSource of the evaluation images, or None.
+        evaluation: Source or StreamSource of the evaluation images, or None. They are the labeled images that were held
+            out, or the data's own evaluation split.
         class_names: names, one per label value, or None.
-        held_out: ids held out of the training data for evaluation; empty if the data has its own split.
+        held_out: number of images held out of the training data, labeled or not; 0 if the data has its own split.
         notes: one-line remarks for the user, such as skipped files.
         unreadable: (id, reason) of every unreadable image file and sub-folder ("name/").
-        missing: ids of images of an earlier run that are missing or unreadable now.
+        missing: ids of images of the run that are missing or unreadable now.
     """
 
     train: Source
     evaluation: Source | None = None
     class_names: tuple[str, ...] | None = None
-    held_out: tuple[str, ...] = ()
+    held_out: int = 0
     notes: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] = ()

@@ -1,85 +1,185 @@
-"""Which rows to hold out for evaluation and which labels to keep: seeded, class by class."""
+"""Which images are held out and which labels are kept: decided by the content of each image."""
+
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
-from simclr_keras.errors import InputError
+from simclr_keras.data.content_hash import is_held_out, ranks
+from simclr_keras.data.sources.source import Source, Splits, rows_of_ids
+from simclr_keras.errors import InputError, one_line, some
 
-# One stream of random numbers per purpose, so that holding out and labeling do not follow each other.
-_HOLD_OUT, _KEEP_LABELS = 0, 1
-
-
-def held_out_rows(labels, fraction, seed):
-    """Rows to hold out, the same share of every class and at least one of each.
-
-    Args:
-        labels: int [n]; rows labeled -1 are never held out. All zeros for unlabeled data.
-        fraction: Share of every class to hold out, in (0, 1).
-        seed: int.
-
-    Returns:
-        Sorted rows, int64 [m], and the labels of the classes that have a single row, which stays behind.
-    """
-    check_eval_fraction(fraction)
-    chosen, single = [], []
-    for label, rows in _shuffled_classes(labels, seed, _HOLD_OUT):
-        if len(rows) == 1:
-            single.append(label)
-            continue
-        count = min(max(1, round(fraction * len(rows))), len(rows) - 1)
-        chosen.append(rows[:count])
-    return _sorted(chosen), single
+# Beyond this share of missing images it is not the same data any more.
+MOST_MISSING = 0.1
 
 
-def labeled_rows(labels, *, fraction=None, per_class=None, seed=0, class_names=None):
-    """Rows whose labels stay visible, the same share or number of every class.
+def hold_out(splits: Splits, fraction: float) -> Splits:
+    """Hold out the training images whose content hash is below `fraction`.
 
-    A larger share holds every row of a smaller one with the same seed.
-
-    Args:
-        labels: int [n]; rows labeled -1 are never chosen.
-        fraction: Share of every class, in (0, 1], or None.
-        per_class: Number of rows of every class, at least 1, or None.
-        seed: int.
-        class_names: Names for the messages, or None.
-
-    Returns:
-        Sorted rows, int64 [m].
+    Seed, labels and file names play no part, so every run on these images, or on a copy, holds out the same. The
+    labeled images among them become the evaluation set.
 
     Raises:
-        InputError: If not exactly one of the two is given, it is out of range, or a class has too few rows.
+        InputError: fewer than 2 training images are left.
     """
-    if fraction is None and per_class is None:
-        raise InputError("Give label_fraction or labels_per_class")
-    check_label_choice(fraction, per_class)
-    chosen = []
-    for label, rows in _shuffled_classes(labels, seed, _KEEP_LABELS):
+    source = splits.train.read_contents()
+    return _divide(dataclasses.replace(splits, train=source), is_held_out(source.content_hashes, fraction))
+
+
+def hold_out_ids(splits: Splits, ids: Sequence[str]) -> Splits:
+    """Hold out these training images: the split of a run from before images were held out by content.
+
+    Raises:
+        InputError: more than a tenth of them is missing, or fewer than 2 training images are left.
+    """
+    rows, missing = rows_of_ids(splits.train.ids, ids)
+    splits = _with_missing(splits, missing, len(ids), "held-out")
+    mask = np.zeros(splits.train.num_examples, bool)
+    mask[rows] = True
+    return _divide(splits, mask)
+
+
+def keep_images(splits: Splits, ids: Sequence[str]) -> Splits:
+    """Keep to these images in this order: those that a run began with; images added since are not used.
+
+    Raises:
+        InputError: more than a tenth of them is missing.
+    """
+    rows, missing = rows_of_ids(splits.train.ids, ids)
+    new = splits.train.num_examples - len(rows)
+    splits = _with_missing(splits, missing, len(ids), "original")
+    notes = [f"{new} images were added since the run began; they are not used"] if new else []
+    return dataclasses.replace(splits, train=splits.train.subset(rows), notes=(*splits.notes, *notes))
+
+
+def keep_labels_of_ids(splits: Splits, ids: Sequence[str]) -> Splits:
+    """Keep the labels of these training images: the choice of a run from before labels were chosen by content.
+
+    Raises:
+        InputError: more than a tenth of the images is missing.
+    """
+    source = _with_labels(splits.train)
+    rows, missing = rows_of_ids(source.ids, ids)
+    splits = _with_missing(splits, missing, len(ids), "labeled")
+    return dataclasses.replace(splits, train=source.with_labels_of(rows))
+
+
+def _divide(splits, mask):
+    source = splits.train
+    if source.has_labels and not source.indexed:
+        source = source.read_contents()
+    labels = source.labels
+    train = source.subset(~mask)
+    if train.num_examples < 2:
+        raise InputError(
+            f"{int(mask.sum())} of the {len(mask)} images of {source.name} are held out: at least 2 must be left for "
+            "training. Give more images, or a smaller eval_fraction"
+        )
+    if labels is None:
+        return dataclasses.replace(splits, train=train, held_out=int(mask.sum()))
+    notes = list(splits.notes)
+    lost = np.setdiff1d(labels[mask], labels[~mask])
+    if len(lost := lost[lost >= 0]):
+        names = some([source.class_names[label] for label in lost])
+        notes.append(
+            f"{len(lost)} classes have no training image, all their labeled images are held out: {names}"
+        )
+    evaluation = source.subset(mask & (labels >= 0))
+    if not len(evaluation):
+        notes.append(
+            "no labeled image is held out for evaluation: give more labels, or a larger eval_fraction"
+        )
+    return dataclasses.replace(
+        splits,
+        train=train,
+        evaluation=evaluation if len(evaluation) else None,
+        held_out=int(mask.sum()),
+        notes=tuple(notes),
+    )
+
+
+def _with_missing(splits, missing, count, what):
+    if len(missing) > MOST_MISSING * count:
+        raise InputError(
+            f"{splits.train.name}: {len(missing)} of the {count} {what} images of the run are missing: "
+            f"{_named(missing)}; bring back the data of the run"
+        )
+    if not missing:
+        return splits
+    note = f"{len(missing)} of the {count} {what} images of the run are missing: {_named(missing)}"
+    missing = tuple(dict.fromkeys((*splits.missing, *missing)))
+    return dataclasses.replace(splits, notes=(*splits.notes, note), missing=missing)
+
+
+def _named(names):
+    return some([one_line(name, 100) for name in names[:4]], 3)
+
+
+def keep_labels(
+    source: Source, *, fraction: float | None = None, per_class: int | None = None, seed: int = 0
+) -> Source:
+    """Return the source with a share or number of the labels of every class; all images stay.
+
+    In every class the images with the smallest hash of (seed, content) keep their labels. So a larger share contains
+    a smaller one, and every run on these images, or on a copy, sees the same labels.
+
+    Raises:
+        InputError: the source has no labels, or a class has too few.
+    """
+    source = _with_labels(source)
+    rows = labeled_rows(source.labels, source.content_hashes, fraction, per_class, seed, source.class_names)
+    return source.with_labels_of(rows)
+
+
+def _with_labels(source):
+    source = source.read_contents()
+    if source.labels is None:
+        raise InputError(f"{source.name} has no labels: label_fraction and labels_per_class do not apply")
+    return source
+
+
+def labeled_rows(
+    labels: np.ndarray,
+    hashes: np.ndarray,
+    fraction: float | None,
+    per_class: int | None,
+    seed: int,
+    class_names: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Return the rows whose labels are kept, ascending int64 [m]; see `keep_labels`.
+
+    Args:
+        labels: int [n], -1 for "not labeled". hashes: uint64 [n].
+    """
+    labeled = np.flatnonzero(labels >= 0)
+    order = labeled[np.lexsort((ranks(hashes[labeled], seed), labels[labeled]))]
+    classes, starts = np.unique(labels[order], return_index=True)
+    kept = []
+    for label, rows in zip(classes, np.split(order, starts[1:])):
         name = f"{label}" if class_names is None else repr(class_names[label])
-        if fraction is not None:
-            count = round(fraction * len(rows))
-            if count < 1:
-                raise InputError(
-                    f"label_fraction={fraction} leaves class {name} ({len(rows)} training images) without a "
-                    "label: take a larger fraction, or labels_per_class"
-                )
-        else:
-            count = per_class
-            if count > len(rows):
-                raise InputError(
-                    f"Class {name} has only {len(rows)} labeled training images: take {len(rows)} or less. "
-                    f"Received: labels_per_class={per_class}"
-                )
-        chosen.append(rows[:count])
-    return _sorted(chosen)
+        count = per_class if fraction is None else round(fraction * len(rows))
+        if count < 1:
+            raise InputError(
+                f"label_fraction={fraction} leaves class {name} ({len(rows)} training images) without a "
+                "label: give a larger fraction, or labels_per_class"
+            )
+        if count > len(rows):
+            raise InputError(
+                f"Class {name} has only {len(rows)} labeled training images: give {len(rows)} or less. "
+                f"Received: labels_per_class={per_class}"
+            )
+        kept.append(rows[:count])
+    return np.sort(np.concatenate(kept)) if kept else np.zeros(0, np.int64)
 
 
-def check_eval_fraction(fraction):
-    """Refuses a share to hold out that lies outside (0, 1)."""
+def check_eval_fraction(fraction: float):
+    """Raise InputError if a share to hold out lies outside (0, 1)."""
     if not 0 < fraction < 1:
         raise InputError(f"eval_fraction must lie between 0 and 1. Received: eval_fraction={fraction}")
 
 
-def check_label_choice(fraction, per_class):
-    """Refuses both at once, a fraction outside (0, 1], or less than one label per class."""
+def check_label_choice(fraction: float | None, per_class: int | None):
+    """Raise InputError if both are given, a fraction outside (0, 1], or less than one label per class."""
     if fraction is not None and per_class is not None:
         raise InputError(
             "Give label_fraction or labels_per_class, not both. "
@@ -89,18 +189,3 @@ def check_label_choice(fraction, per_class):
         raise InputError(f"label_fraction must lie in (0, 1]. Received: label_fraction={fraction}")
     if per_class is not None and per_class < 1:
         raise InputError(f"labels_per_class must be at least 1. Received: labels_per_class={per_class}")
-
-
-def _shuffled_classes(labels, seed, purpose):
-    """Yields (label, its rows in seeded order) for every label that occurs, in ascending order."""
-    labels = np.asarray(labels)
-    order = np.argsort(labels, kind="stable")
-    values, starts = np.unique(labels[order], return_index=True)
-    for label, rows in zip(values, np.split(order, starts[1:])):
-        if label >= 0:
-            # A generator per class: adding images to one class does not reshuffle the others.
-            yield int(label), np.random.default_rng([seed, purpose, int(label)]).permutation(rows)
-
-
-def _sorted(chosen):
-    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)

@@ -5,6 +5,7 @@ import difflib
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras.data.content_hash import hashes_of
 from simclr_keras.data.records.stream_source import Shards, StreamSource
 from simclr_keras.data.sources.source import ArrayStore, BytesStore, RowIds, Source, Splits
 from simclr_keras.errors import InputError, one_line
@@ -133,21 +134,21 @@ def _source(name, builder, split, class_names, memory_limit):
 
 
 def _in_memory(name, builder, split, class_names, decode):
-    examples = _encoded(builder, split, class_names)
-    if decode:
-        examples = examples.map(
-            lambda example: {
-                **example,
-                "image": tf.io.decode_image(example["image"], 3, expand_animations=False),
-            },
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
     num_examples = builder.info.splits[split].num_examples
     with tf.device("CPU:0"):
-        whole = examples.batch(num_examples).get_single_element()
-    store = ArrayStore(whole["image"].numpy()) if decode else BytesStore(whole["image"])
-    labels = None if class_names is None else whole["label"].numpy()
+        examples = _encoded(builder, split, class_names).batch(num_examples).get_single_element()
+        files, labels = examples["image"], None if class_names is None else examples["label"].numpy()
+        # Of the encoded images, decoded or not: so a split is the same whether it fits into memory or is streamed.
+        hashes = hashes_of(files.numpy())
+        if decode:
+            images = tf.data.Dataset.from_tensor_slices(files).map(
+                lambda file: tf.io.decode_image(file, 3, expand_animations=False),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            store = ArrayStore(images.batch(num_examples).get_single_element().numpy(), hashes)
+        else:
+            store = BytesStore(files, hashes)
     return Source(name, store, RowIds(split, num_examples), labels, class_names)
 
 

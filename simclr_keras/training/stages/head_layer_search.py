@@ -75,7 +75,7 @@ def fewest_labels(labels, class_names) -> int:
 
 def _labels(stage):
     if stage.labeled.labels is None:
-        stage.labeled = stage.labeled.read_labels()
+        stage.labeled = stage.labeled.read_contents()
     return stage.labeled.labels
 
 

@@ -115,7 +115,7 @@ def test_the_order_of_a_stream_does_not_follow_tensorflows_global_seed(stream):
 @pytest.mark.parametrize("num_hosts", [1, 7])
 def test_a_part_of_a_stream_has_its_own_row_numbers_and_resumes_too(stream, num_hosts):
     kept = np.array([0, 3, 4, 20, 21, 22, 30, 33, 36, 40, 41, 42])
-    part = stream.read_labels().subset(kept)
+    part = stream.read_contents().subset(kept)
     assert [part.ids[i] for i in (0, -1)] == ["train/0", "train/42"]
     of_row = {row: (image, label) for row, image, label in _records(stream, MANY)}
     arguments = {"seed": 2, "host": num_hosts - 1, "num_hosts": num_hosts}

@@ -2,34 +2,32 @@
 
 import pytest
 
-from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
-from tests.data.pictures import flat, png
+from tests.data.pictures import flat, load, png
 
 
 def _csv(root, text, count=3):
     flat(root, count)
     path = root / "labels.csv"
     path.write_text(text)
-    return {"spec": f"folder:{root}", "labels": str(path)}
+    return {"folder": root, "labels": str(path)}
 
 
 def _labels(splits):
-    """Of every image by its id, held out or not."""
-    return {i: int(n) for part in (splits.train, splits.evaluation) for i, n in zip(part.ids, part.labels)}
+    """Of every image by its id."""
+    return dict(zip(splits.train.ids, splits.train.labels.tolist()))
 
 
 def test_csv_names_with_a_header(tmp_path):
-    splits = load_dataset(**_csv(tmp_path, "filename,label\n2.png,dog\n0.png,cat\n\n1.png,dog\n"))
+    splits = load(**_csv(tmp_path, "filename,label\n2.png,dog\n0.png,cat\n\n1.png,dog\n"))
     assert splits.class_names == ("cat", "dog")
     assert _labels(splits) == {"0.png": 0, "1.png": 1, "2.png": 1}
 
 
 def test_csv_integers_without_a_header_and_empty_labels(tmp_path):
     text = "\ufeff./0.png, 2\r\n1.png,\r\n2.png,0\r\n3.png,2\r\n"
-    splits = load_dataset(**_csv(tmp_path, text, 4))
+    splits = load(**_csv(tmp_path, text, 4))
     assert splits.class_names == ("0", "1", "2")
-    assert len(splits.held_out) == 1
     assert _labels(splits) == {"0.png": 2, "1.png": -1, "2.png": 0, "3.png": 2}
 
 
@@ -38,13 +36,13 @@ def test_csv_reaches_into_sub_folders(tmp_path):
     png(tmp_path / "y" / "0.png")
     png(tmp_path / "y" / "1.png")
     (tmp_path / "labels.csv").write_text("x/0.png,b\ny/0.png,a\ny\\1.png,a\n")
-    splits = load_dataset(f"folder:{tmp_path}", labels=str(tmp_path / "labels.csv"))
+    splits = load(tmp_path, labels=str(tmp_path / "labels.csv"))
     assert splits.class_names == ("a", "b")
     assert _labels(splits) == {"x/0.png": 1, "y/0.png": 0, "y/1.png": 0}
 
 
 def test_images_without_a_row_are_unlabeled_and_counted(tmp_path):
-    splits = load_dataset(**_csv(tmp_path, "0.png,a\n1.png,b\n"))
+    splits = load(**_csv(tmp_path, "0.png,a\n1.png,b\n"))
     assert dict(zip(splits.train.ids, splits.train.labels)) == {"0.png": 0, "1.png": 1, "2.png": -1}
     assert any("2 of 3 images are labeled" in note for note in splits.notes)
 
@@ -72,7 +70,7 @@ def test_images_without_a_row_are_unlabeled_and_counted(tmp_path):
 )
 def test_csv_rows_must_be_of_images_and_of_each_once(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as raised:
-        load_dataset(**_csv(tmp_path, text))
+        load(**_csv(tmp_path, text))
     assert "\n" not in str(raised.value)
 
 
@@ -94,16 +92,16 @@ def test_a_csv_that_cannot_be_read(tmp_path, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=message) as raised:
-        load_dataset(f"folder:{tmp_path}", labels=str(path))
+        load(tmp_path, labels=str(path))
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("odd", ["1_0", "+1", "\u0663", "1.0", "--1"])
 def test_only_plain_digits_are_class_numbers(tmp_path, odd):
-    splits = load_dataset(**_csv(tmp_path, f"0.png,1\n1.png,{odd}\n2.png,{odd}\n"))
+    splits = load(**_csv(tmp_path, f"0.png,1\n1.png,{odd}\n2.png,{odd}\n"))
     assert splits.class_names == tuple(sorted(["1", odd]))
 
 
 def test_a_class_number_of_any_length_is_one_line(tmp_path):
     with pytest.raises(InputError, match="fewer than there are images"):
-        load_dataset(**_csv(tmp_path, f"0.png,1\n1.png,{'9' * 40}\n"))
+        load(**_csv(tmp_path, f"0.png,1\n1.png,{'9' * 40}\n"))

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
-from simclr_keras.data.sources.splits import held_out_rows, labeled_rows
 from simclr_keras.errors import InputError
 
 
@@ -90,53 +89,26 @@ def test_repr_tells_size_labels_and_classes():
 
 
 def test_held_out_and_training_images_are_the_whole_and_share_nothing():
-    splits = load_dataset("digits", eval_fraction=0.2, seed=3)
-    assert splits.held_out == tuple(splits.evaluation.ids)
-    together = [int(name.split("/")[1]) for name in (*splits.train.ids, *splits.held_out)]
+    splits = load_dataset("digits", eval_fraction=0.2)
+    assert splits.held_out == splits.evaluation.num_examples
+    together = [int(name.split("/")[1]) for name in (*splits.train.ids, *splits.evaluation.ids)]
     assert sorted(together) == list(range(1797))
 
 
-def test_the_held_out_share_is_that_of_every_class():
-    labels = np.repeat([0, 1, 2], [100, 50, 5])
-    rows, single = held_out_rows(labels, 0.1, seed=0)
-    assert np.bincount(labels[rows]).tolist() == [10, 5, 1]
-    assert single == []
-
-
-def test_holding_out_follows_the_seed():
-    labels = np.arange(200) % 4
-    first, again, other = (held_out_rows(labels, 0.25, seed=seed)[0] for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert first.tolist() != other.tolist()
-
-
-def test_even_a_large_share_leaves_every_class_an_image_to_train_on():
-    labels = np.array([0, 0, 1, 1, 1])
-    rows, _ = held_out_rows(labels, 0.99, seed=0)
-    assert np.bincount(labels[rows]).tolist() == [1, 2]
-
-
-def test_a_class_of_one_image_stays_in_training_with_a_note(tmp_path):
-    spec = _npz(tmp_path / "a.npz", x_train=_images(9), y_train=[0, 0, 0, 0, 1, 2, 2, 2, 2])
-    splits = load_dataset(spec)
-    assert sorted(splits.evaluation.labels) == [0, 2]
-    assert 1 in splits.train.labels
-    assert any("1 classes of one image" in note for note in splits.notes)
-
-
-def test_unlabeled_images_are_held_out_only_when_asked(tmp_path):
-    spec = _npz(tmp_path / "a.npz", x_train=_images(10))
-    assert load_dataset(spec).evaluation is None
-    assert load_dataset(spec).held_out == ()
-    splits = load_dataset(spec, eval_fraction=0.3)
-    assert (splits.train.num_examples, splits.evaluation.num_examples) == (7, 3)
-    assert splits.evaluation.labels is None
+def test_unlabeled_images_are_held_out_too(tmp_path):
+    arrays = {"x_train": _images(40)}
+    unlabeled = load_dataset(_npz(tmp_path / "a.npz", **arrays), eval_fraction=0.3)
+    labeled = load_dataset(_npz(tmp_path / "b.npz", **arrays, y_train=np.arange(40) % 2), eval_fraction=0.3)
+    assert unlabeled.evaluation is None
+    assert unlabeled.held_out == labeled.evaluation.num_examples > 0
+    assert list(unlabeled.train.ids) == list(labeled.train.ids)
+    assert load_dataset("digits").held_out == load_dataset("digits", eval_fraction=0.1).held_out
 
 
 def test_data_with_its_own_split_is_not_cut_and_says_so(tmp_path):
     spec = _npz(tmp_path / "a.npz", x_train=_images(6), x_test=_images(4, 1))
     splits = load_dataset(spec, eval_fraction=0.5)
-    assert (splits.train.num_examples, splits.evaluation.num_examples, splits.held_out) == (6, 4, ())
+    assert (splits.train.num_examples, splits.evaluation.num_examples, splits.held_out) == (6, 4, 0)
     assert any("eval_fraction=0.5 is not used" in note for note in splits.notes)
 
 
@@ -155,19 +127,6 @@ def test_labels_per_class_keeps_as_many_of_each():
     assert np.bincount(train.labeled().labels).tolist() == [4] * 10
 
 
-def test_fewer_labels_are_a_part_of_more_with_the_same_seed():
-    labels = np.arange(300) % 3
-    one, ten = (set(labeled_rows(labels, fraction=share, seed=5).tolist()) for share in (0.02, 0.2))
-    assert one < ten
-    assert one != set(labeled_rows(labels, fraction=0.02, seed=6).tolist())
-
-
-def test_rows_without_a_label_are_neither_held_out_nor_counted():
-    labels = np.array([-1, -1, 0, 0, 1, 1])
-    assert set(held_out_rows(labels, 0.5, 0)[0]) <= {2, 3, 4, 5}
-    assert labeled_rows(labels, per_class=2).tolist() == [2, 3, 4, 5]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -183,7 +142,9 @@ def test_rows_without_a_label_are_neither_held_out_nor_counted():
         ({"labels_per_class": 0}, "at least 1.*labels_per_class=0"),
         ({"labels_per_class": 170}, r"Class '\d' has only 1\d\d .*labels_per_class=170"),
         ({"label_fraction": 0.5, "labels_per_class": 2}, "not both"),
+        ({"held_out": [], "eval_fraction": 0.2}, "earlier run.*eval_fraction=0.2"),
         ({"seed": -1}, "seed must be at least 0"),
+        ({"on_bad_image": "ignore"}, "on_bad_image must be skip or error"),
         ({"data_dir": "somewhere"}, "TFDS names only"),
         ({"labels": "labels.csv"}, "goes with folder:PATH only"),
     ],
@@ -200,7 +161,7 @@ def test_label_options_need_labels(tmp_path):
 
 
 def test_one_image_is_too_few(tmp_path):
-    with pytest.raises(InputError, match="at least 2"):
+    with pytest.raises(InputError, match="fewer than 2"):
         load_dataset(_npz(tmp_path / "a.npz", x_train=_images(1)))
 
 

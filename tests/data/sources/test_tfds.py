@@ -161,13 +161,13 @@ def test_every_way_of_holding_them_gives_the_same_examples(prepare, builder, nam
         assert (source.images is not None) == (kind == "decoded")
         numbers = _numbers(source)
         assert sorted(numbers) == list(range(first, first + count))
-        labels = source.labels if source.indexed else source.read_labels().labels
+        labels = source.labels if source.indexed else source.read_contents().labels
         assert labels.tolist() == [_label(number) for number in numbers]
         assert labels.dtype == np.int32
         assert source.has_labels
     assert splits.class_names == splits.train.class_names == ("ant", "bee", "cow")
     assert (splits.train.ids[7], splits.evaluation.ids[7]) == ("train/7", "test/7")
-    assert splits.held_out == ()
+    assert splits.held_out == 0
 
 
 def test_an_id_names_the_same_image_streamed_or_in_memory(prepare):
@@ -179,23 +179,19 @@ def test_an_id_names_the_same_image_streamed_or_in_memory(prepare):
         assert label == indexed.labels[row]
 
 
-def test_a_dataset_without_evaluation_split_gets_a_stratified_one(prepare):
-    for memory_limit in (2**31, 0):
-        splits = load_dataset("made_train_only", data_dir=prepare(MadeTrainOnly), memory_limit=memory_limit)
-        assert len(splits.held_out) == splits.evaluation.num_examples == 4
-        assert sorted(_numbers(splits.train) + _numbers(splits.evaluation)) == list(range(MANY))
-        assert sorted(_label(number) for number in _numbers(splits.evaluation)) == [0, 0, 1, 2]
-
-
-@pytest.mark.parametrize("memory_limit", [2**31, 0])
-def test_a_later_run_holds_out_and_sees_the_same_in_memory_and_streamed(prepare, memory_limit):
-    root = prepare(MadeTrainOnly)
-    first = load_dataset("made_train_only", data_dir=root, seed=1, labels_per_class=2)
-    ids = {"held_out": list(first.held_out), "labeled": list(first.train.labeled_ids())}
-    again = load_dataset("made_train_only", data_dir=root, seed=2, memory_limit=memory_limit, **ids)
-    assert _numbers(again.evaluation) == _numbers(first.evaluation)
-    assert _numbers(again.train.labeled()) == _numbers(first.train.labeled())
-    np.testing.assert_array_equal(again.train.labels, first.train.labels)
+def test_split_by_content_is_the_same_in_memory_and_streamed(prepare):
+    arguments = {"data_dir": prepare(MadeTrainOnly), "labels_per_class": 2, "eval_fraction": 0.3}
+    in_memory, streamed = (
+        load_dataset("made_train_only", memory_limit=memory_limit, **arguments) for memory_limit in (2**31, 0)
+    )
+    assert in_memory.train.indexed
+    assert not streamed.train.indexed
+    assert in_memory.held_out == streamed.held_out == in_memory.evaluation.num_examples > 0
+    assert sorted(_numbers(in_memory.train) + _numbers(in_memory.evaluation)) == list(range(MANY))
+    for one, other in ((in_memory.train, streamed.train), (in_memory.evaluation, streamed.evaluation)):
+        assert list(one.ids) == list(other.ids)
+        np.testing.assert_array_equal(one.labels, other.labels)
+        assert one.fingerprint() == other.fingerprint()
 
 
 def test_a_test_split_with_hidden_labels_is_not_evaluated_on(prepare):
