@@ -42,14 +42,19 @@ QUICK_RUN = [
 def measure(path):
     """Print accuracy and confidence of a run on its labeled images and on others."""
     run = open_run(path)
-    if run.split.labeled is None:
+    config, model = run.config, run.model()
+    images = load_dataset(config.dataset, eval_fraction=config.eval_fraction).train
+    visible = load_dataset(
+        config.dataset,
+        eval_fraction=config.eval_fraction,
+        label_fraction=config.label_fraction,
+        labels_per_class=config.labels_per_class,
+        seed=config.seed if config.label_seed is None else config.label_seed,
+    ).train.labels
+    labeled = np.flatnonzero(visible >= 0)
+    others = np.flatnonzero(visible < 0)[: len(labeled)]
+    if not len(others):
         sys.exit(f"{path} was trained on all labels; give a run with --label_fraction or --labels_per_class")
-    model = run.model()
-    images = load_dataset(run.config.dataset, held_out=()).train
-    rows = {name: row for row, name in enumerate(images.ids)}
-    labeled = np.array([rows[name] for name in run.split.labeled])
-    held_out = [rows[name] for name in run.split.held_out]
-    others = np.setdiff1d(np.arange(len(images)), [*labeled, *held_out])[: len(labeled)]
     for name, part in (("labeled", images.subset(labeled)), ("others", images.subset(others))):
         views = evaluation_view(part.images, run.image_size)
         logits = tf.concat(

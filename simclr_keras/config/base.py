@@ -109,8 +109,8 @@ class StageConfig(Settings):
     )
     eval_fraction: float | None = option(
         None,
-        "Share of the training images held out for evaluation (stratified, seeded). Unused if the data has an "
-        "evaluation split.",
+        "Share of the images held out of all training, chosen by content; the labeled ones are the evaluation set. "
+        "Unused if the data has an evaluation split.",
         default_words="0.1",
         group="Data",
         above=0,
@@ -118,13 +118,23 @@ class StageConfig(Settings):
     )
     label_fraction: float | None = option(
         None,
-        "Share of the training labels that is used (stratified, seeded).",
+        "Share of the training labels that is used: the same share of every class, chosen by content and --label_seed.",
         group="Data",
         above=0,
         at_most=1,
     )
+    label_seed: int | None = option(
+        None,
+        "Seed of the choice of labels that are used.",
+        group="Data",
+        at_least=0,
+        default_words="--seed, or the one of the run in --init or --teacher",
+    )
     labels_per_class: int | None = option(
-        None, "Training labels per class that are used (seeded).", group="Data", at_least=1
+        None,
+        "Training labels per class that are used, chosen by content and --label_seed.",
+        group="Data",
+        at_least=1,
     )
 
     def validate(self) -> None:

@@ -2,96 +2,69 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from simclr_keras.data.sources.load_dataset import DEFAULT_EVAL_FRACTION
 from simclr_keras.errors import InputError
 from simclr_keras.runs.open_run import OpenRun
-from simclr_keras.runs.records import AncestorEntry, ConfigRecord, SplitRecord
-from simclr_keras.runs.run_files import CONFIG, RunFiles
+from simclr_keras.runs.records import AncestorEntry
 
-_Earlier = tuple[Any, SplitRecord, ConfigRecord]  # config, split.json and config.json of a run
+_TRAINED_ON_LABELS = ("finetune", "supervised", "distill")
 
 
-def selection(run: OpenRun, config: Any, contents: str | None = None) -> dict[str, Any]:
-    """Return the arguments of `load_dataset` that keep a stage to the same held-out images and labels.
-
-    If its data is that of the run, or of one before it, the images that were held out then stay held out, because
-    their labels may have been learned from otherwise. The labels that were visible stay the visible ones, unless the
-    stage selects labels itself.
+def old_split(run: OpenRun, config: Any) -> dict[str, Any]:
+    """Return the held-out and labeled ids of a run from before images were held out by content.
 
     Args:
-        run: that the stage starts from.
-        config: of the stage.
-        contents: of its images, by `data.sources.fingerprint.contents_of`, which identifies moved data; None if they
-            have not been opened yet, or none of them is held out.
+        run: that the stage starts from. config: of the stage.
+
+    Returns:
+        Arguments of `split_dataset`; empty if the run held out by content, or had other data.
 
     Raises:
-        InputError: the config asks for another evaluation split, or it is unknown what was held out.
+        InputError: the config asks for another evaluation split.
     """
-    earlier = _run_on_same_data(run, config, contents)
-    if earlier is None:
+    arguments = run.split.old_split()
+    if not arguments or not _has_same_data(config, run):
         return {}
-    own, split, record = earlier
-    arguments: dict[str, Any] = {}
-    if split.held_out:
-        if config.eval_fraction not in (None, own.eval_fraction or DEFAULT_EVAL_FRACTION):
-            raise InputError(
-                f"--eval_fraction={config.eval_fraction}: {run.path} or an ancestor has trained on the same data, also "
-                "on images that would be held out now; leave --eval_fraction out to evaluate on its evaluation set."
-            )
-        arguments |= {"held_out": tuple(split.held_out), "eval_fraction": None}
-    chose = chose_labels(own) if record.labels_chosen is None else record.labels_chosen
-    if chose and not chose_labels(config) and split.labeled is not None:
-        arguments["labeled"] = tuple(split.labeled)
-    return arguments
+    if config.eval_fraction not in (None, run.config.eval_fraction or DEFAULT_EVAL_FRACTION):
+        raise InputError(
+            f"--eval_fraction={config.eval_fraction}: {run.path} was trained on the same data with another evaluation "
+            "split; leave --eval_fraction out to use its split."
+        )
+    return {**arguments, "labeled": None} if chose_labels(config) else arguments
 
 
-def _run_on_same_data(run: OpenRun, config: Any, contents: str | None) -> _Earlier | None:
-    """Return the latest run with the data of a config, from this one and its ancestors; None if there is none."""
-    place, without_held_out = place_of(config.dataset), None
-    for own, split, record in _runs_on_data_like(run, config, contents):
-        is_here = place == (record.place or place_of(own.dataset))
-        # A run that held nothing out, as on these images without their labels, has nothing to hand down.
-        if split.held_out and (is_here or (contents is not None and contents == split.contents)):
-            return own, split, record
-        if is_here and without_held_out is None:
-            without_held_out = own, split, record
-            if contents is None:
-                break
-    return without_held_out
+def check_eval_fraction(config: Any, ancestors: Sequence[AncestorEntry]) -> list[str]:
+    """Return notes for the user if pretraining saw images that are evaluated on now.
 
-
-def _runs_on_data_like(run: OpenRun, config: Any, contents: str | None) -> Iterator[_Earlier]:
-    """Yield this run and, from the latest on, its ancestors on data of the same kind.
+    Args:
+        config: of the stage. ancestors: of it.
 
     Raises:
-        InputError: the directory of one is missing, and it may have had the same data.
+        InputError: an ancestor was trained on labels of such images.
     """
-    place = place_of(config.dataset)
-    yield run.config, run.split, run.record
-    # A run that was on this very data knows what was held out, wherever its ancestors are.
-    is_here = place == (run.record.place or place_of(run.config.dataset))
-    for entry in reversed(run.result.ancestors):
-        # Runs known from an export may be of another machine; what they held out is unknown here.
-        if entry.get("exported") or _kind(place) != _kind(entry["dataset"]):
+    fraction = DEFAULT_EVAL_FRACTION if config.eval_fraction is None else config.eval_fraction
+    notes = []
+    for entry in ancestors:
+        held_out = entry.get("eval_fraction")
+        if held_out is None or held_out >= fraction or place_of(entry["dataset"]) != place_of(config.dataset):
             continue
-        files = RunFiles(entry["run"], run.files.flag)
-        record, split = files.read_config(), files.read_split()
-        if record is None or split is None:
-            is_other = place != place_of(entry["dataset"])
-            if is_here or (is_other and (contents is None or entry.get("contents") not in (None, contents))):
-                continue
+        if entry["mode"] in _TRAINED_ON_LABELS:
             raise InputError(
-                f"{entry['run']}, an ancestor of {run.path}, is missing, so it is unknown which images of "
-                f"{config.dataset} it held out; restore it."
+                f"--eval_fraction={fraction:g}: {entry['run']} held out {held_out:g} of these images and was trained "
+                f"on labels of the others; give --eval_fraction={held_out:g} or less."
             )
-        yield record.config(files.file(CONFIG)), split, record
+        notes.append(
+            f"{entry['run']} held out {held_out:g} of the images and was pretrained, without labels, on some that are "
+            f"evaluated on now; to avoid this, pretrain with --eval_fraction={fraction:g}"
+        )
+    return notes
 
 
 def inherit(config: Any, run: OpenRun, flag: str) -> Any:
-    """Return the config with open settings taken from an earlier run: dataset, model, image size.
+    """Return the config with open settings taken from an earlier run: dataset, split, model, image size.
 
     Args:
         config: of the stage. run: that it starts from. flag: that gave the run, for messages.
@@ -115,34 +88,31 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
         # Not the architecture's, which its stem was made for: the run may have trained on images of another size.
         inherited["image_size"] = run.image_size
     config = dataclasses.replace(config, **inherited)
-    if config.eval_fraction is None and place_of(config.dataset) == place_of(own.dataset):
-        config = dataclasses.replace(config, eval_fraction=own.eval_fraction)
+    if _has_same_data(config, run):
+        if config.eval_fraction is None:
+            config = dataclasses.replace(config, eval_fraction=own.eval_fraction)
+        if chose_labels(own) and not chose_labels(config) and not run.split.old_split():
+            seed = own.seed if own.label_seed is None else own.label_seed
+            labels = {name: getattr(own, name) for name in ("label_fraction", "labels_per_class")}
+            config = dataclasses.replace(config, **labels, label_seed=seed)
     check_image_size(config, run, flag)
     return config
 
 
-def labels_of(ancestors: Sequence[AncestorEntry], dataset: str, contents: str | None = None) -> int:
+def labels_of(ancestors: Sequence[AncestorEntry], dataset: str) -> int:
     """Return the most labels of a dataset that any network among these runs was trained on.
 
     The labels of an online probe do not count.
 
     Args:
-        ancestors: runs as result.json lists them.
-        dataset: its name.
-        contents: of the dataset, which identifies it in another place.
+        ancestors: runs as result.json lists them. dataset: its name.
     """
-    return max(
-        (
-            run.get("labels_used") or 0
-            for run in ancestors
-            if run.get("mode") in ("finetune", "supervised", "distill")
-            and (
-                place_of(run.get("dataset")) == place_of(dataset)
-                or (contents is not None and run.get("contents") == contents)
-            )
-        ),
-        default=0,
+    counts = (
+        run.get("labels_used") or 0
+        for run in ancestors
+        if run.get("mode") in _TRAINED_ON_LABELS and place_of(run.get("dataset")) == place_of(dataset)
     )
+    return max(counts, default=0)
 
 
 def check_image_size(config: Any, run: OpenRun, flag: str) -> None:
@@ -206,5 +176,5 @@ def _first(names: Sequence[str] | None) -> str:
     return "names unknown" if not names else ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _kind(dataset: str) -> str:
-    return dataset.partition(":")[0]
+def _has_same_data(config: Any, run: OpenRun) -> bool:
+    return place_of(config.dataset) == (run.record.place or place_of(run.config.dataset))

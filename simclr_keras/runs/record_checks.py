@@ -48,12 +48,11 @@ def _is_interval(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_share, value))
 
 
-_COUNTS = ("parameters", "labels_used", "evaluation_images", "epochs", "step", "head_layer")
+_COUNTS = ("parameters", "labels_used", "evaluation_images", "epoch_images", "epochs", "step", "head_layer")
 _TEXTS = (
     "mode",
     "model",
     "dataset",
-    "contents",
     "place",
     "protocol",
     "classifier",
@@ -64,7 +63,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("top1", "top5"), _is_share),
     **dict.fromkeys(_COUNTS, _is_count),
     **dict.fromkeys((*_TEXTS, "license", "published_in"), _is_text),
-    **dict.fromkeys(("temperature", "alpha"), _is_number),
+    **dict.fromkeys(("temperature", "alpha", "eval_fraction"), _is_number),
     "seed": _is_integer,
     "top1_interval": _is_interval,
 }

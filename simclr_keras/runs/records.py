@@ -16,7 +16,7 @@ class AncestorEntry(TypedDict, total=False):
     model: str
     parameters: int
     dataset: str
-    contents: str | None
+    eval_fraction: float
     labels_used: int
     head_layer: int
     step: int
@@ -35,7 +35,7 @@ INHERITED = (
     "model",
     "parameters",
     "dataset",
-    "contents",
+    "eval_fraction",
     "labels_used",
     "head_layer",
     "step",
@@ -54,7 +54,6 @@ class ConfigRecord:
         settings: the fields of its config.
         ancestors: the earlier runs it started from, oldest first; None if the file does not list them.
         place: `ancestors.place_of` the dataset when the run began.
-        labels_chosen: whether the visible labels were selected, by this run or by an ancestor.
         class_names: in the order of the logits, if the run has a classifier.
         extended_from: the numbers of epochs that the run was first started for.
     """
@@ -63,7 +62,6 @@ class ConfigRecord:
     settings: dict[str, Any]
     ancestors: list[AncestorEntry] | None = None
     place: str | None = None
-    labels_chosen: bool | None = None
     class_names: list[str] | None = None
     extended_from: list[int] = dataclasses.field(default_factory=list)
 
@@ -96,7 +94,6 @@ class ConfigRecord:
             settings=settings,
             ancestors=values.get("ancestors"),
             place=values.get("place"),
-            labels_chosen=values.get("labels_chosen"),
             class_names=values.get("class_names"),
             extended_from=values.get("extended_from") or [],
         )
@@ -108,40 +105,37 @@ class SplitRecord:
 
     Attributes:
         class_names: of the data, None if it has no labels.
-        held_out: ids of the training images that are held out for evaluation.
-        held_out_labels: their labels, None if there are none.
-        labeled: ids of the training images with a visible label; None if all are visible, or none exists.
         training_images, evaluation_images: their numbers.
-        fingerprint, evaluation_fingerprint: digests of their ids and labels.
-        contents, evaluation_contents: see `data.sources.fingerprint.contents_of`.
+        fingerprint, evaluation_fingerprint: digests of their content and labels.
+        epoch_images: images of an epoch when the run began, None if it has no epochs.
+        held_out: ids of the held-out images of a run from before images were held out by content, or of a run that
+            started from such a run; None if they are held out by content.
+        labeled: ids of its training images with a visible label; None if all are visible, or none exists.
     """
 
     class_names: list[str] | None = None
-    held_out: list[str] = dataclasses.field(default_factory=list)
-    labeled: list[str] | None = None
-    held_out_labels: list[int] | None = None
     training_images: int | None = None
-    fingerprint: str | None = None
     evaluation_images: int | None = None
+    fingerprint: str | None = None
     evaluation_fingerprint: str | None = None
-    contents: str | None = None
-    evaluation_contents: str | None = None
+    epoch_images: int | None = None
+    held_out: list[str] | None = None
+    labeled: list[str] | None = None
+
+    def old_split(self) -> dict[str, Any]:
+        """Return the arguments of `split_dataset` that repeat an old split; empty if images are held out by content."""
+        return {} if self.held_out is None else {"held_out": self.held_out, "labeled": self.labeled}
 
     def to_json(self) -> dict[str, Any]:
         """Return the dict that split.json holds."""
-        return dataclasses.asdict(self)
+        return _without_none(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "SplitRecord":
         """Return the record. Raises RecordError if a value is of the wrong kind."""
         values = upgrade(values)
-        for name, kind in (
-            ("class_names", str),
-            ("held_out", str),
-            ("labeled", str),
-            ("held_out_labels", int),
-        ):
-            check_list(values, name, kind)
+        for name in ("class_names", "held_out", "labeled"):
+            check_list(values, name, str)
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in _without_none(values).items() if name in names})
 
@@ -161,7 +155,7 @@ class ResultRecord:
     model: str | None = None
     parameters: int | None = None
     dataset: str | None = None
-    contents: str | None = None
+    eval_fraction: float | None = None
     labels_used: int | None = None
     head_layer: int | None = None
     step: int | None = None
@@ -207,7 +201,7 @@ class ResultRecord:
 
 
 _RESULT_FIELDS = tuple(field.name for field in dataclasses.fields(ResultRecord) if field.name != "figures")
-# What config.json holds beside the settings; "imported" was written by earlier versions.
+# What config.json holds beside the settings; "labels_chosen" and "imported" were written by earlier versions.
 _BESIDE = {"mode", "ancestors", "place", "labels_chosen", "class_names", "extended_from", "imported"}
 
 

@@ -69,7 +69,6 @@ class RunDir(RunFiles):
         config: Any,
         ancestors: list[AncestorEntry] | None = None,
         place: str | None = None,
-        labels_chosen: bool | None = None,
         class_names: list[str] | None = None,
     ) -> None:
         """Write config.json: the settings of the run, and what later stages need beside them.
@@ -79,16 +78,14 @@ class RunDir(RunFiles):
 
         Args:
             mode, config: of the stage.
-            ancestors, place, labels_chosen, class_names: see `ConfigRecord`.
+            ancestors, place, class_names: see `ConfigRecord`.
         """
         old = self.read_config() if steps_in(self.checkpoints) else None
         extended_from = list(old.extended_from) if old else []
         if old and config.epochs and old.settings.get("epochs") != config.epochs:
             extended_from.append(old.settings["epochs"])
         settings = dataclasses.asdict(config)
-        self.write_config(
-            ConfigRecord(mode, settings, ancestors, place, labels_chosen, class_names, extended_from)
-        )
+        self.write_config(ConfigRecord(mode, settings, ancestors, place, class_names, extended_from))
 
     def extended_from(self) -> list[int]:
         """Return the numbers of epochs that the run was first started for, if it was continued to more."""

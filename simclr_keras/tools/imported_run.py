@@ -203,7 +203,7 @@ def write(run, published, out, overwrite=False):
     with whole_folder(out, lambda path: check_out(path, overwrite)) as partial:
         run_dir = RunDir(partial, "out")
         place = ancestors.place_of(run.config.dataset)
-        run_dir.bind(run.config.NAME, run.config, ancestors=[], place=place, labels_chosen=False)
+        run_dir.bind(run.config.NAME, run.config, ancestors=[], place=place)
         run_dir.write_split(SplitRecord(class_names=run.class_names))
         run_dir.write_architecture(Architecture(**published.architecture))
         state = state_of_model(published.load())

@@ -16,7 +16,7 @@ def count_labels(train) -> int:
 
 def describe_data(splits) -> list[str]:
     """Return lines about the training and evaluation images."""
-    train = splits.train
+    train, few = splits.train, False
     line = f"{train.name}: {counted(train.num_examples, 'training image')}"
     if not train.has_labels:
         line += ", no labels: no kNN and no probe"
@@ -26,12 +26,14 @@ def describe_data(splits) -> list[str]:
             line += f" ({counted(count_labels(train), 'label')} used)"
     if train.has_labels and splits.evaluation is not None:
         line += f"; {counted(splits.evaluation.num_examples, 'evaluation image')}"
-        line += " (held out, ids in split.json)" if splits.held_out else ""
+        few = splits.held_out and splits.evaluation.num_examples < FEW_EVALUATION_IMAGES
+    if splits.held_out:
+        line += f"; {counted(splits.held_out, 'image')} held out of all training"
     lines = [line, *splits.notes]
-    if 0 < len(splits.held_out) < FEW_EVALUATION_IMAGES:
+    if few:
         lines.append(
-            f"only {counted(len(splits.held_out), 'evaluation image')}: expect wide confidence intervals; to hold out "
-            "more, set --eval_fraction in the first stage with labels"
+            f"only {counted(splits.evaluation.num_examples, 'evaluation image')}: expect wide confidence intervals; to "
+            "hold out more, set --eval_fraction in every stage, from the first one on"
         )
     return lines
 

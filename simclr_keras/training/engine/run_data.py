@@ -1,100 +1,96 @@
-"""The data of a run: opened once, split, opened again after a failure, and bound to the run directory."""
+"""The data of a run: opened, split, opened again after a failure, and recorded in the run directory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from simclr_keras.data.sources import load_dataset
-from simclr_keras.data.sources.fingerprint import contents_of
 from simclr_keras.data.sources.source import Splits
-from simclr_keras.errors import InputError
+from simclr_keras.runs import run_images
 from simclr_keras.runs.checkpoints import steps_in
-from simclr_keras.runs.data_binding import bind_data
+from simclr_keras.runs.run_dir import RunDir
 
 
 class RunData:
-    """The splits that a config names, with what an earlier run held out held out again.
+    """The splits that a config names.
 
     Args:
-        config: of the stage. run_dir: RunDir. say: prints a line.
-        inherit_split: function of a content digest, or None, to the arguments of `load_dataset.split_dataset` that
-            repeat an earlier run's split. The digest identifies data that was moved.
+        config: of the stage. run_dir: of the run.
+        old_split: held-out and labeled ids of an old run, see `ancestors.old_split`; empty if images are held out by
+            content.
+        say: prints a line.
 
     Attributes:
-        splits: Splits; None before `load`. After `bind` they are those that the run began with.
-        contents: digests of the images as this process first found them, see `contents_of`.
-        inherited: what inherit_split returned.
+        splits: of the run; None before `load`.
+        epoch_images: number of images of an epoch when the run began; None before `bind`.
     """
 
-    def __init__(self, config, run_dir, inherit_split: Callable[[str | None], dict], say=print):
+    def __init__(
+        self, config: Any, run_dir: RunDir, old_split: dict[str, Any], say: Callable = print
+    ) -> None:
         self._config = config
         self._run_dir = run_dir
-        self._inherit_split = inherit_split
+        self._old_split = old_split
         self._say = say
+        self._images: Sequence[str] = ()
         self.splits: Splits | None = None
-        self.contents: dict | None = None
-        self.inherited: dict = {}
+        self.epoch_images: int | None = None
 
-    def load(self) -> None:
+    def load(self, recheck: bool = False) -> None:
         """Open and split the data.
 
-        Raises:
-            InputError: it is missing, unusable, or contradicts what an earlier run held out.
-        """
-        self.inherited = self._inherit_split(None)
-        whole = self._open()
-        try:
-            self.contents = contents_of(whole)
-        except InputError:  # a file that is remembered as readable is gone
-            whole = self._open(recheck=True)
-            self.contents = contents_of(whole)
-        if self.inherited.get("held_out"):  # an evaluation split of the data's own is not used
-            self.contents["evaluation_contents"] = None
-        inherited = self._inherit_split(self._digest_if_held_out(whole))
-        if inherited != self.inherited:
-            labels = " and labels" if "labeled" in inherited else ""
-            self._say(
-                f"data     {self._config.dataset} has the images of an earlier run, moved: using its held-out "
-                f"split{labels}"
-            )
-        self.inherited = inherited
-        self.splits = self._split(whole)
+        Args:
+            recheck: whether to check every file again, because one has become unreadable.
 
-    def reload(self) -> None:
-        """Open and split the data again, and check every file; the same arguments and errors as `load`."""
+        Raises:
+            InputError: it is missing, unusable, or not the data that a resumed run began with.
+        """
         self.splits = None  # there may be no room for both
-        self.splits = self._split(self._open(recheck=True))
-
-    def bind(self, resumed: bool) -> None:
-        """Write the splits into the run directory, or, if `resumed`, restore those it began with.
-
-        Raises:
-            InputError: a resumed run finds other data than it began with.
-        """
-        self.splits = bind_data(self._run_dir, self.splits, resumed, self._say, self.contents)
-
-    def _open(self, recheck: bool = False) -> Splits:
         config = self._config
-        return load_dataset.open_dataset(
+        whole = load_dataset.open_dataset(
             config.dataset,
             data_dir=config.data_dir,
             labels=config.labels,
             on_bad_image=config.on_bad_image,
             recheck=recheck,
         )
+        self._images = whole.train.ids
+        self.splits = load_dataset.split_dataset(whole, **self._split_arguments())
 
-    def _split(self, whole: Splits) -> Splits:
-        config = self._config
-        settings = {
+    def bind(self, resumed: bool, epoch_images: int | None = None) -> None:
+        """Record the splits in the run directory or, if `resumed`, compare them with the recorded ones.
+
+        Args:
+            resumed: whether the run has a checkpoint.
+            epoch_images: number of images of an epoch today; a resumed run keeps the one it began with.
+
+        Raises:
+            InputError: a resumed run finds other data than it began with.
+        """
+        if resumed:
+            self.epoch_images = (
+                run_images.check_images(self._run_dir, self.splits).epoch_images or epoch_images
+            )
+            return
+        run_images.record_images(self._run_dir, self.splits, self._images, epoch_images, self._old_split)
+        self.epoch_images = epoch_images
+
+    def _split_arguments(self) -> dict[str, Any]:
+        config, old_split, images = self._config, self._old_split, None
+        if steps_in(self._run_dir.checkpoints):  # a resumed run keeps its images and its split
+            images = run_images.read_images(self._run_dir)
+            record = self._run_dir.read_split()
+            old_split = record.old_split() if record else {}
+            if images and old_split:
+                images = [*images, *old_split["held_out"]]
+        arguments = {
+            "images": images,
             "eval_fraction": config.eval_fraction,
             "label_fraction": config.label_fraction,
             "labels_per_class": config.labels_per_class,
+            "seed": config.seed if config.label_seed is None else config.label_seed,
         }
-        return load_dataset.split_dataset(whole, seed=config.seed, **{**settings, **self.inherited})
-
-    def _digest_if_held_out(self, whole: Splits) -> str | None:
-        """Return the digest of the images, or None if no training images are held out."""
-        own_split = whole.evaluation is not None and not self.inherited.get("held_out")
-        if not whole.train.has_labels or own_split:
-            return None
-        # A resumed run keeps its split, even if images were added or deleted since.
-        split = self._run_dir.read_split() if steps_in(self._run_dir.checkpoints) else None
-        return split.contents if split else self.contents["contents"]
+        if old_split:
+            arguments["eval_fraction"] = None
+        if old_split.get("labeled") is not None:
+            arguments |= {"label_fraction": None, "labels_per_class": None}
+        return {**arguments, **old_split}

@@ -7,6 +7,7 @@ import time
 
 import tensorflow as tf
 
+from simclr_keras.data.sources.load_dataset import DEFAULT_EVAL_FRACTION
 from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.evaluation.features import Extractor
 from simclr_keras.formatting import counted, duration
@@ -56,7 +57,8 @@ class Stage:
             or (20 if strategies.on_accelerator(self.strategy) else 1),
         )
         self.run_dir = RunDir(self.config.model_dir)
-        self.data = RunData(self.config, self.run_dir, self.inherited_split, say)
+        self.data = RunData(self.config, self.run_dir, self.old_split(), say)
+        self.notes = ancestors.check_eval_fraction(self.config, self.lineage())
         self.stop = signals.Stop()
 
     def run(self) -> dict:
@@ -111,7 +113,7 @@ class Stage:
             except tf.errors.OpError as error:
                 step = max(steps_in(self.run_dir.checkpoints), default=0)
                 self.stop.all_saved(f"step {step} is saved" if step else None)
-                recovery.retry(error, step, self.data.reload)
+                recovery.retry(error, step, lambda: self.data.load(recheck=True))
             gc.collect()  # a Keras model is in a reference cycle
 
     @property
@@ -147,12 +149,8 @@ class Stage:
     def check_config(self) -> None:
         """Raise InputError if the settings do not suit the devices; called before the data is opened."""
 
-    def inherited_split(self, contents: str | None) -> dict:
-        """Return the arguments of `load_dataset.split_dataset` that repeat an earlier run's split.
-
-        Args:
-            contents: digest of the images, to recognize them in another place; None if not known or not needed.
-        """
+    def old_split(self) -> dict:
+        """Return the split of an old run that this one starts from, see `ancestors.old_split`."""
         return {}
 
     def check_data(self) -> None:
@@ -167,7 +165,7 @@ class Stage:
         """Yield the lines printed before the work starts."""
         yield f"simclr_keras {__version__}: {self.title}"
         yield f"devices  {strategies.describe(self.strategy, self.policy)}"
-        for line in introduction.describe_data(self.splits):
+        for line in [*introduction.describe_data(self.splits), *self.notes]:
             yield f"data     {line}"
 
     def execute(self) -> dict:
@@ -190,8 +188,13 @@ class Stage:
         return {
             "ancestors": self.lineage(),
             "place": ancestors.place_of(self.config.dataset),
-            "labels_chosen": ancestors.chose_labels(self.config) or "labeled" in self.data.inherited,
         }
+
+    @property
+    def held_out_fraction(self) -> float | None:
+        """Return the share of the images that is held out by content; None if the data has its own evaluation split."""
+        fraction = self.config.eval_fraction
+        return (DEFAULT_EVAL_FRACTION if fraction is None else fraction) if self.splits.held_out else None
 
     def extractor(self, model, *endpoints: str) -> Extractor:
         """Return an Extractor of these endpoints with the image size and batch size of the config."""
@@ -213,7 +216,7 @@ class Stage:
             "model": config.model,
             "parameters": model.encoder.count_params(),
             "dataset": config.dataset,
-            "contents": self.data.contents["contents"],
+            "eval_fraction": self.held_out_fraction,
             "image_size": config.image_size,
             "training_images": self.splits.train.num_examples,
             "evaluation_images": 0 if evaluation is None else evaluation.num_examples,

@@ -73,8 +73,7 @@ class ClassificationStage(TrainingStage):
         train = self.splits.train
         return count_labels(train) if self.shows_labeled_only else train.num_examples
 
-    @property
-    def num_examples(self):
+    def count_epoch_images(self):
         # An epoch is at least one batch; else many epochs over a few images would be a step or two.
         return max(self._num_shown, self.config.batch_size)
 
@@ -175,8 +174,7 @@ class ClassificationStage(TrainingStage):
     @property
     def labels_used(self) -> int:
         """Return how many labels of this data trained this network and those it comes from."""
-        contents = self.data.contents["contents"]
-        return max(self.own_labels, ancestors.labels_of(self.lineage(), self.config.dataset, contents))
+        return max(self.own_labels, ancestors.labels_of(self.lineage(), self.config.dataset))
 
     @property
     def own_labels(self) -> int:

@@ -88,12 +88,11 @@ class Distillation(ClassificationStage):
         if self.exported:
             self.teacher.check_same(began_with, self.config.model_dir)
 
-    def inherited_split(self, contents):
+    def old_split(self):
         # The images that an exported teacher was trained on are unknown.
         runs = (None if self.exported else self.teacher, self.student)
-        teacher, student = (ancestors.selection(run, self.config, contents) if run else {} for run in runs)
-        differ = teacher.get("held_out") != student.get("held_out")
-        if teacher and student and differ and self.student.config.NAME != "pretrain":
+        teacher, student = (ancestors.old_split(run, self.config) if run else {} for run in runs)
+        if teacher and student and teacher["held_out"] != student["held_out"]:
             raise InputError(
                 f"--init={self.config.init} and --teacher={self.config.teacher} held out different images, so one was "
                 "trained on evaluation images of the other; give runs with the same ancestors."

@@ -50,8 +50,8 @@ class EvaluationStage(FromRun, Stage):
         checks.check_labels(self.config, self.splits.train, f"--mode={self.MODE}")
         if self.splits.evaluation is None or not self.splits.evaluation.has_labels:
             raise InputError(
-                f"{self.config.dataset} has no labeled evaluation split, and no class has two labeled images, of which "
-                "one could be held out; give more labels."
+                f"{self.config.dataset} has no evaluation split, and none of its labeled images is held out; give more "
+                "labels, or a larger --eval_fraction."
             )
 
     def execute(self):

@@ -26,5 +26,5 @@ class FromRun:
     def lineage(self):
         return self.ancestor.as_ancestors()
 
-    def inherited_split(self, contents):
-        return ancestors.selection(self.ancestor, self.config, contents)
+    def old_split(self):
+        return ancestors.old_split(self.ancestor, self.config)

@@ -42,7 +42,7 @@ class TrainingStage(Stage):
         if resumed:
             config_record = run_dir.read_config()
             self.check_lineage(config_record.ancestors if config_record else None)
-        self.data.bind(resumed)
+        self.data.bind(resumed, self.count_epoch_images())
         # After the data: preparing it may draw from Python's generator, which initializers take their seeds from.
         keras.utils.set_random_seed(config.seed)
         self.learner, self.schedule = self.make_learner()
@@ -87,10 +87,14 @@ class TrainingStage(Stage):
         yield from rest
         yield f"steps    {introduction.describe_steps(self.config, self.schedule)}"
 
-    # Hooks, in the order in which `execute` uses them.
-
     @property
     def num_examples(self) -> int:
+        """Return the number of images of an epoch; the one that the run began with, even if images are missing now."""
+        return self.data.epoch_images or self.count_epoch_images()
+
+    # Hooks, in the order in which `execute` uses them.
+
+    def count_epoch_images(self) -> int:
         """Return the number of images of an epoch."""
         return self.splits.train.num_examples
 
