@@ -91,12 +91,6 @@ def test_folder_is_replaced_as_a_whole(tmp_path):
     assert os.listdir(tmp_path) == ["e"]
 
 
-def test_remote_folder_is_replaced_as_a_whole(tmp_path):
-    for text in ("old", "new"):
-        write(f"ram://{tmp_path.name}/e", text)
-    assert read_file(f"ram://{tmp_path.name}/e/text") == b"new"
-
-
 @pytest.mark.parametrize("error", [InputError("no"), TrainingError("no"), KeyboardInterrupt()])
 def test_folder_stays_if_the_block_fails(tmp_path, error):
     write(tmp_path / "old", "old")

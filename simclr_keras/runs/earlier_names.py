@@ -41,7 +41,7 @@ def upgrade_settings(mode: str, values: dict[str, Any]) -> dict[str, Any]:
     layer = settings.get("head_layer")
     if "head_layer" in fields and (type(layer) is int or (isinstance(layer, str) and layer.isdecimal())):
         settings["head_layer"] = field_kind(fields["head_layer"]).type(layer)
-    if "random_crop" in settings and "augment" in fields and "random_crop" not in fields:
+    if "random_crop" in settings:
         crop = settings.pop("random_crop")
         settings.setdefault("augment", "crop,flip,color,blur" if crop else "flip,color,blur")
     return settings

@@ -82,7 +82,7 @@ def _config(published, out, dataset):
         own |= {key: architecture[key] for key in ("se_ratio", "proj_mode", "proj_hidden_dim")}
         own |= {key: architecture[key] for key in ("proj_layers", "proj_dim") if key in architecture}
     elif category.mode == "finetune":
-        own |= {"init": f"simclrv2/pretrained/{name}", "head_layer": str(architecture["head_layer"])}
+        own |= {"init": f"simclrv2/pretrained/{name}", "head_layer": architecture["head_layer"]}
         if not name.endswith("_1x_sk0"):
             own["learning_rate"] = _OTHERS_RATE
     elif category.mode == "distill":

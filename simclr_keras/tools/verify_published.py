@@ -41,7 +41,7 @@ class VerifyConfig(Settings):
         if bool(self.path) == bool(self.run):
             raise InputError("give --path of published weights, or --run of an imported run: one of the two.")
         for flag in ("name", "head_layer", "ema"):
-            if self.run and getattr(self, flag) not in (None, False):
+            if self.run and not (getattr(self, flag) is None or getattr(self, flag) is False):  # 0 is a layer
                 raise InputError(f"--{flag} needs --path; a run directory in --run has its own.")
 
 

@@ -1,11 +1,9 @@
 """Records of a run's JSON files: read as written, also those of earlier versions, and refused by name."""
 
-import dataclasses
 import json
 
 import pytest
 
-from simclr_keras.config.modes import MODES
 from simclr_keras.errors import InputError
 from simclr_keras.runs.record_checks import RecordError
 from simclr_keras.runs.records import ConfigRecord, ResultRecord, SplitRecord
@@ -61,11 +59,10 @@ def test_earlier_names_are_read():
     assert ResultRecord.from_json({"licence": "Apache-2.0"}).license == "Apache-2.0"
 
 
-def test_earlier_random_crop_is_an_augmentation():
-    settings = {"mode": "pretrain", "random_crop": False}
-    config = ConfigRecord.from_json(settings).config("config.json")
-    names = {field.name for field in dataclasses.fields(MODES["pretrain"])}
-    assert config.random_crop is False if "random_crop" in names else "crop" not in config.augment
+@pytest.mark.parametrize(("crop", "augment"), [(True, "crop,flip,color,blur"), (False, "flip,color,blur")])
+def test_earlier_random_crop_is_an_augmentation(crop, augment):
+    settings = {"mode": "pretrain", "dataset": "digits", "random_crop": crop}
+    assert ConfigRecord.from_json(settings).config("config.json").augment == augment
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_other_files_may_lie_there(path):
 
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
-    (tmp_path / "file").write("mine")
+    (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match=r"cannot be made .*a directory you may write to"):
         RunDir(tmp_path / "file" / "run").open_for("pretrain", config())
 

@@ -85,7 +85,7 @@ def test_a_run_does_not_go_on_with_other_data(run_dir, tmp_path, change):
     else:
         seed = 1
     other = load_dataset(npz(tmp_path / "b.npz", **arrays), seed=seed)
-    with pytest.raises(InputError, match=r"37 training images and 3 .* then, 37 .* now\).*bring back"):
+    with pytest.raises(InputError, match=r"37 training images and 3 .* then, 37 .* now\).*restore"):
         bind_data(run_dir, other, resumed=True)
     assert run_dir.read_text("split.json") == written
 
@@ -184,7 +184,7 @@ class TestFolder:
         began = self.bound(run_dir, load(), resumed=False)
         for name in began.train.ids[:5]:
             (folder / name).unlink()
-        with pytest.raises(InputError, match=r"27 training images .* then, 22 .* now\); bring back"):
+        with pytest.raises(InputError, match=r"27 training images .* then, 22 .* now\); restore"):
             self.bound(run_dir, load())
 
     def test_labels_that_changed_are_other_data(self, run_dir, folder):

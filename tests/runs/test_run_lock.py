@@ -54,7 +54,7 @@ class TestInUse:
 
     def test_a_lock_that_is_no_file_is_refused_in_one_line(self, directory):
         os.makedirs(os.path.join(directory, "run.lock"))
-        with pytest.raises(InputError, match=r"run.lock cannot be opened \(Is a directory\); remove it"):
+        with pytest.raises(InputError, match=r"run.lock cannot be opened \(Is a directory\); delete it"):
             RunDir(directory).open_for("pretrain", config())
 
     def test_a_process_that_was_killed_leaves_it_free(self, directory):

@@ -78,12 +78,12 @@ def test_the_accuracy_is_that_of_the_network_on_every_image(tmp_path):
         ([], "one of the two"),
         (["--path={path}", "--run=runs/a"], "one of the two"),
         (["--run=nowhere"], "nowhere"),
-        (["--run=nowhere", "--head_layer=0"], "--head_layer goes with --path"),
+        (["--run=nowhere", "--head_layer=0"], "--head_layer needs --path"),
         (["--path={path}", "--dataset=digits"], "has 1000 classes, digits has 10"),
         (["--path={path}", "--head_layer=7"], "head_layer=7 is beyond the projection head"),
         (["--path={headless}", "--name=pretrained", "--dataset=digits"], "has no classifier"),
         (["--path={path}", "--dataset=npz:{unlabeled}"], "has no labeled evaluation split"),
-        (["--path={path}", "--batch_size=0"], "--batch_size=0 must be at least 1"),
+        (["--path={path}", "--batch_size=0"], "--batch_size=0 is out of range: it must be at least 1"),
     ],
 )
 def test_bad_input_gets_one_line(words, message, network, tmp_path):

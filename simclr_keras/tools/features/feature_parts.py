@@ -82,7 +82,7 @@ class FeatureParts:
     def _read(self, number, begin):
         """Return the arrays of a part, or None if it is missing, damaged or begins at another row."""
         try:
-            with np.load(self._path(number)) as arrays:
+            with np.load(self._path(number), allow_pickle=False) as arrays:
                 part = {name: arrays[name] for name in ("features", "labels", "begin", "settings")}
             stored = json.loads(str(part["settings"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
