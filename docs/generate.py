@@ -1,0 +1,50 @@
+"""Write docs/flags.md and docs/recipes.md from the settings and the recipes: `make docs`."""
+
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from simclr_keras.config.command_line import describe, fields_by_name  # noqa: E402
+from simclr_keras.config.export import ExportConfig  # noqa: E402
+from simclr_keras.config.modes import MODES  # noqa: E402
+from simclr_keras.config.recipes import RECIPES  # noqa: E402
+
+NOTE = "<!-- Written by docs/generate.py; run `make docs` after a change. -->"
+
+
+def flags_page() -> str:
+    """Return docs/flags.md: all flags of train.py by group, then those of export.py."""
+    parts = ["# Flags", NOTE, "Every flag is written `--name=value`. `python train.py --mode=finetune --help` shows the "
+             "flags of one stage."]
+    for program, stages in (("train.py", MODES), ("export.py", {"export": ExportConfig})):
+        parts.append(f"## {program}")
+        groups: dict[str, list[str]] = {}
+        for name, fields in fields_by_name(stages).items():
+            group = next(iter(fields.values())).metadata["group"]
+            text = describe(fields, len(stages)).replace("|", "\\|")
+            groups.setdefault(group, []).append(f"| `--{name}` | {text} |")
+        for group, rows in groups.items():
+            parts.append("\n".join([f"### {group}", "", "| flag | meaning |", "|---|---|", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+def recipes_page() -> str:
+    """Return docs/recipes.md: every recipe with its stage, its source and its values."""
+    parts = ["# Recipes", NOTE, "A recipe fills in values; any flag beside it wins. The files in `simclr_keras/config/recipes/` "
+             "show the arithmetic behind the numbers."]
+    for name, recipe in RECIPES.items():
+        values = ", ".join(f"`{key}={value}`" for key, value in recipe.values.items())
+        parts.append(f"## {name}\n\n{recipe.about}\n\n    python train.py --mode={recipe.mode} --recipe={name}\n\n{values}")
+    return "\n\n".join(parts) + "\n"
+
+
+def pages() -> dict[str, str]:
+    """Return the generated pages by file name."""
+    return {"flags.md": flags_page(), "recipes.md": recipes_page()}
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (ROOT / "docs" / name).write_text(text)

@@ -1,0 +1,118 @@
+"""README.md, CONTRIBUTING.md and docs/: links resolve, commands parse, Python blocks run, generated pages are current."""
+
+import importlib
+import os
+import pathlib
+import re
+import runpy
+import shlex
+
+import pytest
+
+import export
+import train
+from simclr_keras.errors import InputError
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_readme_is_short():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert len(text.encode()) <= 8192
+
+
+def test_links_resolve():
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            if "://" in target:
+                continue
+            path, _, anchor = target.partition("#")
+            file = (page.parent / path).resolve() if path else page
+            if not file.exists() or (anchor and anchor not in _anchors(file)):
+                broken.append(f"{page.name}: {target}")
+    assert not broken
+
+
+def _anchors(page):
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _commands(page):
+    """The shell commands of a page: indented lines, continued by a backslash, and whole commands in backticks."""
+    text = page.read_text()
+    joined = re.sub(r"\\\n\s*", "", text)
+    lines = re.findall(r"^    ((?:python|make) .*)$", joined, re.MULTILINE)
+    lines += re.findall(r"`((?:python|make) [^`]*)`", text)
+    return [line.split("     #")[0].split("  #")[0].strip() for line in lines]
+
+
+def test_commands_parse():
+    commands = {command for page in PAGES for command in _commands(page)}
+    assert len(commands) > 20
+    wrong = {}
+    for command in sorted(commands):
+        try:
+            _parse(shlex.split(re.sub(r"\b(DIR|RUN|NAME|S)\b(\.\.\.)?", "x", command)))
+        except (InputError, AssertionError, FileNotFoundError) as error:
+            wrong[command] = str(error)
+    assert not wrong
+
+
+def _parse(words):
+    program, *rest = words
+    if program == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(rest) <= set(targets), f"no such target: {rest}"
+    elif "--help" in rest:
+        assert (ROOT / rest[0]).exists()
+    elif rest[0] == "train.py":
+        train.read_flags(rest)
+    elif rest[0] == "export.py":
+        export.read_flags(rest)
+    elif rest[0] == "-m":
+        importlib.import_module(rest[1]).read_flags(rest[1:])
+    else:
+        source = (ROOT / rest[0]).read_text()
+        flags = [word[2:].partition("=")[0] for word in rest[1:] if word.startswith("--")]
+        assert all(flag in source for flag in flags), f"{rest[0]} has no flag of {flags}"
+
+
+def _python_blocks():
+    for page in PAGES:
+        for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)):
+            yield pytest.param(block, id=f"{page.name}-{number}")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, finetuned):
+    """A folder with runs/photos and exports/photos, as the pages name them."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "runs").mkdir()
+    (folder / "runs/photos").symlink_to(finetuned.folder)
+    export.main(["export.py", f"--run={finetuned.folder}", f"--out={folder / 'exports/photos'}"])
+    return folder
+
+
+@pytest.mark.parametrize("block", _python_blocks())
+def test_python_blocks_run(block, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    exec(compile(block, "block", "exec"), {})
+
+
+def test_generated_pages_are_current():
+    pages = runpy.run_path(str(ROOT / "docs/generate.py"))["pages"]()
+    stale = [name for name, text in pages.items() if (ROOT / "docs" / name).read_text() != text]
+    assert not stale, f"{', '.join(stale)} differ from the settings: run `make docs`"
+
+
+def test_no_page_names_a_missing_file():
+    missing = []
+    for page in PAGES:
+        for name in re.findall(r"`((?:simclr_keras|benchmarks|examples|tests|docs)/[\w./-]+)`", page.read_text()):
+            if not os.path.exists(ROOT / name):
+                missing.append(f"{page.name}: {name}")
+    assert not missing

@@ -1,0 +1,92 @@
+"""The rooms of the package: who imports whom, how large folders are, and no circles."""
+
+import ast
+import collections
+import pathlib
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "simclr_keras"
+SMALL = {"errors", "backend", "preprocess", "orientation", "formatting", "files", "version"}  # without a room
+MAY_IMPORT = {
+    "config": set(),  # and the tables of model names, see NAME_TABLES
+    "models": set(),
+    "optim": set(),
+    "objectives": {"models", "optim"},
+    "data": set(),
+    "evaluation": {"data"},
+    "runs": {"config", "data", "models"},
+    "interop": {"models", "runs"},
+    "export": {"config", "data", "models", "runs"},
+    "training": {"config", "data", "evaluation", "export", "models", "objectives", "optim", "runs"},
+    "tools": {"config", "data", "evaluation", "export", "interop", "models", "objectives", "optim", "runs", "training"},
+}
+NAME_TABLES = {"simclr_keras.models.backbone_names", "simclr_keras.models.zoo"}  # import no TensorFlow
+MOST_FILES = 14
+
+
+def _modules():
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def _imports(path, modules):
+    """Names of this package's modules that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom) and node.module in modules:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in modules else node.module
+
+
+def _room(module):
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def test_rooms_import_downwards_only():
+    modules = _modules()
+    upward = [
+        f"{module} imports {name}"
+        for module, path in modules.items()
+        for name in _imports(path, modules)
+        if _room(module) in MAY_IMPORT
+        and _room(name) not in {_room(module), "", *SMALL, *MAY_IMPORT[_room(module)]}
+        and not (_room(module) == "config" and name in NAME_TABLES)
+    ]
+    assert not upward
+    small = [
+        f"{module} imports {name}"
+        for module, path in modules.items()
+        for name in _imports(path, modules)
+        if _room(module) in SMALL and _room(name) not in {"", *SMALL}
+    ]
+    assert not small
+
+
+def test_imports_have_no_circle():
+    modules = _modules()
+    left = {module: {*_imports(path, modules)} - {module} for module, path in modules.items()}
+    while ready := [module for module, names in left.items() if not names & left.keys()]:
+        for module in ready:
+            del left[module]
+    assert not left, f"modules in circles, or above one: {sorted(left)}"
+
+
+def test_folders_are_small():
+    files = collections.Counter(path.parent for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+    assert not [f"{folder.name}: {count} files" for folder, count in files.items() if count > MOST_FILES]
+
+
+def test_one_strategy_module():
+    """Only training/engine/strategy.py names a class of strategies; all else asks tf.distribute for its context."""
+    named = [
+        str(path.relative_to(ROOT))
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "strategy.py"
+        and any(isinstance(node, ast.Attribute) and node.attr.endswith("Strategy") for node in ast.walk(ast.parse(path.read_text())))
+    ]
+    assert not named
