@@ -39,7 +39,7 @@ class Selection(Settings):
 def help_text(mode: str | None = None) -> str:
     """Return the help of one stage, or of all stages."""
     stages = {mode: MODES[mode]} if mode else MODES
-    names = [name for name, (stage, _) in recipes.RECIPES.items() if stage in stages]
+    names = [name for name, recipe in recipes.RECIPES.items() if recipe.mode in stages]
     first = {"mode": f"The stage. Choices: {', '.join(MODES)}."}
     if names:
         first["recipe"] = f"Named settings. Choices: {', '.join(names)}."

@@ -18,7 +18,18 @@ MAY_IMPORT = {
     "interop": {"models", "runs"},
     "export": {"config", "data", "models", "runs"},
     "training": {"config", "data", "evaluation", "export", "models", "objectives", "optim", "runs"},
-    "tools": {"config", "data", "evaluation", "export", "interop", "models", "objectives", "optim", "runs", "training"},
+    "tools": {
+        "config",
+        "data",
+        "evaluation",
+        "export",
+        "interop",
+        "models",
+        "objectives",
+        "optim",
+        "runs",
+        "training",
+    },
 }
 NAME_TABLES = {"simclr_keras.models.backbone_names", "simclr_keras.models.zoo"}  # import no TensorFlow
 MOST_FILES = 14
@@ -87,6 +98,9 @@ def test_one_strategy_module():
         str(path.relative_to(ROOT))
         for path in PACKAGE.rglob("*.py")
         if path.name != "strategy.py"
-        and any(isinstance(node, ast.Attribute) and node.attr.endswith("Strategy") for node in ast.walk(ast.parse(path.read_text())))
+        and any(
+            isinstance(node, ast.Attribute) and node.attr.endswith("Strategy")
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
     ]
     assert not named

@@ -131,7 +131,7 @@ def test_help_of_train():
     for mode in (None, *MODES):
         classes = [MODES[mode]] if mode else MODES.values()
         fields = {field.name: field.metadata["group"] for cls in classes for field in dataclasses.fields(cls)}
-        recipes = [name for name, (stage, _) in RECIPES.items() if mode in (None, stage)]
+        recipes = [name for name, recipe in RECIPES.items() if mode in (None, recipe.mode)]
         first = ["mode", "recipe"] if recipes else ["mode"]
         assert sorted(entries(mode)) == sorted([*((name, "Choose") for name in first), *fields.items()])
         text = train.help_text(mode)

@@ -22,12 +22,12 @@ GIVEN = {
 
 
 def config_of(name):
-    mode, values = recipes.RECIPES[name]
+    mode, values, _ = recipes.RECIPES[name]
     return make_config(mode, {**GIVEN.get(mode, {}), **values}, {})
 
 
 def test_recipes_are_valid_and_complete():
-    for name, (mode, values) in recipes.RECIPES.items():
+    for name, (mode, values, _) in recipes.RECIPES.items():
         config = config_of(name)
         assert {key: getattr(config, key) for key in values} == values, name
         types = {field.name: field_kind(field).type for field in dataclasses.fields(config)}
@@ -146,7 +146,7 @@ def test_the_papers_baselines_of_few_labels_train_as_long_as_that_of_all():
     ],
 )
 def test_defaults_are_the_papers_imagenet_recipe(name, open_settings):
-    mode, values = recipes.RECIPES[name]
+    mode, values, _ = recipes.RECIPES[name]
     default = config_class(mode)()
     changed = {key for key, value in values.items() if getattr(default, key) != value}
     assert changed - {"dataset", "warmup_epochs"} == open_settings

@@ -3,44 +3,139 @@
 Published figures beside a recipe are the papers'; "measured" ones come from the command named with them.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from simclr_keras.config.option import nearest
 from simclr_keras.config.recipes import cifar10, digits, imagenet, photos, transfer
 from simclr_keras.errors import InputError
 
-RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
-    "imagenet_pretrain": ("pretrain", imagenet.IMAGENET_PRETRAIN),
-    "imagenet_pretrain_100": ("pretrain", imagenet.IMAGENET_PRETRAIN_100),
-    "imagenet_pretrain_v1": ("pretrain", imagenet.IMAGENET_PRETRAIN_V1),
-    "finetune_1pct": ("finetune", imagenet.FINETUNE_1PCT),
-    "finetune_10pct": ("finetune", imagenet.FINETUNE_10PCT),
-    "finetune_100pct": ("finetune", imagenet.FINETUNE_100PCT),
-    "linear_eval": ("linear_eval", imagenet.LINEAR_EVAL),
-    "distill_self": ("distill", imagenet.DISTILL_SELF),
-    "distill_small": ("distill", imagenet.DISTILL_SMALL),
-    "supervised": ("supervised", imagenet.SUPERVISED),
-    "supervised_1pct": ("supervised", imagenet.SUPERVISED_1PCT),
-    "supervised_10pct": ("supervised", imagenet.SUPERVISED_10PCT),
-    "transfer_augment": ("finetune", transfer.TRANSFER_AUGMENT),
-    "transfer_linear": ("linear_eval", transfer.TRANSFER_LINEAR),
-    "distill_backbone": ("distill", transfer.DISTILL_BACKBONE),
-    "cifar10_pretrain": ("pretrain", cifar10.CIFAR10_PRETRAIN),
-    "cifar10_linear_eval": ("linear_eval", cifar10.CIFAR10_LINEAR_EVAL),
-    "cifar10_small": ("pretrain", cifar10.CIFAR10_SMALL),
-    "cifar10_finetune_1pct": ("finetune", cifar10.CIFAR10_FINETUNE_1PCT),
-    "cifar10_finetune_10pct": ("finetune", cifar10.CIFAR10_FINETUNE_10PCT),
-    "cifar10_supervised_1pct": ("supervised", cifar10.CIFAR10_SUPERVISED_1PCT),
-    "cifar10_supervised_10pct": ("supervised", cifar10.CIFAR10_SUPERVISED_10PCT),
-    "cifar10_distill": ("distill", cifar10.CIFAR10_DISTILL),
-    "photos_pretrain": ("pretrain", photos.PHOTOS_PRETRAIN),
-    "photos_finetune": ("finetune", photos.PHOTOS_FINETUNE),
-    "photos_linear_eval": ("linear_eval", photos.PHOTOS_LINEAR_EVAL),
-    "photos_distill": ("distill", photos.PHOTOS_DISTILL),
-    "digits_demo": ("pretrain", digits.DIGITS_DEMO),
-    "digits_supervised": ("supervised", digits.DIGITS_SUPERVISED),
-    "digits_finetune": ("finetune", digits.DIGITS_FINETUNE),
-    "digits_distill": ("distill", digits.DIGITS_DISTILL),
+
+class Recipe(NamedTuple):
+    """A stage with values for its settings, and what they are for, in one sentence."""
+
+    mode: str
+    values: dict[str, Any]
+    about: str
+
+
+RECIPES = {
+    "imagenet_pretrain": Recipe(
+        "pretrain",
+        imagenet.IMAGENET_PRETRAIN,
+        "SimCLRv2 paper: 800 epochs, batch 4096, LARS with peak 6.4, 3-layer head.",
+    ),
+    "imagenet_pretrain_100": Recipe(
+        "pretrain",
+        imagenet.IMAGENET_PRETRAIN_100,
+        "README of the released code: 100 epochs; published linear evaluation 64.5 %.",
+    ),
+    "imagenet_pretrain_v1": Recipe(
+        "pretrain",
+        imagenet.IMAGENET_PRETRAIN_V1,
+        "SimCLR v1 paper: 1000 epochs, 2-layer head, additive brightness.",
+    ),
+    "finetune_1pct": Recipe(
+        "finetune",
+        imagenet.FINETUNE_1PCT,
+        "SimCLRv2 paper: 60 epochs on 1 % of the labels, from head layer 1.",
+    ),
+    "finetune_10pct": Recipe(
+        "finetune",
+        imagenet.FINETUNE_10PCT,
+        "SimCLRv2 paper: 30 epochs on 10 % of the labels, from head layer 1.",
+    ),
+    "finetune_100pct": Recipe(
+        "finetune",
+        imagenet.FINETUNE_100PCT,
+        "SimCLRv2 paper: 30 epochs on all labels, from the encoder's output.",
+    ),
+    "linear_eval": Recipe(
+        "linear_eval",
+        imagenet.LINEAR_EVAL,
+        "SimCLRv2 paper: linear classifier on the frozen encoder, 90 epochs.",
+    ),
+    "distill_self": Recipe(
+        "distill",
+        imagenet.DISTILL_SELF,
+        "SimCLRv2 paper: distillation into the same network, temperature 0.1.",
+    ),
+    "distill_small": Recipe(
+        "distill",
+        imagenet.DISTILL_SMALL,
+        "SimCLRv2 paper: distillation into a smaller network, temperature 1.",
+    ),
+    "supervised": Recipe(
+        "supervised", imagenet.SUPERVISED, "SimCLRv2 paper: the supervised baseline on all labels, 90 epochs."
+    ),
+    "supervised_1pct": Recipe(
+        "supervised",
+        imagenet.SUPERVISED_1PCT,
+        "Baseline on 1 % of the labels, with AutoAugment and label smoothing, for as many steps.",
+    ),
+    "supervised_10pct": Recipe(
+        "supervised",
+        imagenet.SUPERVISED_10PCT,
+        "Baseline on 10 % of the labels, with AutoAugment and label smoothing, for as many steps.",
+    ),
+    "transfer_augment": Recipe(
+        "finetune",
+        transfer.TRANSFER_AUGMENT,
+        "A second study: fine-tuning on tf_flowers with subsets of the augmentations.",
+    ),
+    "transfer_linear": Recipe(
+        "linear_eval", transfer.TRANSFER_LINEAR, "A second study: linear transfer in 30 steps."
+    ),
+    "distill_backbone": Recipe(
+        "distill",
+        transfer.DISTILL_BACKBONE,
+        "A second study: distillation into a frozen VGG16 or ResNet50 with dense layers.",
+    ),
+    "cifar10_pretrain": Recipe(
+        "pretrain", cifar10.CIFAR10_PRETRAIN, "README of the released code: r18, 1000 epochs."
+    ),
+    "cifar10_linear_eval": Recipe(
+        "linear_eval",
+        cifar10.CIFAR10_LINEAR_EVAL,
+        "README of the released code: linear evaluation after cifar10_pretrain.",
+    ),
+    "cifar10_small": Recipe(
+        "pretrain", cifar10.CIFAR10_SMALL, "r18_0.25x in about half an hour on two CPU cores."
+    ),
+    "cifar10_finetune_1pct": Recipe(
+        "finetune", cifar10.CIFAR10_FINETUNE_1PCT, "After cifar10_small: fine-tuning on 1 % of the labels."
+    ),
+    "cifar10_finetune_10pct": Recipe(
+        "finetune", cifar10.CIFAR10_FINETUNE_10PCT, "After cifar10_small: fine-tuning on 10 % of the labels."
+    ),
+    "cifar10_supervised_1pct": Recipe(
+        "supervised", cifar10.CIFAR10_SUPERVISED_1PCT, "The same network from scratch on 1 % of the labels."
+    ),
+    "cifar10_supervised_10pct": Recipe(
+        "supervised", cifar10.CIFAR10_SUPERVISED_10PCT, "The same network from scratch on 10 % of the labels."
+    ),
+    "cifar10_distill": Recipe(
+        "distill", cifar10.CIFAR10_DISTILL, "After cifar10_finetune_1pct: self-distillation on all images."
+    ),
+    "photos_pretrain": Recipe(
+        "pretrain", photos.PHOTOS_PRETRAIN, "Some thousand photos on one machine; not from a paper."
+    ),
+    "photos_finetune": Recipe(
+        "finetune", photos.PHOTOS_FINETUNE, "After photos_pretrain: a few hundred labels."
+    ),
+    "photos_linear_eval": Recipe(
+        "linear_eval", photos.PHOTOS_LINEAR_EVAL, "After photos_pretrain: linear evaluation."
+    ),
+    "photos_distill": Recipe(
+        "distill", photos.PHOTOS_DISTILL, "After photos_finetune: distillation on all photos."
+    ),
+    "digits_demo": Recipe(
+        "pretrain", digits.DIGITS_DEMO, "Pretraining of `make demo`, on scikit-learn's digits."
+    ),
+    "digits_supervised": Recipe(
+        "supervised", digits.DIGITS_SUPERVISED, "Supervised baseline of `make demo`."
+    ),
+    "digits_finetune": Recipe("finetune", digits.DIGITS_FINETUNE, "Fine-tuning of `make demo`."),
+    "digits_distill": Recipe("distill", digits.DIGITS_DISTILL, "Distillation of `make demo`."),
 }
 
 
@@ -54,7 +149,6 @@ def recipe(name: str | None, mode: str | None) -> dict[str, Any]:
         return {}
     if name not in RECIPES:
         raise InputError(f"--recipe={name} is unknown: {nearest(name, RECIPES)}")
-    stage, values = RECIPES[name]
-    if stage != mode:
-        raise InputError(f"--recipe={name} is for --mode={stage}, not for --mode={mode}.")
-    return dict(values)
+    if RECIPES[name].mode != mode:
+        raise InputError(f"--recipe={name} is for --mode={RECIPES[name].mode}, not for --mode={mode}.")
+    return dict(RECIPES[name].values)
