@@ -88,7 +88,7 @@ def _match_kind(form, entries, shapes, layers, numbering):
 
 
 def _disorder(placed):
-    """Phrases on entries that come, by their number, before others that they should follow, by what they lie in."""
+    """Return phrases about entries whose numbers contradict the order of the blocks they are in."""
     problems = []
     furthest_block, furthest_wrapper = (), -1
     for _, entry in sorted(placed.items(), key=lambda item: item[0]):

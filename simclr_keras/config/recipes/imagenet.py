@@ -102,8 +102,8 @@ SUPERVISED = {
     "weight_decay": 1e-4,
     "augment": "crop,flip",
 }
-# The baselines of few labels have AutoAugment and label smoothing. How long they were trained is not published: here
-# for as many steps too, which takes 90 epochs * 1,281,167 images / the images of the subset.
+# The baselines with few labels use AutoAugment and label smoothing. Their length is not published. Here they take as
+# many steps, which is 90 epochs * 1,281,167 images / the images of the subset.
 SUPERVISED_1PCT = {
     **SUPERVISED,
     "dataset": "imagenet2012_subset/1pct",

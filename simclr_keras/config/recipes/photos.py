@@ -1,4 +1,4 @@
-"""A folder of some thousand photos with a few hundred labels, on one machine: settings of our own, tried in the small.
+"""A folder of some thousand photos with a few hundred labels, on one machine: not from a paper, tried on small data.
 
 python train.py --mode=pretrain --recipe=photos_pretrain --dataset=folder:photos --model_dir=runs/photos
 python train.py --mode=finetune --recipe=photos_finetune --init=runs/photos --labels=labels.csv

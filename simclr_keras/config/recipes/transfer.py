@@ -1,4 +1,4 @@
-"""A second study: transfer of a fine-tuned network, and distillation into other backbones (METHOD: section 7).
+"""A second study: transfer of a fine-tuned network, and distillation into other backbones.
 
 python train.py --mode=finetune --recipe=transfer_augment --init=runs/finetune-1pct --augment=crop,flip,color
 python train.py --mode=distill --recipe=distill_backbone --teacher=runs/finetune-flowers --model=keras:ResNet50
@@ -6,8 +6,8 @@ python train.py --mode=linear_eval --recipe=transfer_linear --init=runs/pretrain
 """
 
 # From the network fine-tuned on 1 % of ImageNet to tf_flowers, with subsets of the augmentations. Published: none
-# 78.4 %, crop 84, flip 84.1, color 83.9, crop+color 87, flip+crop 87.3, all 89.8. Rate and length are not published:
-# those of the linear transfer below, for a few epochs.
+# 78.4 %, crop 84, flip 84.1, color 83.9, crop+color 87, flip+crop 87.3, all 89.8. Rate and length are not published;
+# here they are those of the linear transfer below, for a few epochs.
 TRANSFER_AUGMENT = {
     "dataset": "tf_flowers",
     "batch_size": 64,
@@ -20,7 +20,7 @@ TRANSFER_AUGMENT = {
 }
 
 # Into VGG16 (65 %) and ResNet50 (71 %): base frozen, dense layers trained, 100 epochs at 0.01, best student kept
-# (in best/). How wide the dense layers were is not published.
+# (in best/). The width of the dense layers is not published.
 DISTILL_BACKBONE = {
     "dataset": "tf_flowers",
     "model": "keras:VGG16",

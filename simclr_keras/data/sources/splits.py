@@ -102,7 +102,7 @@ def _with_missing(splits, missing, count, what):
     if len(missing) > MOST_MISSING * count:
         raise InputError(
             f"{splits.train.name}: {len(missing)} of the {count} {what} images of the run are missing: "
-            f"{_named(missing)}; bring back the data of the run"
+            f"{_named(missing)}; restore the data of the run"
         )
     if not missing:
         return splits

@@ -51,8 +51,8 @@ class LoadedModel:
     def __init__(self, module: Any, source: str, folder: str):
         self.module, self.source, self.folder = module, source, folder
         self.weights = list(getattr(module, "trainable_variables", []))
-        known = {id(variable) for variable in self.weights}
-        others = [v for v in getattr(module, "variables", []) if id(v) not in known]
+        weight_ids = {id(variable) for variable in self.weights}
+        others = [v for v in getattr(module, "variables", []) if id(v) not in weight_ids]
         self.variables = [*self.weights, *others]
         self.losses = list(getattr(module, "regularization_losses", []))
         self._read_call()
