@@ -153,11 +153,6 @@ class StageConfig(Settings):
                 "such as cifar10."
             )
 
-    @property
-    def inherits_from(self) -> str | None:
-        """Path of the run whose settings replace those that are None here, such as the dataset."""
-        return None
-
     # Settings that only some stages have: a field of the same name replaces the property.
 
     @property

@@ -82,10 +82,6 @@ class DistillConfig(Evaluation, Views, Optimization, Backbone, Start, StageConfi
         choices=("all", "labeled"),
     )
 
-    @property
-    def inherits_from(self) -> str | None:
-        return self.teacher
-
     def validate(self) -> None:
         super().validate()
         self.check_backbone(self.model, self.image_size, self.se_ratio)

@@ -39,7 +39,3 @@ class Start:
         at_most=4096,
         default_words="that of --init",
     )
-
-    @property
-    def inherits_from(self) -> str | None:
-        return self.init
