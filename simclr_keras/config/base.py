@@ -61,7 +61,7 @@ class StageConfig(Settings):
     )
     checkpoint_every_steps: int = option(
         0,
-        "Also save a checkpoint after every so many steps; 0: only after each epoch.",
+        "Also save a checkpoint after every so many steps; 0: only at ends of epochs.",
         group="Run",
         unit="steps",
         at_least=0,
@@ -69,7 +69,7 @@ class StageConfig(Settings):
     )
     checkpoint_every_minutes: float = option(
         10.0,
-        "Also save a checkpoint so many minutes after the previous one; 0: only after each epoch.",
+        "Also save a checkpoint so many minutes after the previous one; 0: only at ends of epochs.",
         group="Run",
         unit="minutes",
         at_least=0,

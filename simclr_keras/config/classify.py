@@ -74,7 +74,7 @@ class LinearEvalConfig(Evaluation, Views, Optimization, Start, StageConfig):
         "paper",
         "paper: momentum SGD on augmented crops, encoder frozen; fast: scikit-learn's logistic regression on features "
         "computed once.",
-        group="Choose",
+        group="Evaluation",
         choices=("paper", "fast"),
     )
     epochs: int = again(Optimization, "epochs", default=90)

@@ -134,7 +134,14 @@ def describe(fields: Mapping[str, dataclasses.Field], num_stages: int = 1) -> st
         fields: the fields of one name by stage. num_stages: how many stages the help is about.
     """
     field = next(iter(fields.values()))
+    stages_of: dict[str, list[str]] = {}
+    for stage, other in fields.items():
+        stages_of.setdefault(other.metadata["help"], []).append(stage)
     text = field.metadata["help"]
+    if len(stages_of) > 1:
+        text = " ".join(f"{', '.join(stages)}: {help}" for help, stages in stages_of.items())
+    if all(other.metadata["required"] for other in fields.values()):
+        text += " Required."
     if field.metadata["choices"]:
         text += f" Choices: {', '.join(field.metadata['choices'])}."
     if len(fields) < num_stages:
@@ -142,7 +149,7 @@ def describe(fields: Mapping[str, dataclasses.Field], num_stages: int = 1) -> st
     defaults = {stage: _shown_default(other) for stage, other in fields.items()}
     unit = field.metadata["unit"]
     if len(set(defaults.values())) > 1:
-        listed = ", ".join(f"{stage} {default or 'none'}" for stage, default in defaults.items())
+        listed = "; ".join(f"{stage} {default or 'none'}" for stage, default in defaults.items())
         return f"{text} Default{f' in {unit}' if unit else ''}: {listed}."
     (default,) = set(defaults.values())
     if not default:
@@ -169,6 +176,9 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str], progra
         code, message = EXIT_FAILED, f"error: {error}"
     except Stopped as stop:
         code, message = stop.code, stop
+    except BrokenPipeError:  # the reader of the output, such as head, has stopped
+        sys.stdout = open(os.devnull, "w")
+        return EXIT_OK
     except KeyboardInterrupt:  # before a stage listens for signals
         code, message = EXIT_INTERRUPTED, "interrupted; rerun the same command to continue."
     print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)

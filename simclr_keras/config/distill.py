@@ -18,7 +18,6 @@ class DistillConfig(Evaluation, Views, Optimization, Backbone, Start, StageConfi
     NAME = "distill"
     MODULE = "simclr_keras.training.stages.distill"
     RUN_FLAGS = ("init", "teacher")
-    RUN_FLAGS = ("init", "teacher")
 
     teacher: str | None = option(
         None,

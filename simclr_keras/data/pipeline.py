@@ -33,7 +33,7 @@ def train_batches(
 
     Row r of step t is position p = t * batch_size + r of an endless sequence in which every epoch is a new
     permutation of the source. So batch t is the same whether a run started at step 0 or was resumed at t,
-    on any number of replicas and hosts. Of a StreamSource, every host reads its own records in its own order:
+    on any number of replicas and hosts. Each host of a StreamSource reads its own records in its own order:
     the batches of two hosts differ from those of one.
 
     Args:

@@ -168,7 +168,7 @@ class Learner(keras.Model):
         return self.get_metrics_result()
 
     def _step(self, batch):
-        """Return the loss and all gradients, in a list."""
+        """Take one optimizer step and return [loss, *gradients], for the guard against non-finite batches."""
         main, probe = self.main_variables, self.probe_variables
         with tf.GradientTape() as tape:
             loss, figures = self.objective(batch)

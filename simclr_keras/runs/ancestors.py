@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from simclr_keras.data.sources.load_dataset import DEFAULT_EVAL_FRACTION
+from simclr_keras.data.sources.load_dataset import DEFAULT_EVAL_FRACTION, PATH_KINDS
 from simclr_keras.errors import InputError
 from simclr_keras.runs.open_run import OpenRun
 from simclr_keras.runs.records import AncestorEntry
@@ -167,7 +167,7 @@ def chose_labels(config: Any) -> bool:
 def place_of(dataset: Any) -> str:
     """Return the same text for the same images, however the path or the version is spelled."""
     kind, _, path = str(dataset).partition(":")
-    if kind not in ("folder", "npz"):
+    if kind not in PATH_KINDS:
         return kind  # without the version of a TFDS name
     return str(dataset) if "://" in path else f"{kind}:{os.path.realpath(path)}"
 

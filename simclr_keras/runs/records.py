@@ -146,7 +146,7 @@ class ResultRecord:
 
     Attributes:
         ancestors: the earlier runs it started from, oldest first.
-        figures: all that the stage measured and that other runs do not need, by name.
+        figures: all other values of result.json, by name.
     """
 
     mode: str | None = None

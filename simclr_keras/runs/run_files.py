@@ -119,7 +119,7 @@ class RunFiles:
         self._write_json(RESULT, ResultRecord.from_json(values).to_json())
 
     def read_architecture(self) -> "Architecture | None":
-        """Return the content of model.json, or None if it is missing, as in runs of before there was one.
+        """Return the content of model.json, or None if it is missing (runs of earlier versions).
 
         Raises:
             InputError: it is damaged.
@@ -196,7 +196,7 @@ class RunFiles:
         return values
 
     def _read_any_json(self, name: str) -> Any:
-        # Of unbounded length are only the lists of ids in split.json.
+        # Only the lists of ids in split.json have no length limit.
         content = self.read_bytes(name, -1 if name == SPLIT else LARGEST + 1)
         if content is None:
             return None

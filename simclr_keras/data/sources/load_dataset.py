@@ -22,6 +22,7 @@ from simclr_keras.data.sources.tfds import load_tfds
 from simclr_keras.errors import InputError
 
 DEFAULT_EVAL_FRACTION = 0.1
+PATH_KINDS = ("npz", "folder")  # datasets named KIND:PATH
 DEFAULT_MEMORY_LIMIT = 2 * 1024**3  # bytes
 
 
@@ -155,8 +156,8 @@ def _check(spec, data_dir, labels, on_bad_image):
     if not spec:
         raise InputError("Give a dataset: digits, npz:PATH, folder:PATH or a TFDS name")
     # After a TFDS name, a colon stands before a version.
-    if colon and kind not in ("npz", "folder") and not re.fullmatch(r"[\d.*]+", rest):
-        near = difflib.get_close_matches(kind, ("npz", "folder"), 1)
+    if colon and kind not in PATH_KINDS and not re.fullmatch(r"[\d.*]+", rest):
+        near = difflib.get_close_matches(kind, PATH_KINDS, 1)
         hint = f"; did you mean {near[0]}:{rest}?" if near else ""
         raise InputError(
             f"Unknown kind of dataset {kind!r}: give npz:PATH or folder:PATH{hint}. Received: {spec!r}"
@@ -165,7 +166,7 @@ def _check(spec, data_dir, labels, on_bad_image):
         raise InputError(
             f"labels (a CSV file) goes with folder:PATH only. Received: {spec!r}, labels={labels!r}"
         )
-    if data_dir is not None and (spec == "digits" or kind in ("npz", "folder")):
+    if data_dir is not None and (spec == "digits" or kind in PATH_KINDS):
         raise InputError(f"data_dir goes with TFDS names only. Received: {spec!r}, data_dir={data_dir!r}")
     if on_bad_image not in ("skip", "error"):
         raise InputError(f"on_bad_image must be skip or error. Received: on_bad_image={on_bad_image!r}")

@@ -28,23 +28,23 @@ def to_images(planes):
 
 
 def adjust_brightness(planes, factor):
-    """Multiplies by `factor` (SimCLR v2; v1 adds, which is one line elsewhere)."""
+    """Multiply by `factor` (SimCLR v2)."""
     return tuple(plane * _per_image(factor) for plane in planes)
 
 
 def add_brightness(planes, delta):
-    """Adds `delta` (SimCLR v1)."""
+    """Add `delta` (SimCLR v1)."""
     return tuple(plane + _per_image(delta) for plane in planes)
 
 
 def adjust_contrast(planes, factor):
-    """Scales the distance from each channel's mean over the image by `factor`."""
+    """Scale the distance from each channel's mean over the image by `factor`."""
     means = [tf.reduce_mean(plane, axis=[1, 2], keepdims=True) for plane in planes]
     return tuple((plane - mean) * _per_image(factor) + mean for plane, mean in zip(planes, means))
 
 
 def adjust_saturation(planes, factor):
-    """Multiplies S of HSV by `factor` and clips it to [0, 1]; hue and value stay. (Not a blend with gray.)"""
+    """Multiply S of HSV by `factor` and clip it to [0, 1]; hue and value stay. (Not a blend with gray.)"""
     value, chroma = _value_and_chroma(planes)
     saturation = tf.where(value > 0, chroma / tf.where(value > 0, value, 1.0), 0.0)
     scaled = tf.clip_by_value(saturation * _per_image(factor), 0.0, 1.0)
@@ -53,7 +53,7 @@ def adjust_saturation(planes, factor):
 
 
 def adjust_hue(planes, turns):
-    """Turns the hue by `turns` of the color circle, each in [-1, 1]; largest and smallest channel stay."""
+    """Turn the hue by `turns` of the color circle, each in [-1, 1]; largest and smallest channel stay."""
     value, chroma = _value_and_chroma(planes)
     red, green, blue = planes
     scale = 1.0 / tf.where(chroma > 0, chroma, 1.0)
@@ -75,13 +75,13 @@ def adjust_hue(planes, turns):
 
 
 def to_grayscale(planes):
-    """The luma in all three channels."""
+    """Return the luma in all three channels."""
     gray = sum(weight * plane for weight, plane in zip(LUMA, planes))
     return gray, gray, gray
 
 
 def jitter(planes, order, brightness, contrast, saturation, hue, additive_brightness=False):
-    """The four operations, in an order of its own for each image, clipped to [0, 1] after each.
+    """Apply the four operations, in an own order for each image, clipped to [0, 1] after each.
 
     Args:
         planes: three float32 [n, h, w].

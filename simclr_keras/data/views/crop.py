@@ -27,7 +27,7 @@ class CropConfig:
 
     Args:
         random_crop: False takes the evaluation window (center crop; the whole image up to 32 pixels) instead.
-        crop_min_area, crop_max_area: of a window as fractions of the image, 0 < smallest <= largest <= 1.
+        crop_min_area, crop_max_area: of a window as fractions of the image, 0 < crop_min_area <= crop_max_area <= 1.
         crop_aspect: largest width / height and height / width of a window, 1 or more.
         min_covered: windows below this fraction of the image are drawn again, in [0, 1].
         flip_probability: of a left-right flip, in [0, 1].

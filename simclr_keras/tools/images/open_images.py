@@ -12,6 +12,7 @@ from simclr_keras.data.files.image_file import EXTENSIONS, problem_of
 from simclr_keras.data.files.manifest import stamps_of
 from simclr_keras.data.sources.digits import load_digits
 from simclr_keras.data.sources.folder import load_folder
+from simclr_keras.data.sources.load_dataset import PATH_KINDS
 from simclr_keras.data.sources.npz import load_npz
 from simclr_keras.data.sources.source import FileStore, Source
 from simclr_keras.data.sources.tfds import load_tfds
@@ -88,7 +89,7 @@ def open_images(name: str, data_dir: str | None = None, labels: str | None = Non
         raise InputError(f"--labels={labels} needs a folder; --images={name} is not a folder.")
     if name == "digits":
         return _of_splits(name, load_digits())
-    if kind in ("npz", "folder"):
+    if kind in PATH_KINDS:
         path = path if "://" in path or not path else os.path.abspath(path)
         # 0 bytes of memory: each image is read once, when it is needed.
         splits = load_npz(path) if kind == "npz" else load_folder(path, labels, 0)

@@ -57,7 +57,7 @@ def check_enough_images(config, train, repeat: bool) -> None:
         default = " (the paper's, for ImageNet)" if config.batch_size == type(config).batch_size else ""
         raise InputError(
             f"--batch_size={config.batch_size}{default} is larger than the {train.num_examples} training images of "
-            f"{config.dataset}; give --batch_size={train.num_examples} or less; README has settings for small folders."
+            f"{config.dataset}; give --batch_size={train.num_examples} or less, or --recipe=photos_pretrain."
         )
 
 

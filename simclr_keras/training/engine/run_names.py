@@ -2,6 +2,8 @@
 
 import os
 
+from simclr_keras.data.sources.load_dataset import PATH_KINDS
+
 
 def default_model_dir(mode: str, config) -> str:
     """Return runs/MODE-DATASET-MODEL[-LABELS], so that the same command finds its run again.
@@ -34,7 +36,7 @@ def _labels_suffix(config) -> str:
 def normal_dataset(dataset: str) -> str:
     """Return a --dataset with its local path in one spelling."""
     kind, _, path = dataset.partition(":")
-    return f"{kind}:{normal_path(path)}" if kind in ("folder", "npz") and path else dataset
+    return f"{kind}:{normal_path(path)}" if kind in PATH_KINDS and path else dataset
 
 
 def normal_path(path: str) -> str:
