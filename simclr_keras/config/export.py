@@ -4,7 +4,8 @@ import dataclasses
 
 from simclr_keras.config.option import Settings, nearest, option
 from simclr_keras.errors import InputError
-from simclr_keras.export.formats.names import FORMATS
+
+SAVED_MODEL, KERAS, LITERT, ONNX = FORMATS = ("saved_model", "keras", "litert", "onnx")
 
 
 @dataclasses.dataclass(frozen=True)

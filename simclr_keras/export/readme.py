@@ -2,16 +2,9 @@
 
 import json
 
+from simclr_keras.config.export import KERAS, LITERT, ONNX, SAVED_MODEL
 from simclr_keras.export.endpoints import LOGITS
-from simclr_keras.export.formats.names import (
-    KERAS,
-    KERAS_FILE,
-    LITERT,
-    LITERT_FILE,
-    ONNX,
-    ONNX_FILE,
-    SAVED_MODEL,
-)
+from simclr_keras.export.formats.names import KERAS_FILE, LITERT_FILE, ONNX_FILE
 
 FILE = "README.md"
 # Results in percent, and settings; card.json has all of them.

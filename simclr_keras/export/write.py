@@ -5,21 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from simclr_keras.config.export import KERAS, LITERT, ONNX, SAVED_MODEL
 from simclr_keras.export import card, readme
 from simclr_keras.export.endpoints import select_endpoints, signature_endpoints
 from simclr_keras.export.export_folder import CARD, check_out
 from simclr_keras.export.formats import keras_file, litert, onnx_file
-from simclr_keras.export.formats.names import (
-    GRAPH_FILE,
-    INT8_FILE,
-    KERAS,
-    KERAS_FILE,
-    LITERT,
-    LITERT_FILE,
-    ONNX,
-    ONNX_FILE,
-    SAVED_MODEL,
-)
+from simclr_keras.export.formats.names import GRAPH_FILE, INT8_FILE, KERAS_FILE, LITERT_FILE, ONNX_FILE
 from simclr_keras.export.formats.saved_model import check_saved_model, write_saved_model
 from simclr_keras.files import whole_folder, write_file
 from simclr_keras.models.simclr import SimCLRModel

@@ -1,7 +1,5 @@
-"""The names of the formats that export.py writes, and of their files."""
+"""The names of the files that export.py writes."""
 
-SAVED_MODEL, KERAS, LITERT, ONNX = "saved_model", "keras", "litert", "onnx"
-FORMATS = (SAVED_MODEL, KERAS, LITERT, ONNX)
 GRAPH_FILE, KERAS_FILE, LITERT_FILE = "saved_model.pb", "model.keras", "model.tflite"
 INT8_FILE, ONNX_FILE = "model_int8.tflite", "model.onnx"
 CLASS_NAMES = "class_names.txt"  # in the assets of a SavedModel

@@ -4,7 +4,6 @@ import os
 import shutil
 
 import numpy as np
-import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.formatting import counted
@@ -12,9 +11,9 @@ from simclr_keras.optim.step_arithmetic import warmup_steps
 from simclr_keras.runs.checkpoints import steps_in
 
 
-def check_batch_divides(config, strategy: tf.distribute.Strategy, name: str = "batch_size") -> None:
+def check_batch_divides(config, replicas: int, name: str = "batch_size") -> None:
     """Raise InputError unless every replica gets the same number of images, at least 2."""
-    replicas, batch_size = strategy.num_replicas_in_sync, getattr(config, name)
+    batch_size = getattr(config, name)
     if batch_size % replicas:
         raise InputError(
             f"--{name}={batch_size} is not a multiple of the {counted(replicas, 'replica')}; give a multiple."

@@ -76,7 +76,8 @@ class Distillation(ClassificationStage):
         super().check_config()
         checks.check_backbone_weights(self.config)
         if self.config.alpha < 1 and self.config.labeled_batch_size:
-            checks.check_batch_divides(self.config, self.strategy, "labeled_batch_size")
+            replicas = self.strategy.num_replicas_in_sync
+            checks.check_batch_divides(self.config, replicas, "labeled_batch_size")
 
     def lineage(self):
         teacher = self.teacher.as_ancestors()

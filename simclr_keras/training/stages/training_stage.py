@@ -30,7 +30,7 @@ class TrainingStage(Stage):
         return result.to_json() if result else None
 
     def check_config(self):
-        checks.check_batch_divides(self.config, self.strategy)
+        checks.check_batch_divides(self.config, self.strategy.num_replicas_in_sync)
 
     def check_data(self):
         checks.check_warmup(self.config, self.num_examples)
