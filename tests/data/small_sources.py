@@ -52,17 +52,14 @@ def stream(folder, labels=None):
 SOURCES = {"arrays": lambda _: arrays(), "files": lambda _: files(), "stream": stream}
 
 
-def batches(source, *, first_step=0, num_steps=4, image_size=16, batch_size=8, seed=0, **others):
-    dataset = pipeline.train_batches(
-        source,
-        image_size=image_size,
-        batch_size=batch_size,
-        seed=seed,
-        first_step=first_step,
-        num_steps=num_steps,
-        **others,
-    )
-    return list(dataset.as_numpy_iterator())
+def train_dataset(source, *, first_step=0, num_steps=4, image_size=16, batch_size=8, seed=0, **others):
+    sizes = {"image_size": image_size, "batch_size": batch_size}
+    steps = {"first_step": first_step, "num_steps": num_steps}
+    return pipeline.train_batches(source, **sizes, seed=seed, **steps, **others)
+
+
+def batches(source, **arguments):
+    return list(train_dataset(source, **arguments).as_numpy_iterator())
 
 
 def assert_same(ours, theirs):

@@ -12,60 +12,42 @@ FEW = 5
 LABELED = [3, 17, 20, 22, 44]
 
 
-@pytest.fixture(params=SOURCES)
-def few(request, tmp_path):
+@pytest.fixture(params=SOURCES, scope="module")
+def few(request, tmp_path_factory):
     """A source of 5 images, rows 3, 17, 20, 22 and 44 of the small sources."""
-    return SOURCES[request.param](tmp_path).subset(LABELED)
+    return SOURCES[request.param](tmp_path_factory.mktemp("source")).subset(LABELED)
 
 
-@pytest.mark.parametrize("batch_size", [8, 24])
-def test_a_batch_larger_than_the_data_holds_every_image_as_often_as_every_other(few, batch_size):
-    ids = np.concatenate(
-        [batch["id"] for batch in batches(few, batch_size=batch_size, repeat=True, num_steps=5)]
-    )
-    assert len(ids) == 5 * batch_size
-    epochs = ids.reshape(-1, FEW)
+def test_every_image_is_as_often_in_large_batches_as_every_other(few):
+    whole = batches(few, batch_size=12, repeat=True, num_steps=5)
+    epochs = np.concatenate([batch["id"] for batch in whole]).reshape(-1, FEW)
+    assert epochs.shape == (12, FEW)
     np.testing.assert_array_equal(np.sort(epochs, axis=1), np.broadcast_to(np.arange(FEW), epochs.shape))
     assert len(np.unique(epochs, axis=0)) > 4, "an order of its own every time"
+    views = whole[0]["views"][whole[0]["id"] == 2].astype(int)
+    assert np.abs(views[0] - views[1]).mean() > 5, "other views of an image each time"
+    assert_same(batches(few, batch_size=12, repeat=True, first_step=3, num_steps=2), whole[3:])
 
 
-def test_an_image_that_is_in_a_batch_twice_has_other_views_each_time(few):
-    batch = batches(few, batch_size=10, repeat=True, num_steps=1)[0]
-    one, two = batch["views"][batch["id"] == 2].astype(int)
-    assert np.abs(one - two).mean() > 5
-
-
-def test_a_resumed_run_gets_the_same_large_batches(few):
-    whole = batches(few, batch_size=8, repeat=True, num_steps=9)
-    assert_same(batches(few, batch_size=8, repeat=True, first_step=4, num_steps=5), whole[4:])
-
-
-@pytest.mark.parametrize(("hosts", "replicas"), [(1, 4), (2, 4)])
 @pytest.mark.parametrize("make", [arrays, files])
-def test_hosts_and_replicas_share_out_a_large_batch(make, hosts, replicas):
-    source = make().subset(LABELED)
-    whole = batches(source, batch_size=12, repeat=True, num_steps=3)
-    local, found = replicas // hosts, []
-    for host in range(hosts):
-        context = tf.distribute.InputContext(hosts, host, replicas)
-        found.append(batches(source, batch_size=12, repeat=True, num_steps=3, input_context=context))
-    for step, expected in enumerate(whole):
-        parts = [part for host in found for part in host[step * local : (step + 1) * local]]
-        assert_same([{name: np.concatenate([part[name] for part in parts]) for name in expected}], [expected])
+def test_hosts_and_replicas_share_out_a_large_batch(make):
+    source, large = make().subset(LABELED), {"batch_size": 12, "repeat": True, "num_steps": 2}
+    whole = batches(source, **large)
+    for host in range(2):
+        parts = batches(source, **large, input_context=tf.distribute.InputContext(2, host, 4))
+        rows = [slice(3 * replica, 3 * replica + 3) for replica in (2 * host, 2 * host + 1)]
+        assert_same(parts, [{name: batch[name][r] for name in batch} for batch in whole for r in rows])
 
 
 def test_hosts_of_a_stream_repeat_their_records_and_resume(tmp_path):
     source, replicas = stream(tmp_path).subset(LABELED), 4
-    seen = []
+    seen, large = set(), {"batch_size": 12, "repeat": True}
     for host in range(2):
-        context = tf.distribute.InputContext(2, host, replicas)
-        whole = batches(source, batch_size=12, repeat=True, num_steps=6, input_context=context)
-        resumed = batches(
-            source, batch_size=12, repeat=True, first_step=4, num_steps=2, input_context=context
-        )
-        assert_same(resumed, whole[2 * replicas :])
-        seen.append(np.concatenate([batch["id"] for batch in whole]))
-    assert set(np.concatenate(seen)) == set(range(FEW))
+        large["input_context"] = tf.distribute.InputContext(2, host, replicas)
+        whole = batches(source, num_steps=4, **large)
+        seen |= {*np.concatenate([batch["id"] for batch in whole])}
+    assert_same(batches(source, first_step=3, num_steps=1, **large), whole[3 * replicas // 2 :])
+    assert seen == set(range(FEW))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +72,7 @@ def test_without_repeat_a_batch_larger_than_the_data_is_refused(few):
 
 
 def test_no_images_are_refused_in_one_line():
-    with pytest.raises(InputError, match="arrays has no images to train on") as error:
+    with pytest.raises(InputError, match="arrays has no training images") as error:
         batches(arrays().subset([]), repeat=True)
     assert "\n" not in str(error.value)
 

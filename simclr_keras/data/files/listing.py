@@ -11,19 +11,7 @@ from simclr_keras.data.files.image_file import EXTENSIONS, is_utf8
 from simclr_keras.errors import InputError, one_line
 
 # Pictures that are not read: TensorFlow does not decode them, or only in some versions.
-_OTHER_PICTURES = {
-    ".gif",
-    ".webp",
-    ".heic",
-    ".heif",
-    ".avif",
-    ".tif",
-    ".tiff",
-    ".jp2",
-    ".jxl",
-    ".svg",
-    ".psd",
-}
+_OTHER_IMAGES = {".gif", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".jp2", ".jxl", ".svg", ".psd"}
 
 
 @dataclasses.dataclass
@@ -89,7 +77,7 @@ def _walk(root):
             elif extension in EXTENSIONS:
                 # Whether it is a folder is not checked: on a remote system every check costs a round trip.
                 listing.images.append(relative)
-            elif extension in _OTHER_PICTURES:
+            elif extension in _OTHER_IMAGES:
                 listing.other_pictures[extension] += 1
             elif is_utf8(name) and tf.io.gfile.isdir(tf.io.gfile.join(root, relative)):
                 waiting.append((relative, parents))

@@ -7,7 +7,6 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
@@ -31,19 +30,16 @@ class Manifest:
 
     Args:
         folder: local or remote folder.
-        listed: paths relative to the folder of all its images; entries of other files are dropped.
     """
 
-    def __init__(self, folder: str | os.PathLike, listed: Sequence[str] = ()):
+    def __init__(self, folder: str | os.PathLike):
         path = str(folder) if "://" in str(folder) else os.path.abspath(folder)
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
         name = re.sub(r"[^\w.-]", "_", os.path.basename(path.rstrip("/")), flags=re.ASCII)[:40]
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         # Without a home "~" stays in the path; nothing is remembered then.
         self._stem = os.path.join(cache, "simclr_keras", f"{name}-{digest}") if os.path.isabs(cache) else None
-        self._listed = listed
         self._rows_stored = 0
-        self._other_names, self._others = [], None
 
     @property
     def path(self) -> str | None:
@@ -83,27 +79,20 @@ class Manifest:
         rows = np.array([row_of.get(name, -1) for name in names], np.int64)
         unchanged = (stamps[:, 0] != _UNKNOWN) & (rows >= 0)
         unchanged[unchanged] = (old_stamps[rows[unchanged]] == stamps[unchanged]).all(axis=1)
-        others = sorted(row_of[name] for name in set(self._listed).difference(names) if name in row_of)
-        self._other_names = [old_names[row] for row in others]
-        self._others = old_stamps[others], old_hashes[others]
         hashes[unchanged] = old_hashes[rows[unchanged]]
         return hashes
 
     def write(self, names: list[str], stamps: np.ndarray, hashes: np.ndarray) -> bool:
-        """Write the files with a hash (uint64 [n], 0: none) and the others listed; return whether that was possible."""
+        """Write the files with a hash (uint64 [n], 0: none); return whether that was possible."""
         rows = np.flatnonzero(hashes)
         names, stamps, hashes = [names[row] for row in rows], stamps[rows], hashes[rows]
-        if self._other_names:
-            names = names + self._other_names
-            stamps, hashes = (np.concatenate(pair) for pair in zip((stamps, hashes), self._others))
         arrays = {"version": np.array(_VERSION), "names": _join(names), "stamps": stamps, "hashes": hashes}
         self._rows_stored = len(names)
         return _written(self.path, lambda file: np.savez_compressed(file, **arrays))
 
     def needs_writing(self, hashes: np.ndarray, before: np.ndarray) -> bool:
         """Return whether `hashes` (uint64 [n]) differ from what the manifest contains."""
-        rows = np.count_nonzero(hashes) + len(self._other_names)
-        return not np.array_equal(hashes, before) or self._rows_stored != rows
+        return not np.array_equal(hashes, before) or self._rows_stored != np.count_nonzero(hashes)
 
     def write_list(self, problems: list[tuple[str, str]]) -> bool:
         """Write the unreadable files, [(name, problem)], as CSV; return whether it was written."""

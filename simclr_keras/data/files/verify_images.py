@@ -23,7 +23,6 @@ def find_unreadable(
     folder: str,
     images: Sequence[str],
     paths: Sequence[str],
-    listed: Sequence[str] = (),
     recheck: bool = False,
 ) -> tuple[dict[int, str], np.ndarray, str | None]:
     """Find the files that cannot be used, and hash the content of all others.
@@ -37,14 +36,13 @@ def find_unreadable(
         folder: local or remote folder.
         images: n paths relative to the folder.
         paths: the n paths to open.
-        listed: paths of all images of the folder; the manifest keeps what it knows of the others among them.
         recheck: whether to decode every file, whatever the manifest says.
 
     Returns:
         Dict of row to reason ("is empty"), in the order of the rows; content hashes, uint64 [n], 0 for these rows; and
         the path of a CSV file that lists them, or None if there are none or it cannot be written.
     """
-    manifest = Manifest(folder, listed)
+    manifest = Manifest(folder)
     stamps = stamps_of(paths)
     before = manifest.hashes(images, stamps)
     hashes, problems = np.zeros_like(before) if recheck else before.copy(), {}

@@ -23,10 +23,6 @@ class _Part:
     folder: str
 
 
-class _ReadError(InputError):
-    """A file that was readable in the search could not be read afterwards."""
-
-
 def load_folder(
     path: str, labels: str | None, memory_limit: int, on_bad_image: str = "skip", recheck: bool = False
 ) -> Splits:
@@ -44,15 +40,6 @@ def load_folder(
     Raises:
         InputError: there is no such folder, it has no readable image, or the labels do not fit it.
     """
-    try:
-        return _load(path, labels, memory_limit, on_bad_image, recheck)
-    except _ReadError:
-        if recheck:
-            raise
-        return _load(path, labels, memory_limit, on_bad_image, recheck=True)
-
-
-def _load(path, labels, memory_limit, on_bad_image, recheck):
     listing = list_images(path)
     folders = [(f"{one_line(folder)}/", problem) for folder, problem in listing.unreadable]
     notes = _notes_of_listing(path, listing, folders, on_bad_image)
@@ -69,7 +56,7 @@ def _load(path, labels, memory_limit, on_bad_image, recheck):
         class_names = _class_names(path, parts)
         numbers = {name: _numbers(part, class_names) for name, part in parts.items()}
 
-    problems, hashes = _check_files(path, parts, listing.images, on_bad_image, recheck, notes)
+    problems, hashes = _check_files(path, parts, on_bad_image, recheck, notes)
     sources = {
         name: _source(path, part.images, numbers[name], class_names, memory_limit, hashes)
         for name, part in parts.items()
@@ -148,11 +135,11 @@ def _numbers(part, class_names):
     return np.array([number[name] for name in part.classes], np.int32)
 
 
-def _check_files(root, parts, listed, on_bad_image, recheck, notes):
+def _check_files(root, parts, on_bad_image, recheck, notes):
     """Return the dicts of image to reason and of image to content hash, of all parts; add a note."""
     images = sorted(image for part in parts.values() for image in part.images)
     paths = [tf.io.gfile.join(root, image) for image in images]
-    problems, hashes, csv = find_unreadable(root, images, paths, listed, recheck)
+    problems, hashes, csv = find_unreadable(root, images, paths, recheck)
     hashes = {image: content_hash for image, content_hash in zip(images, hashes) if content_hash}
     if not problems:
         return {}, hashes
@@ -184,7 +171,7 @@ def _source(root, images, labels, class_names, memory_limit, hashes):
         fits = _fits(paths, memory_limit)
         store = BytesStore(_read_all(paths), content_hashes) if fits else FileStore(paths, content_hashes)
     except tf.errors.OpError as error:
-        raise _ReadError(
+        raise InputError(
             f"An image in {root} became unreadable: {one_line(error)}; remove it, or rerun the command"
         ) from None
     return Source(f"folder:{root}", store, tuple(images), labels, class_names)

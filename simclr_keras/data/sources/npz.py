@@ -1,7 +1,5 @@
 """The dataset "npz:PATH": arrays x_train, y_train, x_test, y_test and class_names in one NumPy archive."""
 
-import math
-import os
 import zipfile
 import zlib
 
@@ -67,10 +65,11 @@ def _read(path):
 
 def _array(path, archive, key):
     try:
-        _check_memory(path, archive, key)
         return archive[key]
     except MemoryError:
-        raise InputError(f"{key} of {path} does not fit into memory: give fewer or smaller images") from None
+        raise InputError(
+            f"{key} of {path} does not fit into memory: give fewer or smaller images, or a folder of image files"
+        ) from None
     except (ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
@@ -80,31 +79,6 @@ def _array(path, archive, key):
             f"{key} of {path} is an array of Python objects, which is not opened because unpickling can run "
             "code: save a plain uint8, integer or string array"
         ) from None
-
-
-def _check_memory(path, archive, key):
-    """Refuse, before any memory is taken, an array that does not fit into memory."""
-    # savez writes x.npy; np.load opens a member named x too.
-    member = f"{key}.npy" if f"{key}.npy" in archive.zip.namelist() else key
-    with archive.zip.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(file)
-    needed, memory = math.prod(shape) * dtype.itemsize, _memory_of_machine()
-    if needed > memory:
-        raise InputError(
-            f"{key} of {path} needs {needed / 2**30:.0f} GiB, more than the {memory / 2**30:.0f} GiB of this "
-            "machine: give fewer or smaller images, or a folder of image files"
-        )
-
-
-def _memory_of_machine():
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # not on every system
-        return math.inf
 
 
 def _images(path, key, array):

@@ -133,7 +133,7 @@ def whole_windows(crops, height, width, size):
     return tf.broadcast_to(window, tf.concat([tf.shape(crops.top), [4]], axis=0))
 
 
-def make_views(image, crops, size, config, *, encoded=False, quantize=True):
+def make_views(image, crops, size, config, *, encoded=False):
     """Return the views of one image of any size.
 
     Args:
@@ -141,22 +141,21 @@ def make_views(image, crops, size, config, *, encoded=False, quantize=True):
         crops: CropDraws of this image, leading shape [w].
         size: int, side of a view in pixels.
         config: CropConfig.
-        quantize: True rounds and clips to uint8; False keeps float32 around [0, 1], bicubic overshoot too
-            (the release hands that to its color jitter; uint8 is a declared difference, worth its speed).
 
     Returns:
-        uint8 or float32 tensor [w, size, size, 3].
+        uint8 tensor [w, size, size, 3]. The release hands floats to its color jitter, bicubic overshoot too; uint8
+        is a declared difference, worth its speed.
     """
     if encoded:
         image, windows = _decode_windows(image, crops, size, config)
-        return _cut(image, windows, crops.flip, size, config, quantize)
+        return _cut(image, windows, crops.flip, size, config)
     image = tf.convert_to_tensor(image)
     shape = tf.shape(image)
     windows = _windows(crops, shape[0], shape[1], size, config)
-    return _cut(image, windows, crops.flip, size, config, quantize)
+    return _cut(image, windows, crops.flip, size, config)
 
 
-def make_views_of_batch(images, crops, size, config, *, quantize=True):
+def make_views_of_batch(images, crops, size, config):
     """Return the views of images of one size: crop, resize and flip as two matrix products a window.
 
     Equal to make_views up to rounding (one level of uint8), and many times as fast for small images.
@@ -164,10 +163,10 @@ def make_views_of_batch(images, crops, size, config, *, quantize=True):
     Args:
         images: uint8 [n, h, w, 3] or float in [0, 1], static h and w.
         crops: CropDraws with leading shape [n, w].
-        size, config, quantize: as for make_views.
+        size, config: as for make_views.
 
     Returns:
-        uint8 or float32 tensor [n, w, size, size, 3].
+        uint8 tensor [n, w, size, size, 3].
     """
     images = tf.convert_to_tensor(images)
     height, width = images.shape[1:3]
@@ -180,7 +179,7 @@ def make_views_of_batch(images, crops, size, config, *, quantize=True):
     # [n, w, s, h] x [n, 1, h, 3 w'] -> [n, w, s, w', 3], then the same along the width.
     views = tf.reshape(tf.matmul(rows, pixels), [n, w, size, width, 3])
     views = tf.einsum("nwjx,nwyxc->nwyjc", columns, views)
-    return _to_pixels(views, images.dtype, quantize)
+    return _to_pixels(views, images.dtype)
 
 
 def bicubic_matrix(start, length, extent, size, reverse=None):
@@ -250,20 +249,18 @@ def _windows(crops, height, width, size, config):
     return whole_windows(crops, height, width, size)
 
 
-def _cut(image, windows, flip, size, config, quantize):
+def _cut(image, windows, flip, size, config):
     """Crop, resize, quantize, flip: in this order flipping costs least (and [:, ::-1] ten times more)."""
     views = []
     for i in range(windows.shape[0]):
         top, left, height, width = tf.unstack(windows[i])
         view = resize_bicubic(image[top : top + height, left : left + width], (size, size))
-        view = _to_pixels(view, image.dtype, quantize)
+        view = _to_pixels(view, image.dtype)
         mirror, keep = functools.partial(tf.reverse, view, [1]), functools.partial(tf.identity, view)
         views.append(tf.cond(flip[i] < config.flip_probability, mirror, keep))
     return tf.stack(views)
 
 
-def _to_pixels(views, dtype, quantize):
+def _to_pixels(views, dtype):
     top = float(np.iinfo(dtype.as_numpy_dtype).max) if dtype.is_integer else 1.0
-    if not quantize:
-        return views / top
     return tf.cast(tf.round(tf.clip_by_value(views * (255.0 / top), 0.0, 255.0)), tf.uint8)

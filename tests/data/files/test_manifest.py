@@ -123,22 +123,6 @@ def test_a_file_that_broke_without_changing_size_or_time_is_found(tmp_path):
     assert list(load(tmp_path).train.ids) == ["0.png", "1.png", "3.png"]
 
 
-def test_files_that_one_command_does_not_use_stay_known(tmp_path, tried):
-    classes(tmp_path, {"a": 2, "b": 2})
-    flat(tmp_path, 2)
-    labels = tmp_path / "labels.csv"
-    labels.write_text("0.png,x\n1.png,y\na/0.png,x\n")
-    for arguments, newly_tried in (
-        ({}, 4),
-        ({"labels": str(labels)}, 2),
-        ({}, 0),
-        ({"labels": str(labels)}, 0),
-    ):
-        tried.clear()
-        load(tmp_path, **arguments)
-        assert len(tried) == newly_tried
-
-
 def test_files_that_are_gone_are_forgotten(tmp_path, cache):
     classes(tmp_path, {"a": 3, "b": 3})
     png(tmp_path / "loose.png")

@@ -207,18 +207,6 @@ def test_image_that_becomes_unreadable_is_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(raised.value)
 
 
-def test_image_that_becomes_unreadable_starts_a_new_search(tmp_path, monkeypatch, tried):
-    flat(tmp_path, 4)
-    load(tmp_path)
-    tried.clear()
-    stamps = stamps_of([str(tmp_path / f"{i}.png") for i in range(4)])
-    monkeypatch.setattr(verify_images, "stamps_of", lambda paths: stamps[: len(paths)])
-    (tmp_path / "1.png").unlink()
-    (tmp_path / "1.png").symlink_to("gone")
-    assert load(tmp_path).unreadable == (("1.png", "is a broken link"),)
-    assert sorted(tried) == ["0.png", "1.png", "2.png", "3.png"]
-
-
 def test_file_damaged_after_the_search_is_found(tmp_path):
     flat(tmp_path, 4)
     assert load(tmp_path).train.num_examples == 4

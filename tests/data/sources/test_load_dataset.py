@@ -1,6 +1,5 @@
 """Sources: rows, ids and labels; what is held out; which labels stay visible; which names are refused."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -163,11 +162,3 @@ def test_label_options_need_labels(tmp_path):
 def test_one_image_is_too_few(tmp_path):
     with pytest.raises(InputError, match="fewer than 2"):
         load_dataset(_npz(tmp_path / "a.npz", x_train=_images(1)))
-
-
-@pytest.mark.slow
-def test_tensorflow_datasets_is_imported_only_when_used():
-    code = (
-        "import sys, simclr_keras.data.sources.load_dataset; sys.exit('tensorflow_datasets' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

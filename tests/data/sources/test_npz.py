@@ -6,7 +6,6 @@ import zipfile
 import numpy as np
 import pytest
 
-from simclr_keras.data.sources import npz
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.data.sources.npz import load_npz
 from simclr_keras.errors import InputError
@@ -166,8 +165,8 @@ def _folder(path):
         (_text, "is not an .npz archive"),
         (_cut_short, "Cannot read"),
         (_corrupt, "Cannot read"),
-        (_member((10**9, 1000, 1000, 3), b""), "GiB, more than the .* GiB of this machine"),
-        (_member((2**62, 2**62), b"x"), "GiB, more than"),
+        (_member((10**9, 1000, 1000, 3), b""), "does not fit into memory"),
+        (_member((2**62, 2**62), b"x"), "Cannot read x_train"),
         (_member((-5, 4, 4, 3), bytes(99)), "Cannot read x_train"),
         (_member((4, 4, 4, 3), bytes(191)), "Cannot read x_train"),
         (_huge_header, "Cannot read x_train"),
@@ -181,16 +180,6 @@ def test_files_that_are_no_archives_are_refused_in_one_line(tmp_path, make, mess
     with pytest.raises(InputError, match=message) as raised:
         load_dataset(f"npz:{tmp_path / 'a.npz'}")
     assert "\n" not in str(raised.value)
-
-
-def test_what_would_not_fit_into_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
-    path = tmp_path / "a.npz"
-    np.savez_compressed(path, x_train=np.zeros((300, 100, 100, 3), np.uint8))
-    monkeypatch.setattr(npz, "_memory_of_machine", lambda: 8_000_000)
-    with pytest.raises(InputError, match=r"x_train.*needs 0 GiB, more than the 0 GiB of this machine"):
-        load_dataset(f"npz:{path}")
-    monkeypatch.setattr(npz, "_memory_of_machine", lambda: 10_000_000)
-    assert load_dataset(f"npz:{path}").train.num_examples == 300
 
 
 def test_a_lack_of_memory_is_one_line(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """TFDS names: in memory or streamed, the same images, labels and ids."""
 
 import collections
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -272,3 +274,10 @@ def test_other_file_formats_are_refused(prepare, monkeypatch):
     monkeypatch.setattr(tfds.core.DatasetInfo, "file_format", array_record)
     with pytest.raises(InputError, match=r"stored as tfrecord.*Received: array_record"):
         load_dataset("made_fixed", data_dir=root)
+
+
+def test_tensorflow_datasets_is_imported_only_when_used():
+    package = pathlib.Path(load_dataset.__code__.co_filename).parents[2]
+    files = list(package.rglob("*.py"))
+    assert len(files) > 100
+    assert not [f for f in files if re.search("^(import|from) tensorflow_datasets", f.read_text(), re.M)]

@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from simclr_keras.data import pipeline
 from simclr_keras.data.views import autoaugment
 from simclr_keras.data.views.crop import CropConfig
-from tests.data.small_sources import SOURCES, arrays, assert_same, batches, files
+from tests.data.small_sources import SOURCES, arrays, assert_same, batches, files, train_dataset
 from tests.data.views.test_pil_operations import PIL
 
 AUGMENTED = CropConfig(auto_augment=True)
+augment = tf.function(autoaugment.auto_augment)
 
 
 def test_the_policy_has_25_pairs_of_known_operations():
@@ -24,9 +24,8 @@ def test_the_policy_has_25_pairs_of_known_operations():
             assert (magnitude is None) == (name in ("autocontrast", "equalize", "invert"))
 
 
-@pytest.mark.parametrize(
-    ("operation", "magnitude", "sign", "expected"),
-    [
+def test_magnitudes_span_the_range_of_the_paper():
+    for operation, magnitude, sign, expected in (
         ("posterize", 5, 1, 6.0),
         ("posterize", 6, -1, 5.0),
         ("posterize", 8, 1, 4.0),
@@ -39,10 +38,9 @@ def test_the_policy_has_25_pairs_of_known_operations():
         ("color", 8, 1, 1.8),
         ("contrast", 8, -1, 0.2),
         ("equalize", None, 1, 0.0),
-    ],
-)
-def test_magnitudes_go_from_nothing_to_the_end_of_the_papers_range(operation, magnitude, sign, expected):
-    assert autoaugment.strength(operation, magnitude, sign) == pytest.approx(expected)
+    ):
+        strength = autoaugment.strength(operation, magnitude, sign)
+        assert strength == pytest.approx(expected), (operation, magnitude, sign)
 
 
 def _twin(view, sub_policy, apply, sign):
@@ -57,16 +55,14 @@ def _twin(view, sub_policy, apply, sign):
     return np.asarray(image)
 
 
-@pytest.mark.parametrize("windows", [1, 2])
-def test_views_are_those_that_pil_gives(windows):
-    views = np.random.default_rng(0).integers(0, 200, (150, windows, 24, 24, 3), np.uint8)
-    policies = autoaugment.draw_policies(3, 7, 150, windows)
-    found = tf.function(autoaugment.auto_augment)(views, policies).numpy()
+def test_views_are_those_that_pil_gives():
+    views = np.random.default_rng(0).integers(0, 200, (150, 2, 24, 24, 3), np.uint8)
+    policies = autoaugment.draw_policies(3, 7, 150, 2)
+    found = augment(views, policies).numpy()
     expected = np.empty_like(views)
-    for row in range(150):
-        for window in range(windows):
-            u = (values.numpy()[row, window] for values in policies)
-            expected[row, window] = _twin(views[row, window], *u)
+    for row, window in np.ndindex(150, 2):
+        u = (values.numpy()[row, window] for values in policies)
+        expected[row, window] = _twin(views[row, window], *u)
     difference = np.abs(found.astype(int) - expected)
     # A level of a blend (see test_pil_operations) may grow when what follows spreads the levels.
     assert (difference.max(axis=(1, 2, 3, 4)) > 0).mean() < 0.02
@@ -92,41 +88,31 @@ def test_choices_follow_from_seed_and_step_alone():
         assert not np.allclose(u, another)
 
 
-@pytest.fixture(params=SOURCES)
-def source(request, tmp_path):
-    return SOURCES[request.param](tmp_path)
+def augmented(batch, step):
+    """The plain batch of a step, as it should be augmented."""
+    policies = autoaugment.draw_policies(0, step, 8, batch["views"].shape[1])
+    return {**batch, "views": augment(batch["views"], policies).numpy()}
 
 
-def test_batches_hold_the_plain_views_augmented(source):
-    plain, augmented = batches(source, num_steps=2), batches(source, num_steps=2, crop=AUGMENTED)
-    for step, (one, other) in enumerate(zip(plain, augmented)):
-        policies = autoaugment.draw_policies(0, step, 8, 2)
-        expected = autoaugment.auto_augment(one["views"], policies).numpy()
-        assert np.any(expected != one["views"])
-        assert_same([other], [{**one, "views": expected}])
-
-
-def test_a_resumed_run_gets_the_same_augmented_batches(source):
-    # 5 steps are 40 images: the groups that are augmented together are others after a resume.
-    whole = batches(source, crop=AUGMENTED, num_steps=8)
-    assert_same(batches(source, crop=AUGMENTED, first_step=5, num_steps=3), whole[5:])
+@pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
+def test_batches_are_the_plain_views_augmented(make, tmp_path):
+    # From step 5 on: the groups of images that are augmented together are others after a resume.
+    source, steps = make(tmp_path), {"first_step": 5, "num_steps": 3}
+    expected = []
+    for step, batch in enumerate(batches(source, **steps), 5):
+        expected.append(augmented(batch, step))
+        assert np.any(expected[-1]["views"] != batch["views"])
+    dataset = train_dataset(source, crop=AUGMENTED, **steps)
+    assert dataset.element_spec["views"] == tf.TensorSpec([8, 2, 16, 16, 3], tf.uint8)
+    assert_same(list(dataset.as_numpy_iterator()), expected)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [arrays, files])
 def test_hosts_and_replicas_see_the_augmented_views_of_one_device(make):
-    source, hosts, replicas, local = make(), 2, 4, 2
-    whole = batches(source, crop=AUGMENTED, num_steps=3)
-    contexts = [tf.distribute.InputContext(hosts, host, replicas) for host in range(hosts)]
-    found = [batches(source, crop=AUGMENTED, num_steps=3, input_context=context) for context in contexts]
-    for step, expected in enumerate(whole):
-        parts = [part for host in found for part in host[step * local : (step + 1) * local]]
-        assert_same([{name: np.concatenate([part[name] for part in parts]) for name in expected}], [expected])
-
-
-@pytest.mark.parametrize("make", [arrays, files])
-def test_augmented_batches_have_static_shapes(make):
-    dataset = pipeline.train_batches(
-        make(), image_size=16, batch_size=8, seed=0, first_step=0, num_steps=1, crop=AUGMENTED, windows=1
-    )
-    assert dataset.element_spec["views"] == tf.TensorSpec([8, 1, 16, 16, 3], tf.uint8)
+    source, expected = make(), []
+    for step, batch in enumerate(batches(source, num_steps=2)):
+        whole = augmented(batch, step)
+        expected += [{name: whole[name][rows] for name in whole} for rows in (slice(4, 6), slice(6, 8))]
+    context = tf.distribute.InputContext(2, 1, 4)
+    assert_same(batches(source, crop=AUGMENTED, num_steps=2, input_context=context), expected)
