@@ -126,7 +126,9 @@ RECIPES = {
         "linear_eval", photos.PHOTOS_LINEAR_EVAL, "After photos_pretrain: linear evaluation."
     ),
     "photos_distill": Recipe(
-        "distill", photos.PHOTOS_DISTILL, "After photos_finetune: distillation on all photos; with --init=runs/photos from the pretrained encoder."
+        "distill",
+        photos.PHOTOS_DISTILL,
+        "After photos_finetune: distillation on all photos; --init=runs/photos starts from the pretrained encoder.",
     ),
     "digits_demo": Recipe(
         "pretrain", digits.DIGITS_DEMO, "Pretraining of `make demo`, on scikit-learn's digits."
