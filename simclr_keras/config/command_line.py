@@ -177,7 +177,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str], progra
     except Stopped as stop:
         code, message = stop.code, stop
     except BrokenPipeError:  # the reader of the output, such as head, has stopped
-        sys.stdout = open(os.devnull, "w")
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  until the process ends
         return EXIT_OK
     except KeyboardInterrupt:  # before a stage listens for signals
         code, message = EXIT_INTERRUPTED, "interrupted; rerun the same command to continue."
