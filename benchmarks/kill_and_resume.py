@@ -61,7 +61,7 @@ WATCHED = {
     "*": 1,
     CHECKPOINTS: 25,
     "checkpoints/*.index": 25,
-    "*.tmp": 12,
+    ".*.tmp-*": 12,
     "metrics.csv": 4,
     "result.json": 1,
 }
@@ -125,7 +125,7 @@ def trial(stage, folder, whole, whole_seconds, draw):
         shutil.rmtree(folder)
         return trial(stage, folder, whole, whole_seconds, draw)
     finish(start(stage, folder), f"{stage}, after {kills} kills,")
-    left = [path.name for path in folder.rglob("*") if ".partial" in path.name or path.name.endswith(".tmp")]
+    left = [path.name for path in folder.rglob("*") if ".partial" in path.name or ".tmp-" in path.name]
     return kills, in_checkpoint, [*differing(folder, whole), *(f"left behind: {name}" for name in left)]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from simclr_keras.errors import InputError, TrainingError, one_line
 
 ABANDONED = 24 * 3600  # seconds; nothing is written for so long
+_TEMPORARY = ".tmp-"  # in the name of a file that is being written
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -119,7 +120,7 @@ def write_file(path: str, content: bytes | str | Callable[[Any], object]) -> Non
     path = os.fspath(path)
     folder, name = os.path.split(path if is_remote(path) else os.path.abspath(path))
     # A name of its own: another process may be writing the same file.
-    temporary = f"{folder}/.{name}.tmp-{uuid.uuid4().hex[:12]}"
+    temporary = f"{folder}/.{name}{_TEMPORARY}{uuid.uuid4().hex[:12]}"
     system = file_system(path)
     try:
         try:
@@ -141,6 +142,15 @@ def write_file(path: str, content: bytes | str | Callable[[Any], object]) -> Non
         raise TrainingError(
             f"cannot write {path} ({one_line(error)}); free space or change its permissions, then repeat the command."
         ) from error
+
+
+def remove_leftovers(folder: str) -> None:
+    """Remove the half-written files of killed processes; only for a folder in which no other process writes."""
+    system = file_system(folder)
+    with contextlib.suppress(*errors_of(folder)):
+        for name in system.listdir(folder):
+            if name.startswith(".") and _TEMPORARY in name:
+                system.remove(f"{folder}/{name}")
 
 
 def to_disk(path: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, TrainingError
-from simclr_keras.files import read_file, whole_folder, write_file
+from simclr_keras.files import read_file, remove_leftovers, whole_folder, write_file
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -49,6 +49,13 @@ def test_file_stays_if_the_writer_fails(folder, error):
 def test_file_in_a_missing_folder_is_one_line(tmp_path):
     with pytest.raises(TrainingError, match=r"cannot write .*No such file"):
         write_file(f"{tmp_path}/none/a", b"")
+
+
+def test_half_a_file_of_a_killed_process_is_removed(tmp_path):
+    for name in (".result.json.tmp-0123456789ab", "result.json", ".hidden"):
+        (tmp_path / name).write_text("{}")
+    remove_leftovers(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "result.json"]
 
 
 def test_rights_follow_the_umask(tmp_path):

@@ -62,6 +62,7 @@ class RunDir(RunFiles):
             ) from error
         self._lock.acquire()
         self.check(mode, config)  # again: another process may have used it meanwhile
+        files.remove_leftovers(self.path)
 
     def bind(
         self,
