@@ -82,7 +82,7 @@ def evaluation_outputs(folder, held):
 def held_out(finetuned, pretrained, stripes):
     """The Source of the images that pretraining held out."""
     settings = pretrained.config
-    return load_dataset(stripes, eval_fraction=settings.eval_fraction, seed=settings.seed).evaluation
+    return load_dataset(stripes, eval_fraction=settings.eval_fraction).evaluation
 
 
 def test_the_result_holds_what_was_promised_and_is_what_was_returned(finetuned):
