@@ -26,7 +26,8 @@ def old_split(run: OpenRun, config: Any) -> dict[str, Any]:
         InputError: the config asks for another evaluation split.
     """
     arguments = run.split.old_split()
-    if not arguments or not _has_same_data(config, run):
+    # An old run that held out nothing had other evaluation images, or no labels: there is nothing to repeat.
+    if not any(arguments.values()) or not _has_same_data(config, run):
         return {}
     if config.eval_fraction not in (None, run.config.eval_fraction or DEFAULT_EVAL_FRACTION):
         raise InputError(
@@ -91,7 +92,7 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
     if _has_same_data(config, run):
         if config.eval_fraction is None:
             config = dataclasses.replace(config, eval_fraction=own.eval_fraction)
-        if chose_labels(own) and not chose_labels(config) and not run.split.old_split():
+        if chose_labels(own) and not chose_labels(config) and run.split.labeled is None:
             seed = own.seed if own.label_seed is None else own.label_seed
             labels = {name: getattr(own, name) for name in ("label_fraction", "labels_per_class")}
             config = dataclasses.replace(config, **labels, label_seed=seed)

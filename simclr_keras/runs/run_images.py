@@ -43,9 +43,12 @@ def read_images(run_dir: RunFiles) -> list[str] | None:
     try:
         # Lists of old runs have a label number and a tab before the name, and not the held-out images.
         lines = gzip.decompress(content).decode().splitlines()
-        return [json.loads(line.rpartition("\t")[2]) for line in lines]
+        images = [json.loads(line.rpartition("\t")[2]) for line in lines]
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise run_dir.damaged(TRAINING_IMAGES, error) from error
+    if not images:
+        raise run_dir.damaged(TRAINING_IMAGES, "it is empty")
+    return images
 
 
 def check_images(run_dir: RunFiles, splits: Any) -> SplitRecord:

@@ -4,24 +4,21 @@ import dataclasses
 import os
 import shutil
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.open_run import open_run
-from simclr_keras.runs.records import ConfigRecord, SplitRecord
+from simclr_keras.runs.records import SplitRecord
+from simclr_keras.training.stages.distill import Distillation
 from tests.training.tiny import (
     GROUPED,
     begin,
     change,
     configure,
-    make_config,
     metrics,
+    rows_of,
     run,
-    split_of,
-    write_npz,
 )
 
 
@@ -32,13 +29,18 @@ def copied(pretrained, tmp_path):
     return tmp_path / "copied"
 
 
+@pytest.fixture
+def open_pretrained(pretrained):
+    return open_run(str(pretrained.folder), flag="init", finished=True)
+
+
 def finetuning(ancestor, **settings):
     """The config of a fine-tuning as it is once it has inherited from this Ancestor."""
     return ancestors.inherit(configure("finetune", "run", init=ancestor.path, **settings), ancestor, "init")
 
 
-def test_what_is_left_open_comes_from_the_ancestor(pretrained):
-    ancestor = open_run(str(pretrained.folder), flag="init", finished=True)
+def test_what_is_left_open_comes_from_the_ancestor(pretrained, open_pretrained):
+    ancestor = open_pretrained
     config = finetuning(ancestor)
     assert config.dataset == pretrained.config.dataset
     assert (config.model, config.image_size) == (GROUPED, 8)
@@ -59,7 +61,7 @@ def test_the_ancestors_of_a_run_are_named_from_the_oldest_on(pretrained, finetun
     first, second = distilled.result["ancestors"]
     assert (first["run"], second["run"]) == (str(pretrained.folder), str(finetuned.folder))
     assert (first["mode"], second["mode"]) == ("pretrain", "finetune")
-    assert (first["seed"], second["seed"]) == (3, 8)
+    assert (first["seed"], second["seed"]) == (3, 9)
     for name in ("step", "epochs", "parameters", "dataset"):
         assert first[name] == pretrained.result[name]
     for name in ("labels_used", "head_layer", "step", "top1", "model"):
@@ -100,87 +102,109 @@ def test_a_run_from_before_there_was_a_model_json_is_an_ancestor_too(pretrained,
     assert found == expected
 
 
-def test_evaluation_images_and_visible_labels_are_the_ancestors_whatever_the_seed(
-    pretrained, finetuned, distilled
-):
-    first = split_of(pretrained.folder)
+def test_split_settings_are_inherited_by_all_stages(pretrained, finetuned, distilled):
+    first = {part: rows_of(pretrained.folder, part) for part in ("held_out", "labeled")}
     assert (len(first["held_out"]), len(first["labeled"])) == (12, 12)
     assert not {*first["held_out"]} & {*first["labeled"]}
     for later in (finetuned, distilled):
         assert later.config.seed != pretrained.config.seed
-        split = split_of(later.folder)
-        assert (split["held_out"], split["labeled"]) == (first["held_out"], first["labeled"])
+        assert {part: rows_of(later.folder, part) for part in first} == first
+        assert later.result["evaluation_images"] == 12
 
 
-@pytest.mark.parametrize("fraction", [None, 0.3])
-def test_a_stage_that_names_the_same_data_keeps_to_the_same_images(
-    pretrained, stripes, monkeypatch, fraction
-):
-    ancestor = open_run(str(pretrained.folder), flag="init", finished=True)
+def test_split_settings_are_inherited_for_the_same_data_alone(open_pretrained, stripes, data, monkeypatch):
+    names = ("eval_fraction", "label_fraction", "labels_per_class", "label_seed")
+
+    def inherited(**settings):
+        config = finetuning(open_pretrained, seed=5, **settings)
+        return tuple(getattr(config, name) for name in names)
+
     path = stripes.removeprefix("npz:")
     monkeypatch.chdir(os.path.dirname(path))
-    for spelled in (stripes, "npz:stripes.npz", f"npz:./{os.path.basename(path)}"):
-        config = finetuning(ancestor, dataset=spelled, eval_fraction=fraction)
-        found = ancestors.selection(ancestor, config)
-        assert list(found["held_out"]) == split_of(pretrained.folder)["held_out"]
+    for spelled in (None, stripes, "npz:stripes.npz", f"npz:./{os.path.basename(path)}"):
+        assert inherited(dataset=spelled) == (0.18, None, 4, 3)
+    assert inherited(dataset=data) == inherited(dataset="digits") == (None, None, None, None)
+    assert inherited(eval_fraction=0.1, label_fraction=1.0) == (0.1, 1.0, None, None)
 
 
-def test_a_stage_that_asks_for_other_evaluation_images_of_the_same_data_is_refused(pretrained):
-    ancestor = open_run(str(pretrained.folder), flag="init", finished=True)
-    config = finetuning(ancestor, eval_fraction=0.2)
-    with pytest.raises(
-        InputError, match=r"--eval_fraction=0.2: .* has trained on the same data.*; leave --eval_fraction out"
-    ):
-        ancestors.selection(ancestor, config)
+def test_copy_of_the_data_holds_out_the_same_images(tiny, finetuned, stripes, tmp_path):
+    shutil.copy(stripes.removeprefix("npz:"), tmp_path / "copy.npz")
+    settings = {"init": str(finetuned.folder), "dataset": f"npz:{tmp_path}/copy.npz", "eval_fraction": 0.18}
+    scores = run(configure("eval", tmp_path / "run", **settings)).result
+    assert rows_of(tmp_path / "run", "held_out") == rows_of(finetuned.folder, "held_out")
+    assert scores["top1"] == finetuned.result["top1"]
 
 
-def test_a_stage_on_other_data_takes_its_own_images(pretrained, data):
-    ancestor = open_run(str(pretrained.folder), flag="init", finished=True)
-    assert ancestors.selection(ancestor, finetuning(ancestor, dataset=data)) == {}
-    assert ancestors.selection(ancestor, finetuning(ancestor, dataset="digits")) == {}
+def test_larger_eval_fraction_than_an_ancestor_is_refused_or_noted(open_pretrained, data, stripes):
+    pretraining = {"run": "runs/p", "mode": "pretrain", "dataset": stripes, "eval_fraction": 0.18}
+    trained = {**pretraining, "run": "runs/f", "mode": "finetune"}
+
+    def notes(entries, **settings):
+        return ancestors.check_eval_fraction(finetuning(open_pretrained, **settings), entries)
+
+    for entries in ([pretraining], [pretraining, trained]):
+        for settings in ({}, {"eval_fraction": 0.1}, {"dataset": data, "eval_fraction": 0.3}):
+            assert notes(entries, **settings) == []
+    (note,) = notes([pretraining], eval_fraction=0.3)
+    assert note.startswith("runs/p held out 0.18 of the images and was pretrained, without labels, on some")
+    assert note.endswith("to avoid this, pretrain with --eval_fraction=0.3")
+    del pretraining["eval_fraction"]  # the data had its own evaluation split
+    assert notes([pretraining], eval_fraction=0.3) == []
+    for mode in ("finetune", "supervised", "distill"):
+        with pytest.raises(InputError, match=r"--eval_fraction=0.3: runs/f held .*give --eval_fraction=0.18"):
+            notes([{**trained, "mode": mode}], eval_fraction=0.3)
 
 
-def test_a_stage_may_choose_its_labels_but_never_from_what_was_held_out(
-    tiny, pretrained, tmp_path, monkeypatch
-):
-    config = configure("finetune", tmp_path / "run", init=str(pretrained.folder), seed=5, label_fraction=1.0)
-    begin(config, monkeypatch)
-    split = split_of(tmp_path / "run")
-    assert split["held_out"] == split_of(pretrained.folder)["held_out"]
-    assert split["labeled"] is None  # all of those that are trained on
-    assert split["training_images"] == 28
-
-
-def test_images_held_out_generations_ago_are_remembered(pretrained, finetuned, distilled, data, tmp_path):
-    """A teacher's data may come back after a stage on a pool of other images."""
-    teacher = open_run(str(distilled.folder), flag="init", finished=True)
-    on_pool = dataclasses.replace(
-        teacher,
-        config=dataclasses.replace(teacher.config, dataset=data),
-        record=ConfigRecord("distill", {}),
-        split=SplitRecord(),
-    )
-    config = configure("eval", tmp_path / "run", init=on_pool.path, dataset=pretrained.config.dataset)
-    assert list(ancestors.selection(on_pool, config)["held_out"]) == split_of(pretrained.folder)["held_out"]
-    gone = [{**entry, "run": str(tmp_path / "gone")} for entry in teacher.result.ancestors]
-    orphan = dataclasses.replace(on_pool, result=dataclasses.replace(teacher.result, ancestors=gone))
-    with pytest.raises(InputError, match=r"gone, an ancestor of .*, is missing, .*; restore it"):
-        ancestors.selection(orphan, config)
-    assert (
-        ancestors.selection(orphan, configure("eval", tmp_path / "run", init=on_pool.path, dataset="digits"))
-        == {}
-    )
-
-
-def test_a_teacher_and_a_start_that_held_out_different_images_do_not_go_together(
-    tiny, finetuned, stripes, tmp_path
-):
-    other = run(
-        configure("supervised", tmp_path / "other", dataset=stripes, seed=4, eval_fraction=0.3, epochs=1)
-    )
-    config = configure("distill", tmp_path / "run", teacher=str(finetuned.folder), init=str(other.folder))
-    with pytest.raises(InputError, match=r"held out different images, .*; give runs with the same ancestors"):
+def test_eval_fraction_is_checked_along_the_chain(tiny, pretrained, distilled, tmp_path, monkeypatch):
+    config = configure("finetune", tmp_path / "run", init=str(pretrained.folder), eval_fraction=0.3)
+    assert any("was pretrained, without labels, on some" in line for line in begin(config, monkeypatch).lines)
+    config = configure("distill", tmp_path / "other", teacher=str(distilled.folder), eval_fraction=0.3)
+    with pytest.raises(InputError, match=r"--eval_fraction=0.3: .*finetuned held out 0.18"):
         run(config)
+    assert not (tmp_path / "other").exists()
+
+
+class TestOldSplits:
+    """Runs from before images were held out by content list the held-out and labeled images in split.json."""
+
+    OLD = SplitRecord(held_out=["train/1", "train/4"], labeled=["train/0", "train/2"])
+
+    @pytest.fixture
+    def old(self, open_pretrained):
+        config = dataclasses.replace(open_pretrained.config, eval_fraction=None)
+        return dataclasses.replace(open_pretrained, config=config, split=self.OLD)
+
+    def test_are_repeated_on_the_same_data(self, old, data):
+        whole = self.OLD.old_split()
+        assert ancestors.old_split(old, finetuning(old)) == whole
+        assert ancestors.old_split(old, finetuning(old, eval_fraction=0.1)) == whole
+        assert ancestors.old_split(old, finetuning(old, label_fraction=0.5)) == {**whole, "labeled": None}
+        assert ancestors.old_split(old, finetuning(old, dataset=data)) == {}
+        with pytest.raises(InputError, match=r"--eval_fraction=0.2: .* another evaluation split; leave"):
+            ancestors.old_split(old, finetuning(old, eval_fraction=0.2))
+
+    def test_choice_of_labels_is_not_inherited_beside_listed_ones(self, old):
+        assert not ancestors.chose_labels(finetuning(old))
+        # A stage that started from an old run and chose its own labels hands down that choice.
+        later = dataclasses.replace(old, split=dataclasses.replace(self.OLD, labeled=None))
+        assert (finetuning(later).labels_per_class, finetuning(later).label_seed) == (4, 3)
+
+    def test_that_held_out_nothing_are_not_repeated(self, old):
+        """As of pretraining on images without labels, which may have come since."""
+        bare = dataclasses.replace(old, split=SplitRecord(held_out=[]))
+        assert ancestors.old_split(bare, finetuning(bare)) == {}
+
+    def test_of_teacher_and_student_must_agree(self, finetuned, copied, tmp_path):
+        shutil.copytree(finetuned.folder, tmp_path / "teacher")
+        change(tmp_path / "teacher", "split.json", held_out=["train/1"])
+        change(copied, "split.json", held_out=["train/2"])
+        config = configure("distill", tmp_path / "run", teacher=str(tmp_path / "teacher"), init=str(copied))
+        with pytest.raises(
+            InputError, match=r"held out different images, .*; give runs with the same ancestors"
+        ):
+            Distillation(config)
+        change(copied, "split.json", held_out=["train/1"])
+        assert Distillation(config).old_split()["held_out"] == ["train/1"]
 
 
 def test_a_run_may_not_go_on_from_itself(tiny, finetuned):
@@ -214,35 +238,3 @@ def test_labels_count_along_the_chain_where_a_network_was_trained_on_them():
     assert ancestors.labels_of(runs, "digits") == 40
     assert ancestors.labels_of(runs, "npz:./a.npz") == 500
     assert ancestors.labels_of(runs, "cifar10") == 0
-
-
-@pytest.mark.slow
-def test_labels_that_came_later_do_not_bring_other_evaluation_images(tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for i in range(40):
-        (folder / f"{i}.png").write_bytes(tf.io.encode_png(np.full((8, 8, 3), 6 * i, np.uint8)).numpy())
-    few, more = tmp_path / "few.csv", tmp_path / "more.csv"
-    few.write_text("filename,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(20)))
-    more.write_text("filename,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(40)))
-    settings = {"model": GROUPED, "eval_fraction": 0.3, "labels": str(few)}
-    before = run(make_config(f"folder:{folder}", tmp_path / "before", **settings))
-    held_out = split_of(before.folder)["held_out"]
-
-    config = configure("finetune", tmp_path / "after", init=str(before.folder), labels=str(more), seed=5)
-    after = run(config)
-
-    assert split_of(after.folder)["held_out"] == held_out
-    assert after.result["labels_used"] == 40 - len(held_out)
-
-
-def test_where_the_data_lies_is_remembered_from_wherever_the_command_was_given(tiny, tmp_path, monkeypatch):
-    write_npz(tmp_path / "a.npz", test=0)
-    monkeypatch.chdir(tmp_path)
-    before = run(make_config("npz:a.npz", tmp_path / "before", model=GROUPED, seed=1))
-    monkeypatch.chdir("/")
-    config = configure(
-        "finetune", tmp_path / "after", init=str(before.folder), dataset=f"npz:{tmp_path}/a.npz", seed=2
-    )
-    assert split_of(run(config).folder)["held_out"] == split_of(before.folder)["held_out"]

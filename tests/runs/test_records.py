@@ -16,9 +16,9 @@ ENTRY = {"run": "runs/p", "mode": "pretrain", "dataset": "digits", "step": 7, "c
     "record",
     [
         ConfigRecord("knn", {"seed": 3, "init": None}),
-        ConfigRecord("finetune", {"epochs": 2}, [ENTRY], "digits", True, ["a", "b"], [1]),
+        ConfigRecord("finetune", {"epochs": 2}, [ENTRY], "digits", ["a", "b"], [1]),
         SplitRecord(),
-        SplitRecord(["a"], ["x.png"], None, [0], 4, "f", 1, "e", "c", "d"),
+        SplitRecord(["a"], 4, 1, "f", "e", 4, ["x.png"], ["y.png"]),
         ResultRecord(),
         ResultRecord(
             finished=True, imported=True, top1=0.5, ancestors=[ENTRY], figures={"per_class": {"a": 1}}

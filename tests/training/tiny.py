@@ -14,6 +14,7 @@ import tensorflow as tf
 from benchmarks.compare_runs import TIMED
 from simclr_keras.config.modes import MODES
 from simclr_keras.config.pretrain import PretrainConfig
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.evaluation import plots
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.blocks import Conv2D, spatial_mean
@@ -119,6 +120,20 @@ def split_of(path):
     return json.loads((path / "split.json").read_text())
 
 
+def rows_of(path, part):
+    """The rows of an archive that a run labeled, or held out: sorted ints.
+
+    Args:
+        path: of the run directory. part: "labeled" or "held_out".
+    """
+    config = json.loads((path / "config.json").read_text())
+    settings = {name: config.get(name) for name in ("eval_fraction", "label_fraction", "labels_per_class")}
+    seed = config["seed"] if config.get("label_seed") is None else config["label_seed"]
+    splits = load_dataset(config["dataset"], **settings, seed=seed)
+    source = splits.train.labeled() if part == "labeled" else splits.evaluation
+    return sorted(int(name.partition("/")[2]) for name in source.ids)
+
+
 def change(path, name, **values):
     """Rewrites some of what a JSON file of a run directory says."""
     held = json.loads((path / name).read_text())
@@ -183,11 +198,10 @@ def features_of(run, layer):
     Returns:
         (features [n, d], labels [n]) of the labeled training images, then those of the held-out ones.
     """
-    split = json.loads((run.folder / "split.json").read_text())
     data = np.load(run.config.dataset.removeprefix("npz:"))
     model, found = load_run(str(run.folder)), []
     for part in ("labeled", "held_out"):
-        rows = [int(name.partition("/")[2]) for name in split[part]]
+        rows = rows_of(run.folder, part)
         images = evaluation_view(data["x_train"][rows], run.config.image_size)
         found += [model(images, training=False)[f"proj_head_{layer}"].numpy(), data["y_train"][rows]]
     return found

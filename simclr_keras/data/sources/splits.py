@@ -99,6 +99,7 @@ def _divide(splits, mask):
 
 
 def _with_missing(splits, missing, count, what):
+    missing = [name for name in missing if name not in splits.missing]  # those were counted and noted before
     if len(missing) > MOST_MISSING * count:
         raise InputError(
             f"{splits.train.name}: {len(missing)} of the {count} {what} images of the run are missing: "

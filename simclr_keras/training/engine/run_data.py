@@ -81,7 +81,7 @@ class RunData:
             record = self._run_dir.read_split()
             old_split = record.old_split() if record else {}
             if images and old_split:
-                images = [*images, *old_split["held_out"]]
+                images = list(dict.fromkeys([*images, *old_split["held_out"]]))
         arguments = {
             "images": images,
             "eval_fraction": config.eval_fraction,

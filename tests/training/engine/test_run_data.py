@@ -1,71 +1,151 @@
-"""The data of a run: opened once, split as an earlier run did, opened again after a failure."""
+"""A resumed run keeps to the images it began with, whatever came to its folder or left it."""
 
+import gzip
+import json
+
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from simclr_keras.data.sources import load_dataset
 from simclr_keras.errors import InputError
+from simclr_keras.runs.records import SplitRecord
 from simclr_keras.runs.run_dir import RunDir
-from simclr_keras.training.engine import run_data
 from simclr_keras.training.engine.run_data import RunData
-from tests.training.tiny import make_config, silent, write_npz
+from tests.training.tiny import make_config, split_of
+
+COUNT = 40
+
+
+def photos(folder, rows):
+    for row in rows:
+        path = folder / ("cat" if row % 2 else "dog") / f"{row:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(row).integers(0, 256, (9, 9, 3), np.uint8)
+        path.write_bytes(tf.io.encode_png(pixels).numpy())
 
 
 @pytest.fixture
-def opened(monkeypatch):
-    """The `recheck` of every call of `open_dataset`."""
-    calls, real = [], load_dataset.open_dataset
-
-    def open_dataset(*arguments, recheck, **settings):
-        calls.append(recheck)
-        return real(*arguments, recheck=recheck, **settings)
-
-    monkeypatch.setattr(load_dataset, "open_dataset", open_dataset)
-    return calls
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photos(tmp_path / "photos", range(COUNT))
+    return tmp_path / "photos"
 
 
-def make(tmp_path, inherit_split, say=silent, test=0, **settings):
-    config = make_config(
-        "npz:" + write_npz(tmp_path / "stripes.npz", test=test), tmp_path / "run", **settings
+@pytest.fixture
+def load(folder, tmp_path):
+    """A function that opens the data of the run as its command does: of a new run, then of a resumed one."""
+    run, resumed = tmp_path / "run", []
+    (run / "checkpoints").mkdir(parents=True)
+
+    def go(recheck=False, **settings):
+        settings = {"eval_fraction": 0.3, "labels_per_class": 3, **settings}
+        data = RunData(make_config(f"folder:{folder}", run, **settings), RunDir(run), {})
+        data.load(recheck)
+        data.bind(bool(resumed), data.splits.train.num_examples)
+        resumed.append(True)
+        (run / "checkpoints" / "step-1.index").touch()
+        return data
+
+    return go
+
+
+def ids(data):
+    return list(data.splits.train.ids), list(data.splits.evaluation.ids)
+
+
+def labeled(data):
+    return list(data.splits.train.labeled().ids)
+
+
+def test_unchanged_data(load, tmp_path):
+    first = load()
+    train, held_out = ids(first)
+    assert (len(train) + len(held_out), len(labeled(first))) == (COUNT, 6)
+    split = split_of(tmp_path / "run")
+    again = load()
+    assert (ids(again), labeled(again)) == (ids(first), labeled(first))
+    assert again.splits.notes == first.splits.notes
+    assert split_of(tmp_path / "run") == split
+
+
+def test_missing_images_are_left_out(load, folder):
+    first = load()
+    train, held_out = ids(first)
+    (folder / train[5]).unlink()
+    (folder / train[9]).write_bytes(b"no image")
+    (folder / held_out[0]).unlink()
+    again = load()
+    assert ids(again) == ([*train[:5], *train[6:9], *train[10:]], held_out[1:])
+    assert again.epoch_images == first.epoch_images == len(train), "as many steps as when the run began"
+    assert {*again.splits.missing} == {train[5], train[9], held_out[0]}
+    (note,) = (note for note in again.splits.notes if "original images" in note)
+    assert note.startswith("3 of the 40 original images of the run are missing: ")
+    assert train[5] in note
+
+
+def test_added_images_are_not_used(load, folder):
+    first = load()
+    photos(folder, range(COUNT, COUNT + 6))
+    again = load()
+    assert (ids(again), labeled(again)) == (ids(first), labeled(first))
+    assert "6 images were added since the run began; they are not used" in again.splits.notes
+
+
+def test_other_data_is_refused(load, folder):
+    train, _ = ids(load())
+    for name in train[:4]:
+        (folder / name).unlink()
+    load()
+    (folder / train[4]).unlink()
+    with pytest.raises(
+        InputError, match=r"5 of the 40 original images of the run are missing: .*bring back the data"
+    ):
+        load()
+    photos(folder, range(COUNT))
+    photos(folder.parent / "others", [COUNT])
+    (folder.parent / "others" / "dog" / "40.png").rename(folder / train[0])
+    with pytest.raises(InputError, match="images, labels or classes differ"):
+        load()
+
+
+def test_old_run_keeps_its_split(load, folder, tmp_path):
+    """Runs from before images were held out by content list them in split.json, and the others beside it."""
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+    held_out, train = names[::4], [name for name in names if name not in names[::4]]
+    run_dir = RunDir(tmp_path / "run")
+    load()
+    lines = "".join(f"{int(name.startswith('dog'))}\t{json.dumps(name)}\n" for name in train)
+    run_dir.write("training_images.tsv.gz", gzip.compress(lines.encode()))
+    run_dir.write_split(
+        SplitRecord(
+            class_names=["cat", "dog"],
+            training_images=30,
+            evaluation_images=10,
+            fingerprint="old",
+            held_out=held_out,
+            labeled=train[:5],
+        )
     )
-    return RunData(config, RunDir(config.model_dir), inherit_split, say)
+    photos(folder, [COUNT])
+    data = load()
+    assert ids(data) == (train, held_out)
+    assert labeled(data) == train[:5]
+    (folder / held_out[0]).unlink()
+    (folder / train[0]).unlink()
+    data = load()
+    assert ids(data) == (train[1:], held_out[1:])
+    assert labeled(data) == train[1:5]
+    assert any(
+        note.startswith("2 of the 40 original images of the run are missing") for note in data.splits.notes
+    )
 
 
-def test_moved_data_repeats_the_split_of_its_digest(tmp_path, opened):
-    digests, lines = [], []
-
-    def inherit_split(contents):
-        digests.append(contents)
-        return {"held_out": ("train/3", "train/4"), "eval_fraction": None} if contents else {}
-
-    data = make(tmp_path, inherit_split, lines.append, eval_fraction=0.3)
-    data.load()
-    assert opened == [False]
-    assert digests == [None, data.contents["contents"]]
-    assert data.splits.held_out == ("train/3", "train/4")
-    assert lines[0].endswith("has the images of an earlier run, moved: using its held-out split")
-
-
-def test_data_with_its_own_split_needs_no_digest(tmp_path):
-    digests = []
-    data = make(tmp_path, lambda contents: digests.append(contents) or {}, test=12)
-    data.load()
-    assert digests == [None, None]
-    assert data.splits.held_out == ()
-
-
-def test_files_are_checked_again_if_one_is_gone_and_after_a_failure(tmp_path, opened, monkeypatch):
-    real, failures = run_data.contents_of, [InputError("a.png is gone")]
-
-    def contents_of(splits):
-        if failures:
-            raise failures.pop()
-        return real(splits)
-
-    monkeypatch.setattr(run_data, "contents_of", contents_of)
-    data = make(tmp_path, lambda contents: {})
-    data.load()
-    assert opened == [False, True]
-    before = data.splits.held_out
-    data.reload()
-    assert opened == [False, True, True]
-    assert data.splits.held_out == before
+def test_recheck_reaches_the_files(load, monkeypatch):
+    calls, real = [], load_dataset.open_dataset
+    monkeypatch.setattr(
+        load_dataset, "open_dataset", lambda *args, **kw: calls.append(kw["recheck"]) or real(*args, **kw)
+    )
+    load()
+    load(recheck=True)
+    assert calls == [False, True]

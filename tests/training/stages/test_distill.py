@@ -22,6 +22,7 @@ from tests.training.tiny import (
     configure,
     make_config,
     metrics,
+    rows_of,
     run,
     saved_variables,
     variables,
@@ -126,19 +127,15 @@ def rows_in(shown, images):
     return {row_of[image.tobytes()] for image in shown}
 
 
-def ids(folder, part):
-    return {int(name.partition("/")[2]) for name in json.loads((folder / "split.json").read_text())[part]}
-
-
 def test_below_alpha_1_a_stream_of_labeled_images_goes_beside_all_images(
     config, images, monkeypatch, tmp_path, stripes
 ):
     begun = begin(config(alpha=0.25, labeled_batch_size=6, augment="none"), monkeypatch)
     (shown, _), (labeled, labels) = seen_by(begun)
     assert (len(shown), len(labeled)) == (4 * 16, 4 * 6)
-    split = tmp_path / "run"
-    assert rows_in(labeled, images) == ids(split, "labeled")
-    assert rows_in(shown, images) == {*range(40)} - ids(split, "held_out")
+    folder = tmp_path / "run"
+    assert rows_in(labeled, images) == {*rows_of(folder, "labeled")}
+    assert rows_in(shown, images) == {*range(40)} - {*rows_of(folder, "held_out")}
     assert (labels >= 0).all()
     assert begun.learner.alpha == 0.25
     assert not [line for line in begun.lines if "filled" in line]
@@ -159,7 +156,7 @@ def test_distillation_on_the_labeled_images_shows_no_others(config, images, monk
     begun = begin(config(distill_on="labeled", augment="none"), monkeypatch)
     (shown, _), second = seen_by(begun)
     assert second is None
-    assert rows_in(shown, images) == ids(tmp_path / "run", "labeled")
+    assert rows_in(shown, images) == {*rows_of(tmp_path / "run", "labeled")}
     assert len([line for line in begun.lines if "filled by repeating the 12 labeled images" in line]) == 1
 
 
@@ -196,7 +193,7 @@ def test_images_without_any_label_are_enough_for_a_teacher(config, bare, finetun
     judged = run(
         configure("eval", tmp_path / "eval", init=str(tmp_path / "run"), dataset=finetuned.result["dataset"])
     )
-    assert ids(tmp_path / "eval", "held_out") == ids(finetuned.folder, "held_out")
+    assert rows_of(tmp_path / "eval", "held_out") == rows_of(finetuned.folder, "held_out")
     assert [run["mode"] for run in judged.result["ancestors"]] == ["pretrain", "finetune", "distill"]
 
 

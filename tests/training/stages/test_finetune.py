@@ -10,7 +10,7 @@ from benchmarks.compare_runs import weights
 from simclr_keras.errors import InputError
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.training.stages.finetune import Finetuning
-from tests.training.tiny import begin, configure, metrics, result, run, saved_variables, variables
+from tests.training.tiny import begin, configure, metrics, result, rows_of, run, saved_variables, variables
 
 
 @pytest.fixture
@@ -115,10 +115,7 @@ def test_only_the_labels_that_may_be_seen_are_seen_and_the_screen_says_once_how_
 
 def test_no_image_but_the_labeled_ones_comes_into_a_batch(config, monkeypatch, tmp_path, stripes):
     batches = begin(config(augment="none"), monkeypatch).batches
-    rows = [
-        int(name.partition("/")[2])
-        for name in json.loads((tmp_path / "run/split.json").read_text())["labeled"]
-    ]
+    rows = rows_of(tmp_path / "run", "labeled")
     data = np.load(stripes.removeprefix("npz:"))
     known = {
         np.round(evaluation_view(data["x_train"][row], 8).numpy() * 255).astype(np.uint8).tobytes(): row

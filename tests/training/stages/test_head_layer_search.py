@@ -16,7 +16,7 @@ from simclr_keras.training.engine import loop
 from simclr_keras.training.stages import head_layer_search
 from simclr_keras.training.stages.finetune import Finetuning
 from tests.training.killing import Killed, kill
-from tests.training.tiny import begin, configure, run
+from tests.training.tiny import begin, configure, rows_of, run
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -84,12 +84,12 @@ def test_every_layer_is_tried_on_every_fold_of_the_labeled_images_alone(config, 
     calls = plant([[0.5] * 4] * 3)
     begin(config(cv_folds=4), monkeypatch)
     assert [layer for layer, *_ in calls] == [0] * 4 + [1] * 4 + [2] * 4
-    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    labeled = [f"train/{row}" for row in rows_of(tmp_path / "run", "labeled")]
     for first in range(0, 12, 4):
         judged = [name for _, _, held, _ in calls[first : first + 4] for name in held.ids]
-        assert sorted(judged) == sorted(split["labeled"])
+        assert sorted(judged) == sorted(labeled)
     for _, rest, held, num_labels in calls:
-        assert {*rest.ids} == {*split["labeled"]} - {*held.ids}
+        assert {*rest.ids} == {*labeled} - {*held.ids}
         assert num_labels == 9
         assert np.bincount(held.labels).tolist() == [1, 1, 1]  # stratified
     # The same folds for every layer.

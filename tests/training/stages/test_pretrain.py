@@ -76,7 +76,7 @@ def test_config_and_split_are_recorded(done):
     assert {"mode": "pretrain", **vars(config), "steps_per_execution": 1}.items() <= recorded.items()
     split = json.loads((folder / "split.json").read_text())
     assert split["class_names"] == ["rows", "columns", "slanted"]
-    assert split["held_out"] == []
+    assert (split["training_images"], split["evaluation_images"], split["epoch_images"]) == (40, 12, 40)
 
 
 def test_metrics_csv_has_a_row_per_epoch(done):
@@ -260,9 +260,7 @@ def test_unlabeled_images_train_without_figures_of_labels(tiny, tmp_path, monkey
         "images_per_second",
     }
     assert any("no labels: no kNN and no probe" in line for line in lines)
-    split = json.loads((folder / "split.json").read_text())
-    assert split["class_names"] is None
-    assert split["held_out"] == []
+    assert "class_names" not in json.loads((folder / "split.json").read_text())
     assert picture(folder, "views.png").size
     assert picture(folder, "curves.png").size
 
@@ -292,15 +290,6 @@ def test_few_labels_are_all_that_probe_and_knn_see(tiny, data, tmp_path, monkeyp
     assert np.bincount(seen[0].labels).tolist() == [4, 4, 4]
     assert any("(12 labels used)" in line for line in lines)
     assert result(tmp_path / "run")["knn_top1"] >= 0
-
-
-def test_where_there_is_no_evaluation_split_one_is_held_out_and_written_down(tiny, tmp_path):
-    data = "npz:" + write_npz(tmp_path / "stripes.npz", test=0)
-    pretrain.run(make_config(data, tmp_path / "run", epochs=1, eval_fraction=0.25), say=silent)
-    held_out = json.loads((tmp_path / "run" / "split.json").read_text())["held_out"]
-    assert len(held_out) == result(tmp_path / "run")["evaluation_images"] == 10
-    assert result(tmp_path / "run")["training_images"] == TRAIN - 10
-    assert all(name.startswith("train/") for name in held_out)
 
 
 def test_a_run_that_diverges_ends_with_one_line_and_code_1_and_keeps_its_checkpoints(

@@ -13,7 +13,7 @@ SETTINGS = {
     "labels_per_class": 4,
     "label_smoothing": 0.1,
     "augment": "crop,flip,color",
-    "eval_fraction": 0.3,
+    "eval_fraction": 0.18,
 }
 
 
