@@ -198,10 +198,15 @@ def whole_folder(path: str, check: Callable[[str], object], flag: str = "out") -
         ) from error
     try:
         yield partial
+        for folder, _, names in [] if is_remote(target) else list(os.walk(partial)):
+            for name_inside in names:
+                to_disk(f"{folder}/{name_inside}")
+            to_disk(folder)
         check(target)  # again: another process may have made it meanwhile
         if system.exists(target):
             system.rename(target, old)
         system.rename(partial, target)
+        to_disk(parent or "/")
     except Exception as error:
         if not (isinstance(error, OSError) or _is_tensorflow_error(error)):
             raise

@@ -50,7 +50,13 @@ def pretrained(folder, stripes, tiny_session):
 @pytest.fixture(scope="session")
 def finetuned(folder, pretrained, tiny_session):
     """A fine-tuning Run with another seed, in batches of 16 images, that has learned to tell some of the classes."""
-    settings = {"init": str(pretrained.folder), "seed": 9, "epochs": 3, "augment": "none", "learning_rate": 1.0}
+    settings = {
+        "init": str(pretrained.folder),
+        "seed": 9,
+        "epochs": 3,
+        "augment": "none",
+        "learning_rate": 1.0,
+    }
     found = tiny_session(configure("finetune", folder / "finetuned", **settings))
     assert (
         sum(row["recall"] > 0 for row in found.result["per_class"]) > 1

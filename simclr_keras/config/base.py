@@ -128,7 +128,7 @@ class StageConfig(Settings):
         "Seed of the choice of labels that are used.",
         group="Data",
         at_least=0,
-        default_words="--seed, or the one of the run in --init or --teacher",
+        default_words="--seed",
     )
     labels_per_class: int | None = option(
         None,

@@ -13,35 +13,48 @@ from simclr_keras.runs.records import AncestorEntry
 _TRAINED_ON_LABELS = ("finetune", "supervised", "distill")
 
 
-def old_split(run: OpenRun, config: Any) -> dict[str, Any]:
-    """Return the held-out and labeled ids of a run from before images were held out by content.
+def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
+    """Return the held-out and labeled ids that a stage keeps from the runs it starts from.
+
+    Only runs from before images were held out by content, and runs that started from them, pass on held-out ids.
 
     Args:
-        run: that the stage starts from. config: of the stage.
+        runs: that the stage starts from, the most important first. config: of the stage.
 
     Returns:
-        Arguments of `split_dataset`; empty if the run held out by content, or had other data.
+        Arguments of `split_dataset`; empty if no run had the same data, or there is nothing to keep.
 
     Raises:
-        InputError: the config asks for another evaluation split.
+        InputError: the config asks for another evaluation split, or two runs held out different images.
     """
-    arguments = run.split.old_split()
-    # An old run that held out nothing had other evaluation images, or no labels: there is nothing to repeat.
-    if not any(arguments.values()) or not _has_same_data(config, run):
-        return {}
-    if config.eval_fraction not in (None, run.config.eval_fraction or DEFAULT_EVAL_FRACTION):
+    runs = [run for run in runs if _has_same_data(config, run)]
+    splits = {tuple(run.split.held_out or ()) for run in runs if run.config.NAME != "pretrain"}
+    if len(splits) > 1:
         raise InputError(
-            f"--eval_fraction={config.eval_fraction}: {run.path} was trained on the same data with another evaluation "
-            "split; leave --eval_fraction out to use its split."
+            f"{' and '.join(run.path for run in runs)} held out different images, so one was trained on evaluation "
+            "images of the other; give runs with the same ancestors."
         )
-    return {**arguments, "labeled": None} if chose_labels(config) else arguments
+    if not runs:
+        return {}
+    own, arguments = runs[0].config, runs[0].split.ids()
+    if chose_labels(config):
+        arguments.pop("labeled", None)
+    # An old run that held out nothing had other evaluation images, or no labels: there is nothing to repeat.
+    if not arguments.get("held_out"):
+        arguments.pop("held_out", None)
+    elif config.eval_fraction not in (None, own.eval_fraction or DEFAULT_EVAL_FRACTION):
+        raise InputError(
+            f"--eval_fraction={config.eval_fraction}: {runs[0].path} was trained on the same data with another "
+            "evaluation split; leave --eval_fraction out to use its split."
+        )
+    return arguments
 
 
 def check_eval_fraction(config: Any, ancestors: Sequence[AncestorEntry]) -> list[str]:
-    """Return notes for the user if pretraining saw images that are evaluated on now.
+    """Return notes for the user if an ancestor may have seen images that are evaluated on now.
 
     Args:
-        config: of the stage. ancestors: of it.
+        config: of the stage, whose data has no evaluation split of its own. ancestors: of it.
 
     Raises:
         InputError: an ancestor was trained on labels of such images.
@@ -49,19 +62,38 @@ def check_eval_fraction(config: Any, ancestors: Sequence[AncestorEntry]) -> list
     fraction = DEFAULT_EVAL_FRACTION if config.eval_fraction is None else config.eval_fraction
     notes = []
     for entry in ancestors:
-        held_out = entry.get("eval_fraction")
-        if held_out is None or held_out >= fraction or place_of(entry["dataset"]) != place_of(config.dataset):
+        held_out, has_labels = entry.get("eval_fraction"), entry["mode"] in _TRAINED_ON_LABELS
+        if held_out is None or held_out >= fraction:
             continue
-        if entry["mode"] in _TRAINED_ON_LABELS:
+        is_same = place_of(entry["dataset"]) == place_of(config.dataset)
+        if is_same and has_labels:
             raise InputError(
                 f"--eval_fraction={fraction:g}: {entry['run']} held out {held_out:g} of these images and was trained "
                 f"on labels of the others; give --eval_fraction={held_out:g} or less."
             )
-        notes.append(
-            f"{entry['run']} held out {held_out:g} of the images and was pretrained, without labels, on some that are "
-            f"evaluated on now; to avoid this, pretrain with --eval_fraction={fraction:g}"
-        )
+        if is_same:
+            notes.append(
+                f"{entry['run']} held out {held_out:g} of the images and was pretrained, without labels, on some that "
+                f"are evaluated on now; to avoid this, pretrain with --eval_fraction={fraction:g}"
+            )
+        elif has_labels and _kind(entry["dataset"]) == _kind(config.dataset) in PATH_KINDS:
+            notes.append(
+                f"{entry['run']} held out {held_out:g} of {entry['dataset']}; if {config.dataset} contains the same "
+                f"images, give --eval_fraction={held_out:g} or less"
+            )
     return notes
+
+
+def moved_notes(runs: Sequence[OpenRun], config: Any) -> list[str]:
+    """Return notes for the user if runs held out images by their ids, and the data may be the same in another place."""
+    return [
+        f"{run.path} held out images by their names in {run.config.dataset}; {config.dataset} is split by content, so "
+        "if it contains the same images, some evaluation images may have been trained on"
+        for run in runs
+        if run.split.held_out
+        and not _has_same_data(config, run)
+        and _kind(run.config.dataset) == _kind(config.dataset) in PATH_KINDS
+    ]
 
 
 def inherit(config: Any, run: OpenRun, flag: str) -> Any:
@@ -88,14 +120,10 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
     if config.image_size is None:
         # Not the architecture's, which its stem was made for: the run may have trained on images of another size.
         inherited["image_size"] = run.image_size
+    if config.eval_fraction is None:
+        # Whatever the dataset: it may be a copy, of which the same images must be held out.
+        inherited["eval_fraction"] = own.eval_fraction
     config = dataclasses.replace(config, **inherited)
-    if _has_same_data(config, run):
-        if config.eval_fraction is None:
-            config = dataclasses.replace(config, eval_fraction=own.eval_fraction)
-        if chose_labels(own) and not chose_labels(config) and run.split.labeled is None:
-            seed = own.seed if own.label_seed is None else own.label_seed
-            labels = {name: getattr(own, name) for name in ("label_fraction", "labels_per_class")}
-            config = dataclasses.replace(config, **labels, label_seed=seed)
     check_image_size(config, run, flag)
     return config
 
@@ -178,4 +206,10 @@ def _first(names: Sequence[str] | None) -> str:
 
 
 def _has_same_data(config: Any, run: OpenRun) -> bool:
-    return place_of(config.dataset) == (run.record.place or place_of(run.config.dataset))
+    # A project that moved as a whole has the same --dataset in another place.
+    own = run.config.dataset
+    return bool(config.dataset == own or place_of(config.dataset) == (run.record.place or place_of(own)))
+
+
+def _kind(dataset: str) -> str:
+    return dataset.partition(":")[0]

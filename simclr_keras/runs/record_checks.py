@@ -48,7 +48,16 @@ def _is_interval(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_share, value))
 
 
-_COUNTS = ("parameters", "labels_used", "evaluation_images", "epoch_images", "epochs", "step", "head_layer")
+_COUNTS = (
+    "parameters",
+    "labels_used",
+    "training_images",
+    "evaluation_images",
+    "epoch_images",
+    "epochs",
+    "step",
+    "head_layer",
+)
 _TEXTS = (
     "mode",
     "model",

@@ -110,7 +110,7 @@ class SplitRecord:
         epoch_images: images of an epoch when the run began, None if it has no epochs.
         held_out: ids of the held-out images of a run from before images were held out by content, or of a run that
             started from such a run; None if they are held out by content.
-        labeled: ids of its training images with a visible label; None if all are visible, or none exists.
+        labeled: ids of the training images whose label is visible, if labels were chosen, here or by an ancestor.
     """
 
     class_names: list[str] | None = None
@@ -122,9 +122,9 @@ class SplitRecord:
     held_out: list[str] | None = None
     labeled: list[str] | None = None
 
-    def old_split(self) -> dict[str, Any]:
-        """Return the arguments of `split_dataset` that repeat an old split; empty if images are held out by content."""
-        return {} if self.held_out is None else {"held_out": self.held_out, "labeled": self.labeled}
+    def ids(self) -> dict[str, Any]:
+        """Return the recorded ids as arguments of `split_dataset`."""
+        return _without_none({"held_out": self.held_out, "labeled": self.labeled})
 
     def to_json(self) -> dict[str, Any]:
         """Return the dict that split.json holds."""
@@ -134,6 +134,7 @@ class SplitRecord:
     def from_json(cls, values: dict[str, Any]) -> "SplitRecord":
         """Return the record. Raises RecordError if a value is of the wrong kind."""
         values = upgrade(values)
+        check_fields(values)
         for name in ("class_names", "held_out", "labeled"):
             check_list(values, name, str)
         names = {field.name for field in dataclasses.fields(cls)}

@@ -3,36 +3,52 @@
 import gzip
 import json
 import zlib
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from simclr_keras.data.sources.source import RowIds
-from simclr_keras.errors import InputError
+import numpy as np
+
+from simclr_keras.data.sources.source import RowIds, rows_of_ids
+from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.runs.records import SplitRecord
 from simclr_keras.runs.run_files import SPLIT, TRAINING_IMAGES, RunFiles
 
 
+class ImageList(NamedTuple):
+    """The n image files that a run began with: ids, labels int [n], content hashes uint64 [n] (None in old lists)."""
+
+    ids: list[str]
+    labels: np.ndarray
+    hashes: np.ndarray | None
+
+
 def record_images(
-    run_dir: RunFiles, splits: Any, images: Sequence[str], epoch_images: int | None, old_split: dict[str, Any]
+    run_dir: RunFiles, splits: Any, whole: Any, epoch_images: int | None, ids: dict[str, Any]
 ) -> None:
     """Write split.json and, for a folder, the list of the images that the run begins with.
 
     Args:
         run_dir: of the run, opened.
         splits: Splits of the run.
-        images: ids of all images that the splits were made of, in order.
+        whole: the training source before it was split.
         epoch_images: number of images of an epoch, None if the run has no epochs.
-        old_split: held_out and labeled ids that an old run passed on, see `ancestors.old_split`.
+        ids: held-out and labeled ids, see `SplitRecord`.
     """
-    if not isinstance(images, RowIds):  # a file may disappear, a row of an archive does not
-        # JSON strings, as a file name may contain a line break.
-        lines = "".join(f"{json.dumps(name)}\n" for name in images)
+    if has_files(whole):
+        labels = np.full(len(whole), -1) if whole.labels is None else whole.labels
+        rows = zip(labels.tolist(), whole.content_hashes.tolist(), whole.ids)
+        # JSON strings, as a file name may contain a tab or a line break.
+        lines = "".join(f"{label}\t{content}\t{json.dumps(name)}\n" for label, content, name in rows)
         run_dir.write(TRAINING_IMAGES, gzip.compress(lines.encode(), mtime=0))
-    run_dir.write_split(_record(splits, epoch_images, old_split))
+    run_dir.write_split(_record(splits, epoch_images, ids))
 
 
-def read_images(run_dir: RunFiles) -> list[str] | None:
-    """Return the ids of the images that a run began with; None if they are not files.
+def has_files(source: Any) -> bool:
+    """Return whether the images of a source are files, which may disappear, and not rows of an archive."""
+    return bool(source.indexed) and not isinstance(source.ids, RowIds)
+
+
+def read_images(run_dir: RunFiles) -> ImageList | None:
+    """Return the image files that a run began with; None if there is no list.
 
     Raises:
         InputError: the list is damaged.
@@ -41,14 +57,37 @@ def read_images(run_dir: RunFiles) -> list[str] | None:
     if content is None:
         return None
     try:
-        # Lists of old runs have a label number and a tab before the name, and not the held-out images.
-        lines = gzip.decompress(content).decode().splitlines()
-        images = [json.loads(line.rpartition("\t")[2]) for line in lines]
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+        # Lists of old runs have no hashes, and not the held-out images.
+        rows = [line.split("\t") for line in gzip.decompress(content).decode().splitlines()]
+        ids, labels = [json.loads(row[-1]) for row in rows], np.array([int(row[0]) for row in rows])
+        hashes = np.array([int(row[1]) for row in rows], np.uint64) if len(rows[0]) == 3 else None
+    except (OSError, EOFError, ValueError, IndexError, OverflowError, zlib.error) as error:
         raise run_dir.damaged(TRAINING_IMAGES, error) from error
-    if not images:
-        raise run_dir.damaged(TRAINING_IMAGES, "it is empty")
-    return images
+    return ImageList(ids, labels, hashes)
+
+
+def check_files(run_dir: RunFiles, images: ImageList, whole: Any) -> None:
+    """Raise InputError if an image file has another content or label than when the run began.
+
+    Args:
+        images: of the run. whole: the training source of today, before it is split.
+    """
+    row_of = {name: row for row, name in enumerate(images.ids)}
+    rows, _ = rows_of_ids(whole.ids, images.ids)
+    then = np.array([row_of[whole.ids[row]] for row in rows], np.int64)
+    changed = np.zeros(len(rows), bool)
+    if images.hashes is not None:
+        changed |= images.hashes[then] != whole.content_hashes[rows]
+    if whole.labels is not None:
+        # Old lists have -1 for a label that was not visible.
+        old, new = images.labels[then], whole.labels[rows]
+        changed |= (old != new) & ((images.hashes is not None) | ((old >= 0) & (new >= 0)))
+    if changed.any():
+        names = some([one_line(whole.ids[row], 100) for row in rows[changed][:4]], 3)
+        raise InputError(
+            f"{whole.name}: {int(changed.sum())} images have another content or label than when "
+            f"--model_dir={run_dir.path} began: {names}; restore them, or give another --model_dir."
+        )
 
 
 def check_images(run_dir: RunFiles, splits: Any) -> SplitRecord:
@@ -64,21 +103,21 @@ def check_images(run_dir: RunFiles, splits: Any) -> SplitRecord:
             "give another --model_dir."
         )
     new = _record(splits, old.epoch_images, {})
-    # Missing images were counted and printed when the data was opened; old runs have other fingerprints.
     names = ["class_names"]
-    if not splits.missing:
+    if not has_files(splits.train):  # files are compared one by one, and may be missing
         names += ["training_images", "evaluation_images"]
-    if not splits.missing and old.held_out is None:
-        names += ["fingerprint", "evaluation_fingerprint"]
-    if any(getattr(old, name) != getattr(new, name) for name in names):
+        # Old runs have other fingerprints.
+        names += [] if old.epoch_images is None else ["fingerprint", "evaluation_fingerprint"]
+    differing = [name.replace("_", " ") for name in names if getattr(old, name) != getattr(new, name)]
+    if differing:
         raise InputError(
-            f"{splits.train.name} is not the data that --model_dir={run_dir.path} began with: images, labels or "
-            f"classes differ ({_counts(old)} then, {_counts(new)} now); restore the data, or give another --model_dir."
+            f"{splits.train.name} is not the data that --model_dir={run_dir.path} began with: {some(differing)} differ "
+            f"({_counts(old)} then, {_counts(new)} now); restore the data, or give another --model_dir."
         )
     return old
 
 
-def _record(splits: Any, epoch_images: int | None, old_split: dict[str, Any]) -> SplitRecord:
+def _record(splits: Any, epoch_images: int | None, ids: dict[str, Any]) -> SplitRecord:
     train, evaluation = splits.train, splits.evaluation
     return SplitRecord(
         class_names=None if splits.class_names is None else list(splits.class_names),
@@ -87,7 +126,7 @@ def _record(splits: Any, epoch_images: int | None, old_split: dict[str, Any]) ->
         fingerprint=train.fingerprint(),
         evaluation_fingerprint=None if evaluation is None else evaluation.fingerprint(),
         epoch_images=epoch_images,
-        **old_split,
+        **ids,
     )
 
 

@@ -245,7 +245,7 @@ class Splits:
         evaluation: Source or StreamSource of the evaluation images, or None. They are the labeled images that were held
             out, or the data's own evaluation split.
         class_names: names, one per label value, or None.
-        held_out: number of images held out of the training data, labeled or not; 0 if the data has its own split.
+        held_out: number of images held out of the training data, labeled or not; None if the data has its own split.
         notes: one-line remarks for the user, such as skipped files.
         unreadable: (id, reason) of every unreadable image file and sub-folder ("name/").
         missing: ids of images of the run that are missing or unreadable now.
@@ -254,7 +254,7 @@ class Splits:
     train: Source
     evaluation: Source | None = None
     class_names: tuple[str, ...] | None = None
-    held_out: int = 0
+    held_out: int | None = None
     notes: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] = ()

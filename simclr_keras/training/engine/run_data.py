@@ -1,11 +1,17 @@
 """The data of a run: opened, split, opened again after a failure, and recorded in the run directory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from simclr_keras.data.sources import load_dataset
-from simclr_keras.data.sources.source import Splits
+from simclr_keras.data.sources.source import Splits, take_ids
+from simclr_keras.errors import InputError, one_line
+from simclr_keras.formatting import counted
 from simclr_keras.runs import run_images
+from simclr_keras.runs.ancestors import chose_labels
 from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.run_dir import RunDir
 
@@ -15,8 +21,7 @@ class RunData:
 
     Args:
         config: of the stage. run_dir: of the run.
-        old_split: held-out and labeled ids of an old run, see `ancestors.old_split`; empty if images are held out by
-            content.
+        inherited_ids: held-out and labeled ids of the runs it starts from, see `ancestors.inherited_ids`.
         say: prints a line.
 
     Attributes:
@@ -25,13 +30,13 @@ class RunData:
     """
 
     def __init__(
-        self, config: Any, run_dir: RunDir, old_split: dict[str, Any], say: Callable = print
+        self, config: Any, run_dir: RunDir, inherited_ids: dict[str, Any], say: Callable = print
     ) -> None:
         self._config = config
         self._run_dir = run_dir
-        self._old_split = old_split
+        self._inherited_ids = inherited_ids
         self._say = say
-        self._images: Sequence[str] = ()
+        self._whole: Any = None
         self.splits: Splits | None = None
         self.epoch_images: int | None = None
 
@@ -44,17 +49,23 @@ class RunData:
         Raises:
             InputError: it is missing, unusable, or not the data that a resumed run began with.
         """
-        self.splits = None  # there may be no room for both
+        self.splits = self._whole = None  # there may be no room for both
         config = self._config
-        whole = load_dataset.open_dataset(
-            config.dataset,
-            data_dir=config.data_dir,
-            labels=config.labels,
-            on_bad_image=config.on_bad_image,
-            recheck=recheck,
-        )
-        self._images = whole.train.ids
-        self.splits = load_dataset.split_dataset(whole, **self._split_arguments())
+        try:
+            whole = load_dataset.open_dataset(
+                config.dataset,
+                data_dir=config.data_dir,
+                labels=config.labels,
+                on_bad_image=config.on_bad_image,
+                recheck=recheck,
+            )
+            self.splits = load_dataset.split_dataset(whole, **self._split_arguments(whole.train))
+        except tf.errors.OpError as error:
+            raise InputError(
+                f"--dataset={config.dataset} cannot be read ({one_line(error)}); restore the data, then rerun the "
+                "command."
+            ) from error
+        self._whole = whole.train
 
     def bind(self, resumed: bool, epoch_images: int | None = None) -> None:
         """Record the splits in the run directory or, if `resumed`, compare them with the recorded ones.
@@ -66,22 +77,35 @@ class RunData:
         Raises:
             InputError: a resumed run finds other data than it began with.
         """
-        if resumed:
-            self.epoch_images = (
-                run_images.check_images(self._run_dir, self.splits).epoch_images or epoch_images
-            )
+        if not resumed:
+            ids = dict(self._inherited_ids)
+            if chose_labels(self._config):
+                ids["labeled"] = self._labeled_ids()
+            run_images.record_images(self._run_dir, self.splits, self._whole, epoch_images, ids)
+            self.epoch_images = epoch_images
             return
-        run_images.record_images(self._run_dir, self.splits, self._images, epoch_images, self._old_split)
-        self.epoch_images = epoch_images
+        record = run_images.check_images(self._run_dir, self.splits)
+        self.epoch_images = record.epoch_images or epoch_images
+        evaluation = self.splits.evaluation
+        if evaluation is not None and evaluation.num_examples != record.evaluation_images:
+            self._say(
+                f"data     {counted(evaluation.num_examples, 'evaluation image')}, {record.evaluation_images} when the "
+                "run began"
+            )
 
-    def _split_arguments(self) -> dict[str, Any]:
-        config, old_split, images = self._config, self._old_split, None
-        if steps_in(self._run_dir.checkpoints):  # a resumed run keeps its images and its split
-            images = run_images.read_images(self._run_dir)
+    def _labeled_ids(self) -> list[str]:
+        train = self.splits.train
+        return list(take_ids(train.ids, np.flatnonzero(train.labels >= 0)))
+
+    def _split_arguments(self, whole: Any) -> dict[str, Any]:
+        config, ids, images = self._config, self._inherited_ids, None
+        if steps_in(self._run_dir.checkpoints):  # a resumed run keeps its images, its split and its labels
             record = self._run_dir.read_split()
-            old_split = record.old_split() if record else {}
-            if images and old_split:
-                images = list(dict.fromkeys([*images, *old_split["held_out"]]))
+            ids = record.ids() if record else {}
+            listed = run_images.read_images(self._run_dir) if run_images.has_files(whole) else None
+            if listed:
+                run_images.check_files(self._run_dir, listed, whole)
+                images = list(dict.fromkeys([*listed.ids, *ids.get("held_out", ())]))
         arguments = {
             "images": images,
             "eval_fraction": config.eval_fraction,
@@ -89,8 +113,8 @@ class RunData:
             "labels_per_class": config.labels_per_class,
             "seed": config.seed if config.label_seed is None else config.label_seed,
         }
-        if old_split:
+        if "held_out" in ids:
             arguments["eval_fraction"] = None
-        if old_split.get("labeled") is not None:
+        if "labeled" in ids:
             arguments |= {"label_fraction": None, "labels_per_class": None}
-        return {**arguments, **old_split}
+        return {**arguments, **ids}

@@ -57,8 +57,9 @@ class Stage:
             or (20 if strategies.on_accelerator(self.strategy) else 1),
         )
         self.run_dir = RunDir(self.config.model_dir)
-        self.data = RunData(self.config, self.run_dir, self.old_split(), say)
-        self.notes = ancestors.check_eval_fraction(self.config, self.lineage())
+        ids = ancestors.inherited_ids(self.source_runs(), self.config)
+        self.data = RunData(self.config, self.run_dir, ids, say)
+        self.notes: list[str] = []
         self.stop = signals.Stop()
 
     def run(self) -> dict:
@@ -83,6 +84,11 @@ class Stage:
                 return result
             self.check_config()
             self.data.load()
+            if self.splits.held_out is not None:
+                self.notes = [
+                    *ancestors.moved_notes(self.source_runs(), self.config),
+                    *ancestors.check_eval_fraction(self.config, self.lineage()),
+                ]
             self.check_data()
             try:
                 self.run_dir.open_for(self.MODE, self.config)
@@ -149,9 +155,9 @@ class Stage:
     def check_config(self) -> None:
         """Raise InputError if the settings do not suit the devices; called before the data is opened."""
 
-    def old_split(self) -> dict:
-        """Return the split of an old run that this one starts from, see `ancestors.old_split`."""
-        return {}
+    def source_runs(self) -> list:
+        """Return the OpenRuns that this one starts from, the one whose split counts first."""
+        return []
 
     def check_data(self) -> None:
         """Raise InputError if the data does not suit the stage."""
@@ -194,7 +200,11 @@ class Stage:
     def held_out_fraction(self) -> float | None:
         """Return the share of the images that is held out by content; None if the data has its own evaluation split."""
         fraction = self.config.eval_fraction
-        return (DEFAULT_EVAL_FRACTION if fraction is None else fraction) if self.splits.held_out else None
+        return (
+            (DEFAULT_EVAL_FRACTION if fraction is None else fraction)
+            if self.splits.held_out is not None
+            else None
+        )
 
     def extractor(self, model, *endpoints: str) -> Extractor:
         """Return an Extractor of these endpoints with the image size and batch size of the config."""

@@ -89,16 +89,9 @@ class Distillation(ClassificationStage):
         if self.exported:
             self.teacher.check_same(began_with, self.config.model_dir)
 
-    def old_split(self):
+    def source_runs(self):
         # The images that an exported teacher was trained on are unknown.
-        runs = (None if self.exported else self.teacher, self.student)
-        teacher, student = (ancestors.old_split(run, self.config) if run else {} for run in runs)
-        if teacher and student and teacher["held_out"] != student["held_out"]:
-            raise InputError(
-                f"--init={self.config.init} and --teacher={self.config.teacher} held out different images, so one was "
-                "trained on evaluation images of the other; give runs with the same ancestors."
-            )
-        return teacher or student
+        return [run for run in (None if self.exported else self.teacher, self.student) if run]
 
     @property
     def labels_needed_by(self):

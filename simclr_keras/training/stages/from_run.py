@@ -26,5 +26,5 @@ class FromRun:
     def lineage(self):
         return self.ancestor.as_ancestors()
 
-    def old_split(self):
-        return ancestors.old_split(self.ancestor, self.config)
+    def source_runs(self):
+        return [self.ancestor]

@@ -31,7 +31,7 @@ def search_head_layer(stage) -> int:
     """
     labels = _labels(stage)
     folds = _folds(labels, stage.config, stage.class_names)
-    scores = _Scores(stage.run_dir, stage.config)
+    scores = _Scores(stage.run_dir, stage.config, stage.labeled.fingerprint())
     depth = stage.ancestor.architecture.head_depth
     stage.say(
         f"layers   trying 0 to {depth} of the projection head on {counted(len(folds), 'fold')} of "
@@ -118,11 +118,17 @@ class _Trial:
 
 
 class _Scores:
-    """Top-1 by layer and fold, in head_layer.json; scores of other settings are discarded."""
+    """Top-1 by layer and fold, in head_layer.json; scores of other settings or images are discarded.
 
-    def __init__(self, run_dir, config):
+    Args:
+        run_dir: of the run. config: of the stage. data: fingerprint of the labeled images.
+    """
+
+    def __init__(self, run_dir, config, data):
         self._run_dir = run_dir
         settings = {
+            "labeled_images": data,
+        } | {
             field.name: getattr(config, field.name)
             for field in dataclasses.fields(config)
             if field.metadata["resume"] != "free"  # free ones do not change the scores
