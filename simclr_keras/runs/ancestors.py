@@ -178,4 +178,5 @@ def _first(names: Sequence[str] | None) -> str:
 
 
 def _has_same_data(config: Any, run: OpenRun) -> bool:
-    return place_of(config.dataset) == (run.record.place or place_of(run.config.dataset))
+    # The second if run and data were moved together, and the path is relative.
+    return place_of(config.dataset) in (run.record.place, place_of(run.config.dataset))
