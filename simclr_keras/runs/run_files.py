@@ -114,9 +114,15 @@ class RunFiles:
         values = self._read_json(RESULT)
         return None if values is None else self._record(ResultRecord, RESULT, values)
 
-    def write_result(self, values: dict[str, Any]) -> None:
-        """Replace result.json. values: the fields of a `ResultRecord` and its figures, by name."""
-        self._write_json(RESULT, ResultRecord.from_json(values).to_json())
+    def write_result(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Replace result.json and return its content, which has no empty values.
+
+        Args:
+            values: the fields of a `ResultRecord` and its figures, by name.
+        """
+        content = ResultRecord.from_json(values).to_json()
+        self._write_json(RESULT, content)
+        return content
 
     def read_architecture(self) -> "Architecture | None":
         """Return the content of model.json, or None if it is missing (runs of earlier versions).

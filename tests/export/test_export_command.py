@@ -151,7 +151,7 @@ REFUSED = [
     (
         "remote",
         ["--run={runs}/finetuned", "--out=gs://bucket/x", "--format=keras"],
-        ["only saved_model is written to remote folders"],
+        ["only saved_model can be written to a remote path"],
     ),
     (
         "int8 without the data",

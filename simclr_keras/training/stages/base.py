@@ -93,7 +93,7 @@ class Stage:
             try:
                 self.run_dir.open_for(self.MODE, self.config)
                 result = self._execute_until_data_is_good()
-                self.run_dir.write_result(result)
+                result = self.run_dir.write_result(result)
             finally:
                 self.run_dir.close()
         self.say_result(result)
