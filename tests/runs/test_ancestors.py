@@ -175,24 +175,24 @@ class TestOldSplits:
         return dataclasses.replace(open_pretrained, config=config, split=self.OLD)
 
     def test_are_repeated_on_the_same_data(self, old, data):
-        whole = self.OLD.old_split()
-        assert ancestors.old_split(old, finetuning(old)) == whole
-        assert ancestors.old_split(old, finetuning(old, eval_fraction=0.1)) == whole
-        assert ancestors.old_split(old, finetuning(old, label_fraction=0.5)) == {**whole, "labeled": None}
-        assert ancestors.old_split(old, finetuning(old, dataset=data)) == {}
+        whole = self.OLD.ids()
+        assert ancestors.inherited_ids([old], finetuning(old)) == whole
+        assert ancestors.inherited_ids([old], finetuning(old, eval_fraction=0.1)) == whole
+        other_labels = ancestors.inherited_ids([old], finetuning(old, label_fraction=0.5))
+        assert other_labels == {"held_out": whole["held_out"]}
+        assert ancestors.inherited_ids([old], finetuning(old, dataset=data)) == {}
         with pytest.raises(InputError, match=r"--eval_fraction=0.2: .* another evaluation split; leave"):
-            ancestors.old_split(old, finetuning(old, eval_fraction=0.2))
+            ancestors.inherited_ids([old], finetuning(old, eval_fraction=0.2))
 
-    def test_choice_of_labels_is_not_inherited_beside_listed_ones(self, old):
-        assert not ancestors.chose_labels(finetuning(old))
-        # A stage that started from an old run and chose its own labels hands down that choice.
-        later = dataclasses.replace(old, split=dataclasses.replace(self.OLD, labeled=None))
-        assert (finetuning(later).labels_per_class, finetuning(later).label_seed) == (4, 3)
+    def test_moved_data_gives_a_note(self, old, data):
+        (note,) = ancestors.moved_notes([old], finetuning(old, dataset=data))
+        assert "held out images by their names" in note
+        assert not ancestors.moved_notes([old], finetuning(old))
 
     def test_that_held_out_nothing_are_not_repeated(self, old):
         """As of pretraining on images without labels, which may have come since."""
         bare = dataclasses.replace(old, split=SplitRecord(held_out=[]))
-        assert ancestors.old_split(bare, finetuning(bare)) == {}
+        assert ancestors.inherited_ids([bare], finetuning(bare)) == {}
 
     def test_of_teacher_and_student_must_agree(self, finetuned, copied, tmp_path):
         shutil.copytree(finetuned.folder, tmp_path / "teacher")
@@ -204,7 +204,8 @@ class TestOldSplits:
         ):
             Distillation(config)
         change(copied, "split.json", held_out=["train/1"])
-        assert Distillation(config).old_split()["held_out"] == ["train/1"]
+        stage = Distillation(config)
+        assert ancestors.inherited_ids(stage.source_runs(), stage.config)["held_out"] == ["train/1"]
 
 
 def test_a_run_may_not_go_on_from_itself(tiny, finetuned):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from simclr_keras.data.sources.load_dataset import load_dataset
+from simclr_keras.data.sources.source import BytesStore, Source
 from simclr_keras.errors import InputError
 from simclr_keras.runs.run_dir import RunDir
-from simclr_keras.runs.run_images import check_images, read_images, record_images
+from simclr_keras.runs.run_images import check_files, check_images, read_images, record_images
 from tests.training.tiny import write_npz
 
 
@@ -24,7 +26,7 @@ def load(path, **changes):
 
 def test_other_data_is_refused(run_dir, tmp_path):
     splits = load(tmp_path / "a.npz")
-    record_images(run_dir, splits, splits.train.ids, 40, {})
+    record_images(run_dir, splits, splits.train, 40, {})
     written = run_dir.read_text("split.json")
     assert check_images(run_dir, load(tmp_path / "copy.npz")).epoch_images == 40
     arrays = np.load(tmp_path / "a.npz")
@@ -47,7 +49,7 @@ def test_other_data_is_refused(run_dir, tmp_path):
             check_images(run_dir, load(tmp_path / f"{number}.npz", **changes))
             offenders.append(changes.keys())
         except InputError as error:
-            if "images, labels or classes differ (40 training images and 12 for evaluation" not in str(error):
+            if "differ (40 training images and 12 for evaluation then" not in str(error):
                 offenders.append(str(error))
     assert not offenders
     assert run_dir.read_text("split.json") == written
@@ -60,12 +62,32 @@ def test_lost_split_is_refused(run_dir, tmp_path):
 
 def test_list_of_images_is_read_as_written(run_dir, tmp_path):
     splits = load(tmp_path / "a.npz")
-    record_images(run_dir, splits, splits.train.ids, 40, {})
+    assert read_images(run_dir) is None
+    record_images(run_dir, splits, splits.train, 40, {})
     assert read_images(run_dir) is None, "rows of an archive do not disappear"
     names = ["cat/a\nb.png", "dog/\u00fc \t.png"]
-    record_images(run_dir, splits, names, 40, {})
-    assert read_images(run_dir) == names
+    store = BytesStore(tf.constant([b"one", b"two"]))
+    files = Source("folder:photos", store, names, [0, -1], ("cat", "dog"))
+    record_images(run_dir, splits, files, 40, {})
+    images = read_images(run_dir)
+    assert (images.ids, images.labels.tolist()) == (names, [0, -1])
+    assert np.array_equal(images.hashes, files.content_hashes)
     for content in (b"", b"nothing", b"\x1f\x8b\x08\x00" + bytes(20)):
         run_dir.write("training_images.tsv.gz", content)
         with pytest.raises(InputError, match=r"training_images.tsv.gz is damaged \(.*restore it"):
             read_images(run_dir)
+
+
+def test_changed_files_are_refused(run_dir, tmp_path):
+    names, classes = ["a.png", "b.png", "c.png"], ("cat", "dog")
+
+    def source(contents, labels, ids=names):
+        return Source("folder:photos", BytesStore(tf.constant(contents)), ids, labels, classes)
+
+    splits = load(tmp_path / "a.npz")
+    record_images(run_dir, splits, source([b"a", b"b", b"c"], [0, 1, -1]), 3, {})
+    images = read_images(run_dir)
+    check_files(run_dir, images, source([b"c", b"b"], [-1, 1], ["c.png", "b.png"]))
+    for contents, labels in (([b"a", b"x", b"c"], [0, 1, -1]), ([b"a", b"b", b"c"], [0, 0, -1])):
+        with pytest.raises(InputError, match=r"1 images have another content or label .*b.png; restore them"):
+            check_files(run_dir, images, source(contents, labels))

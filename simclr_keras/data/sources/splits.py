@@ -62,10 +62,6 @@ def keep_labels_of_ids(splits: Splits, ids: Sequence[str]) -> Splits:
     rows, missing = rows_of_ids(source.ids, ids)
     missing += [source.ids[row] for row in rows[source.labels[rows] < 0]]
     splits = _with_missing(splits, missing, len(ids), "labeled")
-    lost = np.setdiff1d(source.labels[source.labels >= 0], source.labels[rows])
-    if missing and len(lost):
-        names = some([source.class_names[label] for label in lost])
-        raise InputError(f"{source.name}: all labeled images of class {names} are missing; restore them")
     return dataclasses.replace(splits, train=source.with_labels_of(rows))
 
 

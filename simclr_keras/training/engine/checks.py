@@ -9,6 +9,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.formatting import counted
 from simclr_keras.optim.step_arithmetic import warmup_steps
 from simclr_keras.runs.checkpoints import steps_in
+from simclr_keras.training.engine.introduction import count_labels
 
 
 def check_batch_divides(config, replicas: int, name: str = "batch_size") -> None:
@@ -36,7 +37,12 @@ def check_backbone_weights(config) -> None:
 
 
 def check_labels(config, train, needed_by: str) -> None:
-    """Raise InputError if the data has no labels, which a flag and its value, `needed_by`, need."""
+    """Raise InputError if there are no labeled training images, which a flag and its value, `needed_by`, need."""
+    if train.has_labels and count_labels(train) == 0:
+        raise InputError(
+            f"{config.dataset} has no labeled training image left, because all are held out, and {needed_by} needs "
+            "them; give more labels, or a smaller --eval_fraction."
+        )
     if train.has_labels:
         return
     kind = config.dataset.partition(":")[0]

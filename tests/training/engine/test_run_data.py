@@ -99,13 +99,15 @@ def test_other_data_is_refused(load, folder):
     load()
     (folder / train[4]).unlink()
     with pytest.raises(
-        InputError, match=r"5 of the 40 original images of the run are missing: .*bring back the data"
+        InputError, match=r"5 of the 40 original images of the run are missing: .*restore the data"
     ):
         load()
     photos(folder, range(COUNT))
     photos(folder.parent / "others", [COUNT])
     (folder.parent / "others" / "dog" / "40.png").rename(folder / train[0])
-    with pytest.raises(InputError, match="images, labels or classes differ"):
+    with pytest.raises(
+        InputError, match=r"1 images have another content or label than when .*; restore them"
+    ):
         load()
 
 
