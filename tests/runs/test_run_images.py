@@ -1,12 +1,21 @@
 """The images of a run: a resumed run finds the same ones, or is refused."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
 from simclr_keras.data.sources.load_dataset import load_dataset
+from simclr_keras.data.sources.source import ArrayStore, Source
 from simclr_keras.errors import InputError
 from simclr_keras.runs.run_dir import RunDir
-from simclr_keras.runs.run_images import check_images, read_images, record_images
+from simclr_keras.runs.run_images import (
+    ImageList,
+    check_files,
+    check_images,
+    read_images,
+    record_images,
+)
 from tests.training.tiny import write_npz
 
 
@@ -24,7 +33,7 @@ def load(path, **changes):
 
 def test_other_data_is_refused(run_dir, tmp_path):
     splits = load(tmp_path / "a.npz")
-    record_images(run_dir, splits, splits.train.ids, 40, {})
+    record_images(run_dir, splits, splits.train, 40, {})
     written = run_dir.read_text("split.json")
     assert check_images(run_dir, load(tmp_path / "copy.npz")).epoch_images == 40
     arrays = np.load(tmp_path / "a.npz")
@@ -47,7 +56,7 @@ def test_other_data_is_refused(run_dir, tmp_path):
             check_images(run_dir, load(tmp_path / f"{number}.npz", **changes))
             offenders.append(changes.keys())
         except InputError as error:
-            if "images, labels or classes differ (40 training images and 12 for evaluation" not in str(error):
+            if "differ (40 training images and 12 for evaluation then" not in str(error):
                 offenders.append(str(error))
     assert not offenders
     assert run_dir.read_text("split.json") == written
@@ -60,12 +69,34 @@ def test_lost_split_is_refused(run_dir, tmp_path):
 
 def test_list_of_images_is_read_as_written(run_dir, tmp_path):
     splits = load(tmp_path / "a.npz")
-    record_images(run_dir, splits, splits.train.ids, 40, {})
+    record_images(run_dir, splits, splits.train, 40, {})
     assert read_images(run_dir) is None, "rows of an archive do not disappear"
     names = ["cat/a\nb.png", "dog/\u00fc \t.png"]
-    record_images(run_dir, splits, names, 40, {})
-    assert read_images(run_dir) == names
+    hashes = np.array([2**64 - 1, 7], np.uint64)
+    store = ArrayStore(np.zeros((2, 8, 8, 3), np.uint8), hashes)
+    whole = Source("folder:photos", store, names, [-1, 1], ["cat", "dog"])
+    record_images(run_dir, splits, whole, 40, {})
+    images = read_images(run_dir)
+    assert (images.ids, images.labels.tolist(), images.hashes.tolist()) == (names, [-1, 1], hashes.tolist())
     for content in (b"", b"nothing", b"\x1f\x8b\x08\x00" + bytes(20)):
         run_dir.write("training_images.tsv.gz", content)
         with pytest.raises(InputError, match=r"training_images.tsv.gz is damaged \(.*restore it"):
             read_images(run_dir)
+
+
+def test_changed_files_are_named(run_dir):
+    """Lists of old runs have no hashes, and -1 for labels that were hidden."""
+    pixels = np.zeros((3, 8, 8, 3), np.uint8)
+    whole = Source("folder:photos", ArrayStore(pixels, np.arange(1, 4, dtype=np.uint64)), "abc", [0, 1, -1])
+    for labels, hashes, changed in (
+        ([0, 1, -1], [1, 2, 3], None),
+        ([0, 1, -1], [1, 9, 3], "1 images .*: b;"),
+        ([1, 1, -1], [1, 2, 3], "1 images .*: a;"),
+        ([0, 1, 0], [9, 2, 3], "2 images .*: a, c;"),
+        ([-1, 1, 1], None, None),
+        ([1, 1, -1], None, "1 images .*: a;"),
+    ):
+        hashes = None if hashes is None else np.array(hashes, np.uint64)
+        images = ImageList(["a", "b", "c"], np.array(labels), hashes)
+        with pytest.raises(InputError, match=changed) if changed else contextlib.nullcontext():
+            check_files(run_dir, images, whole)
