@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import shutil
 
 import pytest
@@ -19,6 +20,7 @@ from tests.training.tiny import (
     metrics,
     rows_of,
     run,
+    split_of,
 )
 
 
@@ -112,24 +114,24 @@ def test_split_settings_are_inherited_by_all_stages(pretrained, finetuned, disti
         assert later.result["evaluation_images"] == 12
 
 
-def test_split_settings_are_inherited_for_the_same_data_alone(open_pretrained, stripes, data, monkeypatch):
-    names = ("eval_fraction", "label_fraction", "labels_per_class", "label_seed")
-
+def test_eval_fraction_is_inherited_and_labels_for_the_same_data(open_pretrained, stripes, data, monkeypatch):
     def inherited(**settings):
         config = finetuning(open_pretrained, seed=5, **settings)
-        return tuple(getattr(config, name) for name in names)
+        return config.eval_fraction, ancestors.inherited_ids([open_pretrained], config)
 
     path = stripes.removeprefix("npz:")
+    labeled = {"labeled": split_of(pathlib.Path(open_pretrained.path))["labeled"]}
     monkeypatch.chdir(os.path.dirname(path))
     for spelled in (None, stripes, "npz:stripes.npz", f"npz:./{os.path.basename(path)}"):
-        assert inherited(dataset=spelled) == (0.18, None, 4, 3)
-    assert inherited(dataset=data) == inherited(dataset="digits") == (None, None, None, None)
-    assert inherited(eval_fraction=0.1, label_fraction=1.0) == (0.1, 1.0, None, None)
+        assert inherited(dataset=spelled) == (0.18, labeled)
+    assert inherited(dataset=data) == inherited(dataset="digits") == (0.18, {})
+    assert inherited(eval_fraction=0.1) == (0.1, labeled)
+    assert inherited(label_fraction=1.0) == (0.18, {})
 
 
 def test_copy_of_the_data_holds_out_the_same_images(tiny, finetuned, stripes, tmp_path):
     shutil.copy(stripes.removeprefix("npz:"), tmp_path / "copy.npz")
-    settings = {"init": str(finetuned.folder), "dataset": f"npz:{tmp_path}/copy.npz", "eval_fraction": 0.18}
+    settings = {"init": str(finetuned.folder), "dataset": f"npz:{tmp_path}/copy.npz"}
     scores = run(configure("eval", tmp_path / "run", **settings)).result
     assert rows_of(tmp_path / "run", "held_out") == rows_of(finetuned.folder, "held_out")
     assert scores["top1"] == finetuned.result["top1"]
@@ -142,9 +144,11 @@ def test_larger_eval_fraction_than_an_ancestor_is_refused_or_noted(open_pretrain
     def notes(entries, **settings):
         return ancestors.check_eval_fraction(finetuning(open_pretrained, **settings), entries)
 
-    for entries in ([pretraining], [pretraining, trained]):
-        for settings in ({}, {"eval_fraction": 0.1}, {"dataset": data, "eval_fraction": 0.3}):
-            assert notes(entries, **settings) == []
+    for settings in ({}, {"eval_fraction": 0.1}, {"dataset": "digits", "eval_fraction": 0.3}):
+        assert notes([pretraining, trained], **settings) == []
+    assert notes([pretraining], dataset=data, eval_fraction=0.3) == []
+    (note,) = notes([trained], dataset=data, eval_fraction=0.3)
+    assert note.endswith(f"if {data} contains the same images, give --eval_fraction=0.18 or less")
     (note,) = notes([pretraining], eval_fraction=0.3)
     assert note.startswith("runs/p held out 0.18 of the images and was pretrained, without labels, on some")
     assert note.endswith("to avoid this, pretrain with --eval_fraction=0.3")
@@ -175,37 +179,39 @@ class TestOldSplits:
         return dataclasses.replace(open_pretrained, config=config, split=self.OLD)
 
     def test_are_repeated_on_the_same_data(self, old, data):
-        whole = self.OLD.ids()
-        assert ancestors.inherited_ids([old], finetuning(old)) == whole
-        assert ancestors.inherited_ids([old], finetuning(old, eval_fraction=0.1)) == whole
-        other_labels = ancestors.inherited_ids([old], finetuning(old, label_fraction=0.5))
-        assert other_labels == {"held_out": whole["held_out"]}
-        assert ancestors.inherited_ids([old], finetuning(old, dataset=data)) == {}
-        with pytest.raises(InputError, match=r"--eval_fraction=0.2: .* another evaluation split; leave"):
-            ancestors.inherited_ids([old], finetuning(old, eval_fraction=0.2))
+        def ids(**settings):
+            return ancestors.inherited_ids([old], finetuning(old, **settings))
 
-    def test_moved_data_gives_a_note(self, old, data):
+        assert ids() == ids(eval_fraction=0.1) == self.OLD.ids()
+        assert ids(label_fraction=0.5) == {"held_out": self.OLD.held_out}
+        assert ids(dataset=data) == {}
+        with pytest.raises(InputError, match=r"--eval_fraction=0.2: .* another evaluation split; leave"):
+            ids(eval_fraction=0.2)
+
+    def test_are_unknown_for_other_data(self, old, data):
+        assert ancestors.moved_notes([old], finetuning(old)) == []
+        assert ancestors.moved_notes([old], finetuning(old, dataset="digits")) == []
         (note,) = ancestors.moved_notes([old], finetuning(old, dataset=data))
-        assert "held out images by their names" in note
-        assert not ancestors.moved_notes([old], finetuning(old))
+        assert f"{data} is split by content, so if it contains the same images" in note
 
     def test_that_held_out_nothing_are_not_repeated(self, old):
         """As of pretraining on images without labels, which may have come since."""
-        bare = dataclasses.replace(old, split=SplitRecord(held_out=[]))
-        assert ancestors.inherited_ids([bare], finetuning(bare)) == {}
+        for labeled, ids in ((None, {}), (["train/0"], {"labeled": ["train/0"]})):
+            bare = dataclasses.replace(old, split=SplitRecord(held_out=[], labeled=labeled))
+            assert ancestors.inherited_ids([bare], finetuning(bare)) == ids
 
     def test_of_teacher_and_student_must_agree(self, finetuned, copied, tmp_path):
-        shutil.copytree(finetuned.folder, tmp_path / "teacher")
-        change(tmp_path / "teacher", "split.json", held_out=["train/1"])
-        change(copied, "split.json", held_out=["train/2"])
-        config = configure("distill", tmp_path / "run", teacher=str(tmp_path / "teacher"), init=str(copied))
-        with pytest.raises(
-            InputError, match=r"held out different images, .*; give runs with the same ancestors"
-        ):
-            Distillation(config)
-        change(copied, "split.json", held_out=["train/1"])
-        stage = Distillation(config)
-        assert ancestors.inherited_ids(stage.source_runs(), stage.config)["held_out"] == ["train/1"]
+        for name, held_out in (("teacher", ["train/1"]), ("student", ["train/2"])):
+            shutil.copytree(finetuned.folder, tmp_path / name)
+            change(tmp_path / name, "split.json", held_out=held_out)
+        change(copied, "split.json", held_out=["train/3"])
+        settings = {"teacher": str(tmp_path / "teacher"), "init": str(tmp_path / "student")}
+        with pytest.raises(InputError, match=r"held out different images, .*; give runs with the same"):
+            Distillation(configure("distill", tmp_path / "run", **settings))
+        # The teacher's counts; what was pretrained saw no labels.
+        stage = Distillation(configure("distill", tmp_path / "run", **{**settings, "init": str(copied)}))
+        ids = ancestors.inherited_ids(stage.source_runs(), stage.config)
+        assert ids["held_out"] == ["train/1"]
 
 
 def test_a_run_may_not_go_on_from_itself(tiny, finetuned):

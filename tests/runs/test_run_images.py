@@ -1,14 +1,21 @@
 """The images of a run: a resumed run finds the same ones, or is refused."""
 
+import contextlib
+
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from simclr_keras.data.sources.load_dataset import load_dataset
-from simclr_keras.data.sources.source import BytesStore, Source
+from simclr_keras.data.sources.source import ArrayStore, Source
 from simclr_keras.errors import InputError
 from simclr_keras.runs.run_dir import RunDir
-from simclr_keras.runs.run_images import check_files, check_images, read_images, record_images
+from simclr_keras.runs.run_images import (
+    ImageList,
+    check_files,
+    check_images,
+    read_images,
+    record_images,
+)
 from tests.training.tiny import write_npz
 
 
@@ -62,32 +69,34 @@ def test_lost_split_is_refused(run_dir, tmp_path):
 
 def test_list_of_images_is_read_as_written(run_dir, tmp_path):
     splits = load(tmp_path / "a.npz")
-    assert read_images(run_dir) is None
     record_images(run_dir, splits, splits.train, 40, {})
     assert read_images(run_dir) is None, "rows of an archive do not disappear"
     names = ["cat/a\nb.png", "dog/\u00fc \t.png"]
-    store = BytesStore(tf.constant([b"one", b"two"]))
-    files = Source("folder:photos", store, names, [0, -1], ("cat", "dog"))
-    record_images(run_dir, splits, files, 40, {})
+    hashes = np.array([2**64 - 1, 7], np.uint64)
+    store = ArrayStore(np.zeros((2, 8, 8, 3), np.uint8), hashes)
+    whole = Source("folder:photos", store, names, [-1, 1], ["cat", "dog"])
+    record_images(run_dir, splits, whole, 40, {})
     images = read_images(run_dir)
-    assert (images.ids, images.labels.tolist()) == (names, [0, -1])
-    assert np.array_equal(images.hashes, files.content_hashes)
+    assert (images.ids, images.labels.tolist(), images.hashes.tolist()) == (names, [-1, 1], hashes.tolist())
     for content in (b"", b"nothing", b"\x1f\x8b\x08\x00" + bytes(20)):
         run_dir.write("training_images.tsv.gz", content)
         with pytest.raises(InputError, match=r"training_images.tsv.gz is damaged \(.*restore it"):
             read_images(run_dir)
 
 
-def test_changed_files_are_refused(run_dir, tmp_path):
-    names, classes = ["a.png", "b.png", "c.png"], ("cat", "dog")
-
-    def source(contents, labels, ids=names):
-        return Source("folder:photos", BytesStore(tf.constant(contents)), ids, labels, classes)
-
-    splits = load(tmp_path / "a.npz")
-    record_images(run_dir, splits, source([b"a", b"b", b"c"], [0, 1, -1]), 3, {})
-    images = read_images(run_dir)
-    check_files(run_dir, images, source([b"c", b"b"], [-1, 1], ["c.png", "b.png"]))
-    for contents, labels in (([b"a", b"x", b"c"], [0, 1, -1]), ([b"a", b"b", b"c"], [0, 0, -1])):
-        with pytest.raises(InputError, match=r"1 images have another content or label .*b.png; restore them"):
-            check_files(run_dir, images, source(contents, labels))
+def test_changed_files_are_named(run_dir):
+    """Lists of old runs have no hashes, and -1 for labels that were hidden."""
+    pixels = np.zeros((3, 8, 8, 3), np.uint8)
+    whole = Source("folder:photos", ArrayStore(pixels, np.arange(1, 4, dtype=np.uint64)), "abc", [0, 1, -1])
+    for labels, hashes, changed in (
+        ([0, 1, -1], [1, 2, 3], None),
+        ([0, 1, -1], [1, 9, 3], "1 images .*: b;"),
+        ([1, 1, -1], [1, 2, 3], "1 images .*: a;"),
+        ([0, 1, 0], [9, 2, 3], "2 images .*: a, c;"),
+        ([-1, 1, 1], None, None),
+        ([1, 1, -1], None, "1 images .*: a;"),
+    ):
+        hashes = None if hashes is None else np.array(hashes, np.uint64)
+        images = ImageList(["a", "b", "c"], np.array(labels), hashes)
+        with pytest.raises(InputError, match=changed) if changed else contextlib.nullcontext():
+            check_files(run_dir, images, whole)

@@ -127,11 +127,11 @@ def rows_of(path, part):
         path: of the run directory. part: "labeled" or "held_out".
     """
     config = json.loads((path / "config.json").read_text())
-    settings = {name: config.get(name) for name in ("eval_fraction", "label_fraction", "labels_per_class")}
-    seed = config["seed"] if config.get("label_seed") is None else config["label_seed"]
-    splits = load_dataset(config["dataset"], **settings, seed=seed)
-    source = splits.train.labeled() if part == "labeled" else splits.evaluation
-    return sorted(int(name.partition("/")[2]) for name in source.ids)
+    if part == "labeled":
+        ids = split_of(path)["labeled"]
+    else:
+        ids = load_dataset(config["dataset"], eval_fraction=config["eval_fraction"]).evaluation.ids
+    return sorted(int(name.partition("/")[2]) for name in ids)
 
 
 def change(path, name, **values):

@@ -1,4 +1,4 @@
-"""A run that was killed, wherever it was, ends as one that never was, when its command is repeated."""
+"""A run that was killed or stopped, wherever it was, ends as one that never was, when its command is repeated."""
 
 import json
 import os
@@ -49,13 +49,23 @@ def raise_at(call, real):
     return method
 
 
-# Where a run is killed: the owner and name of what it was about to do, for which time.
+def is_killed(config):
+    try:
+        pretrain.run(config, say=silent)
+    except Killed:
+        return True
+    return False
+
+
+# Where a run is killed, one after the other: the owner and name of what it was about to do, for which time since it
+# was continued.
 KILLS = {
     "in the middle of epoch 1, a step after a checkpoint": (loop.Bar, "advance", 5),
-    "about to save the checkpoint of epoch 1": (Checkpoints, "save", 3),
-    "between checkpoint and row of epoch 1": (History, "add", 1),
     "in the evaluation of epoch 1": (features.RepresentationScore, "__call__", 1),
-    "in the evaluation of epoch 2": (features.RepresentationScore, "__call__", 2),
+    "about to save the checkpoint of epoch 1": (Checkpoints, "save", 1),
+    "between checkpoint and row of epoch 1": (History, "add", 1),
+    "in the middle of epoch 2": (loop.Bar, "advance", 1),
+    "in the evaluation of epoch 2": (features.RepresentationScore, "__call__", 1),
     "after the last checkpoint": (pretrain.plots, "curves_figure", 1),
 }
 
@@ -70,56 +80,28 @@ def never_killed(tmp_path_factory):
     return folder / "run", data
 
 
-@pytest.mark.parametrize(
-    "kill", [next(iter(KILLS)), *(pytest.param(kill, marks=pytest.mark.slow) for kill in list(KILLS)[1:])]
-)
-def test_a_run_killed_and_repeated_ends_as_one_never_killed(tiny, never_killed, tmp_path, monkeypatch, kill):
+def test_kill_anywhere(tiny, never_killed, tmp_path, monkeypatch):
     whole, data = never_killed
     config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
-    owner, name, call = KILLS[kill]
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, raise_at(call, getattr(owner, name)))
-        with pytest.raises(Killed):
-            pretrain.run(config, say=silent)
-    assert not (tmp_path / "run" / "result.json").exists()
+    for place, (owner, name, call) in KILLS.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, raise_at(call, getattr(owner, name)))
+            assert is_killed(config), place
+        assert not (tmp_path / "run" / "result.json").exists()
     lines = []
     pretrain.run(config, say=lines.append)
-    assert any("continued at step" in line for line in lines)
+    assert any("continued at step 11" in line for line in lines)
     assert not differing(tmp_path / "run", whole)
 
 
-def test_a_run_killed_again_and_again_ends_as_one_never_killed(tiny, never_killed, tmp_path, monkeypatch):
+def test_saving_and_steps_per_execution_change_no_weights(tiny, never_killed, tmp_path):
     whole, data = never_killed
-    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
-    for _ in range(3):
-        with monkeypatch.context() as patch:
-            patch.setattr(loop.Bar, "advance", raise_at(4, loop.Bar.advance))
-            with pytest.raises(Killed):
-                pretrain.run(config, say=silent)
-    assert checkpointed_steps(tmp_path / "run")[-1] < 11
-    pretrain.run(config, say=silent)
+    settings = {"baselines": True, "keep_checkpoints": 1, "steps_per_execution": 4}
+    pretrain.run(make_config(data, tmp_path / "run", **settings), say=silent)
     assert not differing(tmp_path / "run", whole)
 
 
-def test_the_same_settings_give_the_same_weights_however_often_they_are_saved(tiny, never_killed, tmp_path):
-    whole, data = never_killed
-    pretrain.run(make_config(data, tmp_path / "run", baselines=True, keep_checkpoints=1), say=silent)
-    assert not differing(tmp_path / "run", whole)
-
-
-def test_several_steps_a_call_are_the_same_steps(tiny, never_killed, tmp_path):
-    whole, data = never_killed
-    pretrain.run(make_config(data, tmp_path / "run", baselines=True, steps_per_execution=4), say=silent)
-    assert not differing(tmp_path / "run", whole)
-
-
-def test_another_seed_is_another_run(tiny, never_killed, tmp_path):
-    whole, data = never_killed
-    pretrain.run(make_config(data, tmp_path / "run", seed=1), say=silent)
-    assert metrics(tmp_path / "run")[0]["contrastive_loss"] != metrics(whole)[0]["contrastive_loss"]
-
-
-def test_a_finished_run_may_go_on_to_more_epochs(tiny, data, tmp_path):
+def test_more_epochs_continue_a_finished_run(tiny, data, tmp_path):
     folder = tmp_path / "run"
     pretrain.run(make_config(data, folder, eval_every_epochs=2), say=silent)
     first = metrics(folder)
@@ -137,10 +119,10 @@ def test_a_finished_run_may_go_on_to_more_epochs(tiny, data, tmp_path):
     assert [step for step, _ in curves(folder)["contrastive_loss"]] == [6, 11, 16]
 
 
-def test_a_finished_run_returns_at_once_with_the_same_result(tiny, data, tmp_path, monkeypatch):
-    config = make_config(data, tmp_path / "run", baselines=True)
-    first = pretrain.run(config, say=silent)
-    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.*")}
+def test_finished_run_returns_its_result_at_once(tiny, never_killed, monkeypatch):
+    whole, data = never_killed
+    config = make_config(data, whole, checkpoint_every_steps=2, baselines=True)
+    written = {path: path.stat().st_mtime_ns for path in whole.rglob("*.*")}
 
     def not_again(*args, **kwargs):
         raise AssertionError("a finished run trains, evaluates or draws again")
@@ -151,31 +133,30 @@ def test_a_finished_run_returns_at_once_with_the_same_result(tiny, data, tmp_pat
         (features.Extractor, "__call__"),
     ):
         monkeypatch.setattr(owner, name, not_again)
-    assert pretrain.run(config, say=silent) == first
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.*")} == written
+    assert pretrain.run(config, say=silent) == result(whole)
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*.*")} == written
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_run_stopped_by_a_signal_saves_its_step_and_ends_as_one_never_stopped(
-    tiny, never_killed, tmp_path, monkeypatch, number
-):
+def test_stop_by_signal(tiny, never_killed, tmp_path, monkeypatch):
     whole, data = never_killed
     config = make_config(data, tmp_path / "run", baselines=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Bar, "advance", lambda bar, steps: os.kill(os.getpid(), number))
-        with pytest.raises(Stopped, match=f"stopped by {number.name}: step [12] is saved") as stopped:
-            pretrain.run(config, say=silent)
-    assert stopped.value.code == 128 + number
-    (step,) = checkpointed_steps(tmp_path / "run")
+    before = 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.Bar, "advance", lambda bar, steps, n=number: os.kill(os.getpid(), n))
+            with pytest.raises(Stopped, match=rf"stopped by {number.name}: step \d is saved") as stopped:
+                pretrain.run(config, say=silent)
+        assert stopped.value.code == 128 + number
+        step = checkpointed_steps(tmp_path / "run")[-1]
+        assert before < step <= before + 2
+        before = step
     lines = []
     pretrain.run(config, say=lines.append)
     assert any(f"continued at step {step}" in line for line in lines)
     assert not differing(tmp_path / "run", whole)
 
 
-def test_a_run_whose_newest_checkpoint_is_damaged_ends_as_one_never_killed(
-    tiny, never_killed, tmp_path, monkeypatch
-):
+def test_damaged_newest_checkpoints(tiny, never_killed, tmp_path, monkeypatch):
     whole, data = never_killed
     config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
     with monkeypatch.context() as patch:
@@ -194,7 +175,7 @@ def test_a_run_whose_newest_checkpoint_is_damaged_ends_as_one_never_killed(
 
 
 @pytest.mark.parametrize(("owner", "name"), [(loop, "make_step_function"), (features.Extractor, "__call__")])
-def test_too_little_memory_is_one_clear_line(tiny, data, tmp_path, monkeypatch, owner, name):
+def test_out_of_memory_is_one_line(tiny, data, tmp_path, monkeypatch, owner, name):
     def fail(*args):
         lines = (
             "Graph execution error:",
@@ -212,7 +193,7 @@ def test_too_little_memory_is_one_clear_line(tiny, data, tmp_path, monkeypatch, 
     assert "\n" not in str(error.value)
 
 
-def test_a_stop_is_heard_though_the_data_fails_meanwhile(tiny, data, tmp_path, monkeypatch):
+def test_stop_while_the_data_fails(tiny, data, tmp_path, monkeypatch):
     def fail(iterator, count):
         os.kill(os.getpid(), signal.SIGTERM)
         raise tf.errors.NotFoundError(None, None, "IteratorGetNext: photo.jpg; No such file")
@@ -227,9 +208,7 @@ def test_a_stop_is_heard_though_the_data_fails_meanwhile(tiny, data, tmp_path, m
         pretrain.run(make_config(data, tmp_path / "run"), say=silent)
 
 
-def test_a_run_on_replicas_that_is_stopped_and_damaged_ends_as_one_that_was_not(
-    tiny, data, tmp_path, monkeypatch, own_collectives
-):
+def test_stop_and_damage_on_replicas(tiny, data, tmp_path, monkeypatch, own_collectives):
     settings = {"strategy": "mirrored", "checkpoint_every_steps": 2, "on_nan": "skip_batch"}
     pretrain.run(make_config(data, tmp_path / "whole", **settings), say=silent)
     config = make_config(data, tmp_path / "run", **settings)
@@ -256,26 +235,23 @@ def test_a_run_on_replicas_that_is_stopped_and_damaged_ends_as_one_that_was_not(
     assert not differing(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("call", ["write", "open"])
-def test_a_disk_that_fills_up_stops_the_run_with_its_last_checkpoint_good(
-    tiny, never_killed, tmp_path, monkeypatch, call
-):
+def test_full_disk_leaves_the_last_checkpoint_good(tiny, never_killed, tmp_path, monkeypatch):
     whole, data = never_killed
     config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
-    owner, what, words = {
-        "write": (tf.train.Checkpoint, "step-4", "cannot save the checkpoint of step 4"),
-        "open": (files._LocalFiles, "metrics.csv", "cannot write .*metrics.csv"),
-    }[call]
-    real = getattr(owner, call)
+    for owner, call, what, words in (
+        (tf.train.Checkpoint, "write", "step-4", "cannot save the checkpoint of step 4"),
+        (files._LocalFiles, "open", "metrics.csv", "cannot write .*metrics.csv"),
+    ):
+        real = getattr(owner, call)
 
-    def full(*args, **kwargs):
-        if any(what in str(value) for value in args):
-            raise OSError(28, "No space left on device")
-        return real(*args, **kwargs)
+        def full(*args, what=what, real=real, **kwargs):
+            if any(what in str(value) for value in args):
+                raise OSError(28, "No space left on device")
+            return real(*args, **kwargs)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, call, full)
-        with pytest.raises(TrainingError, match=rf"{words}.*No space left.*free space"):
-            pretrain.run(config, say=silent)
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, call, full)
+            with pytest.raises(TrainingError, match=rf"{words}.*No space left.*free space"):
+                pretrain.run(config, say=silent)
     pretrain.run(config, say=silent)
     assert not differing(tmp_path / "run", whole)

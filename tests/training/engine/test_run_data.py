@@ -12,7 +12,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.runs.records import SplitRecord
 from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.training.engine.run_data import RunData
-from tests.training.tiny import make_config, split_of
+from tests.training.tiny import make_config, silent, split_of
 
 COUNT = 40
 
@@ -38,9 +38,9 @@ def load(folder, tmp_path):
     run, resumed = tmp_path / "run", []
     (run / "checkpoints").mkdir(parents=True)
 
-    def go(recheck=False, **settings):
+    def go(recheck=False, say=silent, **settings):
         settings = {"eval_fraction": 0.3, "labels_per_class": 3, **settings}
-        data = RunData(make_config(f"folder:{folder}", run, **settings), RunDir(run), {})
+        data = RunData(make_config(f"folder:{folder}", run, **settings), RunDir(run), {}, say)
         data.load(recheck)
         data.bind(bool(resumed), data.splits.train.num_examples)
         resumed.append(True)
@@ -75,13 +75,15 @@ def test_missing_images_are_left_out(load, folder):
     (folder / train[5]).unlink()
     (folder / train[9]).write_bytes(b"no image")
     (folder / held_out[0]).unlink()
-    again = load()
+    lines = []
+    again = load(say=lines.append)
     assert ids(again) == ([*train[:5], *train[6:9], *train[10:]], held_out[1:])
     assert again.epoch_images == first.epoch_images == len(train), "as many steps as when the run began"
     assert {*again.splits.missing} == {train[5], train[9], held_out[0]}
     (note,) = (note for note in again.splits.notes if "original images" in note)
     assert note.startswith("3 of the 40 original images of the run are missing: ")
     assert train[5] in note
+    assert lines == [f"data     {len(held_out) - 1} evaluation images, {len(held_out)} when the run began"]
 
 
 def test_added_images_are_not_used(load, folder):
@@ -106,7 +108,7 @@ def test_other_data_is_refused(load, folder):
     photos(folder.parent / "others", [COUNT])
     (folder.parent / "others" / "dog" / "40.png").rename(folder / train[0])
     with pytest.raises(
-        InputError, match=r"1 images have another content or label than when .*; restore them"
+        InputError, match=rf"1 images have another content or label .* began: {train[0]}; restore"
     ):
         load()
 
@@ -126,18 +128,18 @@ def test_old_run_keeps_its_split(load, folder, tmp_path):
             evaluation_images=10,
             fingerprint="old",
             held_out=held_out,
-            labeled=train[:5],
+            labeled=[*train[:3], *train[-3:]],
         )
     )
     photos(folder, [COUNT])
     data = load()
     assert ids(data) == (train, held_out)
-    assert labeled(data) == train[:5]
+    assert labeled(data) == [*train[:3], *train[-3:]]
     (folder / held_out[0]).unlink()
     (folder / train[0]).unlink()
     data = load()
     assert ids(data) == (train[1:], held_out[1:])
-    assert labeled(data) == train[1:5]
+    assert labeled(data) == [*train[1:3], *train[-3:]]
     assert any(
         note.startswith("2 of the 40 original images of the run are missing") for note in data.splits.notes
     )

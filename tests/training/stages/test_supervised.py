@@ -6,7 +6,7 @@ import pytest
 from benchmarks.compare_runs import differing
 from simclr_keras.training.engine import loop
 from tests.training.killing import kill
-from tests.training.tiny import GROUPED, begin, configure, metrics, run, saved_variables, variables
+from tests.training.tiny import GROUPED, begin, configure, metrics, run, saved_variables, split_of, variables
 
 pytestmark = pytest.mark.usefixtures("tiny")
 SETTINGS = {
@@ -47,14 +47,16 @@ def test_all_of_the_network_is_trained_and_there_is_no_projection_head(stripes, 
     assert "from scratch on 12 labels" in begun.lines[0]
 
 
-def test_the_seed_decides_weights_labels_and_evaluation_images(stripes, monkeypatch, tmp_path):
-    found = []
+def test_seed_decides_weights_and_labels_not_evaluation_images(stripes, monkeypatch, tmp_path):
+    found, evaluated_on = [], set()
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         config = configure("supervised", tmp_path / name, dataset=stripes, seed=seed, **SETTINGS)
         model = begin(config, monkeypatch).learner.model
         found.append(
             (variables(model)["encoder/stem/conv/kernel"], (tmp_path / name / "split.json").read_text())
         )
+        evaluated_on.add(split_of(tmp_path / name)["evaluation_fingerprint"])
+    assert len(evaluated_on) == 1
     for one, other, same in ((0, 1, True), (0, 2, False)):
         assert np.array_equal(found[one][0], found[other][0]) == same
         assert (found[one][1] == found[other][1]) == same
