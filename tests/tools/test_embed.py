@@ -179,7 +179,7 @@ class TestRefusals:
             (["--model={models}/run", "--images={}/texts", "--out={}/f.npz"], "can be decoded"),
             (
                 ["--model={models}/run", "--images={}/empty", "--out={}/f.npz"],
-                "holds no .jpg, .jpeg or .png files",
+                "contains no .jpg, .jpeg, .png or .bmp files",
             ),
             (
                 ["--model={models}/run", "--images={}/none.jpg", "--out={}/f.npz"],

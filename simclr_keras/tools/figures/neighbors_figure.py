@@ -71,7 +71,7 @@ def neighbors_figure(
     queries, columns = pictures.shape[:2]
     figure = new_figure(max(columns * (SIDE + 28), 780), queries * (SIDE + 62) + 76)
     labeled = any(query for query, *_ in classes)
-    colors = "; green: the query's class, orange: another class" if labeled else ""
+    colors = "; green: same class, orange: another class" if labeled else ""
     heading = "Nearest neighbors (left: the query)"
     set_heading(figure, heading, f"by the cosine of {short(model, 24, keep_end=True)}{colors}")
     for (row, column), axes in np.ndenumerate(figure.subplots(queries, columns, squeeze=False)):
