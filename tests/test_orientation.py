@@ -1,6 +1,7 @@
 """EXIF orientation: all eight, both byte orders, wherever the segment stands, and nothing from damaged ones."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -50,18 +51,17 @@ def with_segments(file, *segments, after_jfif=False):
 READ = tf.function(orientation.exif_orientation, input_signature=[tf.TensorSpec([], tf.string)])
 
 
-@pytest.mark.parametrize("order", ["little", "big"])
-@pytest.mark.parametrize("value", ORIENTATIONS)
-def test_a_decoded_jpeg_is_turned_as_pillow_turns_it(value, order):
-    file = with_segments(jpeg(), exif(value, order))
-    assert READ(file).numpy() == value
-    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file))))
-    found = tf.function(preprocess.decode)(file).numpy()
-    assert found.shape == expected.shape == ((24, 40, 3) if value < 5 else (40, 24, 3))
-    # two decoders round apart
-    assert np.abs(found.astype(int) - expected).max() <= 8
-    as_stored = preprocess.decode(jpeg())
-    np.testing.assert_array_equal(found, orientation.upright(as_stored, tf.constant(value)))
+def test_decoded_jpegs_are_turned_as_pillow_turns_them():
+    decode, as_stored = tf.function(preprocess.decode), preprocess.decode(jpeg())
+    for value, order in itertools.product(ORIENTATIONS, ("little", "big")):
+        file = with_segments(jpeg(), exif(value, order))
+        assert READ(file).numpy() == value
+        expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file))))
+        found = decode(tf.constant(file)).numpy()
+        assert found.shape == expected.shape == ((24, 40, 3) if value < 5 else (40, 24, 3))
+        # two decoders round apart
+        assert np.abs(found.astype(int) - expected).max() <= 8
+        np.testing.assert_array_equal(found, orientation.upright(as_stored, tf.constant(value)))
 
 
 ICC = [segment(0xE2, b"ICC_PROFILE\0" + bytes(65_000))] * 20
@@ -122,11 +122,8 @@ def _damaged():
         yield f"{len(text)} bytes", text
 
 
-@pytest.mark.parametrize(
-    ("name", "file"), list(_damaged()), ids=lambda value: value if type(value) is str else ""
-)
-def test_what_is_amiss_is_taken_as_upright(name, file):
-    assert READ(file).numpy() == 1
+def test_damaged_exif_is_taken_as_upright():
+    assert [name for name, file in _damaged() if READ(file).numpy() != 1] == []
 
 
 def test_no_cut_and_no_changed_byte_of_exif_is_an_error():

@@ -205,10 +205,3 @@ def test_image_that_becomes_unreadable_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"/1\.png; No such file.*rerun") as raised:
         load(tmp_path)
     assert "\n" not in str(raised.value)
-
-
-def test_file_damaged_after_the_search_is_found(tmp_path):
-    flat(tmp_path, 4)
-    assert load(tmp_path).train.num_examples == 4
-    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:40])
-    assert list(load(tmp_path).train.ids) == ["0.png", "1.png", "3.png"]

@@ -87,20 +87,7 @@ def test_repr_tells_size_labels_and_classes():
     )
 
 
-def test_held_out_and_training_images_are_the_whole_and_share_nothing():
-    splits = load_dataset("digits", eval_fraction=0.2)
-    assert splits.held_out == splits.evaluation.num_examples
-    together = [int(name.split("/")[1]) for name in (*splits.train.ids, *splits.evaluation.ids)]
-    assert sorted(together) == list(range(1797))
-
-
-def test_unlabeled_images_are_held_out_too(tmp_path):
-    arrays = {"x_train": _images(40)}
-    unlabeled = load_dataset(_npz(tmp_path / "a.npz", **arrays), eval_fraction=0.3)
-    labeled = load_dataset(_npz(tmp_path / "b.npz", **arrays, y_train=np.arange(40) % 2), eval_fraction=0.3)
-    assert unlabeled.evaluation is None
-    assert unlabeled.held_out == labeled.evaluation.num_examples > 0
-    assert list(unlabeled.train.ids) == list(labeled.train.ids)
+def test_default_eval_fraction():
     assert load_dataset("digits").held_out == load_dataset("digits", eval_fraction=0.1).held_out
 
 
