@@ -261,15 +261,8 @@ LABELS = [
         make=UNLABELED,
     ),
     Case(
-        "more labels asked for than a class has",
-        ("'1'", "labels_per_class=14"),
-        ("take 13 or less",),
-        {**SUPERVISED, **NPZ, "labels_per_class": 14},
-        make=npz(),
-    ),
-    Case(
         "labels without evaluation images for knn",
-        ("no labeled evaluation split",),
+        ("no evaluation split", "none of its labeled images is held out"),
         ("give more labels",),
         {**KNN, **NPZ},
         make=npz(x_train=np.zeros((3, 9, 9, 3), np.uint8), y_train=np.arange(3), x_test=None, y_test=None),

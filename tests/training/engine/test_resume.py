@@ -61,8 +61,8 @@ def is_killed(config):
 # was continued.
 KILLS = {
     "in the middle of epoch 1, a step after a checkpoint": (loop.Bar, "advance", 5),
-    "in the evaluation of epoch 1": (features.RepresentationScore, "__call__", 1),
     "about to save the checkpoint of epoch 1": (Checkpoints, "save", 1),
+    "in the evaluation of epoch 1": (features.RepresentationScore, "__call__", 1),
     "between checkpoint and row of epoch 1": (History, "add", 1),
     "in the middle of epoch 2": (loop.Bar, "advance", 1),
     "in the evaluation of epoch 2": (features.RepresentationScore, "__call__", 1),

@@ -45,7 +45,7 @@ class TestVanishedImages:
     def run(self, folder, run, monkeypatch, harm=None):
         """Runs with harm() done once epoch 1 is over; returns what was said."""
         lines = []
-        config = make_config(f"folder:{folder}", run, epochs=4, batch_size=4)
+        config = make_config(f"folder:{folder}", run, epochs=4, batch_size=4, augment="crop")
         with monkeypatch.context() as patch:
             if harm is not None:
                 real = History.add
