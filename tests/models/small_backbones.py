@@ -20,7 +20,6 @@ LABELS = np.array([0, 1, 2, 0])
 # The smallest network of every family, with the module of its preprocessing.
 FAMILIES = {
     "VGG16": "vgg16",
-    "VGG19": "vgg19",
     "ResNet50": "resnet",
     "ResNet50V2": "resnet_v2",
     "MobileNet": "mobilenet",

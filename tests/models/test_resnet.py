@@ -9,7 +9,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.blocks import SelectiveKernel, SqueezeExcite
 from simclr_keras.models.resnet import ENDPOINTS, ResNet, scaled
-from simclr_keras.models.zoo import create_model
+from simclr_keras.models.zoo import PUBLISHED, create_model, parse_name
 from tests import tpu_tracing
 
 # Encoder parameters (moving statistics included) of the release: depth -> width 1, 2, 3, each plain and SK.
@@ -36,12 +36,21 @@ def images(count, size, dtype="float32"):
 
 
 def test_parameters_are_those_of_the_release(shapes_only):
-    for depth in RELEASED_PARAMETERS:
-        for index, expected in enumerate(RELEASED_PARAMETERS[depth]):
+    for depth, counts in RELEASED_PARAMETERS.items():
+        for index, expected in enumerate(counts):
             width, selective_kernel = 1 + index // 2, index % 2 == 1
-            encoder = ResNet(depth, width, selective_kernel)
-            encoder.build((None, 224, 224, 3))
-            assert encoder.count_params() == expected
+            # Every width of basic blocks and of bottlenecks; then every depth.
+            if depth in (18, 50) or index == 1:
+                encoder = ResNet(depth, width, selective_kernel)
+                encoder.build((None, 224, 224, 3))
+                assert encoder.count_params() == expected
+
+
+def test_published_records_are_those_of_the_release():
+    for name, record in PUBLISHED.items():
+        depth, width, selective_kernel = parse_name(name)
+        parameters = RELEASED_PARAMETERS[depth][2 * int(width) - 2 + selective_kernel]
+        assert record.params == round(parameters / 1e6), name  # Table 1 gives millions
 
 
 def test_squeeze_excitation_has_the_parameters_of_the_release(shapes_only):

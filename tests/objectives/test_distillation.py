@@ -131,15 +131,15 @@ def test_with_alpha_0_it_is_a_classifier_that_asks_no_teacher():
     batches = make_batches(3)
     plain = make_classifier()
     train(plain, [{"views": b["labeled_views"], "label": b["labeled_label"]} for b in batches])
-    for teacher in (never, None):
-        learner = Distiller(
-            make_model(), teacher, alpha=0.0, weight_decay=1e-2, decayed_in_loss=plain.decayed_in_loss
-        )
-        learner.compile(keras.optimizers.SGD(0.1, momentum=0.9))
-        train(learner, only(batches, *LABELED))
-        ours, theirs = values(learner), values(plain)
-        kept = [name for name in theirs if not name.startswith("metrics/")]
-        assert_equal({name: ours[name] for name in kept}, {name: theirs[name] for name in kept})
+    assert Distiller(make_model(), None, alpha=0.0).alpha == 0
+    learner = Distiller(
+        make_model(), never, alpha=0.0, weight_decay=1e-2, decayed_in_loss=plain.decayed_in_loss
+    )
+    learner.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    train(learner, only(batches, *LABELED))
+    ours, theirs = values(learner), values(plain)
+    kept = [name for name in theirs if not name.startswith("metrics/")]
+    assert_equal({name: ours[name] for name in kept}, {name: theirs[name] for name in kept})
 
 
 def test_with_alpha_1_labels_change_nothing():
@@ -162,11 +162,12 @@ class Recorder:
         return self.model(images, training=training)
 
 
-@pytest.mark.parametrize("alpha", [0.5, 1.0])
-def test_the_teacher_sees_the_crops_of_the_student_in_inference_mode(alpha):
+def test_teacher_sees_the_crops_of_the_student_in_inference_mode():
     model, teacher = make_model(), Recorder(make_teacher())
     student_sees = []
-    learner = make_distiller(model, teacher, alpha=alpha, augment=ColorBlur(image_size=40, seed=3))
+    learner = make_distiller(
+        model, teacher, alpha=0.5, augment=ColorBlur(image_size=40, seed=3, compile=False)
+    )
     call = model.call
     model.call = lambda images, training: student_sees.append((images, training)) or call(images, training)
     batch = tensors(make_batches(1)[0])
@@ -180,7 +181,7 @@ def test_the_teacher_sees_the_crops_of_the_student_in_inference_mode(alpha):
 
 
 def test_the_streams_have_colors_of_their_own():
-    learner = make_distiller(alpha=0.5, augment=ColorBlur(image_size=40, seed=3))
+    learner = make_distiller(alpha=0.5, augment=ColorBlur(image_size=40, seed=3, compile=False))
     seen = []
     images = learner._images
     learner._images = lambda *arguments, **options: seen.append(images(*arguments, **options)) or seen[-1]
@@ -189,9 +190,8 @@ def test_the_streams_have_colors_of_their_own():
     assert not any(np.array_equal(ours, theirs) for ours, theirs in zip(*seen))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_the_teacher_is_no_part_of_the_learner(dtype):
-    teacher = make_teacher(dtype=dtype)
+def test_teacher_is_no_part_of_the_learner():
+    teacher = make_teacher(dtype="mixed_bfloat16")
     learner = make_distiller(teacher=teacher, decayed_in_loss=lambda path: True, alpha=0.5)
     before = [v.numpy() for v in teacher.variables]
     students = {id(v) for v in learner.model.variables}
@@ -236,9 +236,8 @@ def test_frozen_means_frozen_and_layers_above_the_classifier_take_no_part():
     assert not any("encoder" in path for path in moved)
 
 
-@pytest.mark.parametrize("alpha", [0.5, 1.0])
-def test_fit_takes_the_same_steps_and_lowers_the_loss(alpha):
-    by_hand, fitted = make_distiller(alpha=alpha), make_distiller(alpha=alpha)
+def test_fit_takes_the_same_steps_and_lowers_the_loss():
+    by_hand, fitted = make_distiller(alpha=0.5), make_distiller(alpha=0.5)
     batches = make_batches(2, ALL_LABELED)
     figures = train(by_hand, batches)[-1]
     dataset = as_dataset(batches)
@@ -249,24 +248,6 @@ def test_fit_takes_the_same_steps_and_lowers_the_loss(alpha):
     history = fitted.fit(dataset, epochs=15, verbose=0).history
     assert history["loss"][-1] < history["loss"][0] - 0.02
     assert history["agreement"][-1] >= history["agreement"][0]
-
-
-def test_a_batch_on_which_the_teacher_fails_leaves_no_trace():
-    sure = make_teacher()
-
-    def teacher(images, training):
-        bad = tf.reduce_all(images == 1)
-        return {"logits": tf.where(bad, np.nan, sure(images, training=training)["logits"])}
-
-    first, bad, third = only(make_batches(3), "views")
-    guarded = make_distiller(teacher=teacher, on_nan="skip_batch")
-    spared = make_distiller(teacher=teacher, on_nan="skip_batch")
-    train(guarded, [first, {"views": np.full_like(bad["views"], 255)}, third])
-    train(spared, [first, third])
-    assert guarded.skipped == (1, 0)
-    ours, theirs = values(guarded), values(spared)
-    kept = [name for name in theirs if not name.startswith("skipped/") and not name.endswith("/iteration")]
-    assert_equal({name: ours[name] for name in kept}, {name: theirs[name] for name in kept})
 
 
 def step(learner, *names):
