@@ -99,7 +99,11 @@ class StageConfig(Settings):
     data_dir: str | None = option(
         None, "Folder in which TensorFlow Datasets keeps prepared data.", group="Data", resume="free"
     )
-    labels: str | None = option(None, "CSV of filename,label for folder:PATH; the names of its sub-folders are then ignored.", group="Data")
+    labels: str | None = option(
+        None,
+        "CSV of filename,label for folder:PATH; the names of its sub-folders are then ignored.",
+        group="Data",
+    )
     on_bad_image: str = option(
         "skip",
         "If image files are unreadable: skip and report them, or stop with an error.",
