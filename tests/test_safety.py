@@ -31,66 +31,59 @@ def test_there_is_something_to_look_through():
     assert {"train.py", "simclr_keras/data/sources/npz.py", "benchmarks/pretrain_step.py"} <= names
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_code_of_ours_can_run_what_it_reads(path):
-    assert dangers(path.read_text(encoding="utf-8")) == []
+def test_no_code_of_ours_can_run_what_it_reads():
+    offenders = {str(path): dangers(path.read_text(encoding="utf-8")) for path in SCRIPTS}
+    assert not {path: lines for path, lines in offenders.items() if lines}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "import pickle",
-        "import dill as d",
-        "from joblib import load",
-        "def f():\n    from pickle import loads",
-        "import shelve, os",
-        "import marshal",
-        "import numpy as np\nnp.load(path)",
-        "import numpy\nnumpy.load(path, allow_pickle=True)",
-        "import numpy as np\nnp.load(path, allow_pickle=flag)",
-        "from numpy import load\nload(path)",
-        "from numpy import load as read\nread(path, mmap_mode='r')",
-        "tarfile.open(path).extractall(folder)",
-        "zip.extract(member)",
-        "import shutil\nshutil.unpack_archive(path)",
-        "from shutil import unpack_archive",
-        "keras.utils.get_file(url, extract=True)",
-        "keras.utils.get_file(url, untar=wanted)",
-        "eval(text)",
-        "exec(open(path).read())",
-        "compile(text, 'x', 'exec')",
-        "__import__(name)",
-        "import builtins\nbuiltins.eval(text)",
-        "import yaml\nyaml.load(text)",
-        "import yaml as y\ny.unsafe_load(text)",
-        "import torch\ntorch.load(path)",
-        "keras.models.load_model(path, safe_mode=False)",
-        "keras.config.enable_unsafe_deserialization()",
-        "import os\nos.system(command)",
-        "from os import system",
-        "import subprocess\nsubprocess.run(command, shell=True)",
-        "import subprocess as s\ns.getoutput(command)",
-    ],
-)
-def test_what_could_run_code_is_found(text):
-    assert dangers(text)
+DANGEROUS = [
+    "import pickle",
+    "import dill as d",
+    "from joblib import load",
+    "def f():\n    from pickle import loads",
+    "import shelve, os",
+    "import marshal",
+    "import numpy as np\nnp.load(path)",
+    "import numpy\nnumpy.load(path, allow_pickle=True)",
+    "import numpy as np\nnp.load(path, allow_pickle=flag)",
+    "from numpy import load\nload(path)",
+    "from numpy import load as read\nread(path, mmap_mode='r')",
+    "tarfile.open(path).extractall(folder)",
+    "zip.extract(member)",
+    "import shutil\nshutil.unpack_archive(path)",
+    "from shutil import unpack_archive",
+    "keras.utils.get_file(url, extract=True)",
+    "keras.utils.get_file(url, untar=wanted)",
+    "eval(text)",
+    "exec(open(path).read())",
+    "compile(text, 'x', 'exec')",
+    "__import__(name)",
+    "import builtins\nbuiltins.eval(text)",
+    "import yaml\nyaml.load(text)",
+    "import yaml as y\ny.unsafe_load(text)",
+    "import torch\ntorch.load(path)",
+    "keras.models.load_model(path, safe_mode=False)",
+    "keras.config.enable_unsafe_deserialization()",
+    "import os\nos.system(command)",
+    "from os import system",
+    "import subprocess\nsubprocess.run(command, shell=True)",
+    "import subprocess as s\ns.getoutput(command)",
+]
+HARMLESS = [
+    "import numpy as np\nnp.load(path, allow_pickle=False)",
+    "learner.compile(optimizer)\nmodel.load(path)",
+    "import re\nre.compile('x')",
+    "import json\njson.load(file)",
+    "features.extract_features(info)\nmodel.eval()",
+    "import subprocess\nsubprocess.run([program], shell=False)",
+    "keras.models.load_model(path, safe_mode=True)",
+    "import yaml\nyaml.safe_load(text)",
+]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "import numpy as np\nnp.load(path, allow_pickle=False)",
-        "learner.compile(optimizer)\nmodel.load(path)",
-        "import re\nre.compile('x')",
-        "import json\njson.load(file)",
-        "features.extract_features(info)\nmodel.eval()",
-        "import subprocess\nsubprocess.run([program], shell=False)",
-        "keras.models.load_model(path, safe_mode=True)",
-        "import yaml\nyaml.safe_load(text)",
-    ],
-)
-def test_what_cannot_is_let_through(text):
-    assert dangers(text) == []
+def test_what_could_run_code_is_found():
+    assert not [text for text in DANGEROUS if not dangers(text)]
+    assert not [text for text in HARMLESS if dangers(text)]
 
 
 class Bomb:

@@ -4,9 +4,16 @@ import pytest
 from tensorflow.python.framework import ops
 
 from simclr_keras.export.formats.saved_model import write_saved_model
-from tests.export.networks import CLASSES, SIZE, make_network
+from tests.export.networks import CLASSES, SIZE, make_network, shorten
 
 WEIGHT_DECAY = 1e-2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_networks():
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,9 +34,7 @@ def network():
 
 @pytest.fixture(scope="session")
 def exported(network, tmp_path_factory):
-    """Path of its SavedModel, with classes, L2 terms of 1e-2 and signatures for encoded images."""
+    """Path of its SavedModel, with classes and L2 terms of 1e-2."""
     path = str(tmp_path_factory.mktemp("exported") / "saved")
-    write_saved_model(
-        network, path, image_size=SIZE, class_names=CLASSES, weight_decay=WEIGHT_DECAY, decode_images=True
-    )
+    write_saved_model(network, path, image_size=SIZE, class_names=CLASSES, weight_decay=WEIGHT_DECAY)
     return path

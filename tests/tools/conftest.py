@@ -2,14 +2,36 @@
 
 import pytest
 
+from simclr_keras.models import resnet
 from tests.data.pictures import classes, jpeg
+from tests.earlier_runs import DIGITS, finetuning, make_run
+from tests.export.networks import shorten
 from tests.tools.models_to_run import make_models
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_networks():
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch, [18])
+        yield
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory):
+    """A run of a network of all its blocks, for other processes."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(resnet.BLOCKS, 18, (2, 2, 2, 2))
+        make_run(path, finetuning("digits", 10), DIGITS)
+    return path
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """Folder of models; see `make_models`."""
-    return make_models(tmp_path_factory.mktemp("models"))
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch, [18])
+        return make_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(autouse=True)

@@ -161,8 +161,8 @@ def test_what_is_wrong_is_one_line_and_code_2(models, photos, tmp_path, words, s
     assert all(line.endswith("; skipped") for line in error.splitlines()[:-1])
 
 
-def test_a_reader_that_has_enough_is_no_error(models, photos):
-    command = [sys.executable, "-m", "simclr_keras.tools.predict", f"--model={models}/run", str(photos)]
+def test_a_reader_that_has_enough_is_no_error(whole_run, photos):
+    command = [sys.executable, "-m", "simclr_keras.tools.predict", f"--model={whole_run}", str(photos)]
     quiet = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     reading, writing = os.pipe()
     os.close(reading)

@@ -83,7 +83,7 @@ class LoadedModel:
 
     def _add_outputs(self):
         taken = {*self.endpoints, *(endpoint.key for endpoint in self.endpoints.values())}
-        for key, spec in self.outputs.items():
+        for key, spec in sorted(self.outputs.items()):  # a SavedModel keeps no order
             if key not in taken and getattr(spec, "dtype", tf.string).is_floating:
                 compute = functools.partial(lambda images, key: self.run(images)[key], key=key)
                 self.endpoints[key] = Endpoint(key, spec.shape, compute)
@@ -159,7 +159,9 @@ class LoadedModel:
 
     def infer_outputs(self, spec: tf.TensorSpec) -> Any:
         """Return the specs of what `__call__` returns for images of this spec."""
-        return self._function.get_concrete_function(spec, **self._arguments(False)).structured_outputs
+        # A function of its own: the loaded one would return its trace for images of any size.
+        function = tf.function(self.run, autograph=False)
+        return function.get_concrete_function(spec).structured_outputs
 
     def find_key(self, endpoint: str | None) -> str | None:
         """Return the key of an endpoint in what `run` returns; None if no endpoint is asked for.

@@ -21,9 +21,7 @@ def test_a_good_one_passes_and_says_how_good(exported, network):
     assert report["difference"] <= report["tolerance"] == 1e-5
 
 
-@pytest.mark.parametrize(
-    "path", ["encoder/stem/conv1/kernel", "projection_head/bn3/moving_mean", "classifier/bias"]
-)
+@pytest.mark.parametrize("path", ["projection_head/bn3/moving_mean", "classifier/bias"])
 def test_one_changed_weight_is_found(exported, network, path):
     variable = next(v for v in network.variables if v.path.endswith(path))
     before = variable.numpy()
@@ -40,16 +38,13 @@ def test_a_signature_with_another_endpoint_is_found(exported, network):
         check_saved_model(exported, network, SIZE, {**signatures(network), "logits": "proj_head_3"})
 
 
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
+def test_the_difference_is_in_units_of_the_largest_value():
+    for values, expected in (
         ([1.0, 2.0, 4.0], 0.0),
         ([1.0, 2.5, 4.0], 0.125),
         ([1.0, np.nan, 4.0], np.inf),
         ([1.0, 2.0], np.inf),
         (None, np.inf),
-    ],
-)
-def test_the_difference_is_in_units_of_the_largest_value(found, expected):
-    found = None if found is None else np.array(found, np.float32)
-    assert difference(found, np.array([1.0, 2.0, 4.0], np.float32)) == expected
+    ):
+        values = None if values is None else np.array(values, np.float32)
+        assert difference(values, np.array([1.0, 2.0, 4.0], np.float32)) == expected

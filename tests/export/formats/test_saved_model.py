@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.export.formats import saved_model
 from simclr_keras.export.formats.saved_model import write_saved_model
 from simclr_keras.models.zoo import create_model
 from simclr_keras.preprocess import evaluation_view
@@ -35,47 +36,54 @@ def loaded(loaded_once):
         variable.assign(value)
 
 
-class TestSignatures:
-    def test_there_is_one_of_each_vector_and_of_all_of_them_for_images_and_for_encoded_ones(self, loaded):
-        names = {*VECTORS, "serving_default"}
-        assert {*loaded.signatures} == names | {f"{name}_from_bytes" for name in names}
+@pytest.fixture(scope="module")
+def from_bytes(network, tmp_path_factory):
+    """Signatures of an export that takes encoded images too."""
+    path = str(tmp_path_factory.mktemp("bytes") / "saved")
+    settings = {"decode_images": True, "endpoints": ("encoder", "logits")}
+    write_saved_model(network, path, image_size=SIZE, **settings)
+    loaded = tf.saved_model.load(path)
+    assert not loaded.regularization_losses  # none without weight decay
+    return loaded.signatures
 
-    def test_gives_its_endpoint_under_the_endpoints_name(self, loaded, network):
+
+class TestSignatures:
+    def test_vectors(self, loaded, network):
+        assert {*loaded.signatures} == {*VECTORS, "serving_default"}
         expected = outputs_of(network, images())
         for name, endpoint in VECTORS.items():
             outputs = loaded.signatures[name](images=tf.constant(images()))
             assert {*outputs} == {endpoint}
             assert_close(outputs[endpoint], expected[endpoint])
-
-    def test_serving_default_gives_all_vectors(self, loaded, network):
-        found = loaded.signatures["serving_default"](images=tf.constant(images()))
-        expected = outputs_of(network, images())
-        assert {*found} == {*VECTORS.values()}
-        for name, value in found.items():
+        outputs = loaded.signatures["serving_default"](images=tf.constant(images()))
+        assert {*outputs} == {*VECTORS.values()}
+        for name, value in outputs.items():
             assert_close(value, expected[name])
 
-    def test_encoded_images_are_seen_as_in_evaluation(self, loaded, network):
+    def test_encoded_images(self, from_bytes, network):
+        names = {"encoder", "logits", "serving_default"}
+        assert {*from_bytes} == names | {f"{name}_from_bytes" for name in names}
         pixels = np.random.default_rng(2).integers(0, 256, (3, 40, 25, 3), np.uint8)
         encoded = [tf.io.encode_png(image).numpy() for image in pixels]
-        found = loaded.signatures["logits_from_bytes"](image_bytes=tf.constant(encoded))["logits"]
-        assert_close(found, outputs_of(network, evaluation_view(pixels, SIZE).numpy())["logits"])
+        outputs = from_bytes["logits_from_bytes"](image_bytes=tf.constant(encoded))["logits"]
+        assert_close(outputs, outputs_of(network, evaluation_view(pixels, SIZE).numpy())["logits"])
 
-    def test_encoded_images_of_a_batch_may_differ_in_size_and_kind(self, loaded):
+    def test_encoded_images_of_several_sizes_and_kinds(self, from_bytes):
         encoded = [
             tf.io.encode_jpeg(np.full((30, 20, 3), 200, np.uint8)).numpy(),
             tf.io.encode_png(np.full((9, 50, 1), 90, np.uint8)).numpy(),
         ]
-        assert loaded.signatures["encoder_from_bytes"](image_bytes=encoded)["final_avg_pool"].shape == (2, 64)
+        assert from_bytes["encoder_from_bytes"](image_bytes=encoded)["final_avg_pool"].shape == (2, 64)
 
-    @pytest.mark.parametrize("name", ["logits", "serving_default"])
-    def test_an_image_that_is_no_batch_is_an_error_and_does_not_end_the_process(self, loaded, name):
-        with pytest.raises((tf.errors.InvalidArgumentError, TypeError, ValueError)):
-            loaded.signatures[name](images=tf.constant(images()[0]))
+    def test_an_image_without_a_batch_does_not_end_the_process(self, loaded):
+        for name in ("logits", "serving_default"):
+            with pytest.raises((tf.errors.InvalidArgumentError, TypeError, ValueError)):
+                loaded.signatures[name](images=tf.constant(images()[0]))
 
-    def test_bytes_that_are_no_image_are_an_error_and_not_a_black_one(self, loaded):
+    def test_other_bytes_are_no_black_image(self, from_bytes):
         for data in (b"", b"no image", b"\xff\xd8\xff\xe0"):
             with pytest.raises(tf.errors.InvalidArgumentError):
-                loaded.signatures["logits_from_bytes"](image_bytes=tf.constant([data]))
+                from_bytes["logits_from_bytes"](image_bytes=tf.constant([data]))
 
 
 class TestCall:
@@ -164,13 +172,9 @@ class TestContents:
         assert pathlib.Path(loaded.class_names.asset_path.numpy().decode()).read_text() == "ant\nbee\ncat\n"
         assert os.listdir(f"{exported}/assets") == ["class_names.txt"]
 
-    def test_selected_endpoints_without_decay_and_a_class_name_with_a_line_break(self, network, tmp_path):
-        settings = {"class_names": ("a\nb", "c", "ü d"), "endpoints": ("logits",)}
-        write_saved_model(network, str(tmp_path / "s"), image_size=SIZE, **settings)
-        loaded = tf.saved_model.load(str(tmp_path / "s"))
-        assert {*loaded.signatures} == {"logits", "serving_default"}
-        assert not loaded.regularization_losses
-        assert (tmp_path / "s/assets/class_names.txt").read_text(encoding="utf-8") == "a b\nc\nü d\n"
+    def test_a_class_name_with_a_line_break(self, tmp_path):
+        path = saved_model._write_names(("a\nb", "c", "ü d"), tmp_path)
+        assert pathlib.Path(path).read_text(encoding="utf-8") == "a b\nc\nü d\n"
 
 
 class TestNetworks:
@@ -183,7 +187,7 @@ class TestNetworks:
 
     def test_an_online_probe_leaves_the_network_alone_after_loading_too(self, tmp_path):
         model = make_network(stop_gradient=True)
-        write_saved_model(model, str(tmp_path / "s"), image_size=SIZE)
+        write_saved_model(model, str(tmp_path / "s"), image_size=SIZE, endpoints=["logits"])
         loaded = tf.saved_model.load(str(tmp_path / "s"))
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(loaded(tf.constant(images()), training=True)["logits"] ** 2)
@@ -192,10 +196,9 @@ class TestNetworks:
         assert moved == ["simclr/classifier/kernel:0", "simclr/classifier/bias:0"]
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("name", ["keras:EfficientNetB0", "keras:MobileNetV2"])
-    def test_backbones_with_custom_gradients_train_after_loading(self, name, tmp_path):
-        model = make_network(name, image_size=32)
-        write_saved_model(model, str(tmp_path / "s"), image_size=32)
+    def test_a_backbone_with_custom_gradients_trains_after_loading(self, tmp_path):
+        model = make_network("keras:EfficientNetB0", image_size=32)
+        write_saved_model(model, str(tmp_path / "s"), image_size=32, endpoints=["logits"])
         loaded = tf.saved_model.load(str(tmp_path / "s"))
         batch = images(2, 32, 32)
         assert_close(loaded(tf.constant(batch))["logits"], outputs_of(model, batch)["logits"])
@@ -207,15 +210,15 @@ class TestNetworks:
     @pytest.mark.slow
     def test_the_largest_kinds_of_blocks_agree(self, tmp_path):
         model = make_network("r50_0.125x_sk1", se_ratio=0.25)
-        write_saved_model(model, str(tmp_path / "s"), image_size=SIZE)
+        write_saved_model(model, str(tmp_path / "s"), image_size=SIZE, endpoints=["logits"])
         loaded = tf.saved_model.load(str(tmp_path / "s"))
         # As a graph: TensorFlow joins convolution and normalization there, which costs eager agreement a digit.
         expected = tf.function(lambda batch: model(batch))(tf.constant(images()))
         for name, value in expected.items():
             assert_close(loaded(tf.constant(images()))[name], value)
 
-    @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64"])
-    def test_other_precisions_are_refused(self, dtype, tmp_path):
-        model = create_model("r18_0.125x_sk0", image_size=SIZE, dtype=dtype)
-        with pytest.raises(InputError, match="only float32 networks are exported"):
-            write_saved_model(model, str(tmp_path / "s"), image_size=SIZE)
+    def test_other_precisions_are_refused(self, tmp_path):
+        for dtype in ("mixed_bfloat16", "float64"):
+            model = create_model("r18_0.125x_sk0", image_size=SIZE, dtype=dtype)
+            with pytest.raises(InputError, match="only float32 networks are exported"):
+                write_saved_model(model, str(tmp_path / "s"), image_size=SIZE)

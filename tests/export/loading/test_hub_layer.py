@@ -9,7 +9,7 @@ from simclr_keras import HubLayer
 from simclr_keras.errors import InputError
 from tests.export.conftest import WEIGHT_DECAY
 from tests.export.foreign import SPEC, Listed, write_foreign
-from tests.export.networks import SIZE, assert_close, images, make_network, outputs_of, values_of
+from tests.export.networks import SIZE, assert_close, images, outputs_of, values_of
 from tests.export.sgd import step_by_hand
 
 pytestmark = pytest.mark.slow  # together, as each loads or makes networks
@@ -61,83 +61,112 @@ def assert_all_close(variables, values):
         assert_close(variable, value, 1e-4)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_without_an_endpoint_it_gives_what_the_network_gives(exported, network, training):
-    found, expected = HubLayer(exported)(BATCH, training=training), outputs_of(network, BATCH, training)
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        assert_close(found[name], value)
+@pytest.fixture(scope="module")
+def whole(exported):
+    """All endpoints of the export; the first test moves its statistics."""
+    return HubLayer(exported)
 
 
-def test_an_endpoint_gives_one_tensor(exported, network):
+@pytest.fixture(scope="module")
+def shared_encoder(exported):
+    return HubLayer(exported, endpoint="encoder")
+
+
+@pytest.fixture
+def encoder(shared_encoder):
+    """A layer that a test may train and freeze."""
+    before = values_of(shared_encoder.variables)
+    yield shared_encoder
+    shared_encoder.trainable = True
+    for variable, value in zip(shared_encoder.variables, before):
+        variable.assign(value)
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Path of a small SavedModel."""
+    write_foreign(tmp_path / "foreign", losses=True)
+    return tmp_path / "foreign"
+
+
+def test_all_endpoints(whole, network):
+    for training in (False, True):
+        outputs, expected = whole(BATCH, training=training), outputs_of(network, BATCH, training)
+        assert outputs.keys() == expected.keys()
+        for name, value in expected.items():
+            assert_close(outputs[name], value)
+
+
+def test_an_endpoint_gives_one_tensor(exported, encoder, network):
     expected = outputs_of(network, BATCH)
-    for endpoint, key in (("encoder", "final_avg_pool"), ("block_group4", "block_group4")):
-        assert_close(HubLayer(exported, endpoint=endpoint)(BATCH), expected[key])
+    assert_close(encoder(BATCH), expected["final_avg_pool"])
+    assert encoder(images(3, 21, 18)).shape == (3, 64)
+    maps = HubLayer(exported, endpoint="block_group4", trainable=False)
+    assert_close(maps(BATCH), expected["block_group4"])
+    assert maps(keras.Input((None, None, 3))).shape == (None, None, None, 64)
 
 
-def test_images_of_other_sizes_are_taken(exported):
-    assert HubLayer(exported, endpoint="encoder")(images(3, 21, 18)).shape == (3, 64)
-
-
-def test_a_functional_model_knows_the_shapes_of_all_outputs(exported, network):
-    found = HubLayer(exported)(keras.Input((SIZE, SIZE, 3)))
+def test_symbolic_shapes(whole, network):
+    outputs = whole(keras.Input((SIZE, SIZE, 3)))
     for name, value in outputs_of(network, BATCH).items():
-        assert found[name].shape == (None, *value.shape[1:]), name
-    maps = HubLayer(exported, endpoint="block_group1")(keras.Input((None, None, 3)))
-    assert maps.shape == (None, None, None, 8)
+        assert outputs[name].shape == (None, *value.shape[1:]), name
 
 
-@pytest.mark.parametrize("make", [sequential, functional, lambda layer: compiled(Subclassed(layer))])
-def test_a_fit_moves_weights_statistics_and_decays_as_by_hand(exported, make):
-    layer = HubLayer(exported, endpoint="encoder")
-    fit(make(layer))
-    assert len(layer.trainable_weights) == len(make_network().trainable_variables)
-    assert_all_close(layer.weights, expected_step())
+def test_frozen_and_thawed(encoder, network):
+    """Frozen, nothing moves or is penalized; thawed, a fit moves weights, statistics and decays as by hand."""
+    before = values_of(encoder.variables)
+    encoder.trainable = False
+    model = functional(encoder)
+    assert not model.jit_compile  # the graph was made for other kernels than those of XLA
+    fit(model)
+    assert not encoder.trainable_weights
+    assert not encoder.losses
+    for variable, value in zip(encoder.variables, before):
+        np.testing.assert_array_equal(variable, value, err_msg=variable.path)
+    assert_close(encoder(BATCH, training=True), outputs_of(network, BATCH)["final_avg_pool"])
+    encoder.trainable = True
+    fit(functional(encoder))
+    assert len(encoder.trainable_weights) == len(network.trainable_variables)
+    assert_all_close(encoder.weights, expected_step())
 
 
-def test_regularization_counts_once_however_often_the_layer_is_called(exported):
-    layer = HubLayer(exported, endpoint="encoder")
+def test_a_fit_is_the_same_in_every_kind_of_model(foreign):
+    weights = []
+    for make in (functional, sequential, lambda layer: compiled(Subclassed(layer))):
+        layer = HubLayer(foreign, endpoint="features")
+        assert [variable.name for variable in layer.weights] == ["kernel", "mean"]
+        fit(make(layer))
+        weights.append(values_of(layer.weights))
+    kernel, mean = weights[0]
+    assert not np.allclose(kernel, 1)
+    np.testing.assert_allclose(mean, tf.reduce_mean(tf.reduce_sum(tf.reduce_mean(BATCH, [1, 2]), -1)))
+    for other in weights[1:]:
+        assert_all_close(other, weights[0])
+
+
+def test_regularization_counts_once_however_often_the_layer_is_called(encoder):
     once, twice = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))
-    model = keras.Model([once, twice], layer(once) - layer(twice))
+    model = keras.Model([once, twice], encoder(once) - encoder(twice))
     model([BATCH, BATCH[::-1]])
-    kernels = [v for v in layer.trainable_weights if v.path.endswith("kernel")]
+    kernels = [v for v in encoder.trainable_weights if v.path.endswith("kernel")]
     expected = WEIGHT_DECAY * sum(float(tf.nn.l2_loss(v.value)) for v in kernels)
     assert len(kernels) > 1
     assert sum(map(float, model.losses)) == pytest.approx(expected, rel=1e-5)
 
 
-def given(exported):
-    return HubLayer(exported, endpoint="encoder", trainable=False)
-
-
-def set_later(exported):
-    layer = HubLayer(exported, endpoint="encoder")
-    layer.trainable = False
-    return layer
-
-
-@pytest.mark.parametrize("make", [given, set_later])
-def test_frozen_means_that_nothing_moves_or_is_penalized(exported, network, make):
-    layer = make(exported)
-    model = functional(layer)
+def test_trainable_false_as_an_argument(foreign):
+    layer = HubLayer(foreign, endpoint="features", trainable=False)
     before = values_of(layer.variables)
-    fit(model)
-    assert not layer.trainable_weights
+    fit(functional(layer))
     assert not layer.losses
-    for variable, value in zip(layer.variables, before):
-        np.testing.assert_array_equal(variable, value, err_msg=variable.path)
-    assert_close(layer(BATCH, training=True), outputs_of(network, BATCH)["final_avg_pool"])
-
-
-def test_thawed_it_trains_and_is_penalized(exported):
-    layer = given(exported)
+    assert all(np.array_equal(a, b) for a, b in zip(before, values_of(layer.variables)))
     layer.trainable = True
     fit(functional(layer))
-    assert_all_close(layer.weights, expected_step())
+    assert not any(np.array_equal(a, b) for a, b in zip(before, values_of(layer.variables)))
 
 
-def test_frozen_by_the_model_around_it_it_does_not_move(exported):
-    model = functional(HubLayer(exported, endpoint="encoder"))
+def test_frozen_by_the_model_around_it(encoder):
+    model = functional(encoder)
     model.trainable = False
     assert not model.trainable_weights
     before = values_of(model.variables)
@@ -145,53 +174,36 @@ def test_frozen_by_the_model_around_it_it_does_not_move(exported):
     assert all(np.array_equal(a, b) for a, b in zip(before, values_of(model.variables)))
 
 
-def test_two_layers_of_one_export_go_their_own_ways(exported):
+def test_two_layers_of_one_export_go_their_own_ways(foreign):
     inputs = keras.Input((SIZE, SIZE, 3))
-    frozen, trained = (HubLayer(exported, endpoint="encoder", trainable=flag) for flag in (False, True))
+    frozen, trained = (HubLayer(foreign, endpoint="features", trainable=flag) for flag in (False, True))
     model = keras.Model(inputs, keras.layers.Dense(2)(frozen(inputs) + trained(inputs)))
     fit(compiled(model))
     paths = [variable.path for variable in model.variables]
     assert len({*paths}) == len(paths)
-    moved = [not np.array_equal(a, b) for a, b in zip(values_of(frozen.weights), values_of(trained.weights))]
-    assert sum(moved) > len(moved) / 2
-
-
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
-def test_under_a_policy_the_graph_stays_in_float32_and_outputs_have_its_type(exported, network, policy):
-    layer = HubLayer(exported, endpoint="encoder", dtype=policy)
-    found = layer(BATCH)
-    assert found.dtype.name == layer.compute_dtype == layer(keras.Input((SIZE, SIZE, 3))).dtype
-    assert_close(tf.cast(found, tf.float32), outputs_of(network, BATCH)["final_avg_pool"], 1e-2)
-    assert {variable.dtype for variable in layer.variables} == {"float32"}
-
-
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
-def test_under_a_policy_it_trains(tmp_path, policy):
-    write_foreign(tmp_path / "foreign")
-    layer = HubLayer(tmp_path / "foreign", endpoint="features", dtype=policy)
-    fit(functional(layer))
-    assert not np.allclose(layer.weights[0], 1)
-
-
-def test_xla_is_left_out_for_graphs_made_for_other_kernels(exported):
-    assert not functional(HubLayer(exported, endpoint="encoder")).jit_compile
-
-
-def test_a_module_of_others_trains(tmp_path):
-    write_foreign(tmp_path / "foreign")
-    layer = HubLayer(tmp_path / "foreign", endpoint="features")
-    fit(sequential(layer))
-    assert [variable.name for variable in layer.weights] == ["kernel", "mean"]
-    assert not np.allclose(layer.weights[0], 1)
-    np.testing.assert_allclose(
-        layer.weights[1], tf.reduce_mean(tf.reduce_sum(tf.reduce_mean(BATCH, [1, 2]), -1))
+    assert not any(
+        np.array_equal(a, b) for a, b in zip(values_of(frozen.weights), values_of(trained.weights))
     )
 
 
-def test_a_module_of_one_nameless_output_needs_no_endpoint(tmp_path):
+def test_dtype_policies(foreign):
+    """The graph stays in float32, outputs have the policy's type, and the layer trains."""
+    expected = HubLayer(foreign, endpoint="features")(BATCH)
+    for policy in ("mixed_bfloat16", "mixed_float16", "float64"):
+        layer = HubLayer(foreign, endpoint="features", dtype=policy)
+        outputs = layer(BATCH)
+        assert outputs.dtype.name == layer.compute_dtype == layer(keras.Input((SIZE, SIZE, 3))).dtype
+        assert_close(tf.cast(outputs, tf.float32), expected, 1e-2)
+        assert {variable.dtype for variable in layer.variables} == {"float32"}
+        fit(functional(layer))
+        assert not np.allclose(layer.weights[0], 1)
+
+
+def test_one_nameless_output_needs_no_endpoint(tmp_path):
     write_foreign(tmp_path / "bare", bare=True)
-    assert HubLayer(tmp_path / "bare")(BATCH).shape == (len(BATCH), 4)
-    assert HubLayer(tmp_path / "bare")(keras.Input((SIZE, SIZE, 3))).shape == (None, 4)
+    layer = HubLayer(tmp_path / "bare")
+    assert layer(BATCH).shape == (len(BATCH), 4)
+    assert layer(keras.Input((SIZE, SIZE, 3))).shape == (None, 4)
     with pytest.raises(
         InputError, match=r"endpoint=logits, but .*bare returns one tensor .*leave endpoint out"
     ):
@@ -226,21 +238,20 @@ def test_a_saved_model_that_cannot_be_called_is_refused(tmp_path):
             HubLayer(tmp_path / "keras", trainable=trainable)
 
 
-@pytest.mark.parametrize(
-    ("settings", "missing"),
-    [({"modes": (False,)}, "training mode"), ({"listed": False}, "trainable_variables")],
-)
-def test_what_cannot_train_is_refused_unless_it_need_not(tmp_path, settings, missing):
-    write_foreign(tmp_path / "fixed", **settings)
-    with pytest.raises(InputError, match=f"without {missing}; give trainable=False"):
-        HubLayer(tmp_path / "fixed")
-    layer = HubLayer(tmp_path / "fixed", endpoint="features", trainable=False)
-    assert layer(BATCH, training=True).shape == (len(BATCH), 4)
+def test_what_cannot_train_needs_trainable_false(tmp_path):
+    for settings, missing in (
+        ({"modes": (False,)}, "training mode"),
+        ({"listed": False}, "trainable_variables"),
+    ):
+        write_foreign(tmp_path / missing, **settings)
+        with pytest.raises(InputError, match=f"without {missing}; give trainable=False"):
+            HubLayer(tmp_path / missing)
+        layer = HubLayer(tmp_path / missing, endpoint="features", trainable=False)
+        assert layer(BATCH, training=True).shape == (len(BATCH), 4)
 
 
-def test_other_images_are_refused(tmp_path):
-    write_foreign(tmp_path / "foreign")
-    layer = HubLayer(tmp_path / "foreign")
+def test_other_images_are_refused(foreign):
+    layer = HubLayer(foreign)
     images = np.zeros((1, SIZE, SIZE, 3), np.float32)
     eight_bit = r"divide 8-bit ones by 255\. Received: uint8"
     for wrong, message in (
