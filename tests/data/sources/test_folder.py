@@ -67,7 +67,7 @@ def test_train_and_evaluation_folders_are_the_splits(tmp_path, name):
     assert splits.train.labels.tolist() == [0, 0, 1, 1, 1, 2, 2]
     assert list(splits.evaluation.ids) == [f"{name}/dog/0.png", f"{name}/dog/1.png", f"{name}/owl/0.png"]
     assert splits.evaluation.labels.tolist() == [1, 1, 2]
-    assert splits.held_out == 0
+    assert splits.held_out is None
 
 
 def test_unlabeled_training_beside_labeled_evaluation(tmp_path):

@@ -41,7 +41,7 @@ def test_arrays_names_and_splits_arrive_unchanged(tmp_path):
     np.testing.assert_array_equal(splits.evaluation.labels, arrays["y_test"])
     assert splits.class_names == splits.train.class_names == ("cat", "dog")
     assert (splits.train.ids[3], splits.evaluation.ids[3]) == ("train/3", "test/3")
-    assert splits.held_out == 0
+    assert splits.held_out is None
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])

@@ -169,7 +169,7 @@ def test_every_way_of_holding_them_gives_the_same_examples(prepare, builder, nam
         assert source.has_labels
     assert splits.class_names == splits.train.class_names == ("ant", "bee", "cow")
     assert (splits.train.ids[7], splits.evaluation.ids[7]) == ("train/7", "test/7")
-    assert splits.held_out == 0
+    assert splits.held_out is None
 
 
 def test_an_id_names_the_same_image_streamed_or_in_memory(prepare):
