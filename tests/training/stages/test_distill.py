@@ -222,8 +222,9 @@ def test_a_distilled_network_can_teach(distilled, monkeypatch, tmp_path):
 def test_a_student_comes_closer_to_its_teacher(config):
     done = run(config(epochs=40, eval_every_epochs=40, augment="none", temperature=1.0))
     rows = metrics(done.folder)
-    assert float(rows[-1]["distillation_loss"]) < float(rows[0]["distillation_loss"])
-    assert float(rows[-1]["agreement"]) > 0.9
+    # The teacher is unsure between two classes, and its entropy is in the loss: agreement of their first choices, which
+    # this test asked for while the teacher was a better one, is a matter of chance here, and the loss can not reach 0.
+    assert float(rows[-1]["distillation_loss"]) < 0.7 * float(rows[0]["distillation_loss"])
 
 
 @pytest.mark.parametrize("alpha", [1.0, pytest.param(0.5, marks=pytest.mark.slow)])
