@@ -12,6 +12,7 @@ import train
 from simclr_keras.config import command_line
 from simclr_keras.config.export import ExportConfig
 from simclr_keras.errors import InputError
+from tests.training.tiny import make_tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
 GENERATE = runpy.run_path(str(ROOT / "docs/generate.py"))
@@ -98,12 +99,14 @@ def photos(tmp_path_factory, finetuned):
     folder = tmp_path_factory.mktemp("docs")
     (folder / "runs").mkdir()
     (folder / "runs/photos").symlink_to(finetuned.folder)
-    export.main(["export.py", f"--run={finetuned.folder}", f"--out={folder / 'exports/photos'}"])
+    with pytest.MonkeyPatch.context() as patch:
+        make_tiny(patch)
+        export.main(["export.py", f"--run={finetuned.folder}", f"--out={folder / 'exports/photos'}"])
     return folder
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_python_blocks_run(block, photos, monkeypatch):
+def test_python_blocks_run(block, photos, tiny, monkeypatch):
     monkeypatch.chdir(photos)
     exec(compile(block, "block", "exec"), {})
 

@@ -149,11 +149,11 @@ def test_a_run_gives_its_model_back(done):
 
 
 def test_what_is_no_run_gives_no_model(tmp_path):
-    with pytest.raises(InputError, match="not a run directory; give the --model_dir"):
+    with pytest.raises(InputError, match=r"is not a run directory \(it has no config.json\)"):
         load_run(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "split.json").write_text("{}")
-    with pytest.raises(InputError, match="is not the config of a run"):
+    with pytest.raises(InputError, match=r"is damaged \(it names no mode\)"):
         load_run(tmp_path)
 
 
@@ -175,7 +175,7 @@ def test_what_is_no_run_gives_no_model(tmp_path):
             "model.json",
             [
                 ({"proj_dim": 9}, "is not of the model of this run. Differing: .*projection_head"),
-                ({"num_classes": 4}, "is not of the model of this run. Differing: .*classifier"),
+                ({"num_classes": 4}, r"model.json is damaged \(it has 4 classes, the checkpoint 3\)"),
                 ({"proj_dim": "8"}, r"model.json is damaged \(proj_dim is '8'"),
                 ({"depth": 3}, r"model.json is damaged \(depth is 3"),
             ],
