@@ -50,7 +50,9 @@ def test_quick(name, tmp_path, monkeypatch, capsys):
 def test_commands_parse():
     """The commands in the docstrings and the README, and the train.py commands of the benchmarks."""
     texts = [path.read_text() for path in [*FOLDER.glob("*.py"), FOLDER / "README.md"]]
-    for name, words in re.findall(r"python benchmarks/(?!NAME)(\w+)\.py((?: --?[\w=:./*-]+)*)", "\n".join(texts)):
+    for name, words in re.findall(
+        r"python benchmarks/(?!NAME)(\w+)\.py((?: --?[\w=:./*-]+)*)", "\n".join(texts)
+    ):
         help_text = _help(importlib.import_module(f"benchmarks.{name}"))
         unknown = [flag for flag in re.findall(r"--\w+", words) if flag not in help_text]
         assert not unknown, (name, unknown)
