@@ -10,6 +10,7 @@ from simclr_keras.errors import TrainingError
 from simclr_keras.evaluation import features as features_module
 from simclr_keras.evaluation.features import Extractor, RepresentationScore, knn_bank
 from simclr_keras.preprocess import evaluation_view
+from tests.evaluation.slow_knn import slow_knn
 from tests.training.tiny import create_tiny_model, write_npz
 
 SIZE = 8
@@ -85,17 +86,6 @@ def test_a_network_that_is_no_longer_finite_stops_training(splits):
         extractor(model, 8)(splits.train)
 
 
-def knn_by_hand(bank, labels, queries, k, temperature):
-    """Weighted votes, one query at a time."""
-    bank = bank / np.linalg.norm(bank, axis=1, keepdims=True)
-    votes = np.zeros((len(queries), 3))
-    for row, query in enumerate(queries):
-        similarity = bank @ (query / np.linalg.norm(query))
-        for near in np.argsort(-similarity)[:k]:
-            votes[row, labels[near]] += np.exp(similarity[near] / temperature)
-    return votes
-
-
 def accuracy_by_hand(scores, labels):
     return np.mean(np.argmax(scores, axis=1) == labels)
 
@@ -107,10 +97,7 @@ def test_scores_are_those_computed_by_hand(splits, k, temperature):
         extractor(model, 8), splits.train, splits.evaluation, num_classes=3, k=k, temperature=temperature
     )
     bank, held = (features_by_hand(model, source) for source in (splits.train, splits.evaluation))
-    features = bank["final_avg_pool"], splits.train.labels, held["final_avg_pool"]
-    votes = knn_by_hand(
-        *(np.asarray(rows, np.float64 if rows.ndim > 1 else int) for rows in features), k, temperature
-    )
+    votes = slow_knn(bank["final_avg_pool"], splits.train.labels, held["final_avg_pool"], 3, k, temperature)
     labels = splits.evaluation.labels
     expected = {
         "knn_top1": accuracy_by_hand(votes, labels),

@@ -16,6 +16,7 @@ from simclr_keras.runs.checkpoints import Checkpoints
 from simclr_keras.runs.history import History
 from simclr_keras.training.engine import data_recovery, loop
 from simclr_keras.training.stages import pretrain
+from tests.training.killing import Killed, raise_at
 from tests.training.tiny import (
     checkpointed_steps,
     make_config,
@@ -29,24 +30,6 @@ from tests.training.tiny import (
 pytestmark = pytest.mark.slow  # together, as each loads or makes networks
 
 ROOT = pathlib.Path(__file__).parents[3]
-
-
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches SIGKILL."""
-
-
-def raise_at(call, real):
-    """A method that runs as ever until its call number `call`, and is killed there."""
-    calls = 0
-
-    def method(*args, **kwargs):
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise Killed
-        return real(*args, **kwargs)
-
-    return method
 
 
 def is_killed(config):

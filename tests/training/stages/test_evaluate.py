@@ -3,11 +3,11 @@
 import dataclasses
 import shutil
 
-import numpy as np
 import pytest
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import top_k_accuracy
+from tests.evaluation.slow_knn import slow_knn
 from tests.training.tiny import configure, features_of, make_config, result, run, write_npz
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -73,17 +73,6 @@ def test_features_of_an_unlabeled_pretraining(measure, tmp_path):
     assert 0 <= measure("knn", bare, dataset=labeled).result["top1"] <= 1
 
 
-def knn_votes(bank, labels, queries, k, temperature):
-    """Weighted votes, one query at a time."""
-    bank = bank / np.linalg.norm(bank, axis=1, keepdims=True)
-    votes = np.zeros((len(queries), 3))
-    for row, query in enumerate(queries):
-        similarity = bank @ (query / np.linalg.norm(query))
-        for near in np.argsort(-similarity)[:k]:
-            votes[row, labels[near]] += np.exp(similarity[near] / temperature)
-    return votes
-
-
 @pytest.mark.parametrize(("layer", "k", "temperature"), [(0, 5, 0.1), (2, 3, 0.5)])
 def test_knn_is_that_of_numpy_on_the_features_of_the_labeled_images(
     measure, pretrained, layer, k, temperature
@@ -91,7 +80,7 @@ def test_knn_is_that_of_numpy_on_the_features_of_the_labeled_images(
     found = measure("knn", pretrained, head_layer=layer, knn_k=k, knn_temperature=temperature, seed=5).result
     bank, labels, queries, held = features_of(pretrained, layer)
     assert len(bank) == found["labels_used"] == 12
-    votes = knn_votes(bank.astype(np.float64), labels, queries.astype(np.float64), k, temperature)
+    votes = slow_knn(bank, labels, queries, 3, k, temperature)
     assert found["top1"] == pytest.approx(top_k_accuracy(votes, held, 1))
     assert (found["head_layer"], found["knn_k"]) == (layer, k)
 
