@@ -110,8 +110,8 @@ def test_help_of_several_stages():
     for defaults, text in (
         ({"one": 3, "two": 3, "three": 3}, "How many. Default: 3 pieces."),
         ({"one": 3, "two": 3}, "How many. Stages: one, two. Default: 3 pieces."),
-        ({"one": 3, "two": 4, "three": 3}, "How many. Default in pieces: one 3, two 4, three 3."),
-        ({"one": 3, "two": None, "three": 3}, "How many. Default in pieces: one 3, two all, three 3."),
+        ({"one": 3, "two": 4, "three": 3}, "How many. Default in pieces: one 3; two 4; three 3."),
+        ({"one": 3, "two": None, "three": 3}, "How many. Default in pieces: one 3; two all; three 3."),
     ):
         assert command_line.describe({stage: field(value) for stage, value in defaults.items()}, 3) == text
 

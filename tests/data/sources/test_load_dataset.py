@@ -94,7 +94,7 @@ def test_default_eval_fraction():
 def test_data_with_its_own_split_is_not_cut_and_says_so(tmp_path):
     spec = _npz(tmp_path / "a.npz", x_train=_images(6), x_test=_images(4, 1))
     splits = load_dataset(spec, eval_fraction=0.5)
-    assert (splits.train.num_examples, splits.evaluation.num_examples, splits.held_out) == (6, 4, 0)
+    assert (splits.train.num_examples, splits.evaluation.num_examples, splits.held_out) == (6, 4, None)
     assert any("eval_fraction=0.5 is not used" in note for note in splits.notes)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import signal
 
 import pytest
@@ -28,8 +27,6 @@ from tests.training.tiny import (
 )
 
 pytestmark = pytest.mark.slow  # together, as each loads or makes networks
-
-ROOT = pathlib.Path(__file__).parents[3]
 
 
 def is_killed(config):
