@@ -35,7 +35,6 @@ _PANELS = (
     ("Learning rate", "", {"learning_rate": ("learning rate", PURPLE)}),
 )
 _EVALUATIONS = {"knn_top1", "probe_top1", "top1", "top5"}
-_ACROSS = {1: 1, 2: 2, 3: 3, 4: 2}
 
 
 def curves_figure(rows: Sequence[Mapping], references: Mapping[str, float] | None = None) -> Figure:
