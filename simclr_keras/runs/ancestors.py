@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from simclr_keras.data.sources.load_dataset import DEFAULT_EVAL_FRACTION, PATH_KINDS
+from simclr_keras.data.sources.load_dataset import PATH_KINDS, held_out_share
 from simclr_keras.errors import InputError
 from simclr_keras.runs.open_run import OpenRun
 from simclr_keras.runs.records import AncestorEntry
@@ -42,7 +42,7 @@ def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
     # An old run that held out nothing had other evaluation images, or no labels: there is nothing to repeat.
     if not arguments.get("held_out"):
         arguments.pop("held_out", None)
-    elif config.eval_fraction not in (None, own.eval_fraction or DEFAULT_EVAL_FRACTION):
+    elif config.eval_fraction not in (None, held_out_share(own.eval_fraction)):
         raise InputError(
             f"--eval_fraction={config.eval_fraction}: {runs[0].path} was trained on the same data with another "
             "evaluation split; leave --eval_fraction out to use its split."
@@ -59,7 +59,7 @@ def check_eval_fraction(config: Any, ancestors: Sequence[AncestorEntry]) -> list
     Raises:
         InputError: an ancestor was trained on labels of such images.
     """
-    fraction = DEFAULT_EVAL_FRACTION if config.eval_fraction is None else config.eval_fraction
+    fraction = held_out_share(config.eval_fraction)
     notes = []
     for entry in ancestors:
         held_out, has_labels = entry.get("eval_fraction"), entry["mode"] in _TRAINED_ON_LABELS

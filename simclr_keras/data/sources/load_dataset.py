@@ -21,7 +21,6 @@ from simclr_keras.data.sources.splits import (
 from simclr_keras.data.sources.tfds import load_tfds
 from simclr_keras.errors import InputError
 
-DEFAULT_EVAL_FRACTION = 0.1
 PATH_KINDS = ("npz", "folder")  # datasets named KIND:PATH
 DEFAULT_MEMORY_LIMIT = 2 * 1024**3  # bytes
 
@@ -120,7 +119,7 @@ def split_dataset(
             "eval_fraction does not go with the held-out images of an earlier run: leave it out. "
             f"Received: eval_fraction={eval_fraction}"
         )
-    fraction = DEFAULT_EVAL_FRACTION if eval_fraction is None else eval_fraction
+    fraction = held_out_share(eval_fraction)
     check_eval_fraction(fraction)
     check_label_choice(label_fraction, labels_per_class)
     if images is not None:
@@ -138,6 +137,11 @@ def split_dataset(
         return splits
     train = keep_labels(splits.train, fraction=label_fraction, per_class=labels_per_class, seed=seed)
     return dataclasses.replace(splits, train=train)
+
+
+def held_out_share(eval_fraction: float | None) -> float:
+    """Return the share of the images that `split_dataset` holds out: 0.1 if `eval_fraction` is None."""
+    return 0.1 if eval_fraction is None else eval_fraction
 
 
 def _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck):

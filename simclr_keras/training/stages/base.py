@@ -7,7 +7,7 @@ import time
 
 import tensorflow as tf
 
-from simclr_keras.data.sources.load_dataset import DEFAULT_EVAL_FRACTION
+from simclr_keras.data.sources.load_dataset import held_out_share
 from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.evaluation.features import Extractor
 from simclr_keras.formatting import counted, duration
@@ -199,12 +199,7 @@ class Stage:
     @property
     def held_out_fraction(self) -> float | None:
         """Return the share of the images that is held out by content; None if the data has its own evaluation split."""
-        fraction = self.config.eval_fraction
-        return (
-            (DEFAULT_EVAL_FRACTION if fraction is None else fraction)
-            if self.splits.held_out is not None
-            else None
-        )
+        return held_out_share(self.config.eval_fraction) if self.splits.held_out is not None else None
 
     def extractor(self, model, *endpoints: str) -> Extractor:
         """Return an Extractor of these endpoints with the image size and batch size of the config."""
