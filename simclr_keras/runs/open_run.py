@@ -108,7 +108,7 @@ def open_run(
         )
     config = record.config(files.file(CONFIG))
     result = files.read_result() or ResultRecord()
-    if finished and not (result.finished and result.epochs == config.epochs):
+    if finished and not result.has_ended(config):
         raise InputError(
             f"--{flag}={path} is not finished; repeat its own command until it ends, then this one."
         )

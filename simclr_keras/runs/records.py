@@ -178,6 +178,10 @@ class ResultRecord:
         """Return a value by its name in result.json, None if it is missing."""
         return self.figures.get(name) if name not in _RESULT_FIELDS else getattr(self, name)
 
+    def has_ended(self, config: Any) -> bool:
+        """Return whether the run has reached all epochs of its config."""
+        return self.finished and bool(self.epochs == config.epochs)
+
     def inherited(self) -> dict[str, Any]:
         """Return what the runs after this one note of it."""
         return _without_none({name: getattr(self, name) for name in INHERITED})

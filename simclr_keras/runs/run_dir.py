@@ -106,8 +106,7 @@ class RunDir(RunFiles):
             result = self.read_result()
         except InputError:
             return None
-        is_whole = result and result.finished and result.epochs == config.epochs
-        return result if is_whole else None
+        return result if result and result.has_ended(config) else None
 
     def _check_writable(self) -> None:
         if files.is_remote(self.path):  # there it would cost a round trip and prove nothing
