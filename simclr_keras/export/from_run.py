@@ -32,7 +32,7 @@ def run(config: Any, say: Callable = print) -> dict:
     check_out(config.out, config.overwrite)
     check_packages(config.formats)
     source = open_run(config.run, config.checkpoint, flag="run")
-    about = describe(source, config.checkpoint, config.license)
+    about = describe(source, config.license)
     model = remove_unused_layers(source.model(), config.signatures, source.path)
     representative = representative_images(config, source) if config.int8 else None
     say(
@@ -55,11 +55,11 @@ def run(config: Any, say: Callable = print) -> dict:
     return card
 
 
-def describe(source: OpenRun, checkpoint: str = "last", license: str | None = None) -> dict:
+def describe(source: OpenRun, license: str | None = None) -> dict:
     """Return the description of a run for `card.make_card`, with weight_decay and step.
 
     Args:
-        source: the run. checkpoint: of its weights, "last" or "best". license: None for that of an imported run.
+        source: the run. license: None for that of an imported run.
     """
     config, result = source.config, source.result
     facts = {name: value for name, value in result.to_json().items() if name != "ancestors"}
@@ -76,7 +76,7 @@ def describe(source: OpenRun, checkpoint: str = "last", license: str | None = No
         "class_names": None if source.class_names is None else list(source.class_names),
         "stage": config.NAME,
         "run": source.path,
-        "checkpoint": checkpoint,
+        "checkpoint": source.checkpoint,
         "step": source.weights.step,
         "results": facts if result.mode else None,
         "training": {name: value for name, value in settings.items() if value is not None},

@@ -50,7 +50,6 @@ class Encoder(NamedTuple):
         return scaled(GROUP_CHANNELS[-1], self.width) * (4 if self.depth >= 50 else 1)
 
 
-@functools.lru_cache(maxsize=512)
 def encoder_layers(encoder: Encoder) -> tuple[Layer, ...]:
     """Return the layers of an Encoder as a tuple of Layer: those of each kind are in the release's order."""
     layers = []
