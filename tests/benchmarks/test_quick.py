@@ -11,6 +11,7 @@ import train
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
 # A few words that each benchmark must print, in this order.
 OUTPUT = {
+    "backbone_parity": r"keras:MobileNet +differs by .*\n0 networks differ",
     "cifar10_method": r"pretrain, knn.*finetune-1pct-layer1.*fine-tuning beats supervised",
     "export_speed": r"of its parameters' bytes.*in process.*HubLayer",
     "finetune_step": r"a step of ours.*ratio of medians.*last loss",

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras.src.applications import convnext, efficientnet
 
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.zoo import create_model
@@ -17,35 +18,27 @@ def noise(*shape):
 
 IMAGES = noise(4, 32, 32, 3)
 LABELS = np.array([0, 1, 2, 0])
-# The smallest network of every family, with the module of its preprocessing.
-FAMILIES = {
-    "VGG16": "vgg16",
-    "ResNet50": "resnet",
-    "ResNet50V2": "resnet_v2",
-    "MobileNet": "mobilenet",
-    "MobileNetV2": "mobilenet_v2",
-    "MobileNetV3Small": "mobilenet_v3",
-    "NASNetMobile": "nasnet",
-    "InceptionV3": "inception_v3",
-    "InceptionResNetV2": "inception_resnet_v2",
-    "Xception": "xception",
-    "DenseNet121": "densenet",
-    "EfficientNetB0": "efficientnet",
-    "EfficientNetV2B0": "efficientnet_v2",
-    "EfficientNetV2S": "efficientnet_v2",
-    "ConvNeXtTiny": "convnext",
-}
-FAST = ("MobileNet",)
-
-
-def over(names):
-    """Runs a test for each of these networks; the larger ones are slow."""
-    marked = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in names]
-    return pytest.mark.parametrize("name", marked)
-
-
 # What is special: numbered names, factors left out of the normalization; a nested network; layers of our own.
-special = over(["MobileNet", "InceptionV3", "ConvNeXtTiny", "EfficientNetB0"])
+special = pytest.mark.parametrize(
+    "name",
+    [
+        "MobileNet",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("InceptionV3", "ConvNeXtTiny", "EfficientNetB0")
+        ),
+    ],
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_applications():
+    """Take most blocks out of ConvNeXtTiny and EfficientNet; a module that imports this fixture has them short."""
+    small = {"depths": [1, 1, 1, 1], "projection_dims": [8, 16, 32, 64]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(convnext.MODEL_CONFIGS, "tiny", convnext.MODEL_CONFIGS["tiny"] | small)
+        patch.setattr(efficientnet, "DEFAULT_BLOCKS_ARGS", efficientnet.DEFAULT_BLOCKS_ARGS[:2])
+        yield
 
 
 def create(name=SMALL, **arguments):

@@ -6,7 +6,15 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.models.backbone_names import backbone_record
-from tests.models.small_backbones import IMAGES, assert_same_outputs, create, shaken, special, values
+from tests.models.small_backbones import (  # noqa: F401  with the fixture of short networks
+    IMAGES,
+    assert_same_outputs,
+    create,
+    shaken,
+    short_applications,
+    special,
+    values,
+)
 
 
 @pytest.mark.parametrize(("dtype", "backbone_trainable"), [("float32", True), ("mixed_bfloat16", False)])

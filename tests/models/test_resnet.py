@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.models import resnet
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.blocks import SelectiveKernel, SqueezeExcite
 from simclr_keras.models.resnet import ENDPOINTS, ResNet, scaled
@@ -189,7 +190,8 @@ def training_step(model, x):
 
 
 @pytest.mark.slow
-def test_replicas_together_are_one_device(mirrored):
+def test_replicas_together_are_one_device(mirrored, monkeypatch):
+    monkeypatch.setitem(resnet.BLOCKS, 18, (2, 1, 1, 1))
     arguments = {"num_classes": 3, "image_size": 32, "dtype": "float64"}
     alone = create_model("r18_0.25x_sk0", **arguments)
     rng = np.random.default_rng(1)
@@ -221,7 +223,8 @@ def test_replicas_together_are_one_device(mirrored):
         pytest.param("r50_0.25x_sk1", "float32", marks=pytest.mark.slow),
     ],
 )
-def test_a_training_step_traces_for_tpus(name, dtype):
+def test_a_training_step_traces_for_tpus(name, dtype, monkeypatch):
+    monkeypatch.setitem(resnet.BLOCKS, 50, (2, 1, 1, 1))
     strategy = tpu_tracing.fake_tpu_strategy()
     with strategy.scope():
         model = create_model(name, num_classes=3, image_size=64, se_ratio=0.25, dtype=dtype)

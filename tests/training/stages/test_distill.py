@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from keras.src.applications import efficientnet
 
 from benchmarks.compare_runs import differing, weights
 from simclr_keras.errors import InputError
@@ -243,12 +244,13 @@ def test_a_killed_distillation_ends_as_one_never_killed(config, distilled, monke
 def test_a_backbone_of_keras_learns_from_a_teacher_and_is_given_back(
     finetuned, tmp_path, config, monkeypatch
 ):
-    settings = {"model": "keras:MobileNetV2", "dense_layers": "8", "image_size": 32, "epochs": 1}
+    monkeypatch.setattr(efficientnet, "DEFAULT_BLOCKS_ARGS", efficientnet.DEFAULT_BLOCKS_ARGS[:2])
+    settings = {"model": "keras:EfficientNetB0", "dense_layers": "8", "image_size": 32, "epochs": 1}
     teacher = make_config(finetuned.result["dataset"], tmp_path / "before", image_size=32, epochs=1)
     run(teacher)
     run(configure("finetune", tmp_path / "teacher", init=str(tmp_path / "before"), epochs=1))
     done = run(config(teacher=str(tmp_path / "teacher"), **settings))
-    assert (done.result["model"], done.result["temperature"]) == ("keras:MobileNetV2", 1.0)
+    assert (done.result["model"], done.result["temperature"]) == ("keras:EfficientNetB0", 1.0)
     model = load_run(str(tmp_path / "run"))
     for name, value in saved_variables(tmp_path / "run").items():
         np.testing.assert_array_equal(variables(model)[name], value, err_msg=name)
