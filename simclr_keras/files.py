@@ -70,6 +70,21 @@ class _RemoteFiles:
         return float(self._gfile.stat(path).mtime_nsec) / 1e9
 
 
+def expand_home(path: str | os.PathLike) -> str:
+    """Return a path with the home folder for "~" or "~user", also after a kind of dataset (folder:~/photos).
+
+    A path that exists only literally, in a folder named "~", stays as it is: earlier versions made such folders.
+    """
+    text = os.fspath(path)
+    kind, colon, rest = text.partition(":")
+    head, tail = (kind + colon, rest) if rest.startswith("~") else ("", text)
+    if not tail.startswith("~"):
+        return text
+    expanded = os.path.expanduser(tail)
+    is_literal = os.path.lexists(tail) and not os.path.lexists(expanded)
+    return text if is_literal else head + expanded
+
+
 def is_remote(path: str) -> bool:
     """Return whether a path needs tf.io.gfile."""
     return "://" in path
@@ -117,7 +132,7 @@ def write_file(path: str, content: bytes | str | Callable[[Any], object]) -> Non
     Raises:
         TrainingError: the file cannot be written; the old one stays.
     """
-    path = os.fspath(path)
+    path = expand_home(path)
     folder, name = os.path.split(path if is_remote(path) else os.path.abspath(path))
     # A name of its own: another process may be writing the same file.
     temporary = f"{folder}/.{name}{_TEMPORARY}{uuid.uuid4().hex[:12]}"
@@ -181,7 +196,7 @@ def whole_folder(path: str, check: Callable[[str], object], flag: str = "out") -
         InputError: `check` refuses, or the folder cannot be made.
         TrainingError: the disk is full, or the like; the old folder stays.
     """
-    target = str(path).rstrip("/") or "/"
+    target = expand_home(path).rstrip("/") or "/"
     if not is_remote(target):
         target = os.path.realpath(target)  # replace the folder that a link leads to, not the link
     system, errors = file_system(target), errors_of(target)

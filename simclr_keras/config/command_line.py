@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from simclr_keras.config.option import Settings, field_kind
 from simclr_keras.errors import InputError, Stopped, TrainingError
+from simclr_keras.files import expand_home
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 WIDTH, INDENT = 100, 30
@@ -44,7 +45,7 @@ def read_with_words(cls: type[Config], argv: Sequence[str], missing: str) -> tup
     config = read(cls, [argv[0], *(word for word in argv[1:] if word.startswith("-"))])
     if not words:
         raise InputError(missing)
-    return config, words
+    return config, [expand_home(word) for word in words]
 
 
 def read_values(fields: Iterable[dataclasses.Field], argv: Sequence[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from simclr_keras.errors import InputError
+from simclr_keras.files import expand_home
 
 KINDS = {
     int: "a whole number, such as 10",
@@ -111,7 +112,13 @@ def field_kind(field: dataclasses.Field) -> Kind:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The base of every config: a frozen dataclass whose fields are options."""
+    """The base of every config: a frozen dataclass whose fields are options. "~" in a path is the home folder."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, str):
+                object.__setattr__(self, field.name, expand_home(value))
 
     def validate(self) -> None:
         """Check every field against its option. Raises InputError: one line that names the flag."""

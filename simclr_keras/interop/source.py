@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
+from simclr_keras.files import expand_home
 from simclr_keras.interop import tf1_checkpoint, tf2_checkpoint, tf2_saved_model
 from simclr_keras.runs.run_files import is_run_dir
 
@@ -30,7 +31,7 @@ class Source:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = _ENDING.sub("", str(path).rstrip("/")) or "/"
+        self.path = _ENDING.sub("", expand_home(path).rstrip("/")) or "/"
         if any(c in self.path for c in "*?[]\\"):
             raise InputError(
                 f"{path} holds one of * ? [ ] \\, which TensorFlow takes for a pattern when it reads checkpoints; give "

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
+from simclr_keras.files import expand_home
 from simclr_keras.models.backbone_layers import Standardize, StochasticDepth, leaves
 from simclr_keras.models.backbone_names import PREFIX
 from simclr_keras.models.backbones import DEVIATION, KerasBackbone, stock_model
@@ -45,7 +46,7 @@ def load_backbone_weights(encoder: KerasBackbone, weights: str | os.PathLike) ->
                 f"backbone_weights a file of them, or none. Received: backbone_weights={weights!r}"
             ) from error
     else:
-        weights = os.fspath(weights)
+        weights = expand_home(weights)
         if not weights.endswith(ENDINGS):
             raise InputError(
                 f"backbone_weights must be None, 'imagenet' or a file ending in {', '.join(ENDINGS)}. "

@@ -101,10 +101,12 @@ def open_run(
     record, split = files.read_config(), files.read_split()
     if record is None or split is None:
         reason = (
-            f"it has no {SPLIT if record else CONFIG}" if tf.io.gfile.isdir(path) else "no such directory"
+            f"it has no {SPLIT if record else CONFIG}"
+            if tf.io.gfile.isdir(files.path)
+            else "no such directory"
         )
         raise InputError(
-            f"--{flag}={path} is not a run directory ({reason}); give the --model_dir of an earlier run."
+            f"--{flag}={files.path} is not a run directory ({reason}); give the --model_dir of an earlier run."
         )
     config = record.config(files.file(CONFIG))
     result = files.read_result() or ResultRecord()

@@ -41,7 +41,7 @@ class RunFiles:
     """
 
     def __init__(self, path: Any, flag: str | None = "model_dir") -> None:
-        self.path = str(path).rstrip("/") or "/"
+        self.path = files.expand_home(path).rstrip("/") or "/"
         self.flag = flag
 
     def file(self, *parts: str) -> str:

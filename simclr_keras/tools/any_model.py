@@ -14,6 +14,7 @@ from simclr_keras.export.endpoints import ENCODER, LOGITS, REPRESENTATION
 from simclr_keras.export.formats.names import KERAS_FILE, LITERT_FILE, ONNX_FILE
 from simclr_keras.export.loading.find_saved_model import is_hub_handle, is_saved_model
 from simclr_keras.export.loading.loaded_model import load_saved_model
+from simclr_keras.files import expand_home
 from simclr_keras.runs.open_run import open_run
 from simclr_keras.runs.run_files import CONFIG, RunFiles
 
@@ -106,7 +107,7 @@ def open_model(path: str, flag: str = "model") -> AnyModel:
     Raises:
         InputError: there is no model, or it cannot be loaded.
     """
-    path = str(path)
+    path = expand_home(path)
     if not path:
         raise InputError(
             f"--{flag} is empty; give a run directory, an export, a .keras file or a TF-Hub handle."

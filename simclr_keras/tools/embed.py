@@ -8,6 +8,7 @@ from simclr_keras.config import command_line
 from simclr_keras.config.option import Settings, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, TrainingError, one_line
+from simclr_keras.files import expand_home
 
 PROGRAM = "embed"
 ENDINGS = (".npz", ".parquet", ".csv")
@@ -123,6 +124,7 @@ def embed(
     from simclr_keras.tools.images.open_images import open_images
     from simclr_keras.training.engine import signals
 
+    out, labels = expand_home(out), labels and expand_home(labels)
     check_file(out, ENDINGS, overwrite)
     with signals.listening() as stop:
         stop.all_saved("nothing was computed yet")

@@ -7,7 +7,7 @@ import tensorflow as tf
 from simclr_keras.config.modes import make_config
 from simclr_keras.config.recipes import recipe
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.files import whole_folder
+from simclr_keras.files import expand_home, whole_folder
 from simclr_keras.interop.categories import CATEGORIES, LICENSE
 from simclr_keras.models.zoo import PUBLISHED
 from simclr_keras.runs import ancestors
@@ -155,7 +155,7 @@ def read_class_names(path, classes):
     if not path:
         return None
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
+        with tf.io.gfile.GFile(expand_home(path), "rb") as file:
             names = file.read().decode("utf-8-sig").split("\n")
     except (tf.errors.OpError, OSError, UnicodeDecodeError) as error:
         raise InputError(

@@ -9,6 +9,7 @@ from simclr_keras.config import command_line
 from simclr_keras.config.option import Settings, again, option
 from simclr_keras.config.output_paths import check_local, check_parent
 from simclr_keras.errors import InputError, TrainingError, one_line
+from simclr_keras.files import expand_home, write_file
 from simclr_keras.tools.embed import EmbedConfig
 
 PROGRAM = "visualize"
@@ -145,6 +146,7 @@ def visualize(
     from simclr_keras.tools.features import feature_files
     from simclr_keras.tools.images.open_images import open_images
 
+    features, out = expand_home(features), expand_home(out)
     vectors = feature_files.read(features)
     if len(vectors) < 3:
         raise InputError(f"{features} contains {len(vectors)} images; give at least 3.")
@@ -231,7 +233,6 @@ def _title(vectors):
 
 def _save(figure, out, name):
     from simclr_keras.evaluation.drawing import png_bytes
-    from simclr_keras.files import write_file
 
     _make(out)
     write_file(os.path.join(out, name), png_bytes(figure))

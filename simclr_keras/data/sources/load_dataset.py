@@ -20,6 +20,7 @@ from simclr_keras.data.sources.splits import (
 )
 from simclr_keras.data.sources.tfds import load_tfds
 from simclr_keras.errors import InputError
+from simclr_keras.files import expand_home
 
 PATH_KINDS = ("npz", "folder")  # datasets named KIND:PATH
 DEFAULT_MEMORY_LIMIT = 2 * 1024**3  # bytes
@@ -71,6 +72,7 @@ def open_dataset(
     recheck: bool = False,
 ) -> Splits:
     """Open a whole dataset, with its own evaluation split if it has one; arguments as in `load_dataset`."""
+    spec, data_dir, labels = (path and expand_home(path) for path in (spec, data_dir, labels))
     _check(spec, data_dir, labels, on_bad_image)
     splits = _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck)
     if splits.train.num_examples < 2:

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
+from simclr_keras.files import expand_home
 from simclr_keras.runs.run_files import is_run_dir
 
 REMEDY = "give a SavedModel that export.py wrote"
@@ -28,7 +29,7 @@ def find_saved_model(handle: str, argument: str = "path") -> str:
     Raises:
         InputError: there is no SavedModel.
     """
-    folder = str(handle)
+    folder = expand_home(handle)
     try:
         if is_hub_handle(folder):
             folder = _download(folder, argument)

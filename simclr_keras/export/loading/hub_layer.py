@@ -9,6 +9,7 @@ from keras.src.backend import in_symbolic_scope  # the only way to ask whether s
 from simclr_keras.errors import InputError
 from simclr_keras.export.loading.embedded_graph import has_graph, pack, unpack
 from simclr_keras.export.loading.loaded_model import load_saved_model
+from simclr_keras.files import expand_home
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
@@ -57,7 +58,7 @@ class HubLayer(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(trainable=trainable, autocast=False, **kwargs)
-        self.handle = str(path)
+        self.handle = expand_home(path)
         self.endpoint = endpoint
         self.supports_jit = False  # the graph was made for TensorFlow's kernels
         self._loaded = loaded = self._load(carried)

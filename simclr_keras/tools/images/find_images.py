@@ -9,6 +9,7 @@ from simclr_keras.data.files.image_file import problem_of
 from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.files.verify_images import find_unreadable
 from simclr_keras.errors import one_line
+from simclr_keras.files import expand_home
 
 _WORKERS = 8
 
@@ -24,7 +25,7 @@ def find_images(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]
         list of (path, reason) of everything else)
     """
     good, bad, files = [], [], []
-    for path in paths:
+    for path in map(expand_home, paths):
         if not _is_folder(path):
             files.append(path)
             good.append(path)

@@ -17,6 +17,7 @@ from simclr_keras.data.sources.npz import load_npz
 from simclr_keras.data.sources.source import FileStore, Source
 from simclr_keras.data.sources.tfds import load_tfds
 from simclr_keras.errors import InputError, one_line
+from simclr_keras.files import expand_home
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +85,7 @@ def open_images(name: str, data_dir: str | None = None, labels: str | None = Non
     Raises:
         InputError: nothing has this name, nothing in it is readable, or labels do not fit.
     """
+    name = expand_home(name)
     kind, _, path = name.partition(":")
     if labels is not None and kind != "folder" and not tf.io.gfile.isdir(name):
         raise InputError(f"--labels={labels} needs a folder; --images={name} is not a folder.")

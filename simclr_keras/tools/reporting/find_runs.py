@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.files import errors_of, file_system, is_remote
+from simclr_keras.files import errors_of, expand_home, file_system, is_remote
 from simclr_keras.runs.records import ConfigRecord, ResultRecord
 from simclr_keras.runs.run_files import CONFIG, FOLDERS, METRICS, RESULT, RunFiles
 
@@ -49,7 +49,7 @@ def find_runs(paths: list[str]) -> list[Run]:
         InputError: one line: a path is not a directory or contains no run, or a file is damaged.
     """
     runs, seen = [], set()
-    for path in map(str, paths):
+    for path in map(expand_home, paths):
         before = len(runs)
         repeated = False
         for folder, names in _folders(path):
