@@ -286,6 +286,23 @@ FOLDERS = [
         WITH_CSV,
         make=flat_folder(csv="0.png,0\n1.png,1\n2.png,-2\n3.png,1\n"),
     ),
+    Case(
+        "folders of two evaluation splits",
+        ("test, val have names of splits",),
+        ("train/", "--unlabeled"),
+        FOLDER,
+        make=lambda folder: [
+            png(folder / "images" / name / f"{i}.png", i) for name in ("test", "val") for i in (0, 1)
+        ],
+    ),
+    Case(
+        "labels and no labels",
+        ("--unlabeled and --labels",),
+        ("give one of them",),
+        {**WITH_CSV, "unlabeled": "true"},
+        make=flat_folder(csv="0.png,a\n"),
+    ),
+    Case("digits without labels", ("unlabeled goes with",), ("folder:PATH",), {"unlabeled": "true"}),
     Case("labels for digits", ("labels",), ("folder:PATH only",), {"labels": "labels.csv"}),
 ]
 BAD_FILES = {**FOLDER, "on_bad_image": "error", "batch_size": 2}

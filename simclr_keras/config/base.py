@@ -101,7 +101,12 @@ class StageConfig(Settings):
     )
     labels: str | None = option(
         None,
-        "CSV of filename,label for folder:PATH; the names of its sub-folders are then ignored.",
+        "CSV of filename,label for folder:PATH; its sub-folders are then no classes.",
+        group="Data",
+    )
+    unlabeled: bool = option(
+        False,
+        "The sub-folders of folder:PATH are no classes, but dates or the like: its images have no labels.",
         group="Data",
     )
     on_bad_image: str = option(
@@ -150,6 +155,8 @@ class StageConfig(Settings):
         super().validate()
         if self.label_fraction is not None and self.labels_per_class is not None:
             raise InputError("--label_fraction and --labels_per_class exclude each other: give one of them.")
+        if self.unlabeled and self.labels is not None:
+            raise InputError("--unlabeled and --labels exclude each other: give one of them.")
         # Stages with --init or --teacher inherit the dataset.
         if self.dataset is None and not self.RUN_FLAGS:
             raise InputError(

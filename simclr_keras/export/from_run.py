@@ -99,7 +99,10 @@ def representative_images(config: Any, source: OpenRun) -> np.ndarray:
             train = load_dataset(config.int8_data, data_dir=config.data_dir).train
         else:
             train = load_dataset(
-                own.dataset, data_dir=config.data_dir or own.data_dir, labels=own.labels
+                own.dataset,
+                data_dir=config.data_dir or own.data_dir,
+                labels=own.labels,
+                unlabeled=own.unlabeled,
             ).train
     except InputError as error:
         if config.int8_data:

@@ -113,7 +113,9 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
             f"{own.dataset}; give another --{flag}, or --dataset=folder:PATH."
         )
     if config.dataset is None:
-        inherited |= {"dataset": own.dataset, "labels": config.labels or own.labels}
+        labels = None if config.unlabeled else config.labels or own.labels
+        unlabeled = config.unlabeled or (own.unlabeled and not labels)
+        inherited |= {"dataset": own.dataset, "labels": labels, "unlabeled": unlabeled}
         inherited["data_dir"] = config.data_dir or own.data_dir
     if config.model is None:
         inherited["model"] = run.architecture.name

@@ -66,6 +66,28 @@ def read_images(run_dir: RunFiles) -> ImageList | None:
     return ImageList(ids, labels, hashes)
 
 
+def check_folders(run_dir: RunFiles, images: ImageList, record: SplitRecord, whole: Any) -> None:
+    """Raise InputError if sub-folders are other classes or splits than when the run began.
+
+    Args:
+        images, record: of the run. whole: the Splits of today, before images are held out.
+    """
+    evaluation = [] if whole.evaluation is None else whole.evaluation.ids
+    _, others = rows_of_ids(evaluation, images.ids)
+    moved = len(images.ids) - len(others)
+    then, now = record.class_names or [], list(whole.class_names or [])
+    if moved:
+        problem = f"{moved} training images of the run are read as evaluation images now"
+    elif then != now:
+        problem = f"the classes are {some(now) or 'unknown'} now, and were {some(then) or 'unknown'}"
+    else:
+        return
+    raise InputError(
+        f"{whole.train.name} is read differently than when --model_dir={run_dir.path} began: {problem}; restore the "
+        "data, or give another --model_dir."
+    )
+
+
 def check_files(run_dir: RunFiles, images: ImageList, whole: Any) -> None:
     """Raise InputError if an image file has another content or label than when the run began.
 
@@ -115,6 +137,15 @@ def check_images(run_dir: RunFiles, splits: Any) -> SplitRecord:
             f"({_counts(old)} then, {_counts(new)} now); restore the data, or give another --model_dir."
         )
     return old
+
+
+def has_other_evaluation(old: SplitRecord, splits: Any) -> bool:
+    """Return whether the evaluation images or their labels are not those of when the run began."""
+    if (
+        old.epoch_images is None or old.evaluation_fingerprint is None
+    ):  # old runs have other fingerprints, or none
+        return False
+    return bool(splits.evaluation.fingerprint() != old.evaluation_fingerprint)
 
 
 def _record(splits: Any, epoch_images: int | None, ids: dict[str, Any]) -> SplitRecord:

@@ -5,17 +5,21 @@ import contextlib
 import numpy as np
 import pytest
 
-from simclr_keras.data.sources.load_dataset import load_dataset
+from simclr_keras.data.sources.load_dataset import load_dataset, open_dataset
 from simclr_keras.data.sources.source import ArrayStore, Source
 from simclr_keras.errors import InputError
+from simclr_keras.runs.records import SplitRecord
 from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.runs.run_images import (
     ImageList,
     check_files,
+    check_folders,
     check_images,
+    has_other_evaluation,
     read_images,
     record_images,
 )
+from tests.data.pictures import classes
 from tests.training.tiny import write_npz
 
 
@@ -100,3 +104,31 @@ def test_changed_files_are_named(run_dir):
         images = ImageList(["a", "b", "c"], np.array(labels), hashes)
         with pytest.raises(InputError, match=changed) if changed else contextlib.nullcontext():
             check_files(run_dir, images, whole)
+
+
+def test_sub_folders_read_differently_are_refused(run_dir, tmp_path, monkeypatch):
+    """As by a newer version with more names of splits."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photos = tmp_path / "photos"
+    for top in ("train", "Valid"):
+        classes(photos / top, {"cat": 3, "dog": 3})
+    splits = open_dataset(f"folder:{photos}")
+    ids = [*splits.train.ids, *splits.evaluation.ids]
+    for names, class_names, message in (
+        (ids, ["Valid", "train"], "6 training images of the run are read as evaluation images now"),
+        (list(splits.train.ids), None, "the classes are cat, dog now, and were unknown"),
+        (list(splits.train.ids), ["cat", "dog"], None),
+    ):
+        images = ImageList(names, np.zeros(len(names), int), None)
+        record = SplitRecord(class_names=class_names)
+        refused = pytest.raises(InputError, match=rf"read differently than.*{message}; restore the data, or")
+        with refused if message else contextlib.nullcontext():
+            check_folders(run_dir, images, record, splits)
+
+
+def test_other_evaluation_images_are_noticed(tmp_path):
+    splits = load(tmp_path / "a.npz")
+    now = splits.evaluation.fingerprint()
+    for images, fingerprint, expected in ((40, now, False), (40, "other", True), (None, "other", False)):
+        record = SplitRecord(epoch_images=images, evaluation_fingerprint=fingerprint)
+        assert has_other_evaluation(record, splits) == expected

@@ -12,7 +12,7 @@ from simclr_keras.data.content_hash import hash_of
 from simclr_keras.errors import one_line
 
 # File names taken as images, whatever format their bytes then turn out to be.
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp")
 # Pillow's own limit: a header that claims more is more likely an attack on memory than a picture.
 MOST_PIXELS = 178_956_970
 # Four bytes a pixel: no compressed picture of that many pixels takes more.

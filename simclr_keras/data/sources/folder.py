@@ -1,41 +1,35 @@
 """The dataset "folder:PATH": image files, in class sub-folders, in train/ and val/, or flat."""
 
-import dataclasses
-
 import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.files.verify_images import find_unreadable
 from simclr_keras.data.sources.labels_csv import read_labels
+from simclr_keras.data.sources.layout import class_names_of, read_layout, read_layout_of_labeled
 from simclr_keras.data.sources.source import BytesStore, FileStore, Source, Splits
 from simclr_keras.errors import InputError, one_line, some
 
-EVALUATION_FOLDERS = ("val", "validation", "test", "eval")
-
-
-@dataclasses.dataclass
-class _Part:
-    """One split: image paths relative to the root, their class names or None, and the folder."""
-
-    images: list[str]
-    classes: list[str] | None
-    folder: str
-
 
 def load_folder(
-    path: str, labels: str | None, memory_limit: int, on_bad_image: str = "skip", recheck: bool = False
+    path: str,
+    labels: str | None,
+    memory_limit: int,
+    on_bad_image: str = "skip",
+    recheck: bool = False,
+    unlabeled: bool = False,
 ) -> Splits:
     """Return the Splits of a folder of images.
 
     Args:
-        path: local or remote folder. Class sub-folders (searched to any depth); or train/ beside one of val/,
-            validation/, test/, eval/, each with class sub-folders; or images without labels.
-        labels: path of a CSV file of filename (relative to the folder) and label, or None. With it, sub-folders have
-            no meaning.
+        path: local or remote folder. Class sub-folders (searched to any depth); or train/ beside val/, test/ or the
+            like (see layout.py), each with class sub-folders; or images without labels.
+        labels: path of a CSV file of filename (relative to the folder) and label, or None. With it, class sub-folders
+            have no meaning.
         memory_limit: bytes of encoded files up to which a split is read into memory.
         on_bad_image: "skip" skips unreadable files and sub-folders, "error" raises.
         recheck: whether to decode every file, also those that the manifest remembers as readable.
+        unlabeled: whether sub-folders are no classes.
 
     Raises:
         InputError: there is no such folder, it has no readable image, or the labels do not fit it.
@@ -45,15 +39,18 @@ def load_folder(
     notes = _notes_of_listing(path, listing, folders, on_bad_image)
     if labels is not None:
         values, class_names = read_labels(labels, listing.images, path)
+        number = dict(zip(listing.images, values))
+        parts = read_layout_of_labeled(path, listing.images, notes, lambda image: number[image] >= 0)
+        numbers = {
+            name: np.array([number[image] for image in part.images], np.int32) for name, part in parts.items()
+        }
         if np.any(values < 0):
             notes.append(f"{int(np.sum(values >= 0))} of {len(values)} images are labeled by {labels}")
-        parts = {"train": _Part(listing.images, None, path)}
-        numbers = {"train": values}
     else:
         if listing.without_images:
             notes.append(f"skipped sub-folders without images: {some(listing.without_images)}")
-        parts = _parts(path, listing.images, notes)
-        class_names = _class_names(path, parts)
+        parts = read_layout(path, listing.images, notes, unlabeled)
+        class_names = class_names_of(parts)
         numbers = {name: _numbers(part, class_names) for name, part in parts.items()}
 
     problems, hashes = _check_files(path, parts, on_bad_image, recheck, notes)
@@ -87,45 +84,6 @@ def _notes_of_listing(path, listing, folders, on_bad_image):
     if listing.skipped:
         notes.append(f"skipped {listing.skipped} hidden or non-image files in {path}")
     return notes
-
-
-def _parts(path, images, notes):
-    tops = sorted({image.split("/")[0] for image in images if "/" in image})
-    evaluation = [name for name in EVALUATION_FOLDERS if name in tops]
-    if "train" not in tops or not evaluation:
-        return {"train": _part(path, images, "train/" if tops == ["train"] else "", notes)}
-    unused = [name for name in tops if name not in ("train", evaluation[0])]
-    if unused:
-        notes.append(f"evaluating on {evaluation[0]}/; other folders of {path} are not used: {some(unused)}")
-    prefixes = {"train": "train/", "evaluation": f"{evaluation[0]}/"}
-    return {name: _part(path, images, prefix, notes) for name, prefix in prefixes.items()}
-
-
-def _part(path, images, prefix, notes):
-    folder = f"{path}/{prefix}".rstrip("/")
-    images = [image for image in images if image.startswith(prefix)]
-    names = [image[len(prefix) :] for image in images]
-    classes = {name.split("/")[0] for name in names if "/" in name}
-    if len(classes) < 2:
-        if classes:
-            notes.append(f"{path}/{prefix} has one sub-folder, {classes.pop()}: its images have no labels")
-        return _Part(images, None, folder)
-    in_classes = [(image, name.split("/")[0]) for image, name in zip(images, names) if "/" in name]
-    if len(in_classes) < len(images):
-        count = len(images) - len(in_classes)
-        notes.append(f"skipped {count} images beside the class folders of {path}/{prefix}")
-    return _Part([image for image, _ in in_classes], [name for _, name in in_classes], folder)
-
-
-def _class_names(path, parts):
-    train, evaluation = parts["train"].classes, parts.get("evaluation", parts["train"]).classes
-    if train is None:
-        return None if evaluation is None else tuple(sorted(set(evaluation)))
-    if evaluation is None:
-        raise InputError(f"{path}: train/ has class sub-folders but the evaluation folder has none")
-    if unknown := sorted(set(evaluation) - set(train)):
-        raise InputError(f"{path}: evaluation classes that are not in train/: {some(unknown)}")
-    return tuple(sorted(set(train)))
 
 
 def _numbers(part, class_names):

@@ -1,8 +1,12 @@
 """Labels from a CSV file of two columns, filename and label, with a header or without."""
 
+import collections
 import csv
+import functools
+import os
 import posixpath
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,13 +16,15 @@ from simclr_keras.data.files.image_file import EXTENSIONS
 from simclr_keras.errors import InputError, one_line
 
 LONGEST_LABEL = 500
+_SEVERAL = object()
+_HEADINGS = {"label", "labels", "class", "classes", "class_name", "category", "target"}
 
 
 def read_labels(path: str, images: Sequence[str], folder: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read the labels of a folder's images.
 
-    An image without a row, or with an empty label, is not labeled. Labels that are all integers are class
-    numbers from 0; any other labels are class names, numbered in sorted order.
+    An image without a row, or with an empty label or -1, is not labeled. Labels that are all integers are class
+    numbers from 0; any other labels are class names, numbered in sorted order. A file name may lack its extension.
 
     Args:
         path: local or remote path of the CSV file (UTF-8, separated by commas).
@@ -31,25 +37,67 @@ def read_labels(path: str, images: Sequence[str], folder: str) -> tuple[np.ndarr
     Raises:
         InputError: the file cannot be read, or a row names no image or one that has a row already.
     """
-    images_known = set(images)
-    labels = {}
-    for line, (name, label) in _rows(path):
-        if name not in images_known:
+    rows, names, labels = list(_rows(path)), _Names(images), {}
+    for line, (name, label) in rows[_is_header(rows, names) :]:
+        image = names.image(name)
+        if image is None:
             raise InputError(
                 f"{path} line {line}: there is no image {one_line(name, 100)} in {folder}; give paths relative to it"
             )
-        if name in labels:
+        if image is _SEVERAL:
+            raise InputError(
+                f"{path} line {line}: {one_line(name, 100)} is the name of several images in {folder}; give the "
+                "extension too"
+            )
+        if image in labels:
             raise InputError(
                 f"{path} line {line}: duplicate row of {one_line(name, 100)}; keep one row per image"
             )
-        labels[name] = label
+        labels[image] = label
     return _numbered(path, [labels.get(image, "") for image in images])
 
 
+class _Names:
+    """The images that names in a CSV file stand for: exact, in another Unicode form, or without an extension."""
+
+    def __init__(self, images):
+        self._images, self.exact = images, set(images)
+
+    @functools.cached_property
+    def _other(self):
+        other = {}
+        for spell in (lambda image: os.path.splitext(_composed(image))[0], _composed):
+            counts = collections.Counter(map(spell, self._images))
+            other |= {spell(i): _SEVERAL if counts[spell(i)] > 1 else i for i in self._images}
+        return other
+
+    def image(self, name):
+        """Return the image, None if there is none, or _SEVERAL."""
+        return name if name in self.exact else self._other.get(_composed(name))
+
+
+def _is_header(rows, names):
+    """Return whether the first row is a header: its label is that of no other row, and it names no image."""
+    if not rows:
+        return False
+    _, (name, label) = rows[0]
+    if (
+        name in names.exact
+        or name.lower().endswith(EXTENSIONS)
+        or any(label == row[1] for _, row in rows[1:])
+    ):
+        return False
+    return label.lower() in _HEADINGS or names.image(name) is None
+
+
+def _composed(name):
+    # Some systems write an accent as a character of its own.
+    return unicodedata.normalize("NFC", name)
+
+
 def _rows(path):
-    """Yield (line number, (file name, label)), without the header."""
+    """Yield (line number, (file name, label)), the header too."""
     reader = csv.reader(f"{line}\n" for line in _text(path).split("\n"))
-    first = True
     while True:
         try:
             row = next(reader)
@@ -71,9 +119,7 @@ def _rows(path):
                 f"{path} line {reader.line_num}: a label is one line of up to {LONGEST_LABEL} characters; is a "
                 f"quotation mark missing? Received: {one_line(label, 60)}"
             )
-        header, first = first and not name.lower().endswith(EXTENSIONS), False
-        if not header:
-            yield reader.line_num, (posixpath.normpath(name.replace("\\", "/")), label)
+        yield reader.line_num, (posixpath.normpath(name.replace("\\", "/")), label)
 
 
 def _text(path):
@@ -91,7 +137,8 @@ def _text(path):
     else:
         at = content.find(b"\0")  # UTF-16 has many of these
         if at < 0:
-            return text
+            # Old programs for the Mac end lines by CR alone.
+            return text if "\n" in text else text.replace("\r", "\n")
     line = content.count(b"\n", 0, at) + 1
     raise InputError(
         f"Cannot read the labels file {path}: line {line} is not UTF-8 text; save the file as CSV in UTF-8"
@@ -99,6 +146,8 @@ def _text(path):
 
 
 def _numbered(path, labels):
+    spelling = {}  # the first of several Unicode forms of one name
+    labels = ["" if label == "-1" else spelling.setdefault(_composed(label), label) for label in labels]
     values = sorted({label for label in labels if label})
     if not values:
         raise InputError(f"{path} labels no image: give filename,label of at least one")
@@ -106,7 +155,9 @@ def _numbered(path, labels):
     if all(re.fullmatch("-?[0-9]+", value) for value in values):
         lowest, highest = min(map(int, values)), max(map(int, values))
         if lowest < 0:
-            raise InputError(f"{path} must count classes from 0. Received: label {lowest}")
+            raise InputError(
+                f"{path} must count classes from 0; -1 stands for no label. Received: label {lowest}"
+            )
         if highest >= max(1000, len(labels)):
             raise InputError(
                 f"{path}: integer labels are class numbers from 0, fewer than there are images. "

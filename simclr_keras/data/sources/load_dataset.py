@@ -5,6 +5,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
+from simclr_keras.data.sources.class_notes import class_notes
 from simclr_keras.data.sources.digits import load_digits
 from simclr_keras.data.sources.folder import load_folder
 from simclr_keras.data.sources.npz import load_npz
@@ -31,6 +32,7 @@ def load_dataset(
     *,
     data_dir: str | None = None,
     labels: str | None = None,
+    unlabeled: bool = False,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
     on_bad_image: str = "skip",
     recheck: bool = False,
@@ -43,6 +45,7 @@ def load_dataset(
             or flat); or a TFDS name such as "cifar10" or "imagenet2012_subset/1pct".
         data_dir: folder of prepared TFDS data, or None for its default.
         labels: for a folder, the path of a CSV file of two columns, filename and label; or None.
+        unlabeled: for a folder, whether its sub-folders are no classes.
         memory_limit: bytes up to which the images of a folder or TFDS split are kept in memory.
         on_bad_image: "skip" skips unreadable image files and lists them in `Splits.unreadable`; "error" raises.
         recheck: whether to decode every file of a folder again, also those that the manifest remembers as readable.
@@ -55,6 +58,7 @@ def load_dataset(
         spec,
         data_dir=data_dir,
         labels=labels,
+        unlabeled=unlabeled,
         memory_limit=memory_limit,
         on_bad_image=on_bad_image,
         recheck=recheck,
@@ -67,17 +71,18 @@ def open_dataset(
     *,
     data_dir: str | None = None,
     labels: str | None = None,
+    unlabeled: bool = False,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
     on_bad_image: str = "skip",
     recheck: bool = False,
 ) -> Splits:
     """Open a whole dataset, with its own evaluation split if it has one; arguments as in `load_dataset`."""
     spec, data_dir, labels = (path and expand_home(path) for path in (spec, data_dir, labels))
-    _check(spec, data_dir, labels, on_bad_image)
-    splits = _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck)
+    _check(spec, data_dir, labels, unlabeled, on_bad_image)
+    splits = _open(spec, data_dir, labels, unlabeled, memory_limit, on_bad_image, recheck)
     if splits.train.num_examples < 2:
         raise InputError(f"{spec} contains fewer than 2 training images: give more")
-    return splits
+    return dataclasses.replace(splits, notes=(*splits.notes, *class_notes(splits)))
 
 
 def split_dataset(
@@ -146,18 +151,18 @@ def held_out_share(eval_fraction: float | None) -> float:
     return 0.1 if eval_fraction is None else eval_fraction
 
 
-def _open(spec, data_dir, labels, memory_limit, on_bad_image, recheck):
+def _open(spec, data_dir, labels, unlabeled, memory_limit, on_bad_image, recheck):
     if spec == "digits":
         return load_digits()
     kind, _, path = spec.partition(":")
     if kind == "npz":
         return load_npz(path)
     if kind == "folder":
-        return load_folder(path, labels, memory_limit, on_bad_image, recheck)
+        return load_folder(path, labels, memory_limit, on_bad_image, recheck, unlabeled)
     return load_tfds(spec, data_dir, memory_limit)
 
 
-def _check(spec, data_dir, labels, on_bad_image):
+def _check(spec, data_dir, labels, unlabeled, on_bad_image):
     kind, colon, rest = spec.partition(":")
     if not spec:
         raise InputError("Give a dataset: digits, npz:PATH, folder:PATH or a TFDS name")
@@ -171,6 +176,10 @@ def _check(spec, data_dir, labels, on_bad_image):
     if labels is not None and kind != "folder":
         raise InputError(
             f"labels (a CSV file) goes with folder:PATH only. Received: {spec!r}, labels={labels!r}"
+        )
+    if unlabeled and (kind != "folder" or labels is not None):
+        raise InputError(
+            f"unlabeled goes with folder:PATH without labels only. Received: {spec!r}, labels={labels!r}"
         )
     if data_dir is not None and (spec == "digits" or kind in PATH_KINDS):
         raise InputError(f"data_dir goes with TFDS names only. Received: {spec!r}, data_dir={data_dir!r}")

@@ -47,6 +47,8 @@ def check_labels(config, train, needed_by: str) -> None:
         return
     kind = config.dataset.partition(":")[0]
     remedy = {"npz": "an archive with y_train too", "folder": "class sub-folders, or --labels=labels.csv"}
+    if config.unlabeled:
+        remedy["folder"] = f"--labels=labels.csv, or --dataset={config.dataset} without --unlabeled"
     raise InputError(
         f"{config.dataset} has no labels, and {needed_by} needs them; give {remedy.get(kind, 'a labeled dataset')}."
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from simclr_keras.errors import one_line, some
 from simclr_keras.formatting import counted
 
 FEW_EVALUATION_IMAGES = 100  # below, a 95 % interval spans 20 points and more
@@ -21,7 +22,8 @@ def describe_data(splits) -> list[str]:
     if not train.has_labels:
         line += ", no labels: no kNN and no probe"
     else:
-        line += f", {counted(len(splits.class_names), 'class')}"
+        names = some([one_line(name, 40) for name in splits.class_names])
+        line += f", {counted(len(splits.class_names), 'class')}: {names}"
         if count_labels(train) < train.num_examples:
             line += f" ({counted(count_labels(train), 'label')} used)"
     if train.has_labels and splits.evaluation is not None:

@@ -56,10 +56,11 @@ class RunData:
                 config.dataset,
                 data_dir=config.data_dir,
                 labels=config.labels,
+                unlabeled=config.unlabeled,
                 on_bad_image=config.on_bad_image,
                 recheck=recheck,
             )
-            self.splits = load_dataset.split_dataset(whole, **self._split_arguments(whole.train))
+            self.splits = load_dataset.split_dataset(whole, **self._split_arguments(whole))
         except tf.errors.OpError as error:
             raise InputError(
                 f"--dataset={config.dataset} cannot be read ({one_line(error)}); restore the data, then rerun the "
@@ -92,6 +93,8 @@ class RunData:
                 f"data     {counted(evaluation.num_examples, 'evaluation image')}, {record.evaluation_images} when the "
                 "run began"
             )
+        elif evaluation is not None and run_images.has_other_evaluation(record, self.splits):
+            self._say("data     the evaluation images are not those of when the run began")
 
     def _labeled_ids(self) -> list[str]:
         train = self.splits.train
@@ -102,9 +105,11 @@ class RunData:
         if steps_in(self._run_dir.checkpoints):  # a resumed run keeps its images, its split and its labels
             record = self._run_dir.read_split()
             ids = record.ids() if record else {}
-            listed = run_images.read_images(self._run_dir) if run_images.has_files(whole) else None
+            listed = run_images.read_images(self._run_dir) if run_images.has_files(whole.train) else None
             if listed:
-                run_images.check_files(self._run_dir, listed, whole)
+                if record:
+                    run_images.check_folders(self._run_dir, listed, record, whole)
+                run_images.check_files(self._run_dir, listed, whole.train)
                 images = list(dict.fromkeys([*listed.ids, *ids.get("held_out", ())]))
         arguments = {
             "images": images,

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data.files.listing import list_images
-from simclr_keras.data.sources.load_dataset import load_dataset
+from simclr_keras.data.sources.load_dataset import load_dataset, open_dataset
 from simclr_keras.errors import InputError
 from tests.data.pictures import classes, flat, jpeg, load, png, unreadable_files
 
@@ -58,9 +58,15 @@ def test_gray_alpha_jpeg_and_mixed_sizes_are_all_kept(tmp_path):
         assert tf.io.decode_image(file, 3).shape[-1] == 3
 
 
-@pytest.mark.parametrize("name", ["val", "validation", "test", "eval"])
-def test_train_and_evaluation_folders_are_the_splits(tmp_path, name):
-    classes(tmp_path / "train", {"cat": 2, "dog": 3, "owl": 2})
+@pytest.mark.parametrize(
+    ("training", "name"),
+    [
+        *(("train", name) for name in ("val", "validation", "test", "eval", "valid")),
+        *(("Train", "Test"), ("TRAINING", "testing"), ("training", "Dev")),
+    ],
+)
+def test_train_and_evaluation_folders_are_the_splits(tmp_path, training, name):
+    classes(tmp_path / training, {"cat": 2, "dog": 3, "owl": 2})
     classes(tmp_path / name, {"owl": 1, "dog": 2})
     splits = load(tmp_path)
     assert splits.class_names == ("cat", "dog", "owl")
@@ -88,8 +94,73 @@ def test_of_several_evaluation_folders_the_unused_are_named(tmp_path):
 
 
 def test_train_alone_is_gone_into(tmp_path):
-    classes(tmp_path / "train", {"a": 4, "b": 4})
+    classes(tmp_path / "Train", {"a": 4, "b": 4})
     assert load(tmp_path).class_names == ("a", "b")
+
+
+def test_evaluation_folder_without_classes_is_not_used(tmp_path):
+    classes(tmp_path / "train", {"a": 2, "b": 2})
+    flat(tmp_path / "test", 2)
+    splits = load(tmp_path)
+    assert (splits.train.num_examples, splits.evaluation) == (4, None)
+    assert any("no class sub-folders: test/" in note for note in splits.notes)
+    png(tmp_path / "valid" / "b" / "0.png")  # one class of the training folder is a class too
+    splits = load(tmp_path)
+    assert splits.evaluation.labels.tolist() == [1]
+    assert any(note.startswith("evaluating on valid/") and "test/" in note for note in splits.notes)
+
+
+def test_class_folders_in_another_unicode_form(tmp_path):
+    classes(tmp_path / "train", {"cafe\u0301": 2, "b": 2})
+    classes(tmp_path / "val", {"caf\u00e9": 1, "b": 1})
+    splits = load(tmp_path)
+    assert splits.class_names == ("b", "cafe\u0301")
+    assert splits.evaluation.labels.tolist() == [0, 1]
+
+
+def test_class_folders_that_are_no_classes_are_noted(tmp_path):
+    doubts = {}
+    for name, folders in (
+        ("parts", ("part1/cat", "part1/dog", "part2/cat", "part2/dog")),
+        ("dates", ("2021-05", "2021-06-30", "20220101", "1999")),
+        ("good", ("cat/small", "cat/large", "dog/small", "2021")),
+    ):
+        for folder in folders:
+            png(tmp_path / name / folder / "0.png")
+        doubts[name] = " ".join(load(tmp_path / name).notes)
+    assert "part1, part2 all have the sub-folders cat, dog" in doubts["parts"]
+    assert "look like dates: if they are no classes, give --unlabeled" in doubts["dates"]
+    assert doubts["good"] == ""
+
+
+def test_unlabeled_sub_folders_are_no_classes(tmp_path):
+    classes(tmp_path / "dates", {"2021": 2, "2022": 3})
+    png(tmp_path / "dates" / "loose.png")
+    splits = load(tmp_path / "dates", unlabeled=True)
+    assert (splits.train.num_examples, splits.train.labels, splits.class_names) == (6, None, None)
+    assert not splits.notes
+    for split in ("train", "test"):
+        classes(tmp_path / "split" / split, {"2021": 2, "2022": 2})
+    splits = load(tmp_path / "split", unlabeled=True)
+    assert (splits.train.num_examples, splits.train.labels) == (4, None)
+    assert (splits.evaluation.num_examples, splits.evaluation.labels) == (4, None)
+
+
+def test_doubtful_classes_are_noted(tmp_path):
+    def notes(*labels):
+        flat(tmp_path, len(labels))
+        lines = [f"{i}.png,{label}" for i, label in enumerate(labels)]
+        (tmp_path / "labels.csv").write_text("\n".join(lines))
+        return " ".join(open_dataset(f"folder:{tmp_path}", labels=str(tmp_path / "labels.csv")).notes)
+
+    expected = {
+        (1, 2, 1, 2): "1 class of 3 without an image: 0; class numbers count from 0",
+        (0, 3, 0, 3): "2 classes of 4 without an image: 1, 2",
+        ("cat", "nan", "NA", "cat"): "the class names NA, nan often stand for missing labels",
+        ("cat", "cat"): "there is only one class, cat: accuracies mean nothing; label at least two classes",
+    }
+    assert {labels: note for labels, note in expected.items() if note not in notes(*labels)} == {}
+    assert not any(word in notes("cat", "dog") for word in ("only one", "without an image", "stand for"))
 
 
 def test_one_sub_folder_is_no_class_but_a_place(tmp_path):
@@ -184,9 +255,9 @@ def _one_image(root):
     flat(root, 1)
 
 
-def _evaluation_without_classes(root):
-    classes(root / "train", {"a": 2, "b": 2})
-    flat(root / "val", 2)
+def _splits_without_training(root):
+    classes(root / "Val", {"a": 2, "b": 2})
+    classes(root / "test", {"a": 2, "b": 2})
 
 
 def _strange_evaluation_class(root):
@@ -203,8 +274,8 @@ def _strange_evaluation_class(root):
         (_only_broken, "None of the 5 image files"),
         (_file, "is a file"),
         (_one_image, "fewer than 2"),
-        (_evaluation_without_classes, "evaluation folder has none"),
-        (_strange_evaluation_class, "not in train/: c"),
+        (_splits_without_training, "Val, test have names of splits.*folder train/, or give --unlabeled"),
+        (_strange_evaluation_class, "val/ that are not in the training folder: c; give both the same"),
     ],
 )
 def test_folders_that_will_not_do_are_refused_in_one_line(tmp_path, make, message):

@@ -31,6 +31,50 @@ def test_csv_integers_without_a_header_and_empty_labels(tmp_path):
     assert _labels(splits) == {"0.png": 2, "1.png": -1, "2.png": 0, "3.png": 2}
 
 
+def test_csv_with_a_header_or_without(tmp_path):
+    """A first row is data if it names an image, or has the label of another row."""
+    expected = {"0.png": 0, "1.png": 1, "2.png": 0}
+    rows = "0,a\n1.png,b\n2,a\n"
+    offenders = [
+        text
+        for text in (rows, f"id,breed\n{rows}", f"image,label\n{rows}", rows.replace("\n", "\r"))
+        if _labels(load(**_csv(tmp_path, text))) != expected
+    ]
+    assert not offenders
+
+
+def test_csv_names_in_another_form(tmp_path):
+    for name in ("cafe\u0301.png", "b.jfif", "c.v2.png", "image.png"):
+        png(tmp_path / name)
+    text = "image,label\ncaf\u00e9,\u00e9\nb.jfif,e\u0301\nc.v2,\u00e9\nimage,x\n"
+    splits = load(**_csv(tmp_path, text, 0))
+    assert splits.class_names == ("e\u0301", "x")
+    assert _labels(splits) == {"b.jfif": 0, "c.v2.png": 0, "cafe\u0301.png": 0, "image.png": 1}
+    png(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"line 3: b is the name of several images.*the extension too"):
+        load(**_csv(tmp_path, "image,label\nimage,x\nb,y\n", 0))
+
+
+def test_minus_one_is_no_label(tmp_path):
+    for text in ("0.png,0\n1.png,-1\n2.png,1\n", "0.png,a\n1.png,-1\n2.png,b\n"):
+        splits = load(**_csv(tmp_path, text))
+        assert _labels(splits) == {"0.png": 0, "1.png": -1, "2.png": 1}
+        assert any("2 of 3 images are labeled" in note for note in splits.notes)
+
+
+def test_csv_over_split_folders_keeps_the_splits(tmp_path):
+    for name in ("Train/0", "Train/1", "valid/0", "valid/1", "more/0"):
+        png(tmp_path / f"{name}.png")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("Train/0,a\nTrain/1,b\nvalid/0,b\n")
+    splits = load(tmp_path, labels=str(labels))
+    assert _labels(splits) == {"Train/0.png": 0, "Train/1.png": 1}
+    assert dict(zip(splits.evaluation.ids, splits.evaluation.labels)) == {"valid/0.png": 1, "valid/1.png": -1}
+    assert any("evaluating on valid/; other folders" in note and "more/" in note for note in splits.notes)
+    labels.write_text("Train/0,a\nTrain/1,b\n")
+    assert load(tmp_path, labels=str(labels)).train.num_examples == 5, "valid/ has no labels: it is no split"
+
+
 def test_csv_reaches_into_sub_folders(tmp_path):
     png(tmp_path / "x" / "0.png")
     png(tmp_path / "y" / "0.png")
@@ -56,7 +100,9 @@ def test_images_without_a_row_are_unlabeled_and_counted(tmp_path):
         ("0.png\n1.png\n2.png\n", "line 1 must have two columns.*Received: 1"),
         ("0.png;a\n1.png;b\n2.png;a\n", "comma, not a semicolon.*Received: 1 column$"),
         ("0.png,\n1.png,\n2.png,\n", "labels no image"),
-        ("0.png,0\n1.png,-1\n2.png,1\n", "from 0.*label -1"),
+        ("0.png,0\n1.png,-2\n2.png,1\n", "from 0; -1 stands for no label.*label -2"),
+        ("0.png,-1\n", "labels no image"),
+        ("9,a\n1,a\n2,b\n", "line 1: there is no image 9 in"),
         ("0.png,0\n1.png,1\n2.png,70000\n", "class numbers.*label 70000"),
         ("", "labels no image"),
         ("0.png,a\n1.png,b\0\n", "line 2 is not UTF-8 text"),

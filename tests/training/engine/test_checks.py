@@ -27,11 +27,11 @@ def test_data_lines(tmp_path):
     spec = npz(tmp_path / "a.npz")
     line, few = introduction.describe_data(load_dataset(spec))
     assert line.endswith(
-        "35 training images, 3 classes; 5 evaluation images; 5 images held out of all training"
+        "35 training images, 3 classes: rows, columns, slanted; 5 evaluation images; 5 images held out of all training"
     )
     assert few.startswith("only 5 evaluation images: expect wide confidence intervals")
     line, _ = introduction.describe_data(load_dataset(spec, labels_per_class=2))
-    assert "3 classes (6 labels used)" in line
+    assert "3 classes: rows, columns, slanted (6 labels used)" in line
     (line,) = introduction.describe_data(load_dataset(npz(tmp_path / "b.npz", labels=False)))
     assert line.endswith(
         "35 training images, no labels: no kNN and no probe; 5 images held out of all training"
