@@ -32,7 +32,7 @@ def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
         behind the first table.
     """
     encoded = tf.convert_to_tensor(encoded, tf.string)
-    start = tf.bitwise.bitwise_and(_bytes(encoded, 0, len(_PLAIN_START)), _PLAIN_MASK)
+    start = tf.bitwise.bitwise_and(bytes_at(encoded, 0, len(_PLAIN_START)), _PLAIN_MASK)
     return tf.cond(
         tf.reduce_all(start == _PLAIN_START) | ~tf.io.is_jpeg(encoded),
         lambda: tf.constant(1),
@@ -95,8 +95,8 @@ def _reversed_axes(orientation):
     return tf.gather(tf.constant([rows, columns]), orientation, axis=1)
 
 
-def _bytes(encoded, start, count):
-    """Bytes start .. start + count - 1 as int32 [count]; 0 beyond the end."""
+def bytes_at(encoded, start, count):
+    """Return the bytes start .. start + count - 1 of a scalar string, int32 [count]; 0 beyond the end."""
     start = tf.minimum(start, tf.strings.length(encoded))
     part = tf.strings.substr(encoded, start, count)
     return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int32)
@@ -122,10 +122,10 @@ def _orientation_in_segments(encoded):
 
     def following(at, segment):
         at += tf.where(is_fill(segment), 1, 2 + length(segment))
-        return at, _bytes(encoded, at, 10)
+        return at, bytes_at(encoded, at, 10)
 
     at, segment = tf.while_loop(
-        goes_on, following, (tf.constant(2), _bytes(encoded, 2, 10)), maximum_iterations=MOST_SEGMENTS
+        goes_on, following, (tf.constant(2), bytes_at(encoded, 2, 10)), maximum_iterations=MOST_SEGMENTS
     )
 
     def read():

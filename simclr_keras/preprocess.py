@@ -5,7 +5,7 @@ Training data, evaluation, exported models and tools all see images through thes
 
 import tensorflow as tf
 
-from simclr_keras.orientation import exif_orientation, upright
+from simclr_keras.orientation import apart, bytes_at, exif_orientation, upright
 
 # Images up to this size are evaluated whole: the release's rule for CIFAR-like data.
 LARGEST_SIZE_WITHOUT_CROP = 32
@@ -39,11 +39,29 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
 
     Returns:
         uint8 tensor [height, width, 3], turned upright if a JPEG's EXIF has an orientation. An alpha channel is
-        dropped, as in most image libraries; 16-bit values keep their upper 8 bits.
+        dropped, as in most image libraries; 16-bit values keep their upper 8 bits, see `decode_deep_png`.
     """
-    image = tf.io.decode_image(encoded, channels=3, dtype=tf.uint8, expand_animations=False)
+    start = bytes_at(encoded, 0, 25)
+    is_deep_png = tf.reduce_all(start[:4] == list(b"\x89PNG")) & (start[24] == 16)
+    image = tf.cond(is_deep_png, lambda: decode_deep_png(encoded), lambda: decode_usual(encoded))
     image.set_shape([None, None, 3])
     return upright(image, exif_orientation(encoded))
+
+
+def decode_usual(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode the bytes of an image file into 8-bit RGB as stored, uint8 [height, width, 3]."""
+    return tf.io.decode_image(encoded, channels=3, dtype=tf.uint8, expand_animations=False)
+
+
+@apart
+def decode_deep_png(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode a PNG of 16 bits into 8-bit RGB: the upper 8 bits, or the lower ones if all upper ones are 0.
+
+    Some programs write 8-bit images, 0 to 255, as 16-bit files; their upper bits alone would be a black image.
+    """
+    image = tf.io.decode_png(encoded, channels=3, dtype=tf.uint16)
+    shift = tf.where(tf.reduce_max(image) < 256, tf.constant(0, tf.uint16), tf.constant(8, tf.uint16))
+    return tf.cast(tf.bitwise.right_shift(image, shift), tf.uint8)
 
 
 def resize_bicubic(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -427,7 +427,7 @@ ARRAYS = [
         NPZ,
         make=npz(y_train=np.zeros(39, int)),
     ),
-    Case("negative labels", ("y_train", "label -1"), ("from 0",), NPZ, make=npz(y_train=np.full(40, -1))),
+    Case("negative labels", ("y_train", "label -2"), ("from 0",), NPZ, make=npz(y_train=np.full(40, -2))),
     Case(
         "labels beyond the class names",
         ("label 2", "2 class_names"),

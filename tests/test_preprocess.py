@@ -108,3 +108,22 @@ def test_no_floats_are_made_of_a_large_image(size):
         x for op in graph.get_operations() for x in op.outputs if x.dtype == tf.float32 and x.shape.rank
     ]
     assert all(x.shape.is_fully_defined() for x in floats), floats
+
+
+def test_deep_png_of_shallow_content_keeps_its_range():
+    """16-bit files have their upper 8 bits, unless all of these are 0."""
+    values = np.random.default_rng(0).integers(0, 256, (9, 7, 4), np.uint16)
+    graph = tf.function(preprocess.decode, input_signature=[tf.TensorSpec([], tf.string)])
+    for channels in (1, 2, 3, 4):
+        shallow = values[..., :channels]
+        if channels in (2, 4):
+            shallow = np.concatenate([shallow[..., :-1], np.full_like(shallow[..., :1], 65535)], axis=-1)
+        expected = np.repeat(shallow[..., :1], 3, axis=-1) if channels < 3 else shallow[..., :3]
+        deep = shallow * 256 + values[..., ::-1][..., :channels]
+        dark = shallow.copy()
+        dark[0, 0, 0] = 256
+        for decode in (preprocess.decode, graph):
+            np.testing.assert_array_equal(decode(tf.io.encode_png(shallow)), expected)
+            for image in (deep, dark):
+                file = tf.io.encode_png(image)
+                np.testing.assert_array_equal(decode(file), tf.io.decode_image(file, channels=3))

@@ -50,6 +50,21 @@ def test_what_is_left_open_comes_from_the_ancestor(pretrained, open_pretrained):
     assert (given.dataset, given.image_size, given.model) == ("digits", 16, "r18_1x_sk0")
 
 
+def test_unlabeled_is_inherited_unless_labels_are_given(open_pretrained):
+    own = dataclasses.replace(open_pretrained.config, dataset="folder:photos", unlabeled=True)
+    ancestor = dataclasses.replace(open_pretrained, config=own)
+    for settings, expected in (
+        ({}, (True, None)),
+        ({"labels": "labels.csv"}, (False, "labels.csv")),
+        ({"dataset": "folder:photos"}, (False, None)),
+    ):
+        config = finetuning(ancestor, **settings)
+        assert (config.unlabeled, config.labels) == expected
+    own = dataclasses.replace(own, unlabeled=False, labels="labels.csv")
+    config = finetuning(dataclasses.replace(ancestor, config=own), unlabeled=True)
+    assert (config.unlabeled, config.labels) == (True, None)
+
+
 def test_another_encoder_than_the_ancestors_is_refused(tiny, pretrained, tmp_path):
     config = configure("finetune", tmp_path / "run", init=str(pretrained.folder), model="r18_1x_sk0")
     with pytest.raises(

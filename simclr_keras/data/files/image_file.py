@@ -5,11 +5,14 @@ import errno
 import os
 import stat
 import threading
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from simclr_keras.data.content_hash import hash_of
+from simclr_keras.data.files.constant_images import are_nearly_constant
 from simclr_keras.errors import one_line
+from simclr_keras.preprocess import decode_deep_png, decode_usual
 
 # File names taken as images, whatever format their bytes then turn out to be.
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp")
@@ -39,13 +42,21 @@ _OTHER_FORMATS = (
 )
 
 
+class FileCheck(NamedTuple):
+    """Why a file cannot be used, or ""; the hash of its content, 0 if it cannot be used; whether it is almost blank."""
+
+    problem: str
+    content_hash: int = 0
+    is_constant: bool = False
+
+
 def problem_of(path: str) -> str:
     """Return why a file cannot be used, or "" if it can: words that follow its name in a message."""
-    return check_file(path)[0]
+    return check_file(path).problem
 
 
-def check_file(path: str) -> tuple[str, int]:
-    """Return why a file cannot be used, or "", and the hash of its content, or 0 if it cannot be used.
+def check_file(path: str) -> FileCheck:
+    """Return the FileCheck of a file.
 
     Every byte is decoded, except of files above MOST_BYTES or MOST_PIXELS. If the first bytes are not those of an
     image, nothing else is read.
@@ -54,22 +65,22 @@ def check_file(path: str) -> tuple[str, int]:
         path: local or remote path.
     """
     if not is_utf8(path):
-        return "has a name that is not UTF-8", 0
+        return FileCheck("has a name that is not UTF-8")
     try:
         status = None if "://" in path else os.stat(path)
         if status is not None and not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            return "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file", 0
+            return FileCheck("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
         with tf.io.gfile.GFile(path, "rb") if "://" in path else open(path, "rb") as file:
             start = file.read(_HEADER_BYTES)
             if problem := _problem_of_start(start):
-                return problem, 0
+                return FileCheck(problem)
             size = file.size() if status is None else status.st_size
             if size > MOST_BYTES:
-                return f"is too large: {size:,} bytes, the limit is {MOST_BYTES:,}", 0
+                return FileCheck(f"is too large: {size:,} bytes, the limit is {MOST_BYTES:,}")
             with _one_large_file_at_a_time if size > _LARGE else contextlib.nullcontext():
                 content = start + file.read()
-                problem = problem_of_bytes(content)
-                return problem, 0 if problem else hash_of(content)
+                check = check_bytes(content)
+                return check if check.problem else check._replace(content_hash=hash_of(content))
     except MemoryError:
         problem = "does not fit into memory"
     except (FileNotFoundError, tf.errors.NotFoundError):
@@ -81,31 +92,36 @@ def check_file(path: str) -> tuple[str, int]:
         problem = "is a circular link" if circular else f"cannot be read: {error.strerror}"
     except tf.errors.OpError as error:
         problem = f"cannot be read: {one_line(error, 100)}"
-    return problem, 0
+    return FileCheck(problem)
 
 
 def problem_of_bytes(file: bytes) -> str:
     """Return why the bytes of a file cannot be decoded to the right pixels, or ""."""
+    return check_bytes(file).problem
+
+
+def check_bytes(file: bytes) -> FileCheck:
+    """Return the FileCheck of the bytes of a file, without the hash."""
     if problem := _problem_of_start(file):
-        return problem
+        return FileCheck(problem)
     kind = _kind(file)
-    damage = f"is damaged or incomplete (a {kind})"
+    damage = FileCheck(f"is damaged or incomplete (a {kind})")
     if problem := {"BMP": _bmp_problem, "JPEG": _jpeg_problem, "PNG": lambda _: ""}[kind](file):
-        return problem
+        return FileCheck(problem)
     size = _size(kind, file)
     if size is None:
         return damage
     width, height = size
     if width * height > MOST_PIXELS:
-        return f"is too large: {width} x {height} pixels, the limit is {MOST_PIXELS:,}"
+        return FileCheck(f"is too large: {width} x {height} pixels, the limit is {MOST_PIXELS:,}")
     try:
         with _one_large_file_at_a_time if width * height >= _LARGE else contextlib.nullcontext():
-            _decode(file)
+            image = _decode(file)
+            return FileCheck("", is_constant=bool(are_nearly_constant(image[None])[0]))
     except tf.errors.ResourceExhaustedError:
-        return f"does not fit into memory: {width} x {height} pixels"
+        return FileCheck(f"does not fit into memory: {width} x {height} pixels")
     except tf.errors.OpError:
         return damage
-    return ""
 
 
 def is_utf8(name: str) -> bool:
@@ -130,9 +146,10 @@ def _problem_of_start(start):
 
 
 def _decode(file):
+    is_deep_png = _kind(file) == "PNG" and file[24:25] == b"\x10"
     # If this succeeds, so does the decoding of any window of it: tried on 80,000 damaged JPEGs.
     with tf.device("CPU:0"):
-        tf.io.decode_image(tf.constant(file), channels=3, expand_animations=False)
+        return (decode_deep_png if is_deep_png else decode_usual)(tf.constant(file)).numpy()
 
 
 def _kind(file):

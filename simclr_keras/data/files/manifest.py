@@ -51,42 +51,47 @@ class Manifest:
         """Path of the list of unreadable images, or None."""
         return self._stem and f"{self._stem}-unreadable.csv"
 
-    def hashes(self, names: list[str], stamps: np.ndarray) -> np.ndarray:
-        """Return the content hashes of the files that were readable and have not changed since.
+    def read(self, names: list[str], stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return content hashes of the files that were readable and have not changed since, and which are constant.
 
         Args:
             names: n paths relative to the folder.
             stamps: int64 [n, k], from `stamps_of`.
 
         Returns:
-            uint64 [n], 0 for other files, or all 0 if the manifest is missing or damaged. Files whose stamps were not
-            asked for count as unchanged; files whose stamps are unknown count as changed.
+            uint64 [n], 0 for other files, or all 0 if the manifest is missing or damaged; and bool [n]. Files whose
+            stamps were not asked for count as unchanged; files whose stamps are unknown count as changed.
         """
-        hashes = np.zeros(len(names), np.uint64)
+        hashes, constant = np.zeros(len(names), np.uint64), np.zeros(len(names), bool)
         try:
             with np.load(self.path or "", allow_pickle=False) as stored:
                 if str(stored["version"]) != _VERSION:
-                    return hashes
+                    return hashes, constant
                 old_names = _split(stored["names"].tobytes())
                 old_stamps, old_hashes = stored["stamps"], stored["hashes"]
-            sizes = (len(old_names), stamps.shape[1]), (len(old_names),)
-            if (old_stamps.shape, old_hashes.shape) != sizes:
-                raise ValueError("names and stamps differ in number")
+                # Manifests of earlier versions have no such array.
+                old_constant = (
+                    stored["constant"] if "constant" in stored.files else np.zeros(len(old_names), bool)
+                )
+            counts = {len(old_names), len(old_hashes), len(old_constant), len(old_stamps)}
+            if len(counts) != 1 or old_stamps.shape[1:] != stamps.shape[1:]:
+                raise ValueError("names, stamps and hashes differ in number")
         except Exception:  # NumPy, zipfile and zlib raise a dozen kinds; the files are searched again
-            return hashes
+            return hashes, constant
         self._rows_stored = len(old_names)
         row_of = {name: row for row, name in enumerate(old_names)}
         rows = np.array([row_of.get(name, -1) for name in names], np.int64)
         unchanged = (stamps[:, 0] != _UNKNOWN) & (rows >= 0)
         unchanged[unchanged] = (old_stamps[rows[unchanged]] == stamps[unchanged]).all(axis=1)
-        hashes[unchanged] = old_hashes[rows[unchanged]]
-        return hashes
+        hashes[unchanged], constant[unchanged] = old_hashes[rows[unchanged]], old_constant[rows[unchanged]]
+        return hashes, constant
 
-    def write(self, names: list[str], stamps: np.ndarray, hashes: np.ndarray) -> bool:
+    def write(self, names: list[str], stamps: np.ndarray, hashes: np.ndarray, constant: np.ndarray) -> bool:
         """Write the files with a hash (uint64 [n], 0: none); return whether that was possible."""
         rows = np.flatnonzero(hashes)
-        names, stamps, hashes = [names[row] for row in rows], stamps[rows], hashes[rows]
-        arrays = {"version": np.array(_VERSION), "names": _join(names), "stamps": stamps, "hashes": hashes}
+        names = [names[row] for row in rows]
+        arrays = {"version": np.array(_VERSION), "names": _join(names)}
+        arrays |= {"stamps": stamps[rows], "hashes": hashes[rows], "constant": constant[rows]}
         self._rows_stored = len(names)
         return _written(self.path, lambda file: np.savez_compressed(file, **arrays))
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -19,12 +20,21 @@ _SECONDS_BEFORE_PROGRESS = 2.0
 _SECONDS_BETWEEN_WRITES = 30.0
 
 
+class Verified(NamedTuple):
+    """Reasons of the unreadable rows; hashes uint64 [n], 0 for these; bool [n]; and the CSV file of them, or None."""
+
+    problems: dict[int, str]
+    hashes: np.ndarray
+    is_constant: np.ndarray
+    list_path: str | None
+
+
 def find_unreadable(
     folder: str,
     images: Sequence[str],
     paths: Sequence[str],
     recheck: bool = False,
-) -> tuple[dict[int, str], np.ndarray, str | None]:
+) -> Verified:
     """Find the files that cannot be used, and hash the content of all others.
 
     The manifest remembers readable files with their size and times of change; they are decoded again only if one of
@@ -37,35 +47,31 @@ def find_unreadable(
         images: n paths relative to the folder.
         paths: the n paths to open.
         recheck: whether to decode every file, whatever the manifest says.
-
-    Returns:
-        Dict of row to reason ("is empty"), in the order of the rows; content hashes, uint64 [n], 0 for these rows; and
-        the path of a CSV file that lists them, or None if there are none or it cannot be written.
     """
     manifest = Manifest(folder)
     stamps = stamps_of(paths)
-    before = manifest.hashes(images, stamps)
+    before, constant = manifest.read(images, stamps)
     hashes, problems = np.zeros_like(before) if recheck else before.copy(), {}
     written = time.monotonic()
     try:
         with contextlib.closing(_search(paths, np.flatnonzero(hashes == 0))) as results:
-            for row, (problem, content_hash) in results:
-                hashes[row] = content_hash
-                if problem:
-                    problems[row] = problem
+            for row, check in results:
+                hashes[row], constant[row] = check.content_hash, check.is_constant
+                if check.problem:
+                    problems[row] = check.problem
                 if time.monotonic() - written > _SECONDS_BETWEEN_WRITES:
-                    manifest.write(images, stamps, hashes)
+                    manifest.write(images, stamps, hashes, constant)
                     written = time.monotonic()
     finally:
         if manifest.needs_writing(hashes, before):
-            manifest.write(images, stamps, hashes)
+            manifest.write(images, stamps, hashes, constant)
     problems = dict(sorted(problems.items()))
     is_listed = manifest.write_list([(images[row], problem) for row, problem in problems.items()])
-    return problems, hashes, manifest.list_path if is_listed else None
+    return Verified(problems, hashes, constant, manifest.list_path if is_listed else None)
 
 
 def _search(paths, rows):
-    """Yield (row, (reason or "", content hash)) of these rows, in any order."""
+    """Yield (row, FileCheck) of these rows, in any order."""
     if not len(rows):
         return
     rows = rows.tolist()

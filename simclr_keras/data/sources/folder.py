@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras.data.files.constant_images import note_of_constant
 from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.files.verify_images import find_unreadable
 from simclr_keras.data.sources.labels_csv import read_labels
@@ -60,6 +61,8 @@ def load_folder(
     }
     unreadable = (*folders, *((one_line(image), problem) for image, problem in problems.items()))
     evaluation = sources.get("evaluation")
+    if evaluation is not None and labels is not None:
+        evaluation = evaluation.labeled() or None
     return Splits(sources["train"], evaluation, class_names, notes=tuple(notes), unreadable=unreadable)
 
 
@@ -97,8 +100,11 @@ def _check_files(root, parts, on_bad_image, recheck, notes):
     """Return the dicts of image to reason and of image to content hash, of all parts; add a note."""
     images = sorted(image for part in parts.values() for image in part.images)
     paths = [tf.io.gfile.join(root, image) for image in images]
-    problems, hashes, csv = find_unreadable(root, images, paths, recheck)
+    problems, hashes, constant, csv = find_unreadable(root, images, paths, recheck)
     hashes = {image: content_hash for image, content_hash in zip(images, hashes) if content_hash}
+    if constant.any():
+        examples = [images[row] for row in np.flatnonzero(constant)]
+        notes.append(note_of_constant(len(examples), len(images), root, examples))
     if not problems:
         return {}, hashes
     problems = {images[row]: problem for row, problem in problems.items()}

@@ -5,7 +5,6 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from simclr_keras.data.sources.class_notes import class_notes
 from simclr_keras.data.sources.digits import load_digits
 from simclr_keras.data.sources.folder import load_folder
 from simclr_keras.data.sources.npz import load_npz
@@ -82,7 +81,7 @@ def open_dataset(
     splits = _open(spec, data_dir, labels, unlabeled, memory_limit, on_bad_image, recheck)
     if splits.train.num_examples < 2:
         raise InputError(f"{spec} contains fewer than 2 training images: give more")
-    return dataclasses.replace(splits, notes=(*splits.notes, *class_notes(splits)))
+    return splits
 
 
 def split_dataset(

@@ -6,10 +6,10 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras.data.files.constant_images import are_nearly_constant, note_of_constant
+from simclr_keras.data.sources.array_names import array_names
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source, Splits
 from simclr_keras.errors import InputError, one_line
-
-_KEYS = ("x_train", "y_train", "x_test", "y_test", "class_names")
 
 
 def load_npz(path: str) -> Splits:
@@ -17,45 +17,49 @@ def load_npz(path: str) -> Splits:
 
     Args:
         path: local or remote path. x_*: uint8 [n, h, w], [n, h, w, 1] or [n, h, w, 3]; y_*: integers [n] or
-            [n, 1], from 0; class_names: strings, one per class.
+            [n, 1], from 0, or -1 for no label; class_names: strings, one per class. See array_names.py for other names.
 
     Raises:
         InputError: the file is missing or its arrays are not of that kind.
     """
-    arrays = _read(path)
-    if "x_train" not in arrays:
-        raise InputError(
-            f"{path} has no array x_train of training images. Received: arrays {sorted(arrays) or 'none'}"
-        )
-    if "x_test" in arrays and "y_train" in arrays and "y_test" not in arrays:
-        raise InputError(f"{path} has y_train and x_test but no y_test: give the test labels, or drop x_test")
-    for split in ("train", "test"):
-        if f"y_{split}" in arrays and f"x_{split}" not in arrays:
-            raise InputError(f"{path} has y_{split} but no x_{split}: give the images, or drop y_{split}")
-
+    arrays, names, notes = _read(path)
+    splits = [split for split in ("train", "test", "val") if f"x_{split}" in arrays]
     images, labels = {}, {}
-    for split in ("train", "test"):
-        if f"x_{split}" in arrays:
-            images[split] = _images(path, f"x_{split}", arrays.pop(f"x_{split}"))
-        if f"y_{split}" in arrays:
-            labels[split] = _labels(path, f"y_{split}", arrays[f"y_{split}"], len(images[split]))
-    class_names = _class_names(path, arrays.get("class_names"), labels)
+    for split in splits:
+        x, y = f"x_{split}", f"y_{split}"
+        if split != "train" and "y_train" in arrays and y not in arrays:
+            raise InputError(
+                f"{path} has {names['y_train']} and {names[x]} but no {y}: give these labels, or drop {names[x]}"
+            )
+        images[split] = _images(path, names[x], arrays.pop(x))
+        constant = np.flatnonzero(are_nearly_constant(images[split]))
+        if len(constant):
+            rows = [f"{split}/{row}" for row in constant[:4]]
+            notes.append(note_of_constant(len(constant), len(images[split]), path, rows))
+        if y in arrays:
+            labels[split] = _labels(path, names[y], arrays[y], len(images[split]))
+    class_names = _class_names(path, arrays.get("class_names"), labels, names)
 
     def source(split):
         ids = RowIds(split, len(images[split]))
         return Source(f"npz:{path}", ArrayStore(images[split]), ids, labels.get(split), class_names)
 
-    return Splits(source("train"), source("test") if "test" in images else None, class_names)
+    evaluation = source(splits[1]) if len(splits) > 1 else None
+    if evaluation is not None and evaluation.has_labels and np.any(evaluation.labels < 0):
+        evaluation = evaluation.labeled()
+    return Splits(source("train"), evaluation, class_names, notes=tuple(notes))
 
 
 def _read(path):
+    """Return the arrays by their usual names, their own names by these, and notes."""
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
             if file.read(4) != b"PK\x03\x04":
                 raise InputError(f"{path} is not an .npz archive (make one with numpy.savez)")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
-                return {key: _array(path, archive, key) for key in _KEYS if key in archive.files}
+                names, notes = array_names(path, archive.files)
+                return {name: _array(path, archive, own) for name, own in names.items()}, names, notes
     except tf.errors.NotFoundError:
         raise InputError(f"There is no file {path}: give the path of an .npz archive") from None
     # RuntimeError and NotImplementedError: a member with a password, or compressed in an unknown way.
@@ -114,32 +118,36 @@ def _labels(path, key, array, num_images):
             f"{key} of {path} must have one label per image. "
             f"Received: {len(array)} labels for {num_images} images"
         )
-    if array.min() < 0:
-        raise InputError(f"{key} of {path} must count classes from 0. Received: label {array.min()}")
+    if array.min() < -1:
+        raise InputError(
+            f"{key} of {path} must count classes from 0; -1 stands for no label. Received: label {array.min()}"
+        )
+    if array.max() < 0:
+        raise InputError(f"{key} of {path} labels no image: leave it out, or give labels. Received: -1 alone")
     if array.max() >= 2**31:
         raise InputError(f"{key} of {path} must be class numbers. Received: label {array.max()}")
     return array.astype(np.int32)
 
 
-def _class_names(path, array, labels):
+def _class_names(path, array, labels, names):
     """Return class_names or, if there are none, the numbers of the training labels' classes."""
     if not labels:
         return None
     if array is None:
         counted = labels.get("train", labels.get("test"))
-        names = tuple(str(number) for number in range(int(counted.max()) + 1))
+        classes = tuple(str(number) for number in range(int(counted.max()) + 1))
     elif array.ndim != 1 or array.dtype.kind not in "US":
         raise InputError(
             f"class_names of {path} must be strings of shape [classes]. "
             f"Received: dtype {array.dtype}, shape {list(array.shape)}"
         )
     else:
-        names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in array)
+        classes = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in array)
     for split, values in labels.items():
-        if values.max() >= len(names):
+        if values.max() >= len(classes):
             kind = "classes of y_train" if array is None else "class_names"
             raise InputError(
-                f"y_{split} of {path} contains label {values.max()}, but there are {len(names)} {kind}: "
-                f"labels must be 0..{len(names) - 1}"
+                f"{names[f'y_{split}']} of {path} contains label {values.max()}, but there are {len(classes)} {kind}: "
+                f"labels must be 0..{len(classes) - 1}"
             )
-    return names
+    return classes

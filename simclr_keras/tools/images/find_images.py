@@ -32,7 +32,7 @@ def find_images(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]
             continue
         listing = list_images(path)
         images = [tf.io.gfile.join(path, image) for image in listing.images]
-        problems, _, _ = find_unreadable(path, listing.images, images)
+        problems = find_unreadable(path, listing.images, images).problems
         good += [image for row, image in enumerate(images) if row not in problems]
         bad += [(images[row], problem) for row, problem in problems.items()]
         bad += [(f"{tf.io.gfile.join(path, folder)}/", problem) for folder, problem in listing.unreadable]

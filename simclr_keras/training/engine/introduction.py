@@ -5,6 +5,8 @@ import numpy as np
 from simclr_keras.errors import one_line, some
 from simclr_keras.formatting import counted
 
+# What other programs write for a missing value.
+_MISSING = {"nan", "na", "n/a", "<na>", "#n/a", "null", "none", "nat"}
 FEW_EVALUATION_IMAGES = 100  # below, a 95 % interval spans 20 points and more
 
 
@@ -31,13 +33,39 @@ def describe_data(splits) -> list[str]:
         few = splits.held_out and splits.evaluation.num_examples < FEW_EVALUATION_IMAGES
     if splits.held_out:
         line += f"; {counted(splits.held_out, 'image')} held out of all training"
-    lines = [line, *splits.notes]
+    lines = [line, *splits.notes, *class_notes(splits)]
     if few:
         lines.append(
             f"only {counted(splits.evaluation.num_examples, 'evaluation image')}: expect wide confidence intervals; to "
             "hold out more, set --eval_fraction in every stage, from the first one on"
         )
     return lines
+
+
+def class_notes(splits) -> list[str]:
+    """Return notes about a single class, classes without images, and names that stand for a missing label."""
+    names = [one_line(name, 60) for name in splits.class_names or ()]
+    parts = [
+        part.labels for part in (splits.train, splits.evaluation) if part is not None and part.has_labels
+    ]
+    notes = []
+    if missing := [name for name in names if name.lower() in _MISSING]:
+        notes.append(
+            f"the class names {some(missing)} often stand for missing labels; if so, leave these labels empty"
+        )
+    if len(names) == 1:
+        notes.append(
+            f"there is only one class, {names[0]}: accuracies mean nothing; label at least two classes"
+        )
+    if parts and all(labels is not None for labels in parts):
+        occurring = set(np.concatenate(parts).tolist())
+        empty = [name for label, name in enumerate(names) if label not in occurring]
+        if empty:
+            hint = "; class numbers count from 0" if names[0] == "0" == empty[0] else ""
+            notes.append(
+                f"{counted(len(empty), 'class')} of {len(names)} without an image: {some(empty)}{hint}"
+            )
+    return notes
 
 
 def describe_steps(config, schedule) -> str:

@@ -290,7 +290,7 @@ def test_lack_of_memory_is_named(tmp_path, monkeypatch):
         raise MemoryError
 
     (tmp_path / "image.png").write_bytes(PNG)
-    monkeypatch.setattr(image_file, "problem_of_bytes", full)
+    monkeypatch.setattr(image_file, "check_bytes", full)
     assert problem_of(str(tmp_path / "image.png")) == "does not fit into memory"
 
 
@@ -303,6 +303,7 @@ def test_large_images_are_decoded_one_at_a_time(large, monkeypatch):
         most.append(len(running))
         time.sleep(0.05)
         running.pop()
+        return np.zeros((1, 1, 3), np.uint8)
 
     monkeypatch.setattr(image_file, "_LARGE", large)
     monkeypatch.setattr(image_file, "_decode", decode_slowly)

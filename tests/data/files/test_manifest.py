@@ -97,8 +97,8 @@ def test_of_too_many_remote_files_a_good_one_counts_as_good_until_a_recheck(trie
 
 def test_a_file_without_a_stamp_never_counts_as_good(tmp_path):
     unknown = stamps_of([str(tmp_path / "gone.png")])
-    Manifest(tmp_path).write(["gone.png"], unknown, np.array([7], np.uint64))
-    assert not Manifest(tmp_path).hashes(["gone.png"], unknown).any()
+    Manifest(tmp_path).write(["gone.png"], unknown, np.array([7], np.uint64), np.zeros(1, bool))
+    assert not Manifest(tmp_path).read(["gone.png"], unknown)[0].any()
 
 
 def test_a_recheck_trusts_nothing_that_is_remembered(tmp_path, tried):

@@ -49,7 +49,7 @@ def test_unreadable_images_are_skipped_and_listed(tmp_path, cache):
 
 def _known_good(root):
     names = sorted(image.name for image in root.iterdir())
-    return Manifest(root).hashes(names, stamps_of([str(root / name) for name in names])).astype(bool).sum()
+    return Manifest(root).read(names, stamps_of([str(root / name) for name in names]))[0].astype(bool).sum()
 
 
 def test_interrupted_search_keeps_its_results(tmp_path, monkeypatch):
@@ -110,7 +110,9 @@ def test_progress_bar_on_a_terminal_only_if_it_takes_long(tmp_path, monkeypatch)
         monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_PROGRESS", math.inf)
         load(tmp_path)
         monkeypatch.setattr(verify_images, "_SECONDS_BEFORE_PROGRESS", 0.0)
-        monkeypatch.setattr(verify_images, "check_file", lambda path: time.sleep(0.02) or ("", 1))
+        monkeypatch.setattr(
+            verify_images, "check_file", lambda path: time.sleep(0.02) or image_file.FileCheck("", 1)
+        )
         for image in tmp_path.iterdir():
             os.utime(image, ns=(0, 0))
         os.write(slave, b"from here on")
@@ -199,7 +201,7 @@ def test_permission_denied_is_named(tmp_path, monkeypatch):
 
 def test_image_that_becomes_unreadable_is_one_line(tmp_path, monkeypatch):
     flat(tmp_path, 3)
-    monkeypatch.setattr(verify_images, "check_file", lambda path: ("", 1))
+    monkeypatch.setattr(verify_images, "check_file", lambda path: image_file.FileCheck("", 1))
     (tmp_path / "1.png").unlink()
     (tmp_path / "1.png").symlink_to("gone")
     with pytest.raises(InputError, match=r"/1\.png; No such file.*rerun") as raised:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data.files.listing import list_images
-from simclr_keras.data.sources.load_dataset import load_dataset, open_dataset
+from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 from tests.data.pictures import classes, flat, jpeg, load, png, unreadable_files
 
@@ -144,23 +144,6 @@ def test_unlabeled_sub_folders_are_no_classes(tmp_path):
     splits = load(tmp_path / "split", unlabeled=True)
     assert (splits.train.num_examples, splits.train.labels) == (4, None)
     assert (splits.evaluation.num_examples, splits.evaluation.labels) == (4, None)
-
-
-def test_doubtful_classes_are_noted(tmp_path):
-    def notes(*labels):
-        flat(tmp_path, len(labels))
-        lines = [f"{i}.png,{label}" for i, label in enumerate(labels)]
-        (tmp_path / "labels.csv").write_text("\n".join(lines))
-        return " ".join(open_dataset(f"folder:{tmp_path}", labels=str(tmp_path / "labels.csv")).notes)
-
-    expected = {
-        (1, 2, 1, 2): "1 class of 3 without an image: 0; class numbers count from 0",
-        (0, 3, 0, 3): "2 classes of 4 without an image: 1, 2",
-        ("cat", "nan", "NA", "cat"): "the class names NA, nan often stand for missing labels",
-        ("cat", "cat"): "there is only one class, cat: accuracies mean nothing; label at least two classes",
-    }
-    assert {labels: note for labels, note in expected.items() if note not in notes(*labels)} == {}
-    assert not any(word in notes("cat", "dog") for word in ("only one", "without an image", "stand for"))
 
 
 def test_one_sub_folder_is_no_class_but_a_place(tmp_path):

@@ -69,7 +69,7 @@ def test_csv_over_split_folders_keeps_the_splits(tmp_path):
     labels.write_text("Train/0,a\nTrain/1,b\nvalid/0,b\n")
     splits = load(tmp_path, labels=str(labels))
     assert _labels(splits) == {"Train/0.png": 0, "Train/1.png": 1}
-    assert dict(zip(splits.evaluation.ids, splits.evaluation.labels)) == {"valid/0.png": 1, "valid/1.png": -1}
+    assert dict(zip(splits.evaluation.ids, splits.evaluation.labels)) == {"valid/0.png": 1}
     assert any("evaluating on valid/; other folders" in note and "more/" in note for note in splits.notes)
     labels.write_text("Train/0,a\nTrain/1,b\n")
     assert load(tmp_path, labels=str(labels)).train.num_examples == 5, "valid/ has no labels: it is no split"

@@ -44,6 +44,45 @@ def test_arrays_names_and_splits_arrive_unchanged(tmp_path):
     assert splits.held_out is None
 
 
+def test_usual_names_of_arrays(tmp_path):
+    good = _good()
+    values = [good[name] for name in ("x_train", "y_train", "x_test", "y_test", "class_names")]
+    for names in (
+        ("train_images", "train_labels", "test_images", "test_labels", "class_names"),
+        ("X_train", "Y_train", "X_val", "Y_val", "classes"),
+        ("images", "labels", "images_validation", "labels_validation", "label_names"),
+    ):
+        splits = load_npz(_save(tmp_path / "a.npz", dict(zip(names, values)))[4:])
+        np.testing.assert_array_equal(splits.train.images, good["x_train"])
+        np.testing.assert_array_equal(splits.train.labels, good["y_train"])
+        np.testing.assert_array_equal(splits.evaluation.images, good["x_test"])
+        np.testing.assert_array_equal(splits.evaluation.labels, good["y_test"])
+        assert (splits.class_names, splits.notes) == (("cat", "dog"), ())
+
+
+def test_arrays_that_are_not_used_are_noted(tmp_path):
+    more = {
+        "x_val": _images(3),
+        "y_val": np.array([1, 1, 1]),
+        "train_images": _images(8),
+        "mean": np.zeros(3),
+    }
+    splits = load_npz(_save(tmp_path / "a.npz", {**_good(), **more})[4:])
+    assert splits.evaluation.num_examples == 4
+    assert splits.notes[0].endswith("not used: mean, train_images, x_val, y_val")
+    arrays = {name: array for name, array in {**_good(), **more}.items() if name != "y_test"}
+    splits = load_npz(_save(tmp_path / "a.npz", arrays)[4:])
+    assert splits.evaluation.labels.tolist() == [1, 1, 1], "test images without labels"
+
+
+def test_minus_one_is_no_label(tmp_path):
+    arrays = {**_good(), "y_train": np.arange(8) % 3 - 1, "y_test": np.array([-1, 0, 1, -1])}
+    splits = load_npz(_save(tmp_path / "a.npz", arrays)[4:])
+    assert splits.train.labels.tolist() == [-1, 0, 1, -1, 0, 1, -1, 0]
+    assert list(splits.evaluation.ids) == ["test/1", "test/2"]
+    assert splits.evaluation.labels.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
 def test_gray_images_become_three_equal_channels(tmp_path, shape):
     gray = _images(4, *shape)
@@ -81,7 +120,16 @@ def test_a_compressed_archive_and_byte_names_are_read(tmp_path):
         ({"x_test": np.zeros((4, 6, 5, 3))}, "x_test.*uint8.*float64"),
         ({"y_train": np.arange(7) % 2}, "7 labels for 8 images"),
         ({"y_test": np.arange(5) % 2}, "y_test.*5 labels for 4 images"),
-        ({"y_train": np.arange(8) % 2 - 1}, "from 0.*label -1"),
+        ({"y_train": np.arange(8) % 2 - 2}, "from 0; -1 stands for no label.*label -2"),
+        ({"y_train": np.full(8, -1)}, "y_train.*labels no image: leave it out"),
+        (
+            {"x_train": None, "y_train": None, "arr_0": _images(8)},
+            "train_images, images.*arrays arr_0, class_names",
+        ),
+        (
+            {"test_images": _images(8), "x_test": None, "X_test": _images(8)},
+            "two arrays of x_test, test_images and X",
+        ),
         ({"y_train": np.arange(8) % 2 * 1.0}, "integers.*float64"),
         ({"y_train": np.eye(8, 2, dtype=int)}, r"integers of shape \[n\].*shape \[8, 2\]"),
         ({"y_train": np.arange(8) % 3}, "y_train.*label 2, but there are 2 class_names.*0..1"),

@@ -6,6 +6,7 @@ import pytest
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 from simclr_keras.training.engine import checks, inputs, introduction, run_names
+from tests.data.pictures import flat
 from tests.training.tiny import make_config, write_npz
 
 
@@ -37,6 +38,36 @@ def test_data_lines(tmp_path):
         "35 training images, no labels: no kNN and no probe; 5 images held out of all training"
     )
     assert len(introduction.describe_data(load_dataset("digits"))) == 1  # enough evaluation images
+
+
+def test_doubtful_classes_are_noted(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    flat(tmp_path / "photos", 4)
+
+    def notes(*labels):
+        lines = [f"{i}.png,{label}" for i, label in enumerate(labels)]
+        (tmp_path / "labels.csv").write_text("\n".join(lines))
+        spec = f"folder:{tmp_path}/photos"
+        return introduction.class_notes(load_dataset(spec, labels=str(tmp_path / "labels.csv")))
+
+    offenders = {}
+    for labels, expected in (
+        ((1, 2, 1, 2), ["1 class of 3 without an image: 0; class numbers count from 0"]),
+        ((0, 3, 0, 3), ["2 classes of 4 without an image: 1, 2"]),
+        (
+            ("cat", "nan", "NA", "cat"),
+            ["the class names NA, nan often stand for missing labels; if so, leave these labels empty"],
+        ),
+        (
+            ("cat", "cat"),
+            ["there is only one class, cat: accuracies mean nothing; label at least two classes"],
+        ),
+        (("cat", "dog"), []),
+    ):
+        if notes(*labels) != expected:
+            offenders[labels] = notes(*labels)
+    assert not offenders
+    assert introduction.class_notes(load_dataset("digits", labels_per_class=2)) == []
 
 
 def test_default_model_dir():
