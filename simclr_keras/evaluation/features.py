@@ -1,12 +1,16 @@
 """Features of whole sources, and scores of a representation by kNN and online probe."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data import pipeline
-from simclr_keras.errors import DivergedError
+from simclr_keras.errors import DivergedError, TrainingError
 from simclr_keras.evaluation.knn import cap_bank, knn_predict
 from simclr_keras.evaluation.metrics import top_k_accuracy
+
+LARGE = 2e9  # bytes of features that are worth a line
 
 
 class Extractor:
@@ -19,10 +23,11 @@ class Extractor:
         batch_size: global batch, rounded up to a multiple of the replicas; the last one is padded, so that shapes
             stay static.
         endpoints: names to compute.
+        say: prints a line if the endpoints of a source take gigabytes of memory; or None.
     """
 
-    def __init__(self, model, strategy, *, image_size, batch_size, endpoints):
-        self._strategy = strategy
+    def __init__(self, model, strategy, *, image_size, batch_size, endpoints, say=None):
+        self._strategy, self._say = strategy, say
         self._image_size = image_size
         replicas = strategy.num_replicas_in_sync
         self._batch_size = -(-batch_size // replicas) * replicas
@@ -52,7 +57,7 @@ class Extractor:
         dataset = pipeline.eval_batches(
             source, image_size=self._image_size, batch_size=self._batch_size, pad=True
         )
-        batches = []
+        outputs, done = {}, 0
         for batch in self._strategy.experimental_distribute_dataset(dataset):
             if not self._traced:
                 # Traced explicitly, or TensorFlow takes many extractors for one function that is retraced too often.
@@ -60,15 +65,32 @@ class Extractor:
                 self._traced = True
             values = {name: value.numpy() for name, value in self._step(batch).items()}
             real = values.pop("id") >= 0  # not padding
-            batches.append({name: value[real] for name, value in values.items()})
-        outputs = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-        for name, value in outputs.items():
-            if not np.all(np.isfinite(value)):
-                raise DivergedError(
-                    f"the network's {name} is no longer finite: training has diverged; earlier checkpoints are kept. "
-                    "Try a lower --learning_rate or a longer --warmup_epochs in another --model_dir."
-                )
+            # Filled batch by batch: joining batches at the end would take the memory twice.
+            outputs = outputs or self._allocate(len(source), values)
+            end = done + np.count_nonzero(real)
+            for name, value in values.items():
+                if not np.all(np.isfinite(value[real])):
+                    raise DivergedError(
+                        f"the network's {name} is no longer finite: training has diverged; earlier checkpoints are "
+                        "kept. Try a lower --learning_rate or a longer --warmup_epochs in another --model_dir."
+                    )
+                outputs[name][done:end] = value[real]
+            done = end
         return outputs
+
+    def _allocate(self, rows, values):
+        """Return arrays for the endpoints of all rows, shaped like those of one batch."""
+        shapes = {name: (rows, *value.shape[1:]) for name, value in values.items()}
+        size = sum(math.prod(shape) * values[name].itemsize for name, shape in shapes.items())
+        if self._say and size > LARGE:
+            self._say(f"memory   {size / 1e9:.1f} GB for the features of {rows:,} images")
+        try:
+            return {name: np.empty(shape, values[name].dtype) for name, shape in shapes.items()}
+        except MemoryError as error:
+            raise TrainingError(
+                f"the features of {rows:,} images take {size / 1e9:.1f} GB, more than there is memory; give fewer "
+                "images."
+            ) from error
 
 
 class RepresentationScore:

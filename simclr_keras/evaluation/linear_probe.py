@@ -107,7 +107,7 @@ def logistic_predict(
         scores[:, classes[0]] = 0.0
         return ProbeScores(scores, scores.argmax(axis=1), 1.0 if c is None else c, True)
 
-    train, eval_features = train.astype(np.float32), eval_features.astype(np.float32)
+    train, eval_features = (array.astype(np.float32, copy=False) for array in (train, eval_features))
     threads = 1 if train.size <= _MOST_FOR_ONE_THREAD else None
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

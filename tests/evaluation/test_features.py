@@ -63,6 +63,22 @@ def test_replicas_find_the_same_features_in_the_same_order(splits, mirrored):
     np.testing.assert_array_equal(found["label"], splits.train.labels)
 
 
+def test_features_are_in_memory_once_and_large_ones_are_said(splits, monkeypatch):
+    compute = extractor(make_model(), 8)
+    compute(splits.train)
+    joined = []
+    monkeypatch.setattr(features_module.np, "concatenate", lambda parts: joined.append(parts))
+    monkeypatch.setattr(features_module, "LARGE", 41 * 8 * 4)
+    lines = []
+    compute._say = lines.append
+    compute(splits.train)
+    assert not joined
+    assert lines == ["memory   0.0 GB for the features of 41 images"]
+    monkeypatch.setattr(features_module.np, "empty", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(TrainingError, match=r"41 images take 0\.0 GB, more than there is memory"):
+        compute(splits.train)
+
+
 def test_many_extractors_one_after_another_draw_no_warnings(splits, caplog):
     """As when every layer of a projection head is tried."""
     model = make_model()

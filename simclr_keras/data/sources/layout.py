@@ -46,14 +46,16 @@ def read_layout(
             )
         return {"train": _part(path, images, prefix, notes, unlabeled)}
     train = _part(path, images, f"{training}/", notes, unlabeled)
+    more = {name: [] for name in evaluations}  # notes
     candidates = {
-        name: _part(path, images, f"{name}/", notes, unlabeled, train.classes) for name in evaluations
+        name: _part(path, images, f"{name}/", more[name], unlabeled, train.classes) for name in evaluations
     }
     labeled = [name for name, part in candidates.items() if part.classes]
     if train.classes and not labeled:
         notes.append(f"{path}: not used, as they have no class sub-folders: {_named(evaluations)}")
         return {"train": train}
     evaluation = (labeled or evaluations)[0]
+    notes += more[evaluation]
     _note_unused(path, images, (training, evaluation), notes)
     _check_classes(path, train, candidates[evaluation], evaluation)
     return {"train": train, "evaluation": candidates[evaluation]}

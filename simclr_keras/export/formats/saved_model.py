@@ -18,6 +18,7 @@ from simclr_keras.export.endpoints import (
 )
 from simclr_keras.export.formats.comparison import compare, random_images
 from simclr_keras.export.formats.names import CLASS_NAMES, GRAPH_FILE
+from simclr_keras.export.formats.pixel_limit import within_limit
 from simclr_keras.models.simclr import SimCLRModel
 
 TOLERANCE = 1e-5  # of the largest value of an endpoint
@@ -166,7 +167,7 @@ class _Forward:
         """Return the function of encoded images, strings [n], to a dict of these endpoints."""
 
         def preprocessed(encoded):
-            return preprocess.evaluation_view(preprocess.decode(encoded), image_size)
+            return preprocess.evaluation_view(preprocess.decode(within_limit(encoded)), image_size)
 
         view = tf.TensorSpec([image_size, image_size, 3], tf.float32)
 

@@ -209,6 +209,7 @@ class Stage:
             image_size=self.config.image_size,
             batch_size=eval_batch_size(self.config),
             endpoints=endpoints,
+            say=self.say,
         )
 
     def facts(self, model, evaluation) -> dict:

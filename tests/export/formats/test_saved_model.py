@@ -80,6 +80,12 @@ class TestSignatures:
             with pytest.raises((tf.errors.InvalidArgumentError, TypeError, ValueError)):
                 loaded.signatures[name](images=tf.constant(images()[0]))
 
+    def test_a_header_that_claims_too_much_is_refused(self, from_bytes):
+        file = bytearray(tf.io.encode_png(np.zeros((9, 9, 3), np.uint8)).numpy())
+        file[16:24] = (20_000).to_bytes(4, "big") * 2
+        with pytest.raises(tf.errors.InvalidArgumentError, match="the limit is 178,956,970 pixels"):
+            from_bytes["logits_from_bytes"](image_bytes=tf.constant([bytes(file)]))
+
     def test_other_bytes_are_no_black_image(self, from_bytes):
         for data in (b"", b"no image", b"\xff\xd8\xff\xe0"):
             with pytest.raises(tf.errors.InvalidArgumentError):
