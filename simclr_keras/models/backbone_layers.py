@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from simclr_keras.models.batch_norm import BatchNormalization, num_replicas
+from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.heads import head_dtype
+from simclr_keras.replicas import number_of_rows, rows_of_replica
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
@@ -46,12 +47,9 @@ class StochasticDepth(keras.layers.Layer):
             return inputs
         draws = tf.convert_to_tensor(self.draws)
         self.draws.assign(draws + tf.constant([0, 1]))
-        rows = inputs.shape[0] or tf.shape(inputs)[0]
-        replicas = num_replicas()
-        uniform = tf.random.stateless_uniform([rows * replicas], draws)
-        if replicas > 1:
-            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            uniform = tf.slice(uniform, [replica * rows], [rows])
+        rows = number_of_rows(inputs)
+        first, total = rows_of_replica(rows)
+        uniform = tf.slice(tf.random.stateless_uniform([total], draws), [first], [rows])
         kept = tf.cast(uniform >= self.rate, inputs.dtype) / tf.cast(1 - self.rate, inputs.dtype)
         return inputs * tf.reshape(kept, [rows] + [1] * (len(inputs.shape) - 1))
 

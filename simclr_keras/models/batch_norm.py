@@ -5,6 +5,7 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util  # the only way to ask whether XLA compiles this function
 
 from simclr_keras.errors import InputError
+from simclr_keras.replicas import num_replicas
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
@@ -110,12 +111,6 @@ class BatchNormalization(keras.layers.Layer):
         }
 
 
-def num_replicas() -> int:
-    """Return how many replicas run this call together; 1 outside of strategy.run."""
-    context = tf.distribute.get_replica_context()
-    return 1 if context is None else context.num_replicas_in_sync
-
-
 def in_xla_context() -> bool:
     """Return whether the function being traced is going to be compiled by XLA."""
     return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(
@@ -191,6 +186,9 @@ def unfused_training(
         variance = tf.reduce_mean(tf.math.squared_difference(x_float, mean), axes)
         count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), gamma.dtype)
         if replicas > 1:
+            if x.shape[0] is None:
+                # Keras' fit splits a last batch of 1 into 1 and 0: statistics of nothing are not a number.
+                mean, variance = (tf.where(count > 0, moment, 0.0) for moment in (mean, variance))
             mean, variance, count = combine(mean, variance, count)
         inverse = tf.math.rsqrt(variance + epsilon)
         outputs = tf.cast((x_float - mean) * (inverse * gamma) + beta, x.dtype)

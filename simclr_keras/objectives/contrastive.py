@@ -7,6 +7,7 @@ from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.classification import labeled_loss
 from simclr_keras.objectives.learner import Learner, check_batch
 from simclr_keras.objectives.nt_xent import nt_xent
+from simclr_keras.replicas import mean_rows, number_of_rows
 
 FIGURES = ("contrastive_loss", "contrastive_accuracy", "contrastive_entropy")  # in the order of NTXent
 PROBE_FIGURES = ("probe_loss", "probe_accuracy")
@@ -68,7 +69,7 @@ class ContrastiveLearner(Learner):
         outputs = self.model(images, training=True)
         first, second = tf.split(outputs[f"proj_head_{self.model.projection_head.depth}"], 2)
         contrastive = nt_xent(first, second, temperature=self.temperature)
-        count = tf.cast(tf.shape(first)[0], first.dtype)
+        count = tf.cast(mean_rows(number_of_rows(first)), first.dtype)
         figures = {name: (value * count, count) for name, value in zip(FIGURES, contrastive)}
         if self.model.classifier is None:
             return contrastive.loss, figures

@@ -8,6 +8,8 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.classification import above_classifier, check_model, labeled_loss
 from simclr_keras.objectives.learner import Learner, check_batch
+from simclr_keras.optim.apply_gradients import call_count
+from simclr_keras.replicas import mean_rows, number_of_rows
 
 FIGURES = ("loss", "distillation_loss", "label_loss", "agreement")
 
@@ -87,21 +89,21 @@ class Distiller(Learner):
             streams.append(self._images(batch["views"], 1))
         if labeled:
             # At a step of its own, or row i of both streams would get the same colors.
-            streams.append(self._images(batch["labeled_views"], 1, step=-1 - self.optimizer.iterations))
+            streams.append(self._images(batch["labeled_views"], 1, step=-1 - call_count(self.optimizer)))
         logits = self.model(tf.concat(streams, axis=0), training=True)["logits"]
-        rows = [images.shape[0] or tf.shape(images)[0] for images in streams]
+        rows = [number_of_rows(images) for images in streams]
+        count = tf.cast(mean_rows(rows[0]), logits.dtype)
         loss, figures = tf.zeros([], logits.dtype), {}
         if taught:
-            value, figures = self._teaching(logits[: rows[0]], streams[0])
+            value, figures = self._teaching(logits[: rows[0]], streams[0], count)
             loss += self.alpha * value
         if labeled:
-            value, more = labeled_loss(logits[-rows[-1] :], batch["labeled_label"], ["label_loss"])
+            value, more = labeled_loss(logits[sum(rows[:-1]) :], batch["labeled_label"], ["label_loss"])
             loss += (1 - self.alpha) * value
             figures |= more
-        count = tf.cast(rows[0], loss.dtype)
         return loss, figures | {"loss": (loss * count, count)}
 
-    def _teaching(self, logits, images):
+    def _teaching(self, logits, images, count):
         outputs = self._ask_teacher(images)
         if not isinstance(outputs, dict) or "logits" not in outputs:
             received = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
@@ -111,7 +113,7 @@ class Distiller(Learner):
         losses = distillation_loss(logits, taught, self.temperature)
         of_student, of_teacher = (tf.argmax(x, axis=-1, output_type=tf.int32) for x in (logits, taught))
         hits = tf.cast(tf.equal(of_student, of_teacher), losses.dtype)
-        count = tf.cast(tf.shape(losses)[0], losses.dtype)
+        count = tf.cast(count, losses.dtype)
         total = tf.reduce_sum(losses)
         return total / count, {"distillation_loss": (total, count), "agreement": (tf.reduce_sum(hits), count)}
 

@@ -8,6 +8,14 @@ import tensorflow as tf
 from simclr_keras.errors import InputError
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.nonfinite import Guard
+from simclr_keras.optim.apply_gradients import (
+    apply_gradients,
+    call_count,
+    check_optimizer,
+    loss_scale,
+    own_variables,
+    variable_groups,
+)
 from simclr_keras.preprocess import to_float
 
 
@@ -43,7 +51,7 @@ class Learner(keras.Model):
         on_nan: str = "stop",
         name: str | None = "learner",
     ):
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=model.dtype_policy)  # not the global one: Keras scales the loss by it
         self.model = model
         self.augment = augment
         # Float32 or float64, as the heads.
@@ -71,13 +79,16 @@ class Learner(keras.Model):
             **kwargs: see `keras.Model.compile`. `jit_compile` is False by default.
 
         Raises:
-            InputError: there is a probe, but no optimizer for it.
+            InputError: there is a probe, but no optimizer for it; or an optimizer has an option that does not work on
+                several replicas.
         """
         super().compile(optimizer=optimizer, jit_compile=kwargs.pop("jit_compile", False), **kwargs)
         if probe_optimizer is not None:
             probe_optimizer = keras.optimizers.get(probe_optimizer)
         self.probe_optimizer = probe_optimizer
         self.optimizer.build(self.main_variables)
+        # `fit` ends with this method and all trainable weights, of which the main optimizer has only its own.
+        self.optimizer.finalize_variable_values = self._finalize
         if self.probe_variables:
             if probe_optimizer is None:
                 raise InputError(
@@ -85,6 +96,8 @@ class Learner(keras.Model):
                     "Received: probe_optimizer=None"
                 )
             probe_optimizer.build(self.probe_variables)
+        for optimizer, _ in self._optimizers():
+            check_optimizer(optimizer, self.distribute_strategy.num_replicas_in_sync)
 
     @property
     def metrics(self) -> list:
@@ -106,6 +119,16 @@ class Learner(keras.Model):
         """Return the trainable variables that the main optimizer updates."""
         others = {id(variable) for variable in self.probe_variables + self.unused_variables}
         return [variable for variable in self.model.trainable_variables if id(variable) not in others]
+
+    def _optimizers(self):
+        """Return pairs of an optimizer and its variables, the main one first."""
+        pairs = [(self.optimizer, self.main_variables), (self.probe_optimizer, self.probe_variables)]
+        return [(optimizer, variables) for optimizer, variables in pairs if optimizer and variables]
+
+    def _finalize(self, _=None):
+        """Write the averages of optimizers with `use_ema` to the variables."""
+        for optimizer, variables in self._optimizers():
+            type(optimizer).finalize_variable_values(optimizer, variables)
 
     @property
     def skipped(self) -> tuple[int, int]:
@@ -134,7 +157,7 @@ class Learner(keras.Model):
         Args:
             views: [b, count, h, w, 3], uint8 or float in [0, 1].
             count: views of each image that the objective needs.
-            step: on which the randomness of `augment` depends; None for the optimizer's.
+            step: on which the randomness of `augment` depends; None for the count of the optimizer's micro-batches.
 
         Raises:
             InputError: views of another shape.
@@ -144,7 +167,7 @@ class Learner(keras.Model):
                 f"Views must be [batch, {count}, height, width, 3]. Received: {list(views.shape)}"
             )
         if self.augment is not None:
-            return self.augment(views, self.optimizer.iterations if step is None else step)
+            return self.augment(views, call_count(self.optimizer) if step is None else step)
         images = tf.concat(tf.unstack(views, axis=1), axis=0)
         return to_float(images) if images.dtype.is_integer else images
 
@@ -177,18 +200,25 @@ class Learner(keras.Model):
                 loss += tf.cast(decay, loss.dtype)
             # Optimizers sum gradients over replicas; the loss wanted is the mean over the global batch.
             loss /= tf.distribute.get_strategy().num_replicas_in_sync
-        gradients = tape.gradient(loss, main + probe)
-        self.optimizer.apply_gradients(zip(gradients[: len(main)], main))
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, main + probe)
+        apply_gradients(self.optimizer, gradients[: len(main)], main)
         if probe:
-            self.probe_optimizer.apply_gradients(zip(gradients[len(main) :], probe))
+            # From the scale of one optimizer to that of the other, in float32 as the heads.
+            ratio = loss_scale(self.probe_optimizer) / loss_scale(self.optimizer)
+            of_probe = [gradient * tf.cast(ratio, gradient.dtype) for gradient in gradients[len(main) :]]
+            apply_gradients(self.probe_optimizer, of_probe, probe)
         self._report(figures)
         return [loss, *gradients]
 
     def _guarded_variables(self):
         """Return the variables that a skipped batch must not change."""
-        optimizers = [self.optimizer, self.probe_optimizer] if self.probe_optimizer else [self.optimizer]
-        moving_on = {id(optimizer.iterations) for optimizer in optimizers}
-        moving_on |= {id(variable) for variable in self._guard.variables}
+        moving_on = {id(variable) for variable in self._guard.variables}
+        for optimizer, _ in self._optimizers():
+            # With gradient accumulation this is no variable and the count stays: no step lacks a micro-batch.
+            moving_on.add(id(optimizer.iterations))
+            if hasattr(optimizer, "inner_optimizer"):  # a loss scale that overflows must sink
+                moving_on |= {id(variable) for variable in own_variables(optimizer)}
         return [variable for variable in self.state().values() if id(variable) not in moving_on]
 
     def _report(self, figures):
@@ -211,8 +241,8 @@ class Learner(keras.Model):
         groups = {"model": self.model.variables}
         groups |= {f"metrics/{name}": average.variables for name, average in self.averages.items()}
         groups["skipped"] = self._guard.variables
-        groups["optimizer"] = self.optimizer.variables
-        groups["probe_optimizer"] = self.probe_optimizer.variables if self.probe_optimizer else []
+        groups |= variable_groups(self.optimizer, "optimizer")
+        groups |= variable_groups(self.probe_optimizer, "probe_optimizer") if self.probe_optimizer else {}
         named = {}
         for group, variables in groups.items():
             for variable in variables:

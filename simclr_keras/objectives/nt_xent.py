@@ -8,6 +8,7 @@ import typing
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.replicas import number_of_rows, rows_of_replica
 
 NORM_EPSILON = 1e-12  # on the squared norm
 DIRECTIONLESS_NORM = 1e-3
@@ -45,8 +46,9 @@ def nt_xent(
     Every embedding is an anchor: its positive is the other view of its image, its negatives are both views
     of all other images on all replicas. Inside `strategy.run` the views of the other replicas are gathered
     (one collective, differentiable) and the loss is the mean over this replica's anchors alone. Keras
-    optimizers sum gradients over replicas, so divide the loss by `num_replicas_in_sync` there. Every replica
-    must bring the same number of examples.
+    optimizers sum gradients over replicas, so divide the loss by `num_replicas_in_sync` there. If b is not known
+    while tracing, replicas may have different numbers of examples, as in the last batch of Keras' `fit`. Then every
+    scalar is this replica's sum divided by the mean number of examples, so that the mean over replicas stays right.
 
     With memory the anchors stay the online embeddings, view1 and view2, while all candidates come from a momentum
     network: `keys` and `queue`. The positive of an anchor is the key of the other view of
@@ -76,6 +78,7 @@ def nt_xent(
 
     Raises:
         InputError: shapes do not match, temperature is not positive, or a queue comes without keys.
+        tf.errors.InvalidArgumentError: replicas have different numbers of examples, each known while tracing.
     """
     context = _replica_context()
     view1, view2 = _embeddings(view1), _embeddings(view2)
@@ -83,6 +86,8 @@ def nt_xent(
     if normalize:
         view1, view2 = _unit_length(view1), _unit_length(view2)
     anchors = tf.concat([view1, view2], axis=0)  # [2b, d]
+    local = number_of_rows(view1)
+    first, everywhere = rows_of_replica(local)
 
     if keys is not None:
         memories = [*keys] if queue is None else [*keys, queue]
@@ -90,11 +95,9 @@ def nt_xent(
         if normalize:
             candidates = [tf.math.l2_normalize(c, axis=-1, epsilon=NORM_EPSILON) for c in candidates]
     else:
-        candidates = _gather(context, view1, view2)
+        candidates = _gather(context, view1, view2, everywhere)
 
-    local = view1.shape[0] or tf.shape(view1)[0]
-    everywhere = local * context.num_replicas_in_sync
-    rows = tf.range(local) + context.replica_id_in_sync_group * local  # of this replica, in the global batch
+    rows = tf.range(local) + first  # of this replica, in the global batch
     # Columns: B candidates of view 1, B of view 2, m of the queue.
     itself = tf.concat([rows, rows + everywhere], axis=0)
     positive = tf.concat([rows + everywhere, rows], axis=0)
@@ -104,14 +107,15 @@ def nt_xent(
     masked = tf.constant(logits.dtype.min / 2, logits.dtype)
     is_itself = tf.range(logits.shape[1] or tf.shape(logits)[1])[tf.newaxis] == itself[:, tf.newaxis]
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(positive, tf.where(is_itself, masked, logits))
-    loss = tf.reduce_sum(losses) / tf.cast(local, losses.dtype)
+    share = tf.cast(everywhere / context.num_replicas_in_sync, losses.dtype)
+    loss = tf.reduce_sum(losses) / share
 
     across = logits[:local, everywhere : 2 * everywhere]  # view-1 anchors, view-2 keys
     nearest = tf.argmax(across, axis=1, output_type=tf.int32)
-    accuracy = tf.reduce_mean(tf.cast(nearest == rows, loss.dtype))
+    accuracy = tf.reduce_sum(tf.cast(nearest == rows, loss.dtype)) / share
     probability = tf.nn.softmax(across)
     surprise = -tf.math.log(probability + ENTROPY_EPSILON)
-    entropy = tf.reduce_mean(tf.reduce_sum(probability * surprise, axis=1))
+    entropy = tf.reduce_sum(tf.reduce_sum(probability * surprise, axis=1)) / share
     return NTXent(loss, accuracy, entropy)
 
 
@@ -142,11 +146,16 @@ def _replica_context():
     return context
 
 
-def _gather(context, view1, view2):
+def _gather(context, view1, view2, everywhere):
     """[B, d] of both views, from all replicas, by one collective."""
     if context.num_replicas_in_sync == 1:
         return [view1, view2]
     both = context.all_gather(tf.concat([view1, view2], axis=1), axis=0)  # [B, 2d]
+    tf.debugging.assert_equal(
+        tf.shape(both)[0],
+        everywhere,
+        "Replicas have different numbers of examples: make batches with drop_remainder=True, or of unknown size.",
+    )
     return tf.split(both, 2, axis=1)
 
 

@@ -49,6 +49,7 @@ def make_learner(
     on_nan="stop",
     learner_class=ContrastiveLearner,
     optimizer=None,
+    probe_optimizer=None,
     **compile_options,
 ):
     """A compiled learner of the named network, or of the tiny one; the same weights each time."""
@@ -68,7 +69,7 @@ def make_learner(
         on_nan=on_nan,
     )
     schedule = WarmupCosine(rate, 0, 20, dtype="float64" if dtype == "float64" else "float32")
-    probe_optimizer = keras.optimizers.SGD(0.5, momentum=0.9)
+    probe_optimizer = probe_optimizer or keras.optimizers.SGD(0.5, momentum=0.9)
     learner.compile(optimizer or LARS(schedule, weight_decay=1e-2), probe_optimizer, **compile_options)
     return learner
 

@@ -1,0 +1,40 @@
+"""Which rows of the global batch belong to this replica."""
+
+import tensorflow as tf
+
+
+def num_replicas() -> int:
+    """Return how many replicas run this call together; 1 outside of strategy.run."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def number_of_rows(values: tf.Tensor) -> int | tf.Tensor:
+    """Return the length of the first axis: an int if it is static, else an int32 scalar."""
+    return tf.shape(values)[0] if values.shape[0] is None else values.shape[0]
+
+
+def rows_of_replica(count: int | tf.Tensor) -> tuple:
+    """Return this replica's first row in the global batch, and the rows of the global batch.
+
+    Args:
+        count: rows of this replica. An int is the same on every replica (a static shape): no collective. An int32
+            scalar tensor may differ, as Keras' `fit` splits a last batch of 5 into 3 and 2: one collective.
+    """
+    replicas = num_replicas()
+    if replicas == 1:
+        return 0, count
+    context = tf.distribute.get_replica_context()
+    replica = context.replica_id_in_sync_group
+    if isinstance(count, int):
+        return replica * count, replicas * count
+    counts = context.all_gather(count[tf.newaxis], axis=0)
+    return tf.reduce_sum(counts[:replica]), tf.reduce_sum(counts)
+
+
+def mean_rows(count: int | tf.Tensor) -> float | tf.Tensor:
+    """Return the mean of all replicas' rows, a float or float64 scalar; `count` as in `rows_of_replica`.
+
+    If every replica divides its sum by it, the mean over the replicas is that of the global batch.
+    """
+    return rows_of_replica(count)[1] / num_replicas()
