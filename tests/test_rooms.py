@@ -6,7 +6,8 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "simclr_keras"
-SMALL = {"errors", "backend", "preprocess", "orientation", "formatting", "files", "replicas", "version"}  # without a room
+# Without a room.
+SMALL = {"errors", "backend", "preprocess", "orientation", "formatting", "files", "replicas", "version"}
 MAY_IMPORT = {
     "config": set(),  # and the tables of model names, see NAME_TABLES
     "models": set(),

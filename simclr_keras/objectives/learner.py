@@ -51,7 +51,9 @@ class Learner(keras.Model):
         on_nan: str = "stop",
         name: str | None = "learner",
     ):
-        super().__init__(name=name, dtype=model.dtype_policy)  # not the global one: Keras scales the loss by it
+        super().__init__(
+            name=name, dtype=model.dtype_policy
+        )  # not the global one: Keras scales the loss by it
         self.model = model
         self.augment = augment
         # Float32 or float64, as the heads.

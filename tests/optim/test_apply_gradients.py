@@ -1,5 +1,7 @@
 """Steps with any Keras optimizer: clipping and overflow on replicas as on one device, and what is refused."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -93,9 +95,8 @@ def test_options_that_keras_cannot_use_on_replicas_are_refused():
 
 def test_micro_batches_are_counted_one_by_one():
     for make in (loss_scaled, sgd):
-        _, optimizer = after_a_step(
-            lambda: make(gradient_accumulation_steps=2), tf.distribute.get_strategy(), GRADIENTS[:1]
-        )
+        accumulating = functools.partial(make, gradient_accumulation_steps=2)
+        _, optimizer = after_a_step(accumulating, tf.distribute.get_strategy(), GRADIENTS[:1])
         assert (int(call_count(optimizer).numpy()), int(optimizer.iterations)) == (1, 0)
 
 
