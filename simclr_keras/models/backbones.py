@@ -24,7 +24,8 @@ class KerasBackbone(keras.Model):
 
     Endpoints: pooled [n, c], the global average of the network's output, and final_avg_pool [n, d], the output
     of the dense layers (with bias and ReLU); both float32 (float64 under float64). Pixels are scaled inside as the
-    network needs them. Its batch normalization is ours, with the statistics of the batch of all replicas.
+    network needs them. Its batch normalization is ours, with the statistics of the batch of all replicas and a
+    momentum of at most 0.9, so that few steps of fine-tuning suffice for the moving statistics.
 
     Args:
         application: name in keras.applications, such as "VGG16".

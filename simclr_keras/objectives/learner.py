@@ -106,6 +106,9 @@ class Learner(keras.Model):
         # Keras adds a "loss" that only its own compute_loss would feed.
         return [metric for metric in super().metrics if isinstance(metric, Average)]
 
+    def _maybe_symbolic_build(self, *_, **__):
+        """Build nothing: a learner is built, and Keras fails here if replicas have different numbers of images."""
+
     @property
     def probe_variables(self) -> list:
         """Return the trainable variables that the probe optimizer updates."""
