@@ -75,6 +75,10 @@ class Learner(keras.Model):
     ) -> None:
         """Set the optimizers and build their slots.
 
+        Loss scales (`loss_scale_factor`, LossScaleOptimizer), clipping and `use_ema` have the same effect on several
+        replicas as on one device. `gradient_accumulation_steps` is for one device; the negatives of a contrastive
+        loss stay within the micro-batch, so that it does not replace a larger batch.
+
         Args:
             optimizer: updates all trainable variables but those in `probe_variables`; a Keras optimizer or a name.
             probe_optimizer: updates `probe_variables`; needed if there are any.
