@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from simclr_keras.data.views.color_blur import ColorBlur
 from simclr_keras.objectives.nt_xent import nt_xent
 from tests.objectives.nt_xent_twin import draw, gradients, step_with_gradients
 from tests.objectives.tiny_classifier import make_batches as make_single_views
 from tests.objectives.tiny_classifier import make_distiller, make_model, make_teacher
-from tests.objectives.tiny_learner import assert_close, make_batches, make_learner, values
+from tests.objectives.tiny_learner import SIZE, assert_close, make_batches, make_learner, values
 
 
 @pytest.fixture
@@ -62,8 +63,12 @@ def make_distiller_of_both(**options):
     return make_distiller(model, teacher, alpha=0.3, temperature=0.5, **options)
 
 
+def make_contrastive():
+    return make_learner(dtype="float64", augment=ColorBlur(SIZE, seed=3, compile=False))
+
+
 LEARNERS = {
-    "contrastive": (lambda: make_learner(dtype="float64"), make_batches),
+    "contrastive": (make_contrastive, make_batches),
     "distiller of both streams": (make_distiller_of_both, make_single_views),
 }
 

@@ -13,6 +13,7 @@ from simclr_keras.data import draws
 from simclr_keras.data.views import color
 from simclr_keras.errors import InputError
 from simclr_keras.preprocess import to_float
+from simclr_keras.replicas import number_of_rows, rows_of_replica
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,28 +86,27 @@ class ColorBlur:
         """Augment this replica's rows of the global batch.
 
         Args:
-            views: uint8 [n, w, s, s, 3] (or float in [0, 1]), static shape, w views of each image.
+            views: uint8 [n, w, s, s, 3] (or float in [0, 1]), w views of each image. The shape is static, but n may
+                be unknown, as of a dataset whose last batch is smaller.
             step: int or integer scalar tensor, the global step.
 
         Returns:
             float32 [w * n, s, s, 3] in [0, 1]: view 1 of all images, then view 2 of all images, ...
         """
-        count, windows = views.shape[:2]
+        count, windows = number_of_rows(views), views.shape[1]
         parameters = self.parameters_of_replica(step, count, windows)
         # Not a transpose: that of uint8 makes oneDNN print an error on CPUs.
         images = tf.concat(tf.unstack(views, axis=1), axis=0)
         return (self._compiled if self._use_xla() else self.apply)(images, parameters)
 
     def parameters_of_replica(self, step, count, windows=2):
-        """Return the parameters of this replica's `count` images: rows r * count .. of the global batch.
+        """Return the parameters of this replica's `count` images, which are rows of the global batch.
 
         Returns:
             dict of tensors [windows * count, ...], all images of view 1 first; see `parameters`.
         """
-        context = tf.distribute.get_replica_context()
-        replicas = context.num_replicas_in_sync
-        global_batch = self.parameters(step, count * replicas, windows)
-        first = tf.cast(context.replica_id_in_sync_group, tf.int32) * count
+        first, batch_size = rows_of_replica(count)
+        global_batch = self.parameters(step, batch_size, windows)
 
         def rows_of(values):
             rest = values.shape[2:]
