@@ -57,7 +57,9 @@ model = onnxruntime.InferenceSession({onnx})
 _PATHS = "Paths start in the folder above this one; code that imports simclr_keras needs it installed."
 _TRAINING = """To fine-tune: `simclr_keras.HubLayer({folder}, endpoint="{first}")` in Keras 3;
 `hub.KerasLayer({folder}, trainable=True, output_key="{output_of_first}")` in tf_keras; without these packages,
-`keras.layers.TFSMLayer({folder}, call_endpoint="{first}", call_training_endpoint="{first}_train")`."""
+`keras.layers.TFSMLayer({folder}, call_endpoint="{first}", call_training_endpoint="{first}_train")`. TFSMLayer trains
+with every optimizer after `model.optimizer.build(model.trainable_variables)`, between `compile` and `fit`; without this
+line, only with plain SGD."""
 _PROBE = """The logits are those of an online probe after a stop-gradient: training with them trains only the probe.
 To fine-tune the network, add your own layer to {below}."""
 
