@@ -1,6 +1,7 @@
 """Start TensorFlow quietly, and refuse another Keras backend in one line."""
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ def require_tensorflow() -> None:
     Reads Keras' own settings in Keras' own order (loaded module, KERAS_BACKEND, keras.json) without
     importing Keras, so the answer comes before the seconds an import takes.
     """
+    ignore_missing_plot_backend()
     backend = configured_backend()
     if backend != "tensorflow":
         raise InputError(
@@ -45,6 +47,7 @@ def start_tensorflow_quietly() -> None:
 
     If the user sets TF_CPP_MIN_LOG_LEVEL, that level applies instead. If the import fails, all messages are shown.
     """
+    ignore_missing_plot_backend()
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         import tensorflow  # noqa: F401
 
@@ -63,6 +66,17 @@ def start_tensorflow_quietly() -> None:
             if sys.stderr is not None:
                 sys.stderr.write(messages.read().decode(errors="replace"))
             raise
+
+
+def ignore_missing_plot_backend() -> None:
+    """Unset MPLBACKEND if it names a module that is missing: TensorFlow imports matplotlib, which would fail.
+
+    Notebooks set it for all programs that they start, also for those in environments without their module.
+    """
+    kind, _, module = os.environ.get("MPLBACKEND", "").partition("://")
+    package = module.partition(".")[0]
+    if kind == "module" and not (package and importlib.util.find_spec(package)):
+        del os.environ["MPLBACKEND"]
 
 
 @contextlib.contextmanager

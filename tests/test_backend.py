@@ -75,6 +75,21 @@ def test_public_names_refuse_another_backend_too():
     assert done.stderr.splitlines()[-1].startswith("simclr_keras.errors.InputError: simclr_keras needs Keras")
 
 
+def test_only_a_missing_plot_backend_is_unset(monkeypatch):
+    backends = (
+        "module://missing_inline.backend",
+        "module://",
+        "module://matplotlib.backends.backend_agg",
+        "tkagg",
+    )
+    left = []
+    for name in backends:
+        monkeypatch.setenv("MPLBACKEND", name)
+        backend.require_tensorflow()
+        left.append(os.environ.get("MPLBACKEND"))
+    assert left == [None, None, *backends[2:]]
+
+
 def start(folder, tensorflow, **environment):
     """Starts a stand-in for TensorFlow, whose import runs the given code, in a process of its own."""
     (folder / "tensorflow.py").write_text(tensorflow)
@@ -103,6 +118,11 @@ config = types.SimpleNamespace(list_logical_devices=lambda: os.write(2, b"a line
 def test_chatter_of_the_start_is_held_back(tmp_path):
     done = start(tmp_path, CHATTER)
     assert (done.returncode, done.stdout, done.stderr) == (0, "up\n", "")
+
+
+def test_tensorflow_starts_with_the_plot_backend_of_a_notebook(tmp_path):
+    done = start(tmp_path, CHATTER + "import matplotlib\n", MPLBACKEND="module://missing_inline.backend")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_user_who_sets_the_log_level_sees_what_it_gives(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import io
 import os
 import sys
 import textwrap
@@ -169,6 +170,11 @@ def _shown_default(field: dataclasses.Field) -> str:
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str], program: str) -> int:
     """Run main(argv) and return the exit code; an expected error becomes one line on stderr."""
     message: object
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files: a window or a notebook of the user does not matter
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # else a class name would end a run in a terminal without UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return main(argv) or EXIT_OK
     except InputError as error:

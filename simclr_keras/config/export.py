@@ -1,8 +1,10 @@
 """The settings of export.py."""
 
 import dataclasses
+import os
 
 from simclr_keras.config.option import Settings, nearest, option
+from simclr_keras.config.output_paths import check_no_pattern
 from simclr_keras.errors import InputError
 
 SAVED_MODEL, KERAS, LITERT, ONNX = FORMATS = ("saved_model", "keras", "litert", "onnx")
@@ -80,6 +82,8 @@ class ExportConfig(Settings):
             raise InputError(
                 f"--out={self.out}: only saved_model can be written to a remote path; give a local folder."
             )
+        if SAVED_MODEL in self.formats:
+            check_no_pattern(self.out if "://" in self.out else os.path.realpath(self.out), "--out")
         if self.decode_images and "saved_model" not in self.formats:
             raise InputError("--decode_images needs --format=saved_model.")
 

@@ -40,6 +40,19 @@ def check_parent(path: str, flag: str = "out") -> None:
         raise InputError(f"--{flag}={path}: the folder {folder} is not writable; give another path.")
 
 
+def check_no_pattern(path: str, argument: str) -> None:
+    """Raise InputError if TensorFlow could not read variables below a path.
+
+    Args:
+        path: of a folder. argument: name of the argument or flag that gave it, such as --out, for messages.
+    """
+    if any(character in path for character in "*?[]\\"):
+        raise InputError(
+            f"{argument}={path} contains one of * ? [ ] \\, which TensorFlow takes for a pattern when it reads "
+            "checkpoints; give a path without them."
+        )
+
+
 def check_run_dir(path: str | None, flag: str, stage: str) -> None:
     """Raise InputError if a local run directory does not exist; remote ones are checked when they are read.
 

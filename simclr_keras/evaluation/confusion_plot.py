@@ -15,6 +15,7 @@ from simclr_keras.evaluation.drawing import (
     ORANGE,
     hide_frame,
     new_figure,
+    own_style,
     set_heading,
     short,
 )
@@ -23,6 +24,7 @@ _MOST_WITH_COUNTS, _MOST_WITH_PERCENTS, _MOST_WITH_NAMES = 12, 25, 50  # classes
 _LISTED = 12  # mistakes and classes that are listed beside a large matrix
 
 
+@own_style()
 def confusion_figure(matrix: np.ndarray, class_names: Sequence | None = None) -> Figure:
     """Return a matrix of colored cells: for each class (down) the predictions (across).
 

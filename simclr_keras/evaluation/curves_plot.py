@@ -8,7 +8,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.drawing import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PURPLE, new_figure
+from simclr_keras.evaluation.drawing import (
+    BLUE,
+    GREEN,
+    GRID,
+    INK,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    new_figure,
+    own_style,
+)
 
 # One entry per panel: title, unit, and its columns as {column: (label, color)}.
 # Columns in "%" are shares in [0, 1] in metrics.csv.
@@ -37,6 +47,7 @@ _PANELS = (
 _EVALUATIONS = {"knn_top1", "probe_top1", "top1", "top5"}
 
 
+@own_style()
 def curves_figure(rows: Sequence[Mapping], references: Mapping[str, float] | None = None) -> Figure:
     """Return a panel for each kind of loss and accuracy in the history of a run.
 

@@ -1,8 +1,13 @@
 """What all figures share: colors, an empty figure, short names, PNG files. No pyplot, so no global state."""
 
+import contextlib
+import functools
 import io
+from collections.abc import Iterator
 from typing import BinaryIO
 
+import matplotlib
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -10,6 +15,39 @@ from matplotlib.figure import Figure
 DPI = 100
 INK, MUTED, GRID, CARD = "#1f2933", "#616e7c", "#e4e7eb", "#eef1f4"
 BLUE, ORANGE, GREEN, PURPLE, TEAL = "#2266aa", "#d9651d", "#2b8a5b", "#7a4fa3", "#3a8fa8"
+
+_FONT = "DejaVu Sans"  # comes with matplotlib
+# Fonts of Chinese, Japanese and Korean on the usual systems. Those of the user's own matplotlibrc precede them.
+_OTHER_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Noto Sans JP",
+    "Noto Sans KR",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "IPAexGothic",
+    "NanumGothic",
+    "Microsoft YaHei",
+    "SimHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Arial Unicode MS",
+)
+
+
+@contextlib.contextmanager
+def own_style() -> Iterator[None]:
+    """Draw with matplotlib's defaults, whatever style the user has set, but with more fonts for class names."""
+    with matplotlib.rc_context():
+        fonts = _fonts()
+        matplotlib.rcdefaults()
+        matplotlib.rcParams["font.family"] = fonts
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -36,15 +74,36 @@ def hide_frame(axes: Axes) -> None:
 def short(name: object, length: int = 20, keep_end: bool = False) -> str:
     """Return a name on one line of at most `length` characters, with "$" escaped for matplotlib.
 
+    A character that no installed font has becomes its escape, such as \\u732b, as in config.json and card.json.
+
     Args:
         keep_end: keep the end instead of the beginning, for file names.
     """
-    text = " ".join(str(name).split())
+    text = "".join(map(_drawable, " ".join(str(name).split())))
     if len(text) > length:
         text = "…" + text[1 - length :] if keep_end else text[: length - 1] + "…"
     return text.replace("$", r"\$")
 
 
+def _drawable(character):
+    if " " <= character <= "~" or any(ord(character) in _glyphs(font) for font in _fonts()):
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+def _fonts():
+    """Return the installed fonts to draw with; matplotlib takes each character from the first that has it."""
+    wanted = [*matplotlib.rcParams["font.family"], *matplotlib.rcParams["font.sans-serif"], *_OTHER_FONTS]
+    installed = {*font_manager.get_font_names()}
+    return [_FONT, *(font for font in dict.fromkeys(wanted) if font in installed and font != _FONT)]
+
+
+@functools.cache
+def _glyphs(font):
+    return frozenset(font_manager.get_font(font_manager.findfont(font)).get_charmap())
+
+
+@own_style()
 def png_bytes(figure: Figure) -> bytes:
     """Return a figure as the content of a PNG file."""
     png = io.BytesIO()

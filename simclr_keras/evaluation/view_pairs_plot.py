@@ -7,11 +7,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.drawing import hide_frame, new_figure, set_heading, short
+from simclr_keras.evaluation.drawing import hide_frame, new_figure, own_style, set_heading, short
 
 _COLUMNS, _SIDE = 8, 140  # pairs in a row; pixels of a view
 
 
+@own_style()
 def view_pairs_figure(views: np.ndarray, titles: Sequence | None = None, *, max_pairs: int = 16) -> Figure:
     """Return a grid of image pairs, view 1 above view 2.
 

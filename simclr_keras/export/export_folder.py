@@ -5,13 +5,21 @@ import json
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export.formats.names import GRAPH_FILE, INT8_FILE, KERAS_FILE, LITERT_FILE, ONNX_FILE
+from simclr_keras.export.formats.names import (
+    CLASS_NAMES,
+    GRAPH_FILE,
+    INT8_FILE,
+    KERAS_FILE,
+    LITERT_FILE,
+    ONNX_FILE,
+)
 
 CARD, FORMAT = "card.json", "simclr_keras export"
 # All that an export may hold; a folder with anything else in it is not replaced.
 OURS = (
     CARD,
     "README.md",
+    CLASS_NAMES,
     GRAPH_FILE,
     "fingerprint.pb",
     "variables",

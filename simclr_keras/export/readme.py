@@ -4,7 +4,7 @@ import json
 
 from simclr_keras.config.export import KERAS, LITERT, ONNX, SAVED_MODEL
 from simclr_keras.export.endpoints import LOGITS
-from simclr_keras.export.formats.names import KERAS_FILE, LITERT_FILE, ONNX_FILE
+from simclr_keras.export.formats.names import CLASS_NAMES, KERAS_FILE, LITERT_FILE, ONNX_FILE
 
 FILE = "README.md"
 # Results in percent, and settings; card.json has all of them.
@@ -57,7 +57,9 @@ model = onnxruntime.InferenceSession({onnx})
 _PATHS = "Paths start in the folder above this one; code that imports simclr_keras needs it installed."
 _TRAINING = """To fine-tune: `simclr_keras.HubLayer({folder}, endpoint="{first}")` in Keras 3;
 `hub.KerasLayer({folder}, trainable=True, output_key="{output_of_first}")` in tf_keras; without these packages,
-`keras.layers.TFSMLayer({folder}, call_endpoint="{first}", call_training_endpoint="{first}_train")`."""
+`keras.layers.TFSMLayer({folder}, call_endpoint="{first}", call_training_endpoint="{first}_train")`. TFSMLayer trains
+with every optimizer after `model.optimizer.build(model.trainable_variables)`, between `compile` and `fit`; without this
+line, only with plain SGD."""
 _PROBE = """The logits are those of an online probe after a stop-gradient: training with them trains only the probe.
 To fine-tune the network, add your own layer to {below}."""
 
@@ -74,7 +76,9 @@ def as_text(card: dict, folder: str) -> str:
 
 def _head(card):
     size, names = card["image_size"], card["class_names"]
-    classes = f" Classes, in the order of the logits: {_some(names)}." if names else ""
+    # Without logits, no file class_names.txt is written.
+    named = names and LOGITS in card["endpoints"]
+    classes = f" Classes, in the order of the logits and of `{CLASS_NAMES}`: {_some(names)}." if named else ""
     return (
         f"# {card['model']}, {card['stage']}\n\n{card['parameters']:,} parameters, "
         f"{card['encoder_parameters']:,} of them in the encoder, trained on images of {size} x {size} pixels.{classes}"

@@ -7,10 +7,19 @@ import numpy as np
 
 from simclr_keras.config.export import KERAS, LITERT, ONNX, SAVED_MODEL
 from simclr_keras.export import card, readme
-from simclr_keras.export.endpoints import select_endpoints, signature_endpoints
+from simclr_keras.export.endpoints import LOGITS, select_endpoints, signature_endpoints
 from simclr_keras.export.export_folder import CARD, check_out
 from simclr_keras.export.formats import keras_file, litert, onnx_file
-from simclr_keras.export.formats.names import GRAPH_FILE, INT8_FILE, KERAS_FILE, LITERT_FILE, ONNX_FILE
+from simclr_keras.export.formats.comparison import full_float32
+from simclr_keras.export.formats.names import (
+    CLASS_NAMES,
+    GRAPH_FILE,
+    INT8_FILE,
+    KERAS_FILE,
+    LITERT_FILE,
+    ONNX_FILE,
+    class_names_text,
+)
 from simclr_keras.export.formats.saved_model import check_saved_model, write_saved_model
 from simclr_keras.files import whole_folder, write_file
 from simclr_keras.models.simclr import SimCLRModel
@@ -23,6 +32,7 @@ def check_packages(formats: tuple[str, ...]) -> None:
             module.require_packages()
 
 
+@full_float32()
 def write_export(
     model: SimCLRModel,
     out: str,
@@ -64,7 +74,13 @@ def write_export(
 
         def wrote(kind, report):
             files.append({"format": kind, **report})
-            say(f"wrote    {report['file']}, within {report['difference']:.1e} of the network")
+            if report.get("quantization"):
+                closeness = (
+                    f"mean cosine similarity {1 - report['difference']:.4f} with the network's vectors"
+                )
+            else:
+                closeness = f"within {report['difference']:.1e} of the network"
+            say(f"wrote    {report['file']}, {closeness}")
 
         if SAVED_MODEL in formats:
             write_saved_model(
@@ -92,6 +108,8 @@ def write_export(
         shapes = {
             name: (endpoint, [None, *outputs[endpoint].shape[1:]]) for name, endpoint in signatures.items()
         }
+        if names and LOGITS in signatures:
+            write_file(f"{folder}/{CLASS_NAMES}", class_names_text(names))
         content = card.make_card(model, about, shapes, files)
         write_file(f"{folder}/{CARD}", card.as_json(content))
         write_file(f"{folder}/{readme.FILE}", readme.as_text(content, os.path.basename(str(out).rstrip("/"))))

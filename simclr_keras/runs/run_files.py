@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from simclr_keras import files
+from simclr_keras.config.output_paths import check_no_pattern
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.runs.earlier_names import upgrade_settings
 from simclr_keras.runs.record_checks import RecordError
@@ -175,11 +176,7 @@ class RunFiles:
 
     def check_path(self) -> None:
         """Raise InputError if the path is a file, or one that TensorFlow could not read checkpoints from."""
-        if any(character in self.path for character in "*?[]\\"):
-            raise InputError(
-                f"--{self.flag}={self.path} contains one of * ? [ ] \\, which TensorFlow takes for a pattern when it "
-                "reads checkpoints; give a path without them."
-            )
+        check_no_pattern(self.path, f"--{self.flag}")
         try:
             system = files.file_system(self.path)
             if system.exists(self.path) and not system.isdir(self.path):

@@ -1,6 +1,8 @@
 """Flags from a config class, help that fits the screen and needs no TensorFlow, exit codes."""
 
 import dataclasses
+import io
+import os
 import pathlib
 import signal
 import subprocess
@@ -199,3 +201,18 @@ def test_exit_of_a_bug_keeps_its_traceback():
 
     with pytest.raises(ValueError, match="a bug"):
         command_line.run(main, ["program"], "program")
+
+
+def test_terminal_without_utf8(monkeypatch):
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, "ascii"))
+    assert command_line.run(lambda argv: print("caf\u00e9 \u732b"), ["program"], "program") == 0
+    sys.stdout.flush()
+    assert screen.getvalue() == b"caf\\xe9 \\u732b\n"
+
+
+def test_plot_backend_of_the_user_is_ignored(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://of_a_notebook")
+    backends = []
+    command_line.run(lambda argv: backends.append(os.environ["MPLBACKEND"]), ["program"], "program")
+    assert backends == ["agg"]

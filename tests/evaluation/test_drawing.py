@@ -1,10 +1,15 @@
 """What all figures share: PNG files and short names."""
 
 import io
+import warnings
 
+import matplotlib
+import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from simclr_keras.evaluation import drawing
+from simclr_keras.evaluation.confusion_plot import confusion_figure
 from simclr_keras.evaluation.drawing import new_figure, png_bytes, save_figure, short
 
 
@@ -27,3 +32,31 @@ def test_short_names():
     assert short("abcdef", 4, keep_end=True) == "…def"
     assert short(r"$\frac$") == r"\$\frac\$"  # else matplotlib would typeset a formula
     assert short(7) == "7"
+
+
+def test_characters_of_no_font_become_escapes(monkeypatch):
+    monkeypatch.setattr(drawing, "_OTHER_FONTS", ())
+    assert short("caf\u00e9 \u732b") == r"caf\u00e9 \u732b".replace(r"\u00e9", "\u00e9")
+    assert short("a\x07 \udcff") == r"a\x07 \udcff"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of each missing glyph
+        png_bytes(confusion_figure(np.eye(2), ["\u732b", "\u72ac$"]))
+
+
+def test_other_fonts_draw_what_the_first_lacks(monkeypatch):
+    combining = "e\u0359"  # in STIXGeneral, which comes with matplotlib, and not in DejaVu Sans
+    assert short(combining) == r"e\u0359"
+    monkeypatch.setattr(drawing, "_OTHER_FONTS", ("A missing font", "STIXGeneral"))
+    assert short(combining) == combining
+    with drawing.own_style():
+        assert matplotlib.rcParams["font.family"] == ["DejaVu Sans", "STIXGeneral"]
+
+
+def test_the_style_of_the_user_changes_nothing():
+    def picture():
+        return png_bytes(confusion_figure(np.array([[3, 1], [0, 2]])))
+
+    before = picture()
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 30, "axes.grid": True}):
+        assert picture() == before
+        assert matplotlib.rcParams["font.size"] == 30

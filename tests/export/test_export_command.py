@@ -109,6 +109,11 @@ REFUSED = [
     ("no run's folder", ["--run={tmp}", "--out={tmp}/new"], ["is not a run directory"]),
     ("a file", ["--run={runs}/file", "--out={tmp}/new"], ["file is a file", "give a directory"]),
     ("pattern", ["--run={runs}/run[1]", "--out={tmp}/new"], ["contains one of * ? [ ]"]),
+    (
+        "out is a pattern",
+        ["--run={runs}/finetuned", "--out={tmp}/ex [v1]"],
+        ["contains one of * ? [ ]", "--out="],
+    ),
     ("measured", ["--run={runs}/measured", "--out={tmp}/new"], ["--mode=knn", "--run=runs/pretrained"]),
     ("no checkpoint", ["--run={runs}/without_checkpoint", "--out={tmp}/new"], ["has no checkpoint"]),
     ("cut checkpoint", ["--run={runs}/cut_checkpoint", "--out={tmp}/new"], ["unreadable", "another --run"]),

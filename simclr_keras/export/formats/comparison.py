@@ -64,6 +64,17 @@ def pick_vectors(model: Any, images: Any) -> dict[str, tf.Tensor]:
     return {name: outputs[name] for name in signature_endpoints(outputs).values()}
 
 
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute in whole float32: newer GPUs round to the 10 bits of TF32, by 1e-3, which no tolerance here allows."""
+    was_enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(was_enabled)
+
+
 def random_images(count: int, size: int) -> np.ndarray:
     """Return the same images [count, size, size, 3] at every call, float32 in [0, 1]."""
     return np.random.default_rng(0).uniform(size=(count, size, size, 3)).astype(np.float32)

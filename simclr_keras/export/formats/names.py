@@ -1,5 +1,12 @@
 """The names of the files that export.py writes."""
 
+from collections.abc import Sequence
+
 GRAPH_FILE, KERAS_FILE, LITERT_FILE = "saved_model.pb", "model.keras", "model.tflite"
 INT8_FILE, ONNX_FILE = "model_int8.tflite", "model.onnx"
-CLASS_NAMES = "class_names.txt"  # in the assets of a SavedModel
+CLASS_NAMES = "class_names.txt"  # in an export, and in the assets of a SavedModel
+
+
+def class_names_text(class_names: Sequence) -> str:
+    """Return the content of that file: one name per line, in the order of the logits."""
+    return "".join(f"{' '.join(str(name).split())}\n" for name in class_names)

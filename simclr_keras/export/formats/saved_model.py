@@ -17,7 +17,7 @@ from simclr_keras.export.endpoints import (
     signature_endpoints,
 )
 from simclr_keras.export.formats.comparison import compare, random_images
-from simclr_keras.export.formats.names import CLASS_NAMES, GRAPH_FILE
+from simclr_keras.export.formats.names import CLASS_NAMES, GRAPH_FILE, class_names_text
 from simclr_keras.export.formats.pixel_limit import within_limit
 from simclr_keras.models.simclr import SimCLRModel
 
@@ -212,5 +212,5 @@ def _are_equal(stored, variable):
 def _write_names(class_names, folder):
     path = f"{folder}/{CLASS_NAMES}"
     with open(path, "w", encoding="utf-8") as file:
-        file.writelines(f"{' '.join(str(name).split())}\n" for name in class_names)
+        file.write(class_names_text(class_names))
     return path

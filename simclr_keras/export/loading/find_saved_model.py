@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from simclr_keras.config.output_paths import check_no_pattern
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import expand_home
 from simclr_keras.runs.run_files import is_run_dir
@@ -30,10 +31,15 @@ def find_saved_model(handle: str, argument: str = "path") -> str:
         InputError: there is no SavedModel.
     """
     folder = expand_home(handle)
+    if folder.startswith("http://"):
+        raise InputError(
+            f"{argument}={handle} is not encrypted, so others could replace the SavedModel; give an https:// address."
+        )
     try:
         if is_hub_handle(folder):
             folder = _download(folder, argument)
         if is_saved_model(folder):
+            check_no_pattern(folder, argument)
             return folder
         exists = tf.io.gfile.exists(folder)
     except tf.errors.OpError as error:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.drawing import BLUE, GRID, hide_frame, new_figure, set_heading, short
+from simclr_keras.evaluation.drawing import BLUE, GRID, hide_frame, new_figure, own_style, set_heading, short
 
 SIDE = 44  # pixels of a picture
 MOST_TSNE = 5000  # images for t-SNE, which takes some minutes
@@ -65,6 +65,7 @@ def choose_pictures(points: np.ndarray, seed: int) -> np.ndarray:
     return np.array(rows, np.int64)
 
 
+@own_style()
 def map_figure(
     points: np.ndarray,
     rows: Sequence[int],

@@ -12,6 +12,7 @@ from simclr_keras.evaluation.drawing import (
     ORANGE,
     hide_frame,
     new_figure,
+    own_style,
     set_heading,
     short,
 )
@@ -51,6 +52,7 @@ def choose_queries(count: int, labels: np.ndarray, seed: int) -> np.ndarray:
     return np.array(ordered[:count])
 
 
+@own_style()
 def neighbors_figure(
     pictures: np.ndarray,
     titles: Sequence[Sequence[str]],

@@ -17,6 +17,7 @@ from simclr_keras.evaluation.drawing import (
     PURPLE,
     TEAL,
     new_figure,
+    own_style,
     set_heading,
     short,
 )
@@ -37,6 +38,7 @@ _COLORS = {
 _MOST, _LINE = 100, 44  # groups drawn; pixels of each
 
 
+@own_style()
 def figure(rows: Sequence[Row]) -> Figure:
     """Return a point for each run or mean of repetitions, from top to bottom in the order of the rows.
 

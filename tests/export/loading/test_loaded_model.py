@@ -89,6 +89,16 @@ def test_8_bit_images_are_refused(loaded):
         loaded(np.zeros([1, SIZE, SIZE, 3], np.uint8), "encoder")
 
 
+def test_handles_that_cannot_be_loaded_are_refused(exported, tmp_path):
+    (tmp_path / "ex [v1]").symlink_to(exported)
+    for handle, words in (
+        ("http://tfhub.dev/model/1", "is not encrypted.*give an https:// address"),
+        (f"{tmp_path}/ex [v1]", "path=.*contains one of .*give a path without them"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_saved_model(handle)
+
+
 def test_class_names_of_the_asset_without_a_card(loaded):
     assert (loaded.image_size, loaded.fixed_size, loaded.class_names, loaded.card) == (
         None,

@@ -36,9 +36,11 @@ def downstream(framework, layer, output_key=None):
     return framework.Model(inputs, framework.layers.Dense(2, kernel_initializer="ones")(features))
 
 
-def fit_one_step(framework, model, layer):
+def fit_one_step(framework, model, layer, optimizer=None):
     """Takes the step of `expected_step`; returns the layer's (weights, statistics)."""
-    model.compile(framework.optimizers.SGD(LEARNING_RATE), "mse")
+    model.compile(optimizer or framework.optimizers.SGD(LEARNING_RATE), "mse")
+    if optimizer:
+        model.optimizer.build(model.trainable_variables)  # as the card and docs/export.md say
     model.fit(images(), np.zeros((4, 2)), batch_size=4, shuffle=False, verbose=0)
     return values_of(layer.trainable_variables), values_of(layer.non_trainable_variables)
 
@@ -156,6 +158,25 @@ class TestTFSMLayer:
         # It knows no regularization losses.
         found = fit_one_step(keras, downstream(keras, layer), layer)
         assert_stepped(found, expected_step(weight_decay=0.0))
+
+    def test_other_optimizers_than_plain_sgd_train_it(self, exported, network):
+        stepped, _ = expected_step(weight_decay=0.0)
+        before = values_of(network.trainable_variables)
+        gradients = [(old - new) / LEARNING_RATE for old, new in zip(before, stepped)]
+        root = np.sqrt(1 - 0.999)  # of Adam's corrected second moment in its first step; epsilon 1 is smooth
+        steps = {
+            keras.optimizers.SGD(LEARNING_RATE, momentum=0.9): lambda g: g,
+            keras.optimizers.Adam(LEARNING_RATE, epsilon=1.0): lambda g: root * g / (root * np.abs(g) + 1),
+        }
+        layer = keras.layers.TFSMLayer(
+            exported, call_endpoint="encoder", call_training_endpoint="encoder_train"
+        )
+        first = layer.get_weights()
+        for optimizer, step in steps.items():
+            layer.set_weights(first)
+            found, _ = fit_one_step(keras, downstream(keras, layer), layer, optimizer)
+            expected = [old - LEARNING_RATE * step(g) for old, g in zip(before, gradients)]
+            assert_stepped((found,), (expected,))
 
 
 class TestElsewhere:
