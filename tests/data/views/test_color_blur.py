@@ -218,7 +218,7 @@ def test_batches_of_unknown_size_are_augmented_as_others(mirrored):
     augment, views = ColorBlur(40, seed=3, compile=False), levels([3, 2, 40, 40, 3])
     spec = tf.TensorSpec([None, *views.shape[1:]], tf.uint8)
     of_any_size = tf.function(augment, input_signature=[spec, tf.TensorSpec([], tf.int64)])
-    np.testing.assert_allclose(of_any_size(views, 5), augment(views, 5), atol=1e-6)
+    np.testing.assert_allclose(of_any_size(views, 5), augment(views, 5), atol=1e-5)  # rounding of graphs
     traced = tf.function(lambda x: mirrored.run(augment, args=(x, 5)), input_signature=[spec])
     with pytest.raises(InputError, match=r"drop_remainder=True\). Received: views \[None, 2"):
         traced(views)
