@@ -10,6 +10,10 @@ class InputError(ValueError):
     Library callers may catch it as a ValueError.
     """
 
+    # Keras and TensorFlow put errors without these marks into 10 to 30 lines of their own.
+    _keras_call_info_injected = True
+    ag_pass_through = True
+
 
 class TrainingError(RuntimeError):
     """Report that training cannot continue although the command is right: why, then what to do.

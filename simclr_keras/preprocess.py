@@ -5,6 +5,7 @@ Training data, evaluation, exported models and tools all see images through thes
 
 import tensorflow as tf
 
+from simclr_keras.errors import InputError
 from simclr_keras.orientation import apart, bytes_at, exif_orientation, upright
 
 # Images up to this size are evaluated whole: the release's rule for CIFAR-like data.
@@ -12,20 +13,40 @@ LARGEST_SIZE_WITHOUT_CROP = 32
 CROP_PROPORTION = 0.875
 
 
+def largest_pixel(dtype: tf.DType) -> float:
+    """Return the value of white: 255 for uint8, 65535 for uint16, 1 for floats.
+
+    Raises:
+        InputError: any other type. The range of its pixels is unknown: int64 is often 0 to 255.
+    """
+    dtype = tf.as_dtype(dtype)
+    if dtype in (tf.uint8, tf.uint16):
+        return float(dtype.max)
+    if not dtype.is_floating:
+        raise InputError(
+            "pixels must be uint8 (0 to 255), uint16 (0 to 65535) or float in [0, 1]: convert those of 0 to 255 "
+            f'with images.astype("uint8"). Received: dtype={dtype.name}'
+        )
+    return 1.0
+
+
 def to_float(images: tf.Tensor) -> tf.Tensor:
     """Bring pixels to [0, 1].
 
     Args:
-        images: tensor of any shape. Integers are taken to fill the range of their type (uint8: 0-255);
-            floats are taken to be in [0, 1] already.
+        images: tensor of any shape: uint8 (0 to 255), uint16 (0 to 65535), or float in [0, 1].
 
     Returns:
         float32 tensor of the same shape.
+
+    Raises:
+        InputError: pixels of another type.
     """
     images = tf.convert_to_tensor(images)
+    white = largest_pixel(images.dtype)
     if images.dtype.is_integer:
         # A division, not a multiplication by 1/255, so that 255 becomes exactly 1.
-        return tf.cast(images, tf.float32) / float(images.dtype.max)
+        return tf.cast(images, tf.float32) / white
     return tf.cast(images, tf.float32)
 
 
@@ -119,12 +140,15 @@ def evaluation_view(
     Sizes up to 32 pixels take the whole image, whatever its shape.
 
     Args:
-        images: [h, w, 3] or, all of one size, [n, h, w, 3]; uint8, or float in [0, 1].
+        images: [h, w, 3] or, all of one size, [n, h, w, 3]; uint8, uint16, or float in [0, 1].
         size: side of the square result in pixels, or (height, width).
         proportion: of the short side that is kept, in (0, 1].
 
     Returns:
         float32 tensor in [0, 1], [size, size, 3] or [n, size, size, 3].
+
+    Raises:
+        InputError: pixels of another type.
     """
     size = (size, size) if isinstance(size, int) else tuple(size)
     images = tf.convert_to_tensor(images)

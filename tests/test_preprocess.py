@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from simclr_keras import preprocess
+from simclr_keras.errors import InputError
 
 
 def encoded(image, mode, form):
@@ -27,6 +28,17 @@ def photo():
 def test_integers_fill_zero_to_one_and_floats_pass():
     np.testing.assert_array_equal(preprocess.to_float(np.array([0, 255], np.uint8)), [0.0, 1.0])
     np.testing.assert_array_equal(preprocess.to_float(np.array([0.25, 0.5])), np.float32([0.25, 0.5]))
+
+
+def test_integers_of_unknown_range_are_refused():
+    for dtype in ("int8", "int32", "uint32", "int64", "bool"):
+        image = np.zeros((48, 48, 3), dtype)
+        for function in (preprocess.to_float, lambda x: preprocess.evaluation_view(x, 40)):
+            with pytest.raises(InputError, match=rf"uint8 \(0 to 255\).*Received: dtype={dtype}") as caught:
+                function(image)
+            assert "\n" not in str(caught.value)
+    white = np.full((4, 4, 3), 65535, np.uint16)
+    np.testing.assert_array_equal(preprocess.evaluation_view(white, 8), np.ones((8, 8, 3)))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "LA"])

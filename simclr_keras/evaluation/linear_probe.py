@@ -26,9 +26,9 @@ _FOLDS = 5
 class ProbeScores(NamedTuple):
     """Predictions of logistic regression for n rows.
 
-    `scores` is float64 [n, num_classes]: log-probabilities, -inf for classes without training rows;
-    `predicted` int64 [n] the best of them; `c` the penalty's inverse strength that was used; `converged` is False
-    if max_iter ended the fit.
+    `scores` is float64 [n, num_classes]: log-probabilities, -inf for classes without training rows and
+    for probabilities that round to 0; `predicted` int64 [n] the best of them; `c` the penalty's inverse strength that
+    was used; `converged` is False if max_iter ended the fit.
     """
 
     scores: np.ndarray
@@ -116,7 +116,8 @@ def logistic_predict(
         model = _model(max_iter, c).fit(train, labels)
     # scikit-learn refuses an empty array.
     if len(eval_features):
-        scores[:, model.classes_] = model.predict_log_proba(eval_features)
+        with np.errstate(divide="ignore"):  # the logarithm of a probability that rounds to 0
+            scores[:, model.classes_] = model.predict_log_proba(eval_features)
     converged = bool(model[-1].n_iter_.max() < max_iter)
     return ProbeScores(scores, scores.argmax(axis=1), float(c), converged)
 

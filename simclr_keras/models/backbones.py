@@ -10,6 +10,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.backbone_layers import converted
 from simclr_keras.models.backbone_names import PREFIX, BackboneRecord, backbone_record
 from simclr_keras.models.heads import head_dtype
+from simclr_keras.models.image_model import ImageModel
 
 # Of ImageNet, for pixels in [0, 1], red first.
 MEAN = (0.485, 0.456, 0.406)
@@ -19,7 +20,7 @@ CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
-class KerasBackbone(keras.Model):
+class KerasBackbone(ImageModel):
     """A network of keras.applications without its classifier; float [0, 1] images [n, h, w, 3] -> dict of endpoints.
 
     Endpoints: pooled [n, c], the global average of the network's output, and final_avg_pool [n, d], the output

@@ -6,6 +6,7 @@ import tensorflow as tf
 from simclr_keras.errors import InputError
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.blocks import Composite, Conv2D, ResidualBlock, spatial_mean, strided
+from simclr_keras.models.image_model import ImageModel
 
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -70,7 +71,7 @@ class Stem(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
-class ResNet(keras.Model):
+class ResNet(ImageModel):
     """Post-activation ResNet v1.5; float [0, 1] images [n, h, w, 3] -> dict of endpoints.
 
     Endpoints: initial_conv (the stem's last convolution, before its BN), initial_max_pool, block_group1 to

@@ -1,15 +1,18 @@
 """SimCLRModel: an encoder with its heads, images in, a dict of endpoints out."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models import backbones, resnet  # noqa: F401  so that a .keras file finds its encoder
 from simclr_keras.models.heads import ClassificationHead, ProjectionHead, head_dtype
+from simclr_keras.models.image_model import ImageModel
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
-class SimCLRModel(keras.Model):
+class SimCLRModel(ImageModel):
     """Encoder, projection head and an optional linear classifier: images in, a dict of endpoints out.
 
     Letters: n = images, h and w = height and width in pixels, d = width of the representation, k = layers of the
@@ -39,7 +42,8 @@ class SimCLRModel(keras.Model):
         classifier_init: "normal" or "zeros".
 
     Raises:
-        InputError: an argument is out of its range; or images are not float, or not of the encoder's fixed size.
+        InputError: an argument is out of its range; or images are not float [n, h, w, 3], or not of the
+            encoder's fixed size; or `compile` is called.
     """
 
     def __init__(
@@ -88,16 +92,16 @@ class SimCLRModel(keras.Model):
             shapes = self.projection_head.compute_output_shape(shape)
             self.classifier.build(shapes[f"proj_head_{self.head_layer}"])
 
-    def __call__(self, images, *args, **kwargs):
-        # Not in `call`: Keras wraps the errors of that in many lines.
-        dtype = keras.backend.standardize_dtype(getattr(images, "dtype", "float32"))
-        if "float" not in dtype:
-            raise InputError(
-                f"images must be float, with pixels in [0, 1]: divide 8-bit ones by 255. Received: dtype={dtype}"
-            )
+    def check_images(self, shape: tuple) -> None:
         if hasattr(self.encoder, "check_images"):
-            self.encoder.check_images(images.shape)
-        return super().__call__(images, *args, **kwargs)
+            self.encoder.check_images(shape)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Raise InputError: a learner trains the model, or a Keras model of one endpoint."""
+        raise InputError(
+            "a SimCLRModel has no loss of its own: train it with ContrastiveLearner(model), Classifier(model) or "
+            'Distiller(model, teacher), or compile keras.Model(inputs, model(inputs)["logits"])'
+        )
 
     def call(self, images: tf.Tensor, training: bool = False) -> dict:
         endpoints = dict(self.encoder(images, training=training))

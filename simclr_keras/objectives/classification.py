@@ -18,7 +18,7 @@ class Classifier(Learner):
     classifier's are not trained.
 
     Letters: b = examples, h and w = height and width in pixels. The batch is a dict with "views" [b, 1, h, w, 3]
-    (uint8, or float in [0, 1] without `augment`) and "label" [b] int32. An image with label -1 has no weight.
+    (uint8, or float in [0, 1] without `augment`) and integers "label" [b]. An image with label -1 has no weight.
     Metrics: loss in nats, accuracy in [0, 1].
 
     Source: SimCLRv2, arXiv 2006.10029, section 2 (fine-tuning).
@@ -60,9 +60,10 @@ class Classifier(Learner):
     def unused_variables(self) -> list:
         return above_classifier(self.model)
 
-    def objective(self, batch: dict) -> tuple[tf.Tensor, dict]:
+    def objective(self, batch: dict, training: bool = True) -> tuple[tf.Tensor, dict]:
         check_batch(batch, ["views", "label"])
-        logits = self.model(self._images(batch["views"], 1), training=True)["logits"]
+        images = self._images(batch["views"], 1, training=training)
+        logits = self.model(images, training=training)["logits"]
         return labeled_loss(logits, batch["label"], FIGURES, self.label_smoothing)
 
 
@@ -95,13 +96,17 @@ def labeled_loss(
 
     Args:
         logits: [b, c] float.
-        labels: [b] int32, -1 if there is none.
+        labels: integers [b], -1 if there is none.
         names: of the figures, in this order: loss, accuracy; fewer leave the rest out.
         smoothing: see `softmax_cross_entropy`.
 
     Returns:
         (loss, figures): as in `Learner.objective`; the loss is a `global_mean`, 0 if nothing is labeled.
+
+    Raises:
+        InputError: labels of another type or shape.
     """
+    labels = _checked(labels)
     labeled = tf.cast(labels >= 0, logits.dtype)
     # An unknown label takes class 0 and weight 0: boolean_mask would have no static shape.
     targets = tf.maximum(labels, 0)
@@ -110,6 +115,16 @@ def labeled_loss(
     weight = tf.reduce_sum(labeled)
     figures = {name: (tf.reduce_sum(x * labeled), weight) for name, x in zip(names, (losses, hits))}
     return global_mean(losses, labeled), figures
+
+
+def _checked(labels):
+    labels = tf.convert_to_tensor(labels)
+    if not labels.dtype.is_integer or labels.shape.rank not in (1, None):
+        raise InputError(
+            "Labels must be integers [batch], -1 if unknown: tf.argmax(labels, axis=-1) turns one-hot rows into them. "
+            f"Received: {labels.dtype.name}{list(labels.shape)}"
+        )
+    return tf.cast(labels, tf.int32)
 
 
 def check_model(model: SimCLRModel) -> None:

@@ -11,6 +11,7 @@ from simclr_keras.replicas import mean_rows, number_of_rows
 
 FIGURES = ("contrastive_loss", "contrastive_accuracy", "contrastive_entropy")  # in the order of NTXent
 PROBE_FIGURES = ("probe_loss", "probe_accuracy")
+EVALUATION_STEP = -1  # of the augmentation: no step of training
 
 
 class ContrastiveLearner(Learner):
@@ -20,8 +21,9 @@ class ContrastiveLearner(Learner):
     stop-gradient (`create_model(..., stop_gradient=True)`), and `compile` needs a `probe_optimizer`.
 
     Letters: b = examples, h and w = height and width in pixels. The batch is a dict with "views" [b, 2, h, w, 3]
-    (uint8, or float in [0, 1] without `augment`) and, for the probe, "label" [b] int32, -1 if unknown. Metrics:
-    contrastive_loss and contrastive_entropy in nats, contrastive_accuracy in [0, 1], probe_loss, probe_accuracy.
+    (uint8, or float in [0, 1] without `augment`) and, for the probe, integers "label" [b], -1 if unknown. Metrics:
+    contrastive_loss (also as `loss`) and contrastive_entropy in nats, contrastive_accuracy in [0, 1], probe_loss,
+    probe_accuracy.
 
     Source: SimCLRv2, arXiv 2006.10029, section 2.
 
@@ -31,7 +33,7 @@ class ContrastiveLearner(Learner):
     >>> learner.compile("sgd")
     >>> views = np.random.default_rng(0).uniform(size=[4, 2, 8, 8, 3]).astype("float32")
     >>> sorted(learner.train_step({"views": views}))
-    ['contrastive_accuracy', 'contrastive_entropy', 'contrastive_loss']
+    ['contrastive_accuracy', 'contrastive_entropy', 'contrastive_loss', 'loss']
 
     Args:
         model: a built SimCLRModel.
@@ -63,10 +65,11 @@ class ContrastiveLearner(Learner):
     def probe_variables(self) -> list:
         return [] if self.model.classifier is None else self.model.classifier.trainable_variables
 
-    def objective(self, batch: dict) -> tuple[tf.Tensor, dict]:
+    def objective(self, batch: dict, training: bool = True) -> tuple[tf.Tensor, dict]:
         check_batch(batch, ["views"] if self.model.classifier is None else ["views", "label"])
-        images = self._images(batch["views"], 2)
-        outputs = self.model(images, training=True)
+        # Evaluation has the same colors each time, so that its losses can be compared.
+        images = self._images(batch["views"], 2, None if training else EVALUATION_STEP)
+        outputs = self.model(images, training=training)
         first, second = tf.split(outputs[f"proj_head_{self.model.projection_head.depth}"], 2)
         contrastive = nt_xent(first, second, temperature=self.temperature)
         count = tf.cast(mean_rows(number_of_rows(first)), first.dtype)

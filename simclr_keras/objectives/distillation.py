@@ -23,7 +23,7 @@ class Distiller(Learner):
 
     Letters: b = unlabeled examples, m = labeled examples, h and w = height and width in pixels. The batch is a dict.
     If alpha is above 0, it has "views" [b, 1, h, w, 3] (uint8, or float in [0, 1] without `augment`). If alpha is below
-    1, it has "labeled_views" [m, 1, h, w, 3] and "labeled_label" [m] int32 (-1: no label, no weight). Metrics: loss,
+    1, it has "labeled_views" [m, 1, h, w, 3] and "labeled_label" [m] (-1: no label, no weight). Metrics: loss,
     distillation_loss and label_loss in nats; agreement, the share in [0, 1] of the unlabeled stream with the same class
     from student and teacher. Those of a stream of weight 0 are left out.
 
@@ -81,16 +81,17 @@ class Distiller(Learner):
     def unused_variables(self) -> list:
         return above_classifier(self.model)
 
-    def objective(self, batch: dict) -> tuple[tf.Tensor, dict]:
+    def objective(self, batch: dict, training: bool = True) -> tuple[tf.Tensor, dict]:
         taught, labeled = self.alpha > 0, self.alpha < 1
         check_batch(batch, taught * ["views"] + labeled * ["labeled_views", "labeled_label"])
         streams = []
         if taught:
-            streams.append(self._images(batch["views"], 1))
+            streams.append(self._images(batch["views"], 1, training=training))
         if labeled:
             # At a step of its own, or row i of both streams would get the same colors.
-            streams.append(self._images(batch["labeled_views"], 1, step=-1 - call_count(self.optimizer)))
-        logits = self.model(tf.concat(streams, axis=0), training=True)["logits"]
+            step = -1 - call_count(self.optimizer)
+            streams.append(self._images(batch["labeled_views"], 1, step, training))
+        logits = self.model(tf.concat(streams, axis=0), training=training)["logits"]
         rows = [number_of_rows(images) for images in streams]
         count = tf.cast(mean_rows(rows[0]), logits.dtype)
         loss, figures = tf.zeros([], logits.dtype), {}

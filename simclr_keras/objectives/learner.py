@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.simclr import SimCLRModel
+from simclr_keras.objectives.keras_interface import KerasInterface, batch_of
 from simclr_keras.objectives.nonfinite import Guard
 from simclr_keras.optim.apply_gradients import (
     apply_gradients,
@@ -16,10 +17,10 @@ from simclr_keras.optim.apply_gradients import (
     own_variables,
     variable_groups,
 )
-from simclr_keras.preprocess import to_float
+from simclr_keras.preprocess import largest_pixel, to_float
 
 
-class Learner(keras.Model):
+class Learner(KerasInterface):
     """Train a SimCLRModel. Subclasses define the loss by overriding `objective`.
 
     `train_step` runs unchanged on one device, under `strategy.run` and in `fit`: static shapes, no host callbacks,
@@ -28,8 +29,10 @@ class Learner(keras.Model):
     Args:
         model: a built SimCLRModel.
         augment: callable of (views [b, n, h, w, 3], step) to [n * b, h, w, 3] float in [0, 1], first views first, where
-            n is how many views of an image the objective takes; None: the views are taken as they are.
-        figures: names of what `objective` reports; each becomes a metric, its mean since `reset_metrics`.
+            n is how many views of an image the objective takes; None: the views are taken as they are. `evaluate`
+            does without, except that of a ContrastiveLearner.
+        figures: names of what `objective` reports; each becomes a metric, its mean since `reset_metrics`. The first
+            is what `loss` in Keras' logs and history is.
         weight_decay: coefficient of the L2 term 0.5 * weight_decay * ||w||^2 added to the loss for the variables in
             `decayed_in_loss`; the rest of the decay, if any, is the optimizer's own.
         decayed_in_loss: function of a variable's path to bool: whether the L2 term covers it.
@@ -82,15 +85,23 @@ class Learner(keras.Model):
         Args:
             optimizer: updates all trainable variables but those in `probe_variables`; a Keras optimizer or a name.
             probe_optimizer: updates `probe_variables`; needed if there are any.
-            **kwargs: see `keras.Model.compile`. `jit_compile` is False by default.
+            **kwargs: run_eagerly, steps_per_execution (on one replica), auto_scale_loss and jit_compile of
+                `keras.Model.compile`. `jit_compile` is False by default.
 
         Raises:
-            InputError: there is a probe, but no optimizer for it; or an optimizer has an option that does not work on
-                several replicas.
+            InputError: there is a probe, but no optimizer for it; a loss or metrics are given; or an optimizer has an
+                option that does not work on several replicas.
         """
+        self._check_compile(kwargs)
         super().compile(optimizer=optimizer, jit_compile=kwargs.pop("jit_compile", False), **kwargs)
         if probe_optimizer is not None:
-            probe_optimizer = keras.optimizers.get(probe_optimizer)
+            try:
+                probe_optimizer = keras.optimizers.get(probe_optimizer)
+            except ValueError:
+                raise InputError(
+                    "the second argument of compile is `probe_optimizer`, an optimizer or its name: a learner has its "
+                    f"own loss. Received: probe_optimizer={probe_optimizer!r}"
+                ) from None
         self.probe_optimizer = probe_optimizer
         self.optimizer.build(self.main_variables)
         # `fit` ends with this method and all trainable weights, of which the main optimizer has only its own.
@@ -148,11 +159,12 @@ class Learner(keras.Model):
         """Return the model's dict of endpoints."""
         return self.model(images, training=training)
 
-    def objective(self, batch: dict) -> tuple[tf.Tensor, dict]:
+    def objective(self, batch: dict, training: bool = True) -> tuple[tf.Tensor, dict]:
         """Return this replica's mean loss for one batch, and the figures to report.
 
         Args:
             batch: dict as made by `data.pipeline`.
+            training: False for the model in inference mode, in `test_step`.
 
         Returns:
             (loss, figures): a scalar, float32 or float64, whose mean over the replicas is to be minimized; and a
@@ -160,22 +172,24 @@ class Learner(keras.Model):
         """
         raise NotImplementedError("A Learner subclass defines objective(batch).")
 
-    def _images(self, views, count, step=None):
+    def _images(self, views, count, step=None, training=True):
         """Return the model's input for a batch: [count * b, h, w, 3] float in [0, 1], first views first.
 
         Args:
             views: [b, count, h, w, 3], uint8 or float in [0, 1].
             count: views of each image that the objective needs.
             step: on which the randomness of `augment` depends; None for the count of the optimizer's micro-batches.
+            training: False leaves `augment` out.
 
         Raises:
-            InputError: views of another shape.
+            InputError: views of another shape or type.
         """
-        if len(views.shape) != 5 or views.shape[1] != count:
+        if not tf.TensorShape(views.shape).is_compatible_with([None, count, None, None, 3]):
             raise InputError(
                 f"Views must be [batch, {count}, height, width, 3]. Received: {list(views.shape)}"
             )
-        if self.augment is not None:
+        largest_pixel(views.dtype)  # or refuse
+        if self.augment is not None and training:
             return self.augment(views, call_count(self.optimizer) if step is None else step)
         images = tf.concat(tf.unstack(views, axis=1), axis=0)
         return to_float(images) if images.dtype.is_integer else images
@@ -191,13 +205,25 @@ class Learner(keras.Model):
             return None
         return 0.5 * self.weight_decay * tf.add_n(terms)
 
-    def train_step(self, batch: dict) -> dict:
+    def train_step(self, data: dict) -> dict:
         """Take one optimizer step on this replica's share of the batch and return the running metrics."""
+        batch = batch_of(data)
         if self.on_nan == "skip_batch":
             self._guard.run(lambda: self._step(batch), self._guarded_variables())
         else:
             self._step(batch)
-        return self.get_metrics_result()
+        return self._logs()
+
+    def test_step(self, data: dict) -> dict:
+        """Return the running metrics, with this replica's share of an evaluation batch, in inference mode."""
+        _, figures = self.objective(batch_of(data), training=False)
+        self._report(figures)
+        return self._logs()
+
+    def _logs(self):
+        """Return the figures, and `loss`, which Keras' callbacks expect, if it is not among them."""
+        figures = self.get_metrics_result()
+        return {"loss": figures[next(iter(self.averages))], **figures} if self.averages else figures
 
     def _step(self, batch):
         """Take one optimizer step and return [loss, *gradients], for the guard against non-finite batches."""

@@ -142,6 +142,15 @@ def test_predictions_and_scores_agree_with_the_accuracy_of_the_same_fit():
     assert (found.c, found.converged) == (1.0, True)
 
 
+def test_probabilities_that_round_to_zero_give_no_warning(recwarn):
+    labels = np.arange(8) % 2
+    features = 50.0 * np.eye(2)[labels]
+    scores = logistic_predict(features, labels, 1e6 * features, c=100.0).scores
+    assert scores.min() == -np.inf
+    np.testing.assert_array_equal(scores.argmax(axis=1), labels)
+    assert not [str(warning.message) for warning in recwarn]
+
+
 def test_rows_to_predict_need_no_labels_and_may_be_none_at_all():
     train, labels = blobs(80, seed=1)
     assert logistic_predict(train, labels, train[:3]).predicted.tolist() == labels[:3].tolist()

@@ -231,6 +231,21 @@ def test_images_of_integers_are_refused():
     assert "\n" not in str(caught.value)
 
 
+def test_images_of_another_shape_are_refused():
+    model = create_model(SMALL, image_size=16)
+    for network in (model, model.encoder):
+        for images, message in [
+            (IMAGES[0], r"images\[None\]. Received: shape \(16, 16, 3\)"),
+            (IMAGES[..., :1], r"Received: shape \(4, 16, 16, 1\)"),
+            (keras.Input((16, 16, 1)), r"Received: shape \(None, 16, 16, 1\)"),
+            (list(IMAGES), "Received: list"),
+            (IMAGES.astype("int32"), "dtype=int32"),
+        ]:
+            with pytest.raises(InputError, match=message) as caught:
+                network(images)
+            assert "\n" not in str(caught.value)
+
+
 def test_a_functional_model_can_hold_it():
     inputs = keras.Input((16, 16, 3))
     model = trained()

@@ -9,13 +9,18 @@ import dataclasses
 import functools
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data import draws
 from simclr_keras.errors import InputError
 from simclr_keras.orientation import apart, exif_orientation, stored_window, upright, upright_shape
-from simclr_keras.preprocess import LARGEST_SIZE_WITHOUT_CROP, center_window, decode, resize_bicubic
+from simclr_keras.preprocess import (
+    LARGEST_SIZE_WITHOUT_CROP,
+    center_window,
+    decode,
+    largest_pixel,
+    resize_bicubic,
+)
 
 # tf's default; after that many rejected windows the whole image is taken.
 ATTEMPTS = 100
@@ -262,5 +267,5 @@ def _cut(image, windows, flip, size, config):
 
 
 def _to_pixels(views, dtype):
-    top = float(np.iinfo(dtype.as_numpy_dtype).max) if dtype.is_integer else 1.0
-    return tf.cast(tf.round(tf.clip_by_value(views * (255.0 / top), 0.0, 255.0)), tf.uint8)
+    scale = 255.0 / largest_pixel(dtype)
+    return tf.cast(tf.round(tf.clip_by_value(views * scale, 0.0, 255.0)), tf.uint8)

@@ -38,8 +38,9 @@ def project(features: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, s
         raise InputError(f"a map needs at least 3 images. Received: {len(features)}")
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     pca = PCA(min(50 if method == "tsne" else 2, *unit.shape), random_state=seed)
-    points = pca.fit_transform(unit.astype(np.float64))
-    shares = np.nan_to_num(pca.explained_variance_ratio_)  # 0 / 0 if all vectors are equal
+    with np.errstate(invalid="ignore"):  # the shares are 0 / 0 if all vectors are equal
+        points = pca.fit_transform(unit.astype(np.float64))
+    shares = np.nan_to_num(pca.explained_variance_ratio_)
     if points.shape[1] == 1:
         points, shares = np.pad(points, [(0, 0), (0, 1)]), np.pad(shares, [0, 1])
     description = f"PCA: {shares[0]:.0%} of the variance across, {shares[1]:.0%} upwards"

@@ -214,6 +214,13 @@ def test_xla_and_plain_kernels_see_the_same_views():
     assert 0 <= np.min(without_xla) < np.max(without_xla) <= 1
 
 
+def test_batches_of_unknown_size_are_augmented_as_others():
+    augment, views = ColorBlur(40, seed=3, compile=False), levels([3, 2, 40, 40, 3])
+    signature = [tf.TensorSpec([None, *views.shape[1:]], tf.uint8), tf.TensorSpec([], tf.int64)]
+    of_any_size = tf.function(augment, input_signature=signature)
+    np.testing.assert_allclose(of_any_size(views, 5), augment(views, 5), atol=1e-5)  # rounding of graphs
+
+
 def test_a_single_view_is_augmented_by_the_parameters_of_its_row():
     views = levels([6, 1, 40, 40, 3])
     augment = ColorBlur(40, seed=3, compile=False)
