@@ -73,5 +73,5 @@ def describe_steps(config, schedule) -> str:
     return (
         f"{counted(schedule.total_steps, 'step')} of {counted(config.batch_size, 'image')}, "
         f"{counted(config.epochs, 'epoch')}; {config.optimizer}, learning rate up to {schedule.peak:g} after "
-        f"{config.warmup_length:g} warm-up epochs"
+        f"{counted(schedule.warmup_steps, 'warm-up step')}"
     )
