@@ -15,8 +15,8 @@ from simclr_keras.errors import InputError
 
 UNUSED_GPU = (
     "This machine has an NVIDIA GPU that TensorFlow does not use, so the work is done on the CPU; install its CUDA "
-    'libraries with: pip install "tensorflow[and-cuda]" (if they are installed: update the NVIDIA driver). To hide this '
-    "line, set CUDA_VISIBLE_DEVICES=-1."
+    'libraries with: pip install "tensorflow[and-cuda]" (if they are installed, update the NVIDIA driver). To hide '
+    "this line, set CUDA_VISIBLE_DEVICES=-1."
 )
 
 

@@ -17,6 +17,7 @@ IMAGENET, ONE_PERCENT, TEN_PERCENT, CIFAR10 = 1_281_167, 12_811, 128_116, 50_000
 # The runs that a recipe goes on from, and a folder of photos, are the user's to name.
 GIVEN = {
     "pretrain": {"dataset": "folder:photos"},
+    "supervised": {"dataset": "folder:photos"},
     "finetune": {"init": "runs/a"},
     "linear_eval": {"init": "runs/a"},
     "distill": {"teacher": "runs/b"},
@@ -176,6 +177,9 @@ def test_recipe_lookup():
     assert recipes.recipe("digits_demo", "pretrain")["epochs"] != 1  # it was a copy
     with pytest.raises(InputError, match="--recipe=digits_dem is unknown: did you mean digits_demo"):
         recipes.recipe("digits_dem", "pretrain")
+    with pytest.raises(InputError, match="--recipe=digits_dem is unknown: did you mean digits_distill"):
+        recipes.recipe("digits_dem", "distill")
+    assert recipes.recipe("photos_supervised", "supervised")["model"] == "r18_1x_sk0"
     with pytest.raises(
         InputError, match="--recipe=digits_demo is for --mode=pretrain, not for --mode=finetune"
     ):

@@ -80,6 +80,8 @@ class Finetuning(FromRun, ClassificationStage):
             architecture = self.run_dir.read_architecture()
             self.head_layer = architecture.head_layer if architecture else None
         if self.head_layer is None:
+            # Before the search, which may take long: reports list runs by their config.json.
+            self.run_dir.bind(self.MODE, self.config, **self.ancestry())
             self.head_layer = search_head_layer(self)
         return self.learner_on(self.head_layer, self.num_examples)
 

@@ -358,3 +358,24 @@ def test_replicas_pretrain_as_one_device_does(tiny, data, tmp_path):
     found, expected = weights(tmp_path / "mirrored"), weights(tmp_path / "one")
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_training_that_learns_nothing_is_named(tiny, tmp_path):
+    np.savez(tmp_path / "black.npz", x_train=np.zeros((40, 12, 12, 3), np.uint8))
+    black = {"dataset": f"npz:{tmp_path}/black.npz", "epochs": 3}
+    good = "npz:" + write_npz(tmp_path / "stripes.npz")
+    chance = 2 * np.log(2 * 8 - 1)
+    for name, settings, problem in (
+        ("black", black, "loss at chance"),
+        ("cold", {"dataset": good, "temperature": 1e-6}, "loss above chance"),
+        ("good", {"dataset": good}, None),
+    ):
+        lines = []
+        config = make_config(settings.pop("dataset"), tmp_path / name, **settings)
+        done = pretrain.run(config, say=lines.append)
+        assert done.get("problem") == problem
+        assert done["contrastive_loss_of_chance"] == pytest.approx(chance)
+        warnings = [line for line in lines if line.startswith("warning")]
+        assert len(warnings) == (2 if problem else 0), name  # one during training, one at the end
+        assert warnings[-1:] == [f"warning  {text}" for text in done.get("warnings", [])]
+        assert all(f"that of guessing is {chance:.3f}" in line for line in warnings)
