@@ -154,7 +154,7 @@ def _style(axes: Axes, title: str, unit: str, x_name: str) -> None:
         # At least ten points are shown, so that noise does not look like progress.
         low, high = axes.get_ylim()
         middle, half = (low + high) / 2, max(high - low, 0.1) / 2
-        axes.set_ylim(max(middle - half, -0.01), min(middle + half, 1.01))
+        axes.set_ylim(max(middle - half, -0.009), min(middle + half, 1.009))  # no tick at -1 %
     elif unit:
         axes.set_ylabel(unit, color=MUTED)
     else:

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 
 from simclr_keras.errors import InputError
@@ -62,6 +63,16 @@ def test_eval_of_a_pretraining_run_judges_its_online_probe(measure, pretrained):
 def test_eval_on_other_images_judges_all_of_them(measure, finetuned, data):
     found = measure("eval", finetuned, dataset=data).result
     assert (found["dataset"], found["evaluation_images"]) == (data, 12)
+
+
+def test_only_labeled_images_count_as_evaluation_images(measure, finetuned, tmp_path):
+    arrays = dict(np.load(write_npz(tmp_path / "some.npz")))
+    arrays["y_test"][5:] = -1
+    np.savez(tmp_path / "some.npz", **arrays)
+    done = measure("eval", finetuned, dataset=f"npz:{tmp_path}/some.npz")
+    assert done.result["evaluation_images"] == sum(row["images"] for row in done.result["per_class"]) == 5
+    assert any("; 5 evaluation images" in line for line in done.lines)
+    assert done.result["precision"] == "float32"
 
 
 def test_features_of_an_unlabeled_pretraining(measure, tmp_path):
