@@ -38,7 +38,7 @@ class FinetuneConfig(Evaluation, Views, Optimization, Start, StageConfig):
         help="Images per step over all replicas. If there are fewer labeled images, a batch repeats them.",
     )
     epochs: int = again(Optimization, "epochs", default=60)
-    learning_rate: float | None = again(
+    learning_rate: float | None = again(  # type: ignore[assignment]  # None: the network decides
         Optimization,
         "learning_rate",
         default=None,
