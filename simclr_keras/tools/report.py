@@ -85,7 +85,7 @@ def main(argv: list[str]) -> None:
         print(f"table    {config.csv}")
     if config.out == "" or not any(row.top1 is not None for row in report_rows):
         return
-    out = config.out or default_out(paths[0], [run.path for run in runs])
+    out = config.out or default_out(paths, [run.path for run in runs])
     if out is None:
         print("chart    not drawn, as no file can be written beside the runs; give --out=report.png")
         return
@@ -95,17 +95,17 @@ def main(argv: list[str]) -> None:
     print(f"chart    {out}")
 
 
-def default_out(path: str, runs: Sequence[str]) -> str | None:
-    """Return report.png in a folder of runs, or beside a run; None if it cannot be written there.
+def default_out(paths: Sequence[str], runs: Sequence[str]) -> str | None:
+    """Return report.png in the folder of some runs; None if it cannot be written there.
 
     Args:
-        path: the first one on the command line. runs: paths of the run directories that were read.
+        paths: of the command line. runs: paths of the run directories in and below them.
     """
-    if is_remote(path):
+    folder = paths[0]
+    if is_remote(folder):
         return None
-    folder = path
-    if place_of(path) in map(place_of, runs):
-        folder = os.path.dirname(os.path.abspath(path))
+    if len(paths) > 1 or place_of(folder) in map(place_of, runs):
+        folder = os.path.dirname(os.path.abspath(folder))
     return os.path.join(folder, "report.png") if os.access(folder, os.W_OK) else None
 
 
