@@ -31,7 +31,8 @@ def finetuning(done, **settings):
 
 
 def test_a_larger_eval_fraction_counts_images_that_were_pretrained_on(tiny, pretrained, tmp_path):
-    done = run(configure("knn", tmp_path / "run", init=str(pretrained.folder), eval_fraction=0.5, knn_k=5))
+    settings = {"eval_fraction": 0.5, "labels_per_class": 2, "knn_k": 5}
+    done = run(configure("knn", tmp_path / "run", init=str(pretrained.folder), **settings))
     seen = {*rows_of(tmp_path / "run", "held_out")} - {*rows_of(pretrained.folder, "held_out")}
     total = done.result["evaluation_images"]
     assert 0 < len(seen) == done.result["evaluation_images_seen"] < total
@@ -64,7 +65,8 @@ def test_runs_from_before_images_were_held_out_by_content(pretrained, tmp_path):
         assert notes([old], config, eval_fraction=0.18)[1] == count
 
 
-def test_a_run_that_cannot_be_read_gives_a_note_if_its_fraction_was_smaller(pretrained, data):
+def test_a_run_that_cannot_be_read_gives_a_note_if_its_fraction_was_smaller(pretrained, tmp_path):
+    data = f"npz:{shutil.copy(pretrained.config.dataset.removeprefix('npz:'), tmp_path / 'copy.npz')}"
     gone = entry(pretrained, run="runs/p")
 
     def lines(entries, **settings):
@@ -80,27 +82,29 @@ def test_a_run_that_cannot_be_read_gives_a_note_if_its_fraction_was_smaller(pret
     assert len(lines([exported], eval_fraction=0.3)) == 1
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 20), ("val", 10)):
+        for i in range(count):
+            path = root / part / "ab"[i % 2] / f"{part}{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(tf.io.encode_png(rng.integers(0, 256, (9, 9, 3), np.uint8)).numpy())
+    names = sorted(path.relative_to(root) for path in root.rglob("*.png"))
+    (root / "labels.csv").write_text("".join(f"{name},{name.parts[1]}\n" for name in names))
+    return root
+
+
+@pytest.fixture(scope="module")
+def split_run(photos, tiny_session, tmp_path_factory):
+    """A pretraining on train/, evaluated on val/."""
+    folder = tmp_path_factory.mktemp("seen") / "run"
+    return tiny_session(make_config(f"folder:{photos}", folder, model=TINY, epochs=1, warmup_epochs=None))
+
+
 class TestFolders:
     """Files are known again by their content, whatever their folder, split or labels."""
-
-    @pytest.fixture(scope="class")
-    def photos(self, tmp_path_factory):
-        root = tmp_path_factory.mktemp("photos")
-        rng = np.random.default_rng(0)
-        for part, count in (("train", 20), ("val", 10)):
-            for i in range(count):
-                path = root / part / "ab"[i % 2] / f"{part}{i}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(tf.io.encode_png(rng.integers(0, 256, (9, 9, 3), np.uint8)).numpy())
-        names = sorted(path.relative_to(root) for path in root.rglob("*.png"))
-        (root / "labels.csv").write_text("".join(f"{name},{name.parts[1]}\n" for name in names))
-        return root
-
-    @pytest.fixture(scope="class")
-    def split_run(self, photos, tiny_session, tmp_path_factory):
-        """A pretraining on train/, evaluated on val/."""
-        folder = tmp_path_factory.mktemp("seen") / "run"
-        return tiny_session(make_config(f"folder:{photos}", folder, model=TINY, epochs=1, warmup_epochs=None))
 
     def test_own_split_then_pooled_by_a_labels_file(self, photos, split_run):
         config = finetuning(split_run, labels=str(photos / "labels.csv"), eval_fraction=0.5)

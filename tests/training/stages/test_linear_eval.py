@@ -109,7 +109,6 @@ def test_logistic_regression_becomes_the_classifier_of_the_network(pretrained, d
     assert card["training"].keys() & {"epochs", "batch_size", "learning_rate"} == set()
     assert card["class_names"] == ["rows", "columns", "slanted"]
     assert card["architecture"]["head_layer"] == 1
-    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_the_quick_one_chooses_its_penalty_on_the_training_labels_where_none_is_given(pretrained, tmp_path):

@@ -119,7 +119,8 @@ def test_baselines_stand_beside_the_result(done):
         "random_encoder_knn_top1",
         "random_encoder_logistic_top1",
     }
-    table = [line.split()[0] for line in lines[-6:-1]]
+    printed = [line for line in lines if not line.startswith("warning")]  # a few steps teach little
+    table = [line.split()[0] for line in printed[-6:-1]]
     assert table == ["top-1", "raw", "untrained", "pretrained", "online"]
 
 
@@ -362,20 +363,20 @@ def test_replicas_pretrain_as_one_device_does(tiny, data, tmp_path):
 
 def test_training_that_learns_nothing_is_named(tiny, tmp_path):
     np.savez(tmp_path / "black.npz", x_train=np.zeros((40, 12, 12, 3), np.uint8))
-    black = {"dataset": f"npz:{tmp_path}/black.npz", "epochs": 3}
     good = "npz:" + write_npz(tmp_path / "stripes.npz")
     chance = 2 * np.log(2 * 8 - 1)
-    for name, settings, problem in (
-        ("black", black, "loss at chance"),
-        ("cold", {"dataset": good, "temperature": 1e-6}, "loss above chance"),
-        ("good", {"dataset": good}, None),
+    for name, dataset, temperature, problem in (
+        ("black", f"npz:{tmp_path}/black.npz", 0.5, "loss at chance"),
+        ("cold", good, 1e-6, "loss above chance"),
     ):
         lines = []
-        config = make_config(settings.pop("dataset"), tmp_path / name, **settings)
+        config = make_config(dataset, tmp_path / name, temperature=temperature)
         done = pretrain.run(config, say=lines.append)
-        assert done.get("problem") == problem
+        assert done["problem"] == problem
         assert done["contrastive_loss_of_chance"] == pytest.approx(chance)
         warnings = [line for line in lines if line.startswith("warning")]
-        assert len(warnings) == (2 if problem else 0), name  # one during training, one at the end
-        assert warnings[-1:] == [f"warning  {text}" for text in done.get("warnings", [])]
+        assert len(warnings) == 2  # one during training, one at the end
+        assert warnings[-1:] == [f"warning  {text}" for text in done["warnings"]]
         assert all(f"that of guessing is {chance:.3f}" in line for line in warnings)
+    stage = pretrain.Pretraining(config)
+    assert stage.problem_of({"epoch": 1, "contrastive_loss": 0.98 * chance}) is None
