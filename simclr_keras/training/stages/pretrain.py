@@ -99,8 +99,8 @@ class Pretraining(TrainingStage):
         if loss > ABOVE_CHANCE * chance:
             return loop.Problem(
                 "loss above chance",
-                f"{figures}, so training has diverged; give a lower --learning_rate or a higher --temperature in "
-                "another --model_dir",
+                f"{figures}, so training diverges or was too short; give a lower --learning_rate or a higher "
+                "--temperature in another --model_dir, or more --epochs",
             )
         return loop.Problem(
             "loss at chance",
