@@ -9,8 +9,11 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data.sources.load_dataset import load_dataset
+from simclr_keras.runs.records import ConfigRecord
+from simclr_keras.runs.run_files import RunFiles
+from simclr_keras.runs.run_images import record_images
 from simclr_keras.runs.seen_images import notes_on_seen_images
-from tests.training.tiny import TINY, configure, make_config, rows_of, run
+from tests.training.tiny import configure, rows_of, run
 
 
 def notes(entries, config, **split):
@@ -96,47 +99,52 @@ def photos(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
-def split_run(photos, tiny_session, tmp_path_factory):
-    """A pretraining on train/, evaluated on val/."""
-    folder = tmp_path_factory.mktemp("seen") / "run"
-    return tiny_session(make_config(f"folder:{photos}", folder, model=TINY, epochs=1, warmup_epochs=None))
+@pytest.fixture
+def split_run(photos, tmp_path):
+    """The entry of a pretraining on train/, evaluated on val/; only what tells its images is in its directory."""
+    dataset = f"folder:{photos}"
+    splits = load_dataset(dataset)
+    (tmp_path / "run").mkdir()
+    files = RunFiles(tmp_path / "run")
+    files.write_config(ConfigRecord("pretrain", {"dataset": dataset}))
+    record_images(files, splits, splits.train, None, {})
+    return {"run": files.path, "mode": "pretrain", "dataset": dataset}
 
 
 class TestFolders:
     """Files are known again by their content, whatever their folder, split or labels."""
 
     def test_own_split_then_pooled_by_a_labels_file(self, photos, split_run):
-        config = finetuning(split_run, labels=str(photos / "labels.csv"), eval_fraction=0.5)
+        config = evaluated_on(photos, labels=str(photos / "labels.csv"), eval_fraction=0.5)
         evaluation = load_dataset(config.dataset, labels=config.labels, eval_fraction=0.5).evaluation
         count = sum(name.startswith("train/") for name in evaluation.ids)
         assert 0 < count < len(evaluation)
-        (note,), seen = notes([entry(split_run)], config, eval_fraction=0.5)
+        (note,), seen = notes([split_run], config, eval_fraction=0.5)
         assert seen == count
         assert note.endswith(
             f"pretrain with --dataset=folder:{photos} --labels={photos}/labels.csv --eval_fraction=0.5"
         )
 
     def test_own_split_of_images_from_elsewhere(self, photos, split_run, tmp_path):
-        assert notes([entry(split_run)], finetuning(split_run)) == ([], 0)
+        assert notes([split_run], evaluated_on(photos)) == ([], 0)
         shutil.copytree(photos / "val", tmp_path / "copy" / "train")
         shutil.copytree(photos / "train", tmp_path / "copy" / "val")
-        (note,), seen = notes([entry(split_run)], finetuning(split_run, dataset=f"folder:{tmp_path}/copy"))
+        (note,), seen = notes([split_run], evaluated_on(tmp_path / "copy"))
         assert seen == 20
         assert note.endswith(
             "of the 20 that are evaluated on; to avoid this, start from a run that was trained without them"
         )
 
     def test_a_stage_on_labels_saw_only_those(self, photos, split_run):
-        config = finetuning(split_run, labels=str(photos / "labels.csv"))
-        labels = dataclasses.replace(split_run, result={**split_run.result, "mode": "finetune"})
-        (note,), all_seen = notes([entry(labels)], config, eval_fraction=0.5)
+        config = evaluated_on(photos, labels=str(photos / "labels.csv"))
+        labels = {**split_run, "mode": "finetune"}
+        (note,), all_seen = notes([labels], config, eval_fraction=0.5)
         assert "was trained, with their labels, on" in note
-        split = split_run.folder / "split.json"
-        content = split.read_text()
         first = load_dataset(config.dataset).train.ids[:3]
-        split.write_text(json.dumps({**json.loads(content), "labeled": list(first)}))
-        try:
-            assert notes([entry(labels)], config, eval_fraction=0.5)[1] <= 3 < all_seen
-        finally:
-            split.write_text(content)
+        files = RunFiles(split_run["run"])
+        files.write_split(dataclasses.replace(files.read_split(), labeled=list(first)))
+        assert notes([labels], config, eval_fraction=0.5)[1] <= 3 < all_seen
+
+
+def evaluated_on(folder, **settings):
+    return configure("finetune", "run", init="runs/p", dataset=f"folder:{folder}", **settings)

@@ -71,8 +71,10 @@ def class_notes(splits) -> list[str]:
 
 def describe_steps(config, schedule) -> str:
     """Return the length of a run and its learning rate in one line."""
+    ended = config.train_steps is not None and schedule.total_steps == config.train_steps
+    length = f"--train_steps={config.train_steps}" if ended else counted(config.epochs, "epoch")
     return (
-        f"{counted(schedule.total_steps, 'step')} of {counted(config.batch_size, 'image')}, "
-        f"{counted(config.epochs, 'epoch')}; {config.optimizer}, learning rate up to {schedule.peak:g} after "
+        f"{counted(schedule.total_steps, 'step')} of {counted(config.batch_size, 'image')}, {length}; "
+        f"{config.optimizer}, learning rate up to {schedule.peak:g} after "
         f"{counted(schedule.warmup_steps, 'warm-up step')}"
     )

@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from simclr_keras.data.sources import load_dataset
+from simclr_keras.data.sources.npz import load_npz
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import top_k_accuracy
 from tests.evaluation.slow_knn import slow_knn
@@ -65,11 +67,13 @@ def test_eval_on_other_images_judges_all_of_them(measure, finetuned, data):
     assert (found["dataset"], found["evaluation_images"]) == (data, 12)
 
 
-def test_only_labeled_images_count_as_evaluation_images(measure, finetuned, tmp_path):
-    arrays = dict(np.load(write_npz(tmp_path / "some.npz")))
-    arrays["y_test"][5:] = -1
-    np.savez(tmp_path / "some.npz", **arrays)
-    done = measure("eval", finetuned, dataset=f"npz:{tmp_path}/some.npz")
+def test_only_labeled_images_count_as_evaluation_images(measure, finetuned, data, monkeypatch):
+    def load(path):
+        splits = load_npz(path)
+        return dataclasses.replace(splits, evaluation=splits.evaluation.with_labels_of(np.arange(5)))
+
+    monkeypatch.setattr(load_dataset, "load_npz", load)
+    done = measure("eval", finetuned, dataset=data)
     assert done.result["evaluation_images"] == sum(row["images"] for row in done.result["per_class"]) == 5
     assert any("; 5 evaluation images" in line for line in done.lines)
     assert done.result["precision"] == "float32"
