@@ -25,7 +25,8 @@ def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
         Arguments of `split_dataset`; empty if no run had the same data, or there is nothing to keep.
 
     Raises:
-        InputError: the config asks for another evaluation split, or two runs held out different images.
+        InputError: the config asks for another evaluation split, which old ids or chosen labels do not fit, or two runs
+            held out different images.
     """
     runs = [run for run in runs if _has_same_data(config, run)]
     splits = {tuple(run.split.held_out or ()) for run in runs if run.config.NAME != "pretrain"}
@@ -46,6 +47,18 @@ def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
         raise InputError(
             f"--eval_fraction={config.eval_fraction}: {runs[0].path} was trained on the same data with another "
             "evaluation split; leave --eval_fraction out to use its split."
+        )
+    own_share, share = runs[0].result.eval_fraction, held_out_share(config.eval_fraction)
+    if (
+        arguments.get("labeled")
+        and "held_out" not in arguments
+        and own_share is not None
+        and share > own_share
+    ):
+        raise InputError(
+            f"--eval_fraction={share:g}: {runs[0].path} held out {own_share:g}, and some of the labels that it chose "
+            "would be held out now; choose labels again with --label_fraction or --labels_per_class, or leave "
+            "--eval_fraction out."
         )
     return arguments
 

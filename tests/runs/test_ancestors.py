@@ -141,6 +141,11 @@ def test_eval_fraction_is_inherited_and_labels_for_the_same_data(open_pretrained
     assert inherited(dataset=data) == inherited(dataset="digits") == (0.18, {})
     assert inherited(eval_fraction=0.1) == (0.1, labeled)
     assert inherited(label_fraction=1.0) == (0.18, {})
+    assert inherited(label_fraction=1.0, eval_fraction=0.5) == (0.5, {})
+    with pytest.raises(
+        InputError, match=r"--eval_fraction=0.5: .* held out 0.18, .*--labels_per_class, or leave"
+    ):
+        inherited(eval_fraction=0.5)
 
 
 def test_copy_of_the_data_holds_out_the_same_images(tiny, finetuned, stripes, tmp_path):
