@@ -52,7 +52,7 @@ def _seen_by(entry: AncestorEntry, config: Any, splits: Any) -> np.ndarray | Non
     is_same = place_of(entry["dataset"]) == place_of(config.dataset)
     try:
         record, split, images = files.read_config(), files.read_split(), read_images(files)
-    except InputError:
+    except (InputError, ValueError):  # damaged, or no path at all
         return None
     if record is None or split is None or record.settings.get("dataset") != entry["dataset"]:
         return None  # moved, or another run in its place
