@@ -183,8 +183,9 @@ class LogisticRegressionEvaluation(EvaluationStage):
 
     def _save(self, regression):
         """Save the network with the regression as its classifier, in place of that of an earlier evaluation."""
-        self.model.classifier.kernel.assign(regression.kernel)
-        self.model.classifier.bias.assign(regression.bias)
+        with self.strategy.scope():
+            self.model.classifier.kernel.assign(regression.kernel)
+            self.model.classifier.bias.assign(regression.bias)
         self.run_dir.write_architecture(self.architecture)
         step = self.ancestor.weights.step
         checkpoints = Checkpoints(self.run_dir.checkpoints, state_of_model(self.model), keep=2)
