@@ -49,10 +49,9 @@ def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
             "evaluation split; leave --eval_fraction out to use its split."
         )
     own_share, share = runs[0].result.eval_fraction, held_out_share(config.eval_fraction)
-    by_content = own_share is not None and "held_out" not in arguments
     # `check_eval_fraction` refuses runs that were trained on labels.
-    is_free = runs[0].record.mode not in _TRAINED_ON_LABELS
-    if arguments.get("labeled") and by_content and is_free and share > own_share:
+    keeps_labels = bool(arguments.get("labeled")) and runs[0].record.mode not in _TRAINED_ON_LABELS
+    if keeps_labels and "held_out" not in arguments and own_share is not None and share > own_share:
         raise InputError(
             f"--eval_fraction={share:g}: {runs[0].path} held out {own_share:g}, and some of the labels that it chose "
             "would be held out now; choose labels again with --label_fraction or --labels_per_class, or leave "
