@@ -94,9 +94,19 @@ def photos(tmp_path_factory):
             path = root / part / "ab"[i % 2] / f"{part}{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(tf.io.encode_png(rng.integers(0, 256, (9, 9, 3), np.uint8)).numpy())
-    names = sorted(path.relative_to(root) for path in root.rglob("*.png"))
-    (root / "labels.csv").write_text("".join(f"{name},{name.parts[1]}\n" for name in names))
     return root
+
+
+@pytest.fixture
+def pooled(photos, tmp_path):
+    """The same files in one folder, with a labels file."""
+    folder = tmp_path / "pooled"
+    folder.mkdir()
+    files = sorted(photos.rglob("*.png"))
+    for file in files:
+        shutil.copy(file, folder)
+    (folder / "labels.csv").write_text("".join(f"{file.name},{file.parent.name}\n" for file in files))
+    return folder
 
 
 @pytest.fixture
@@ -114,15 +124,15 @@ def split_run(photos, tmp_path):
 class TestFolders:
     """Files are known again by their content, whatever their folder, split or labels."""
 
-    def test_own_split_then_pooled_by_a_labels_file(self, photos, split_run):
-        config = evaluated_on(photos, labels=str(photos / "labels.csv"), eval_fraction=0.5)
+    def test_own_split_then_pooled_by_a_labels_file(self, pooled, split_run):
+        config = evaluated_on(pooled, labels=str(pooled / "labels.csv"), eval_fraction=0.5)
         evaluation = load_dataset(config.dataset, labels=config.labels, eval_fraction=0.5).evaluation
-        count = sum(name.startswith("train/") for name in evaluation.ids)
+        count = sum(name.startswith("train") for name in evaluation.ids)
         assert 0 < count < len(evaluation)
         (note,), seen = notes([split_run], config, eval_fraction=0.5)
         assert seen == count
         assert note.endswith(
-            f"pretrain with --dataset=folder:{photos} --labels={photos}/labels.csv --eval_fraction=0.5"
+            f"pretrain with --dataset=folder:{pooled} --labels={pooled}/labels.csv --eval_fraction=0.5"
         )
 
     def test_own_split_of_images_from_elsewhere(self, photos, split_run, tmp_path):
@@ -135,12 +145,12 @@ class TestFolders:
             "of the 20 that are evaluated on; to avoid this, start from a run that was trained without them"
         )
 
-    def test_a_stage_on_labels_saw_only_those(self, photos, split_run):
-        config = evaluated_on(photos, labels=str(photos / "labels.csv"))
+    def test_a_stage_on_labels_saw_only_those(self, photos, pooled, split_run):
+        config = evaluated_on(pooled, labels=str(pooled / "labels.csv"))
         labels = {**split_run, "mode": "finetune"}
         (note,), all_seen = notes([labels], config, eval_fraction=0.5)
         assert "was trained, with their labels, on" in note
-        first = load_dataset(config.dataset).train.ids[:3]
+        first = load_dataset(f"folder:{photos}").train.ids[:3]
         files = RunFiles(split_run["run"])
         files.write_split(dataclasses.replace(files.read_split(), labeled=list(first)))
         assert notes([labels], config, eval_fraction=0.5)[1] <= 3 < all_seen
