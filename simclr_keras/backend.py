@@ -13,6 +13,12 @@ from typing import IO
 
 from simclr_keras.errors import InputError
 
+UNUSED_GPU = (
+    "This machine has an NVIDIA GPU that TensorFlow does not use, so the work is done on the CPU; install its CUDA "
+    'libraries with: pip install "tensorflow[and-cuda]" (if they are installed, update the NVIDIA driver). To hide '
+    "this line, set CUDA_VISIBLE_DEVICES=-1."
+)
+
 
 def require_tensorflow() -> None:
     """Raise InputError if Keras is, or would be, started on another backend than TensorFlow.
@@ -46,9 +52,34 @@ def start_tensorflow_quietly() -> None:
     """Import TensorFlow without its start-up messages, which come before its own settings apply.
 
     If the user sets TF_CPP_MIN_LOG_LEVEL, that level applies instead. If the import fails, all messages are shown.
+    One line on the standard error names a GPU that TensorFlow does not use.
     """
     ignore_missing_plot_backend()
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
+    if "tensorflow" in sys.modules:
+        return
+    _start_tensorflow()
+    if has_nvidia_gpu():
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU") and sys.stderr is not None:
+            print(UNUSED_GPU, file=sys.stderr, flush=True)
+
+
+def has_nvidia_gpu(root: str = "/") -> bool:
+    """Return whether the NVIDIA driver lists a GPU that the user has not hidden from CUDA.
+
+    Args:
+        root: folder that contains proc/ and dev/.
+    """
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1", "NoDevFiles"):
+        return False
+    # /dev/dxg is the GPU of Windows, seen from its Linux subsystem.
+    patterns = ("proc/driver/nvidia/gpus/*", "dev/nvidia[0-9]*", "dev/dxg")
+    return any(path for pattern in patterns for path in pathlib.Path(root).glob(pattern))
+
+
+def _start_tensorflow() -> None:
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         import tensorflow  # noqa: F401
 
         return

@@ -219,6 +219,15 @@ SETTINGS = [
         ("0 to 1",),
         {"probe_layer": 2, "proj_mode": "linear"},
     ),
+    *(
+        Case(
+            f"a TPU that --strategy={strategy} would not use",
+            ("--tpu=mine is not used", f"--strategy={strategy}"),
+            ("leave one of them out", "--strategy=tpu"),
+            {"tpu": "mine", "strategy": strategy},
+        )
+        for strategy in ("one", "mirrored")
+    ),
     Case(
         "warm-up longer than the run",
         ("--warmup_epochs=2 ", "--epochs=1"),

@@ -166,3 +166,32 @@ def _no_tensorflow(real):
         return real(name, *arguments, **keywords)
 
     return imported
+
+
+def test_gpu_is_found_by_what_its_driver_leaves(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert not backend.has_nvidia_gpu(str(tmp_path))
+    for name in ("proc/driver/nvidia/gpus/0000:01:00.0", "dev/nvidia0", "dev/dxg"):
+        device = tmp_path / name.replace("/", "-") / name
+        device.parent.mkdir(parents=True)
+        device.touch()
+        assert backend.has_nvidia_gpu(str(tmp_path / name.replace("/", "-"))), name
+        for hidden in ("", "-1"):
+            with monkeypatch.context() as patch:
+                patch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+                assert not backend.has_nvidia_gpu(str(tmp_path / name.replace("/", "-")))
+
+
+@pytest.mark.parametrize(("has_gpu", "used"), [(True, False), (True, True), (False, False)])
+def test_gpu_that_tensorflow_does_not_use_is_named(has_gpu, used, monkeypatch, capsys):
+    config = types.SimpleNamespace(list_physical_devices=lambda kind: [kind] * used)
+    started = types.SimpleNamespace(config=config)
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.setattr(
+        backend, "_start_tensorflow", lambda: monkeypatch.setitem(sys.modules, "tensorflow", started)
+    )
+    monkeypatch.setattr(backend, "has_nvidia_gpu", lambda: has_gpu)
+    backend.start_tensorflow_quietly()
+    error = capsys.readouterr().err
+    assert error.count("\n") == (has_gpu and not used)
+    assert ('pip install "tensorflow[and-cuda]"' in error) == (has_gpu and not used)

@@ -10,6 +10,18 @@ from simclr_keras.config.groups.start import Start
 from simclr_keras.config.groups.training import Optimization
 from simclr_keras.config.groups.views import Views
 from simclr_keras.config.option import again, option
+from simclr_keras.models.backbone_names import is_backbone
+from simclr_keras.models.zoo import parse_name
+
+PLAIN_RATE, LARGE_RATE = 0.005, 0.002  # base rates of fine-tuning (SimCLRv2, section 3)
+
+
+def finetuning_rate(model: str) -> float:
+    """Return the paper's base rate for fine-tuning: lower for a wider network or one with selective kernels."""
+    if is_backbone(model):
+        return PLAIN_RATE
+    _, width, selective_kernel = parse_name(model)
+    return LARGE_RATE if width > 1 or selective_kernel else PLAIN_RATE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +38,12 @@ class FinetuneConfig(Evaluation, Views, Optimization, Start, StageConfig):
         help="Images per step over all replicas. If there are fewer labeled images, a batch repeats them.",
     )
     epochs: int = again(Optimization, "epochs", default=60)
-    learning_rate: float = again(Optimization, "learning_rate", default=0.005)
+    learning_rate: float | None = again(  # type: ignore[assignment]  # None: the network decides
+        Optimization,
+        "learning_rate",
+        default=None,
+        default_words="0.002 for networks wider than 1x or with selective kernels, else 0.005",
+    )
     warmup_epochs: float | None = again(Optimization, "warmup_epochs", default=0.0, default_words=None)
     weight_decay: float = again(Optimization, "weight_decay", default=0.0)
     head_layer: int | Literal["auto"] | None = option(

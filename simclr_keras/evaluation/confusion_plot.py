@@ -20,7 +20,8 @@ from simclr_keras.evaluation.drawing import (
     short,
 )
 
-_MOST_WITH_COUNTS, _MOST_WITH_PERCENTS, _MOST_WITH_NAMES = 12, 25, 50  # classes
+_MOST_WITH_PERCENTS, _MOST_WITH_COUNTS, _MOST_WITH_NAMES = 12, 25, 50  # classes
+_FEWEST_FOR_PERCENTS = 10  # images of the largest class
 _LISTED = 12  # mistakes and classes that are listed beside a large matrix
 
 
@@ -30,8 +31,8 @@ def confusion_figure(matrix: np.ndarray, class_names: Sequence | None = None) ->
 
     Correct cells are blue and wrong ones orange. The color deepens with the square root of the share of the row, so
     that rare mistakes are visible; rows without images are gray. Up to 12 classes, cells contain percents and counts,
-    up to 25 percents. Up to 50 classes have their names. Above 12 classes, the most frequent mistakes and the classes
-    of lowest recall are listed beside the matrix.
+    or counts alone if no class has 10 images; up to 25 classes, counts. Up to 50 classes have their names. Above 12
+    classes, the most frequent mistakes and the classes of lowest recall are listed beside the matrix.
 
     Args:
         matrix: counts [n, n], true classes down, predictions across: see `evaluation.classification.confusion`.
@@ -59,8 +60,8 @@ def confusion_figure(matrix: np.ndarray, class_names: Sequence | None = None) ->
 
     side = min(max(56 * number, 300), 1000) if number <= _MOST_WITH_NAMES else 800
     room = 60 + 7 * max(map(len, names)) * (number <= _MOST_WITH_NAMES)
-    listed = number > _MOST_WITH_COUNTS
-    figure = new_figure(max(side + room + 440 * listed, 480), max(side + room + 90, 600 * listed))
+    listed = number > _MOST_WITH_PERCENTS
+    figure = new_figure(max(side + room + 440 * listed, 480), max(side + room + 110, 600 * listed))
     correct = np.trace(counts) / counts.sum()
     set_heading(figure, "Confusion matrix", f"{100 * correct:.1f} % of {counts.sum():,} images correct")
     axes, *side_axes = np.atleast_1d(figure.subplots(1, 1 + listed, width_ratios=[side, 400][: 1 + listed]))
@@ -75,7 +76,7 @@ def confusion_figure(matrix: np.ndarray, class_names: Sequence | None = None) ->
         axes.set_xticks(np.arange(number - 1) + 0.5, minor=True)
         axes.set_yticks(np.arange(number - 1) + 0.5, minor=True)
         axes.grid(which="minor", color=CARD, linewidth=1.5)
-    if number <= _MOST_WITH_PERCENTS:
+    if number <= _MOST_WITH_COUNTS:
         _write_cells(axes, counts, totals)
     for panel in side_axes:
         hide_frame(panel)
@@ -95,10 +96,11 @@ def _colors(counts, totals):
 
 
 def _write_cells(axes, counts, totals):
-    with_counts = len(counts) <= _MOST_WITH_COUNTS
+    # A percent of a few images says less than their number.
+    with_percents = len(counts) <= _MOST_WITH_PERCENTS and totals.max() >= _FEWEST_FOR_PERCENTS
     for row, column in np.argwhere(counts > 0):
         count, total = counts[row, column], totals[row]
-        text = f"{_percent(count, total)} %\n{count:,}" if with_counts else _percent(count, total)
+        text = f"{_percent(count, total)} %\n{count:,}" if with_percents else f"{count:,}"
         color = "white" if count > 0.35 * total else INK
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8.5)
 

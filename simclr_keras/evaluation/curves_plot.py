@@ -83,9 +83,10 @@ def curves_figure(rows: Sequence[Mapping], references: Mapping[str, float] | Non
     shared = None
     for number, (title, unit, columns, curves) in enumerate(panels):
         axes = shared = figure.add_subplot(down, across, number + 1, sharex=shared)
-        for name, (x, y) in curves.items():
-            label, color = columns[name]
-            label = f"{label}  {_text(y[-1], unit)}"
+        for name, alike in _distinct(curves):
+            x, y = curves[name]
+            color = columns[name][1]
+            label = f"{', '.join(columns[other][0] for other in alike)}  {_text(y[-1], unit)}"
             if name == "top1" and max(y) > y[-1]:
                 label += f", best {_text(max(y), unit)} at {x_name} {x[y.index(max(y))]:g}"
             axes.plot(x, y, color=color, label=label, marker="o" if len(x) <= 40 else None, markersize=4)
@@ -96,6 +97,14 @@ def curves_figure(rows: Sequence[Mapping], references: Mapping[str, float] | Non
                 axes.axhline(share, color=MUTED, label=f"{label}  {_text(share, unit)}", linestyle=style)
         _style(axes, title, unit, x_name)
     return figure
+
+
+def _distinct(curves):
+    """Return (name, names of all curves like it) of each distinct curve: of equal ones, only the last would be seen."""
+    groups = {}
+    for name, (x, y) in curves.items():
+        groups.setdefault((*x, *y), []).append(name)
+    return [(names[0], names) for names in groups.values()]
 
 
 def _number(value):
@@ -128,7 +137,16 @@ def _style(axes: Axes, title: str, unit: str, x_name: str) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(colors=MUTED, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.legend(framealpha=0.85, edgecolor="none", labelcolor=INK, fontsize=9.5)
+    # Below the panel, where it covers no line.
+    entries = [text for _, text in zip(*axes.get_legend_handles_labels())]
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(-0.02, -0.13),
+        ncols=2 if max(map(len, entries)) <= 28 else 1,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=9.5,
+    )
     if unit == "%":
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0, symbol=" %"))
         # Whole percents only: a tick at 2.5 would be shown as 2.
@@ -136,7 +154,7 @@ def _style(axes: Axes, title: str, unit: str, x_name: str) -> None:
         # At least ten points are shown, so that noise does not look like progress.
         low, high = axes.get_ylim()
         middle, half = (low + high) / 2, max(high - low, 0.1) / 2
-        axes.set_ylim(max(middle - half, -0.01), min(middle + half, 1.01))
+        axes.set_ylim(max(middle - half, -0.009), min(middle + half, 1.009))  # no tick at -1 %
     elif unit:
         axes.set_ylabel(unit, color=MUTED)
     else:

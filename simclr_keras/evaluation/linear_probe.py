@@ -19,6 +19,7 @@ from simclr_keras.evaluation.metrics import UNLABELED, accuracy, check_label_ran
 _MOST_FOR_ONE_THREAD = 10_000_000
 
 # The values that cross-validation compares, and its number of folds.
+_NEVER = -100.0  # logit of a class without training rows; the best logit is never below 0 by much
 _CS = tuple(10.0**k for k in range(-4, 3))
 _FOLDS = 5
 
@@ -26,15 +27,19 @@ _FOLDS = 5
 class ProbeScores(NamedTuple):
     """Predictions of logistic regression for n rows.
 
-    `scores` is float64 [n, num_classes]: log-probabilities, -inf for classes without training rows and
-    for probabilities that round to 0; `predicted` int64 [n] the best of them; `c` the penalty's inverse strength that
-    was used; `converged` is False if max_iter ended the fit.
+    `scores` is float64 [n, num_classes]: log-probabilities, -inf for classes without training rows and for
+    probabilities that round to 0; `predicted` int64 [n] the best of them; `c` the penalty's inverse strength that
+    was used; `converged` is False if max_iter ended the fit. A linear layer with `kernel`, float64 [d, num_classes],
+    and `bias`, [num_classes], gives logits with these probabilities for features that are not standardized; classes
+    without training rows get -100.
     """
 
     scores: np.ndarray
     predicted: np.ndarray
     c: float
     converged: bool
+    kernel: np.ndarray
+    bias: np.ndarray
 
 
 class ProbeAccuracy(NamedTuple):
@@ -73,7 +78,7 @@ def logistic_predict(
         max_iter: L-BFGS iterations at most.
 
     Returns:
-        A `ProbeScores` (scores, predicted, c, converged).
+        A `ProbeScores` (scores, predicted, c, converged, kernel, bias).
 
     Raises:
         InputError: shapes, labels or features do not fit, or no training row is labeled.
@@ -102,10 +107,11 @@ def logistic_predict(
 
     # A class without training rows cannot be predicted: its score stays the lowest.
     scores = np.full((len(eval_features), num_classes), -np.inf)
+    kernel, bias = np.zeros((train.shape[1], num_classes)), np.full(num_classes, _NEVER)
     classes = np.unique(labels)
     if len(classes) == 1:
-        scores[:, classes[0]] = 0.0
-        return ProbeScores(scores, scores.argmax(axis=1), 1.0 if c is None else c, True)
+        scores[:, classes[0]] = bias[classes[0]] = 0.0
+        return ProbeScores(scores, scores.argmax(axis=1), 1.0 if c is None else c, True, kernel, bias)
 
     train, eval_features = (array.astype(np.float32, copy=False) for array in (train, eval_features))
     threads = 1 if train.size <= _MOST_FOR_ONE_THREAD else None
@@ -118,8 +124,9 @@ def logistic_predict(
     if len(eval_features):
         with np.errstate(divide="ignore"):  # the logarithm of a probability that rounds to 0
             scores[:, model.classes_] = model.predict_log_proba(eval_features)
+    kernel[:, model.classes_], bias[model.classes_] = _linear_layer(*model)
     converged = bool(model[-1].n_iter_.max() < max_iter)
-    return ProbeScores(scores, scores.argmax(axis=1), float(c), converged)
+    return ProbeScores(scores, scores.argmax(axis=1), float(c), converged, kernel, bias)
 
 
 def logistic_probe(
@@ -160,6 +167,15 @@ def logistic_probe(
 
 def _model(max_iter, c=1.0):
     return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=max_iter))
+
+
+def _linear_layer(scaler, regression):
+    """Return (kernel [d, classes], bias [classes]) of standardization and regression together."""
+    weights, bias = regression.coef_.astype(np.float64), regression.intercept_.astype(np.float64)
+    if len(weights) == 1:  # of two classes scikit-learn has one logit, the difference
+        weights, bias = np.vstack([0 * weights, weights]), np.append(0.0, bias)
+    weights = weights / scaler.scale_
+    return weights.T, bias - weights @ scaler.mean_
 
 
 def _choose_c(features, labels, max_iter):

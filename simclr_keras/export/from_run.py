@@ -67,6 +67,10 @@ def describe(source: OpenRun, license: str | None = None) -> dict:
     settings = {
         name: getattr(config, name) for name, group in fields.items() if group != "Run" or name == "seed"
     }
+    if not config.trains:
+        settings = {
+            name: value for name, value in settings.items() if fields[name] not in ("Training", "Views")
+        }
     if result.imported:  # trained elsewhere: the settings are only those that were published
         settings = {"dataset": config.dataset}
     rows = read_metrics(source.files)
@@ -83,7 +87,7 @@ def describe(source: OpenRun, license: str | None = None) -> dict:
         "history": rows[:: -(-len(rows) // MAX_ROWS) or 1],
         "ancestors": result.ancestors or source.record.ancestors or [],
         "license": license or result.license,
-        "weight_decay": getattr(config, "weight_decay", 0.0),
+        "weight_decay": getattr(config, "weight_decay", 0.0) if config.trains else 0.0,
     }
 
 

@@ -164,7 +164,10 @@ def _training(card):
             f"- weights of step {card['step']}, with best_top1; the other results are of the last step"
         )
     if figures:
-        lines.append(f"- on {results.get('evaluation_images', 0):,} images: {', '.join(figures)}")
+        precision = results.get("precision", "float32")
+        other = "" if precision == "float32" else f", measured in {precision} (exports compute in float32)"
+        lines.append(f"- on {results.get('evaluation_images', 0):,} images{other}: {', '.join(figures)}")
+    lines += [f"- warning: {warning}" for warning in results.get("warnings", [])]
     if not results:
         lines.append("- the run was not finished when this was exported")
     for run in card["ancestors"] or []:

@@ -25,7 +25,8 @@ def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
         Arguments of `split_dataset`; empty if no run had the same data, or there is nothing to keep.
 
     Raises:
-        InputError: the config asks for another evaluation split, or two runs held out different images.
+        InputError: the config asks for another evaluation split, which old ids or chosen labels do not fit, or two runs
+            held out different images.
     """
     runs = [run for run in runs if _has_same_data(config, run)]
     splits = {tuple(run.split.held_out or ()) for run in runs if run.config.NAME != "pretrain"}
@@ -47,41 +48,34 @@ def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
             f"--eval_fraction={config.eval_fraction}: {runs[0].path} was trained on the same data with another "
             "evaluation split; leave --eval_fraction out to use its split."
         )
+    own_share, share = runs[0].result.eval_fraction, held_out_share(config.eval_fraction)
+    # `check_eval_fraction` refuses runs that were trained on labels.
+    keeps_labels = bool(arguments.get("labeled")) and runs[0].record.mode not in _TRAINED_ON_LABELS
+    if keeps_labels and "held_out" not in arguments and own_share is not None and share > own_share:
+        raise InputError(
+            f"--eval_fraction={share:g}: {runs[0].path} held out {own_share:g}, and some of the labels that it chose "
+            "would be held out now; choose labels again with --label_fraction or --labels_per_class, or leave "
+            "--eval_fraction out."
+        )
     return arguments
 
 
-def check_eval_fraction(config: Any, ancestors: Sequence[AncestorEntry]) -> list[str]:
-    """Return notes for the user if an ancestor may have seen images that are evaluated on now.
+def check_eval_fraction(config: Any, ancestors: Sequence[AncestorEntry]) -> None:
+    """Raise InputError if an ancestor was trained on labels of images that are held out now.
 
     Args:
         config: of the stage, whose data has no evaluation split of its own. ancestors: of it.
-
-    Raises:
-        InputError: an ancestor was trained on labels of such images.
     """
     fraction = held_out_share(config.eval_fraction)
-    notes = []
     for entry in ancestors:
-        held_out, has_labels = entry.get("eval_fraction"), entry["mode"] in _TRAINED_ON_LABELS
-        if held_out is None or held_out >= fraction:
+        held_out = entry.get("eval_fraction")
+        if held_out is None or held_out >= fraction or entry["mode"] not in _TRAINED_ON_LABELS:
             continue
-        is_same = place_of(entry["dataset"]) == place_of(config.dataset)
-        if is_same and has_labels:
+        if place_of(entry["dataset"]) == place_of(config.dataset):
             raise InputError(
                 f"--eval_fraction={fraction:g}: {entry['run']} held out {held_out:g} of these images and was trained "
                 f"on labels of the others; give --eval_fraction={held_out:g} or less."
             )
-        if is_same:
-            notes.append(
-                f"{entry['run']} held out {held_out:g} of the images and was pretrained, without labels, on some that "
-                f"are evaluated on now; to avoid this, pretrain with --eval_fraction={fraction:g}"
-            )
-        elif has_labels and _kind(entry["dataset"]) == _kind(config.dataset) in PATH_KINDS:
-            notes.append(
-                f"{entry['run']} held out {held_out:g} of {entry['dataset']}; if {config.dataset} contains the same "
-                f"images, give --eval_fraction={held_out:g} or less"
-            )
-    return notes
 
 
 def moved_notes(runs: Sequence[OpenRun], config: Any) -> list[str]:

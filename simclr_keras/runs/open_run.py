@@ -237,8 +237,14 @@ class Weights:
 
 def _check_has_network(files: RunFiles, config: Any) -> None:
     """Raise InputError if a run belongs to a stage that only evaluates another run's network."""
-    if not config.trains and not steps_in(files.checkpoints):
+    if config.trains or steps_in(files.checkpoints):
+        return
+    if config.NAME == "linear_eval":
         raise InputError(
-            f"--{files.flag}={files.path} is a run of --mode={config.NAME}, with no network of its own; give the one "
-            f"that it evaluated, --{files.flag}={config.init}."
+            f"--{files.flag}={files.path} was evaluated by an earlier version, which did not save its classifier; "
+            "rerun its command, or give another run."
         )
+    raise InputError(
+        f"--{files.flag}={files.path} is a run of --mode={config.NAME}, with no network of its own; give the one "
+        f"that it evaluated, --{files.flag}={config.init}."
+    )

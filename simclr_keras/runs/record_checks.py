@@ -53,6 +53,7 @@ _COUNTS = (
     "labels_used",
     "training_images",
     "evaluation_images",
+    "evaluation_images_seen",
     "epoch_images",
     "epochs",
     "step",
@@ -65,6 +66,7 @@ _TEXTS = (
     "place",
     "protocol",
     "classifier",
+    "problem",
     "distill_on",
     "checkpoint",
 )

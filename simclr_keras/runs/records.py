@@ -146,6 +146,7 @@ class ResultRecord:
     """The content of result.json.
 
     Attributes:
+        warnings: sentences on why the figures may not mean what they seem to.
         ancestors: the earlier runs it started from, oldest first.
         figures: all other values of result.json, by name.
     """
@@ -171,6 +172,7 @@ class ResultRecord:
     published_top1: float | None = None
     published_in: str | None = None
     license: str | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
     ancestors: list[AncestorEntry] = dataclasses.field(default_factory=list)
     figures: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -180,7 +182,7 @@ class ResultRecord:
 
     def has_ended(self, config: Any) -> bool:
         """Return whether the run has reached all epochs of its config."""
-        return self.finished and bool(self.epochs == config.epochs)
+        return self.finished and (not config.trains or bool(self.epochs == config.epochs))
 
     def inherited(self) -> dict[str, Any]:
         """Return what the runs after this one note of it."""
@@ -189,7 +191,7 @@ class ResultRecord:
     def to_json(self) -> dict[str, Any]:
         """Return the dict that result.json holds."""
         values = {name: getattr(self, name) for name in _RESULT_FIELDS}
-        values["imported"] = self.imported or None
+        values |= {"imported": self.imported or None, "warnings": self.warnings or None}
         return _without_none({**values, **self.figures})
 
     @classmethod
@@ -198,6 +200,7 @@ class ResultRecord:
         values = _without_none(upgrade(values))
         check_fields(values)
         check_list(values, "ancestors", dict)
+        check_list(values, "warnings", str)
         for entry in values.get("ancestors", []):
             _check_entry(entry)
         own = {name: values.pop(name) for name in _RESULT_FIELDS if name in values}

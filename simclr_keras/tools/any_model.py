@@ -71,7 +71,7 @@ class AnyModel:
         if endpoint == LOGITS:
             raise InputError(
                 f"--{self.flag}={self.path} has no classifier: no endpoint {LOGITS}, only {', '.join(self.vectors)}; "
-                "give a fine-tuned or distilled network."
+                "give a fine-tuned or distilled network, or a run of --mode=linear_eval."
             )
         raise InputError(f"--{self.flag}={self.path} has no endpoint {endpoint}; it has {names}.")
 

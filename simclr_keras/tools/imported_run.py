@@ -4,6 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from simclr_keras.config.classify import finetuning_rate
 from simclr_keras.config.modes import make_config
 from simclr_keras.config.recipes import recipe
 from simclr_keras.errors import InputError, one_line
@@ -19,7 +20,6 @@ from simclr_keras.version import __version__
 
 IMAGENET, IMAGENET_CLASSES = "imagenet2012", 1000
 _LARGEST_TEACHER = "r152_3x_sk1"  # of Table 3's smaller students
-_OTHERS_RATE = 0.002  # of fine-tuning, for nets that are wider than 1x or have selective kernels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +83,7 @@ def _config(published, out, dataset):
         own |= {key: architecture[key] for key in ("proj_layers", "proj_dim") if key in architecture}
     elif category.mode == "finetune":
         own |= {"init": f"simclrv2/pretrained/{name}", "head_layer": architecture["head_layer"]}
-        if not name.endswith("_1x_sk0"):
-            own["learning_rate"] = _OTHERS_RATE
+        own["learning_rate"] = finetuning_rate(name)
     elif category.mode == "distill":
         teacher = "finetuned" if name == _LARGEST_TEACHER else "distill"
         share = category.name.rpartition("_")[2]

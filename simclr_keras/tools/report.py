@@ -1,13 +1,17 @@
 """python -m simclr_keras.tools.report DIR...: one table and one chart over run directories."""
 
 import dataclasses
+import os
 import sys
+from collections.abc import Sequence
 
 from simclr_keras.config import command_line
 from simclr_keras.config.option import Settings, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.tools.reporting.rows import rows
+from simclr_keras.files import expand_home, is_remote
+from simclr_keras.tools.reporting.find_runs import find_runs, place_of
+from simclr_keras.tools.reporting.rows import rows, rows_of_runs
 from simclr_keras.tools.reporting.text import as_csv, table
 
 __all__ = ["figure", "main", "rows", "table"]
@@ -29,7 +33,11 @@ Exit codes: 0 done; 2 the command or a run directory is wrong."""
 class ReportConfig(Settings):
     """The flags of report."""
 
-    out: str = option("report.png", "PNG file of the chart; empty for no chart.")
+    out: str | None = option(
+        None,
+        "PNG file of the chart; empty for no chart.",
+        default_words="report.png in the folder of the runs",
+    )
     csv: str | None = option(None, "CSV file of the table with all digits and a row for each mean.")
 
     def validate(self) -> None:
@@ -63,16 +71,42 @@ def main(argv: list[str]) -> None:
     config, paths = command_line.read_with_words(
         ReportConfig, argv, missing="no directory: give run directories, or a folder of them, such as runs."
     )
-    report_rows = rows(paths)
+    empty: list[str] = []
+    runs = find_runs(paths, empty)
+    for path in empty:
+        print(f"{PROGRAM}: {path} contains no run; skipped", file=sys.stderr)
+    report_rows = rows_of_runs(runs)
     print(table(report_rows))
+    for row in {row.run: row for row in report_rows if row.warnings}.values():
+        for warning in row.warnings:
+            print(f"warning  {row.run}: {warning}")
     if config.csv:
         _write(config.csv, as_csv(report_rows).encode())
         print(f"table    {config.csv}")
-    if config.out and any(row.top1 is not None for row in report_rows):
-        from simclr_keras.evaluation.drawing import png_bytes
+    if config.out == "" or not any(row.top1 is not None for row in report_rows):
+        return
+    out = config.out or default_out(paths, [run.path for run in runs])
+    if out is None:
+        print("chart    not drawn, as no file can be written beside the runs; give --out=report.png")
+        return
+    from simclr_keras.evaluation.drawing import png_bytes
 
-        _write(config.out, png_bytes(figure(report_rows)))
-        print(f"chart    {config.out}")
+    _write(out, png_bytes(figure(report_rows)))
+    print(f"chart    {out}")
+
+
+def default_out(paths: Sequence[str], runs: Sequence[str]) -> str | None:
+    """Return report.png in the folder of some runs; None if it cannot be written there.
+
+    Args:
+        paths: of the command line. runs: paths of the run directories in and below them.
+    """
+    folder = expand_home(paths[0])
+    if is_remote(folder):
+        return None
+    if len(paths) > 1 or place_of(folder) in map(place_of, runs):
+        folder = os.path.dirname(os.path.abspath(folder))
+    return os.path.join(folder, "report.png") if os.access(folder, os.W_OK) else None
 
 
 def _write(path, data):

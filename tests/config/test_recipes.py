@@ -6,15 +6,18 @@ import math
 import pytest
 
 from simclr_keras.config import recipes
+from simclr_keras.config.classify import finetuning_rate
 from simclr_keras.config.modes import config_class, make_config
 from simclr_keras.config.option import field_kind
 from simclr_keras.errors import InputError
+from simclr_keras.models.zoo import PUBLISHED, list_models
 from simclr_keras.optim import step_arithmetic
 
 IMAGENET, ONE_PERCENT, TEN_PERCENT, CIFAR10 = 1_281_167, 12_811, 128_116, 50_000  # training images
 # The runs that a recipe goes on from, and a folder of photos, are the user's to name.
 GIVEN = {
     "pretrain": {"dataset": "folder:photos"},
+    "supervised": {"dataset": "folder:photos"},
     "finetune": {"init": "runs/a"},
     "linear_eval": {"init": "runs/a"},
     "distill": {"teacher": "runs/b"},
@@ -39,6 +42,7 @@ def test_recipes_are_valid_and_complete():
         needed |= {"model", "image_size"} if mode in ("pretrain", "supervised") else set()
         needed |= {"temperature"} if mode in ("pretrain", "distill") else set()
         needed |= {"augment"} if mode != "pretrain" else set()
+        needed -= {"learning_rate"} if config.learning_rate is None else set()  # the network chooses it
         if mode == "pretrain" and "dataset" in values:  # photos keep the paper's colors
             needed |= {"color_strength", "blur_probability"}
         assert needed <= set(values), name
@@ -66,12 +70,24 @@ def test_recipes_are_valid_and_complete():
 )
 def test_published_schedules(name, images, peak, steps, warmup):
     config = config_of(name)
-    rate = step_arithmetic.peak_learning_rate(
-        config.learning_rate, config.batch_size, config.learning_rate_scaling
-    )
+    base = config.learning_rate or finetuning_rate("r50_1x_sk0")
+    rate = step_arithmetic.peak_learning_rate(base, config.batch_size, config.learning_rate_scaling)
     assert math.isclose(rate, peak)
     assert step_arithmetic.total_steps(images, config.batch_size, config.epochs) == steps
     assert step_arithmetic.warmup_steps(images, config.batch_size, config.warmup_length) == warmup
+
+
+def test_fine_tuning_rate_follows_the_network():
+    rates = {name: finetuning_rate(name) for name in list_models() if name in PUBLISHED}
+    assert len(rates) == 13
+    assert {name for name, rate in rates.items() if rate == 0.005} == {
+        "r50_1x_sk0",
+        "r101_1x_sk0",
+        "r152_1x_sk0",
+    }
+    assert {rate for rate in rates.values() if rate != 0.005} == {0.002}
+    assert finetuning_rate("r18_0.25x_sk0") == finetuning_rate("keras:VGG16") == 0.005
+    assert finetuning_rate("r18_1.5x_sk0") == 0.002
 
 
 @pytest.mark.parametrize(
@@ -139,7 +155,7 @@ def test_the_papers_baselines_of_few_labels_train_as_long_as_that_of_all():
     ("name", "open_settings"),
     [
         ("imagenet_pretrain", set()),
-        ("finetune_1pct", {"head_layer"}),  # 1 if the head has as many layers
+        ("finetune_1pct", {"head_layer"}),  # 1 if the head has as many layers; learning_rate is open in both
         ("linear_eval", set()),
         ("distill_self", {"temperature"}),  # depends on whether the student is the teacher's network
         ("supervised", set()),
@@ -161,6 +177,9 @@ def test_recipe_lookup():
     assert recipes.recipe("digits_demo", "pretrain")["epochs"] != 1  # it was a copy
     with pytest.raises(InputError, match="--recipe=digits_dem is unknown: did you mean digits_demo"):
         recipes.recipe("digits_dem", "pretrain")
+    with pytest.raises(InputError, match="--recipe=digits_dem is unknown: did you mean digits_distill"):
+        recipes.recipe("digits_dem", "distill")
+    assert recipes.recipe("photos_supervised", "supervised")["model"] == "r18_1x_sk0"
     with pytest.raises(
         InputError, match="--recipe=digits_demo is for --mode=pretrain, not for --mode=finetune"
     ):

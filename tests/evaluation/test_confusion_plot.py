@@ -51,22 +51,29 @@ def test_percents_and_counts_of_few_classes():
 
 
 def test_what_is_written_by_number_of_classes():
-    for number, counts, percents, names in (
-        (12, 1, 0, 1),
+    for number, percents, counts, names in (
+        (12, 1, 1, 1),
         (13, 0, 1, 1),
         (25, 0, 1, 1),
         (26, 0, 0, 1),
         (51, 0, 0, 0),
     ):
-        matrix = np.diag(np.full(number, 3))
-        matrix[0, 1] = 1
+        matrix = np.diag(np.full(number, 30))
+        matrix[0, 1] = 10
         figure = confusion_figure(matrix, [f"class {k}" for k in range(number)])
         axes, *lists = figure.axes
         assert len(lists) == (number > 12)
-        assert ("75 %" in texts(figure)) == counts
-        assert ("75" in texts(figure)) == percents
+        cells = {text.get_text() for text in axes.texts}
+        assert ("75 %\n30" in cells) == percents
+        assert ("30" in cells) == (counts and not percents)
         for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
             assert ([text.get_text() for text in labels] == [f"class {k}" for k in range(number)]) == names
+
+
+def test_a_few_images_of_each_class_are_counts():
+    shown = texts(confusion_figure(np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0]])))
+    assert shown.count("1") == 3
+    assert not [line for line in shown if line.startswith("100")]
 
 
 def test_lists_of_mistakes_and_lowest_recall():

@@ -144,3 +144,18 @@ def test_a_teacher_is_a_line_beside_its_student_only():
     loss, top1 = curves_figure(history(2, loss=[2, 1], top1=[0.5, 0.6]), {"teacher": 0.55}).axes
     assert len(loss.lines) == 1
     assert legend(top1) == ["top-1  60.0 %", "teacher  55.0 %"]
+
+
+def test_equal_curves_are_one_line_with_all_their_names():
+    columns = {"loss": [3, 2], "distillation_loss": [3, 2]}
+    (axes,) = curves_figure(history(2, **columns)).axes
+    assert legend(axes) == ["total, distillation  2"]
+    assert len(axes.lines) == 1
+
+
+def test_no_legend_covers_a_line():
+    rows = history(3, knn_top1=[1, 1, 1], probe_top1=[0.9, 0.95, 0.99], contrastive_loss=[3, 2, 1])
+    figure = curves_figure(rows, {"raw pixels, kNN": 0.2, "random encoder, kNN": 0.25})
+    figure.canvas.draw()
+    for axes in figure.axes:
+        assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())

@@ -102,6 +102,19 @@ def test_best_weights_are_told_from_the_last(network):
     assert "best_top1" not in as_text(card(network), "x")
 
 
+def test_precision_of_the_figures_and_warnings_are_in_the_text(network):
+    results = {
+        "top1": 0.5,
+        "evaluation_images": 24,
+        "precision": "bfloat16",
+        "warnings": ["runs/a was trained"],
+    }
+    text = as_text(card(network, results=results), "x")
+    assert "- on 24 images, measured in bfloat16 (exports compute in float32): top1 50.0%\n" in text
+    assert "- warning: runs/a was trained\n" in text
+    assert "on 24 images: top1" in as_text(card(network, results={**results, "precision": "float32"}), "x")
+
+
 def test_published_figures_are_called_so(network):
     results = {
         "imported": True,

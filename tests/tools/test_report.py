@@ -163,13 +163,47 @@ class TestCommand:
             assert line["finished"] == "True"
         assert lines[-1]["seeds"] == "0 1 2"
 
-    def test_the_chart_is_report_png_here_unless_it_is_not_wanted(self, tmp_path, monkeypatch, capsys):
+    def test_the_chart_is_report_png_among_the_runs_unless_it_is_not_wanted(
+        self, tmp_path, monkeypatch, capsys
+    ):
         monkeypatch.chdir(tmp_path)
         finish(tmp_path / "runs" / "a", "supervised", top1=0.5)
+        finish(tmp_path / "runs" / "deep" / "b", "supervised", top1=0.6, config={"seed": 1})
+        chart = tmp_path / "runs" / "report.png"
         assert run("runs", "--out=") == 0
-        assert os.listdir(tmp_path) == ["runs"]
-        assert run("runs") == 0
-        assert sorted(os.listdir(tmp_path)) == ["report.png", "runs"]
+        assert not chart.exists()
+        for words in (["runs"], ["runs/a", "runs/deep"], ["runs/deep", "runs/a"], [f"{tmp_path}/runs/a/"]):
+            assert run(*words) == 0
+            chart.unlink()
+            assert os.listdir(tmp_path) == ["runs"], words
+        monkeypatch.chdir(tmp_path / "runs" / "a")
+        assert run(".") == 0
+        chart.unlink()
+        capsys.readouterr()
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        assert run(".") == 0
+        assert capsys.readouterr().out.splitlines()[-1].endswith("give --out=report.png")
+
+    def test_folders_without_runs_are_skipped_beside_runs(self, tmp_path, capsys):
+        finish(tmp_path / "runs" / "photos", "supervised", top1=0.5)
+        (tmp_path / "runs" / "photos-notes").mkdir()
+        assert run(*sorted((tmp_path / "runs").glob("photos*")), "--out=") == 0
+        out, error = capsys.readouterr()
+        assert out.splitlines()[-1].endswith("runs/photos")
+        assert error == f"report: {tmp_path}/runs/photos-notes contains no run; skipped\n"
+
+    def test_problems_and_warnings_of_runs_are_printed(self, tmp_path, capsys):
+        figures = {"knn_top1": 0.1, "probe_top1": 0.1, "raw_pixels_knn_top1": 0.4}
+        sentence = "the contrastive loss is 9.689 after epoch 20, that of guessing is 9.689"
+        finish(tmp_path / "a", "pretrain", **figures, problem="loss at chance", warnings=[sentence])
+        assert run(tmp_path, "--out=", f"--csv={tmp_path}/x.csv") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.endswith(f"{tmp_path}/a (loss at chance)") for line in lines[2:5]] == [True] * 3
+        assert lines[5:] == [f"warning  {tmp_path}/a: {sentence}", f"table    {tmp_path}/x.csv"]
+        with open(tmp_path / "x.csv", newline="") as file:
+            assert {(row["finished"], row["warnings"]) for row in csv.DictReader(file)} == {
+                ("True", sentence)
+            }
 
     def test_only_unfinished_runs_give_a_table_alone(self, tmp_path, capsys):
         begin(tmp_path / "runs" / "a", "pretrain")

@@ -69,6 +69,7 @@ def train(
     recorder=None,
     stop=None,
     evaluate=lambda epoch: {"knn_top1": epoch / 10},
+    problem_of=lambda row: None,
     **settings,
 ):
     """Run the loop over batches of 8 that contain their step, with fakes for everything else.
@@ -84,6 +85,7 @@ def train(
         "steps_per_execution": 1,
         "checkpoint_every_steps": 0,
         "checkpoint_every_minutes": 0,
+        "warmup_length": 0.0,
     }
     values |= settings
 
@@ -106,5 +108,6 @@ def train(
         evaluate=evaluate,
         stop=stop or Stop(),
         say=recorder.say,
+        problem_of=problem_of,
     )
     return recorder

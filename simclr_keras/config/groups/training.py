@@ -47,7 +47,7 @@ class Optimization:
         group="Training",
         unit="epochs",
         at_least=0,
-        default_words="5 % of --epochs",
+        default_words="5 % of --epochs, or of --train_steps if they end the run earlier",
     )
     momentum: float = option(0.9, "Momentum of lars and momentum.", group="Training", at_least=0, below=1)
     weight_decay: float = option(1e-4, "Weight decay (decoupled under adamw).", group="Training", at_least=0)

@@ -122,6 +122,11 @@ RECIPES = {
     "photos_finetune": Recipe(
         "finetune", photos.PHOTOS_FINETUNE, "After photos_pretrain: a few hundred labels."
     ),
+    "photos_supervised": Recipe(
+        "supervised",
+        photos.PHOTOS_SUPERVISED,
+        "The baseline of photos_finetune: the same network from scratch, on the labels alone.",
+    ),
     "photos_linear_eval": Recipe(
         "linear_eval", photos.PHOTOS_LINEAR_EVAL, "After photos_pretrain: linear evaluation."
     ),
@@ -150,7 +155,8 @@ def recipe(name: str | None, mode: str | None) -> dict[str, Any]:
     if name is None:
         return {}
     if name not in RECIPES:
-        raise InputError(f"--recipe={name} is unknown: {nearest(name, RECIPES)}")
+        same_mode = [other for other, recipe in RECIPES.items() if recipe.mode == mode]
+        raise InputError(f"--recipe={name} is unknown: {nearest(name, same_mode)}")
     if RECIPES[name].mode != mode:
         raise InputError(f"--recipe={name} is for --mode={RECIPES[name].mode}, not for --mode={mode}.")
     return dict(RECIPES[name].values)

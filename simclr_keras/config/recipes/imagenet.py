@@ -42,14 +42,14 @@ IMAGENET_PRETRAIN_V1 = {
 }
 
 # SimCLRv2, section 3: 60 epochs on 1 %, 30 on 10 % and on all labels; no warm-up, no decay; from head layer 1, on all
-# labels from the encoder's output. Peak 0.005 * sqrt(1024) = 0.16 for r50_1x_sk0 and the like; the paper's wider or
-# SK networks take --learning_rate=0.002 (0.064). r50_1x_sk0: 57.9 / 68.4 / 76.3 % (Table 1).
+# labels from the encoder's output. The network chooses the rate (`finetuning_rate`): peak 0.005 * sqrt(1024) = 0.16 for
+# r50_1x_sk0 and the like, 0.002 * sqrt(1024) = 0.064 for wider or SK networks. r50_1x_sk0: 57.9 / 68.4 / 76.3 %
+# (Table 1).
 FINETUNE_1PCT = {
     "dataset": "imagenet2012_subset/1pct",
     "batch_size": 1024,
     "epochs": 60,
     "optimizer": "lars",
-    "learning_rate": 0.005,
     "learning_rate_scaling": "sqrt",
     "warmup_epochs": 0.0,
     "weight_decay": 0.0,

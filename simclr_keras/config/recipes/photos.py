@@ -27,6 +27,14 @@ PHOTOS_FINETUNE = {
     "augment": "crop,flip",
     "crop_min_area": 0.2,
 }
+# From random weights, with the network and the decay of PHOTOS_PRETRAIN.
+PHOTOS_SUPERVISED = {
+    **PHOTOS_FINETUNE,
+    "model": PHOTOS_PRETRAIN["model"],
+    "image_size": PHOTOS_PRETRAIN["image_size"],
+    "warmup_epochs": 2.0,
+    "weight_decay": 5e-4,
+}
 PHOTOS_LINEAR_EVAL = {**PHOTOS_FINETUNE, "weight_decay": 1e-6}
 # From random weights; --init=runs/photos starts from the pretrained encoder.
 PHOTOS_DISTILL = {

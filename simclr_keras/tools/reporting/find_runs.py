@@ -39,16 +39,17 @@ class Run:
         return self.config.settings.get(name) if is_open else value
 
 
-def find_runs(paths: list[str]) -> list[Run]:
+def find_runs(paths: list[str], empty: list[str] | None = None) -> list[Run]:
     """Return the runs in and below some directories, each once, in the order of the paths and of the names below.
 
     Args:
         paths: directories, local or any that tf.io.gfile knows (those need TensorFlow).
+        empty: a list to which paths without a run are added, if another path has one; None refuses them.
 
     Raises:
         InputError: one line: a path is not a directory or contains no run, or a file is damaged.
     """
-    runs, seen = [], set()
+    runs, seen, without = [], set(), []
     for path in map(expand_home, paths):
         before = len(runs)
         repeated = False
@@ -62,9 +63,13 @@ def find_runs(paths: list[str]) -> list[Run]:
             if run is not None:
                 runs.append(run)
         if len(runs) == before and not repeated:
-            raise InputError(
-                f"{path} contains no run: give a run directory, which has a {CONFIG}, or a directory above some."
-            )
+            without.append(path)
+    if without and (empty is None or not runs):
+        raise InputError(
+            f"{without[0]} contains no run: give a run directory, which has a {CONFIG}, or a directory above some."
+        )
+    if empty is not None:
+        empty += without
     return runs
 
 

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 
 from simclr_keras.evaluation.metrics import accuracy_interval
-from simclr_keras.tools.reporting.find_runs import find_runs, place_of
+from simclr_keras.tools.reporting.find_runs import Run, find_runs, place_of
 from simclr_keras.tools.reporting.repetitions import ancestors_of, depth_of, seeds_of, settings_of
 
 _ORDER = (
@@ -46,6 +46,7 @@ class Row:
         run: path of the run directory; of a mean None.
         seeds: of the runs, in their order; None for one unknown.
         note: "" or why the run is not finished.
+        problem: "" or a few words on how its training failed. warnings: of its result.
         group: rows of the same number are repetitions of each other.
     """
 
@@ -62,6 +63,8 @@ class Row:
     run: str | None = None
     seeds: tuple = ()
     note: str = ""
+    problem: str = ""
+    warnings: tuple[str, ...] = ()
     group: int = 0
 
     @property
@@ -78,7 +81,11 @@ def rows(paths: Sequence[str]) -> list[Row]:
     Raises:
         InputError: see `find_runs`.
     """
-    runs = find_runs(paths)
+    return rows_of_runs(find_runs(paths))
+
+
+def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
+    """Return the rows of runs, see `rows`."""
     by_place = {place_of(run.path): run for run in runs}
     groups = {}
     for run in runs:
@@ -108,6 +115,7 @@ def _rows_of(run):
     if not run.finished:
         epochs = f", {run.epochs_done} of {settings['epochs']} epochs" if settings.get("epochs") else ""
         return [dataclasses.replace(row, note=f"unfinished{epochs}")]
+    row = dataclasses.replace(row, problem=result.get("problem") or "", warnings=tuple(result.warnings))
     if row.kind != "pretrain":
         top1, interval = result.top1, result.top1_interval
         interval = tuple(interval) if interval else _interval(top1, result)
@@ -192,6 +200,8 @@ def _with_mean(group, number):
         interval=(min(top1), max(top1)),
         top5_range=(min(top5), max(top5)) if len(top5) == len(top1) else None,
         run=None,
+        problem="",
+        warnings=(),
         seeds=tuple(row.seeds[0] for row in counted),
     )
     return [*members, mean]

@@ -25,6 +25,7 @@ _COLUMNS = (
     "top5_max",
     "seeds",
     "finished",
+    "warnings",
     "run",
 )
 
@@ -60,7 +61,9 @@ def as_csv(rows: Sequence[Row]) -> str:
         )
         values = {name: getattr(row, name) for name in _COLUMNS if hasattr(row, name)}
         seeds = " ".join("" if seed is None else str(seed) for seed in row.seeds)
-        writer.writerow(values | bounds | {"seeds": seeds, "finished": not row.note})
+        writer.writerow(
+            values | bounds | {"seeds": seeds, "finished": not row.note, "warnings": " ".join(row.warnings)}
+        )
     return text.getvalue().decode()
 
 
@@ -83,7 +86,8 @@ def _cells(row):
         percent(row.top5),
     )
     if not row.is_mean:
-        return row.stage, *figures, span(row.interval), f"{row.run}{f' ({row.note})' if row.note else ''}"
+        note = row.note or row.problem
+        return row.stage, *figures, span(row.interval), f"{row.run}{f' ({note})' if note else ''}"
     ranges = f"range {span(row.interval)}" + (f" (top-5 {span(row.top5_range)})" if row.top5_range else "")
     seeds = "" if None in row.seeds else f", seeds {', '.join(map(str, row.seeds))}"
     return f"  mean of {len(row.seeds)} runs", *figures, "", ranges + seeds

@@ -5,10 +5,11 @@ import shutil
 
 import numpy as np
 
+from simclr_keras.config.recipes import RECIPES
 from simclr_keras.errors import InputError
 from simclr_keras.formatting import counted
-from simclr_keras.optim.step_arithmetic import warmup_steps
 from simclr_keras.runs.checkpoints import steps_in
+from simclr_keras.training.engine.epochs import warmup_steps
 from simclr_keras.training.engine.introduction import count_labels
 
 
@@ -62,9 +63,12 @@ def check_enough_images(config, train, repeat: bool) -> None:
         )
     if config.batch_size > train.num_examples and not repeat:
         default = " (the paper's, for ImageNet)" if config.batch_size == type(config).batch_size else ""
+        recipe = RECIPES.get(f"photos_{config.NAME}")
+        is_small = recipe and recipe.values["batch_size"] <= train.num_examples
         raise InputError(
             f"--batch_size={config.batch_size}{default} is larger than the {train.num_examples} training images of "
-            f"{config.dataset}; give --batch_size={train.num_examples} or less, or --recipe=photos_pretrain."
+            f"{config.dataset}; give --batch_size={train.num_examples} or less"
+            + (f", or --recipe=photos_{config.NAME}." if is_small else ".")
         )
 
 
@@ -72,7 +76,7 @@ def check_warmup(config, num_examples: int) -> None:
     """Raise InputError if --train_steps ends the run before its warm-up; num_examples: images of an epoch."""
     if config.train_steps is None:
         return
-    warmup = warmup_steps(num_examples, config.batch_size, config.warmup_length)
+    warmup = warmup_steps(config, num_examples)
     if warmup > config.train_steps:
         raise InputError(
             f"--train_steps={config.train_steps} is shorter than the warm-up of {counted(warmup, 'step')}; give more "

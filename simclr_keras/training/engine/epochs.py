@@ -1,6 +1,7 @@
-"""The steps at which epochs end."""
+"""The steps at which epochs end, and those of the warm-up."""
 
-from simclr_keras.optim.step_arithmetic import total_steps
+from simclr_keras.config.groups.training import WARMUP_SHARE
+from simclr_keras.optim import step_arithmetic
 
 
 def epoch_end(epoch: int, num_examples: int, batch_size: int) -> int:
@@ -9,7 +10,7 @@ def epoch_end(epoch: int, num_examples: int, batch_size: int) -> int:
     The release ends every epoch after round(num_examples / batch_size) steps, so its last epoch may be missing or cut.
     Here the epochs divide the run evenly.
     """
-    return total_steps(num_examples, batch_size, epoch) if epoch > 0 else 0
+    return step_arithmetic.total_steps(num_examples, batch_size, epoch) if epoch > 0 else 0
 
 
 def epoch_ends(config, num_examples: int) -> list[int]:
@@ -25,3 +26,15 @@ def epoch_ends(config, num_examples: int) -> list[int]:
         if config.train_steps is not None and ends[-1] >= config.train_steps:
             return [*ends[:-1], config.train_steps]
     return ends
+
+
+def warmup_steps(config, num_examples: int) -> int:
+    """Return the steps of the warm-up; by default its share of the run, which --train_steps may end early.
+
+    Args:
+        config: of a stage that trains. num_examples: images of an epoch.
+    """
+    steps = step_arithmetic.warmup_steps(num_examples, config.batch_size, config.warmup_length)
+    if config.warmup_epochs is None and config.train_steps is not None:
+        steps = min(steps, round(WARMUP_SHARE * config.train_steps))
+    return steps

@@ -29,14 +29,15 @@ def describe_data(splits) -> list[str]:
         if count_labels(train) < train.num_examples:
             line += f" ({counted(count_labels(train), 'label')} used)"
     if train.has_labels and splits.evaluation is not None:
-        line += f"; {counted(splits.evaluation.num_examples, 'evaluation image')}"
-        few = splits.held_out and splits.evaluation.num_examples < FEW_EVALUATION_IMAGES
+        evaluation_images = count_labels(splits.evaluation)
+        line += f"; {counted(evaluation_images, 'evaluation image')}"
+        few = splits.held_out and evaluation_images < FEW_EVALUATION_IMAGES
     if splits.held_out:
         line += f"; {counted(splits.held_out, 'image')} held out of all training"
     lines = [line, *splits.notes, *class_notes(splits)]
     if few:
         lines.append(
-            f"only {counted(splits.evaluation.num_examples, 'evaluation image')}: expect wide confidence intervals; to "
+            f"only {counted(evaluation_images, 'evaluation image')}: expect wide confidence intervals; to "
             "hold out more, set --eval_fraction in every stage, from the first one on"
         )
     return lines
@@ -70,8 +71,10 @@ def class_notes(splits) -> list[str]:
 
 def describe_steps(config, schedule) -> str:
     """Return the length of a run and its learning rate in one line."""
+    ended = config.train_steps is not None and schedule.total_steps == config.train_steps
+    length = f"--train_steps={config.train_steps}" if ended else counted(config.epochs, "epoch")
     return (
-        f"{counted(schedule.total_steps, 'step')} of {counted(config.batch_size, 'image')}, "
-        f"{counted(config.epochs, 'epoch')}; {config.optimizer}, learning rate up to {schedule.peak:g} after "
-        f"{config.warmup_length:g} warm-up epochs"
+        f"{counted(schedule.total_steps, 'step')} of {counted(config.batch_size, 'image')}, {length}; "
+        f"{config.optimizer}, learning rate up to {schedule.peak:g} after "
+        f"{counted(schedule.warmup_steps, 'warm-up step')}"
     )

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -12,7 +13,15 @@ from simclr_keras.training.engine.progress import Bar, epoch_line
 
 EVALUATIONS = 10  # per run, if --eval_every_epochs is 0
 SAVED_SECONDS = 10.0  # least time between checkpoints at ends of epochs that are not evaluated
+UNSETTLED = 0.1  # share of the epochs whose figures show no problem yet
 LINE_SECONDS = 5.0  # least time between lines of epochs that are not evaluated: they may be a step long
+
+
+class Problem(NamedTuple):
+    """What the figures of an epoch show: a few words for a table, and a sentence that says what to do."""
+
+    name: str
+    advice: str
 
 
 def make_step_function(learner, strategy, stop):
@@ -78,6 +87,7 @@ def train(
     evaluate,
     stop,
     say=print,
+    problem_of=lambda row: None,
 ):
     """Train from `first_step` to the end of the run, with a row of metrics after every epoch.
 
@@ -96,6 +106,7 @@ def train(
             epoch; None if there is nothing to evaluate.
         stop: signals.Stop.
         say: prints a line.
+        problem_of: function of a row of metrics.csv to a Problem or None; the first one is printed.
 
     Raises:
         TrainingError: loss or weights are no longer finite; nothing after the last good checkpoint is kept.
@@ -120,6 +131,7 @@ def train(
         )
     )
     step, clock, printed_at = first_step, Clock(config.batch_size), -LINE_SECONDS
+    settled, warned = max(UNSETTLED * epochs, config.warmup_length), False
     saves = _Saves(learner, checkpoints, config, first_step)
     for epoch in range(1, epochs + 1):
         start, end = ends[epoch - 1], ends[epoch]
@@ -165,6 +177,9 @@ def train(
         if scores or epoch in (1, epochs) or time.monotonic() - printed_at >= LINE_SECONDS:
             say(epoch_line(row | scores, epochs))
             printed_at = time.monotonic()
+            if not warned and settled < epoch < epochs and (problem := problem_of(row)):
+                say(f"warning  {problem.advice}")
+                warned = True
             sys.stdout.flush()
 
 

@@ -8,7 +8,7 @@ import keras
 from simclr_keras.optim import step_arithmetic
 from simclr_keras.optim.lars import DEFAULT_EXCLUSIONS, LARS
 from simclr_keras.optim.schedules import WarmupCosine
-from simclr_keras.training.engine.epochs import epoch_ends
+from simclr_keras.training.engine.epochs import epoch_ends, warmup_steps
 
 NOT_DECAYED = ("gamma", "beta", "bias")
 
@@ -41,7 +41,7 @@ def make_optimization(config, num_examples: int, adapt_classifier: bool = False)
             term of the loss, as in the release.
     """
     steps = epoch_ends(config, num_examples)[-1]
-    warmup = step_arithmetic.warmup_steps(num_examples, config.batch_size, config.warmup_length)
+    warmup = warmup_steps(config, num_examples)
 
     def schedule(base, scaling):
         peak = step_arithmetic.peak_learning_rate(base, config.batch_size, scaling)

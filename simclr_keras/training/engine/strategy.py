@@ -17,8 +17,12 @@ def make_strategy(kind: str = "auto", tpu: str | None = None) -> tf.distribute.S
         tpu: name or address of a TPU, "local" on a TPU VM.
 
     Raises:
-        InputError: the TPU cannot be reached.
+        InputError: the TPU cannot be reached, or `kind` does not use it.
     """
+    if tpu and kind not in ("auto", "tpu"):
+        raise InputError(
+            f"--tpu={tpu} is not used with --strategy={kind}; leave one of them out, or give --strategy=tpu."
+        )
     gpus = tf.config.list_logical_devices("GPU")
     if kind == "tpu" or (kind == "auto" and tpu):
         return _tpu_strategy(tpu or "local")

@@ -15,10 +15,12 @@ from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.runs.run_files import RESULT
+from simclr_keras.runs.seen_images import notes_on_seen_images
 from simclr_keras.training.engine import introduction, run_names, signals
 from simclr_keras.training.engine import strategy as strategies
 from simclr_keras.training.engine.data_recovery import Recovery
 from simclr_keras.training.engine.inputs import eval_batch_size
+from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.run_data import RunData
 from simclr_keras.version import __version__
 
@@ -60,6 +62,7 @@ class Stage:
         ids = ancestors.inherited_ids(self.source_runs(), self.config)
         self.data = RunData(self.config, self.run_dir, ids, say)
         self.notes: list[str] = []
+        self.seen_images = 0
         self.stop = signals.Stop()
 
     def run(self) -> dict:
@@ -81,14 +84,13 @@ class Stage:
                     "another --model_dir"
                 )
                 self.say_result(result)
+                self.say_warnings(result)
                 return result
             self.check_config()
             self.data.load()
             if self.splits.held_out is not None:
-                self.notes = [
-                    *ancestors.moved_notes(self.source_runs(), self.config),
-                    *ancestors.check_eval_fraction(self.config, self.lineage()),
-                ]
+                ancestors.check_eval_fraction(self.config, self.lineage())
+            self.notes, self.seen_images = self.doubts()
             self.check_data()
             try:
                 self.run_dir.open_for(self.MODE, self.config)
@@ -97,6 +99,7 @@ class Stage:
             finally:
                 self.run_dir.close()
         self.say_result(result)
+        self.say_warnings(result)
         unreadable = self.data.splits.unreadable
         if unreadable:
             names = some([f"{name} ({why})" for name, why in unreadable])
@@ -155,6 +158,14 @@ class Stage:
     def check_config(self) -> None:
         """Raise InputError if the settings do not suit the devices; called before the data is opened."""
 
+    def doubts(self) -> tuple[list[str], int]:
+        """Return notes on evaluation images that earlier runs saw, and the known number of such images."""
+        notes = (
+            ancestors.moved_notes(self.source_runs(), self.config) if self.splits.held_out is not None else []
+        )
+        seen, count = notes_on_seen_images(self.config, self.lineage(), self.splits)
+        return [*notes, *seen], count
+
     def source_runs(self) -> list:
         """Return the OpenRuns that this one starts from, the one whose split counts first."""
         return []
@@ -181,6 +192,11 @@ class Stage:
     def say_result(self, result: dict) -> None:
         """Print how good the result is."""
         raise NotImplementedError
+
+    def say_warnings(self, result: dict) -> None:
+        """Print why the figures may not mean what they seem to."""
+        for warning in result.get("warnings", ()):
+            self.say(f"warning  {warning}")
 
     @property
     def batch_setting(self) -> str:
@@ -225,9 +241,12 @@ class Stage:
             "eval_fraction": self.held_out_fraction,
             "image_size": config.image_size,
             "training_images": self.splits.train.num_examples,
-            "evaluation_images": 0 if evaluation is None else evaluation.num_examples,
+            "evaluation_images": 0 if evaluation is None else count_labels(evaluation),
+            "evaluation_images_seen": self.seen_images or None,
             "devices": strategies.describe(self.strategy, self.policy),
+            "precision": config.precision,
             "seed": config.seed,
-            "epochs": config.epochs,
+            "epochs": config.epochs if config.trains else None,
             "unreadable_images": len(self.splits.unreadable),
+            "warnings": self.notes,
         }

@@ -11,7 +11,7 @@ from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import Checkpoints, model_part, steps_in
 from simclr_keras.runs.run_files import METRICS
-from simclr_keras.training.engine import checks, inputs
+from simclr_keras.training.engine import checks, inputs, loop
 from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.stages.training_stage import TrainingStage
@@ -138,13 +138,17 @@ class ClassificationStage(TrainingStage):
         self._outputs = self._extractor(self.evaluation)
         return accuracy(self._outputs["logits"], self._outputs["label"])
 
+    def problem_of(self, row):
+        chance = math.log(max(len(self.class_names), 2))
+        if row["loss"] is None or row["loss"] <= BAD_LOSS * chance:
+            return None
+        return loop.Problem(
+            "loss above chance",
+            f"the loss is {row['loss']:,.1f} after epoch {row['epoch']}, far above that of guessing, {chance:.2f}; "
+            "give a lower --learning_rate in another --model_dir",
+        )
+
     def end(self):
-        loss = self.history.rows[-1]["loss"]
-        if loss is not None and loss > BAD_LOSS * math.log(max(len(self.class_names), 2)):
-            self.say(
-                f"the loss ended at {loss:.1f}, far above that of guessing; give a lower --learning_rate in another "
-                "--model_dir"
-            )
         scores = {} if self.evaluation is None else self._scores()
         self.run_dir.write("curves.png", plots.png_bytes(plots.curves_figure(self.history.rows)))
         return self.make_result(scores)

@@ -93,6 +93,14 @@ class Distillation(ClassificationStage):
         # The images that an exported teacher was trained on are unknown.
         return [run for run in (None if self.exported else self.teacher, self.student) if run]
 
+    def doubts(self):
+        notes, count = super().doubts()
+        if self.exported and self.evaluation is not None:
+            notes.append(
+                f"{self.teacher.path} is an export: evaluation images may be among its training images"
+            )
+        return notes, count
+
     @property
     def labels_needed_by(self):
         if self.config.alpha < 1:
@@ -121,10 +129,6 @@ class Distillation(ClassificationStage):
 
     def introduction(self):
         yield from super().introduction()
-        if self.exported and self.evaluation is not None:
-            yield (
-                f"data     {self.teacher.path} is an export: evaluation images may be among its training images"
-            )
         if self.config.alpha < 1 and self.labeled.num_examples < self.labeled_batch_size:
             yield (
                 f"steps    labeled batches of {self.labeled_batch_size} are filled by repeating the "

@@ -1,4 +1,4 @@
-"""The stages that train no network: --mode=eval, --mode=knn and --protocol=fast, on any finished run."""
+"""The stages that need no training loop: --mode=eval, --mode=knn and --protocol=fast, on any finished run."""
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from simclr_keras.evaluation.features import knn_bank
 from simclr_keras.evaluation.knn import knn_predict
 from simclr_keras.evaluation.linear_probe import logistic_predict
 from simclr_keras.runs import ancestors
+from simclr_keras.runs.checkpoints import Checkpoints, state_of_model, steps_in
 from simclr_keras.training.engine import checks
 from simclr_keras.training.engine.inputs import eval_batch_size
 from simclr_keras.training.stages.base import Stage
@@ -61,8 +62,7 @@ class EvaluationStage(FromRun, Stage):
         for line in self.introduction():
             self.say(line)
         with self.strategy.scope():
-            self.model = self.ancestor.architecture.build(self.policy)
-            self.ancestor.weights.load_into(self.model)
+            self.model = self.make_model()
         logits, labels, facts = self.evaluate()
         figure, scores = score_logits(logits, labels, self.splits.class_names)
         if figure is not None:
@@ -74,6 +74,12 @@ class EvaluationStage(FromRun, Stage):
             **scores,
             "ancestors": self.lineage(),
         }
+
+    def make_model(self):
+        """Return the network of the run in --init with its weights; called under the strategy."""
+        model = self.ancestor.architecture.build(self.policy)
+        self.ancestor.weights.load_into(model)
+        return model
 
     def evaluate(self):
         """Return (logits or other scores [n, classes], labels [n], labels_used and other facts of the result)."""
@@ -140,10 +146,20 @@ class KnnEvaluation(EvaluationStage):
 
 
 class LogisticRegressionEvaluation(EvaluationStage):
-    """--protocol=fast: scikit-learn's logistic regression on features computed once, without augmentation."""
+    """--protocol=fast: scikit-learn's logistic regression on features computed once, without augmentation.
+
+    It becomes the classifier of the run's network, which is saved as that of a run that trains.
+    """
 
     MODE = "linear_eval"
     TASK = "logistic regression on the features of"
+
+    def make_model(self):
+        classes = len(self.splits.class_names)
+        self.architecture = self.ancestor.architecture.with_classifier(classes, self.config.head_layer)
+        model = self.architecture.build(self.policy)
+        self.ancestor.weights.load_into(model, parts=("encoder", "projection_head"))
+        return model
 
     def evaluate(self):
         train, train_labels = self.features(labeled_part(self.splits.train))
@@ -155,6 +171,7 @@ class LogisticRegressionEvaluation(EvaluationStage):
             num_classes=len(self.splits.class_names),
             c=self.config.logistic_c,
         )
+        self._save(regression)
         facts = {
             "labels_used": int(np.count_nonzero(train_labels >= 0)),
             "head_layer": self.config.head_layer,
@@ -163,3 +180,15 @@ class LogisticRegressionEvaluation(EvaluationStage):
             "converged": regression.converged,
         }
         return regression.scores, labels, facts
+
+    def _save(self, regression):
+        """Save the network with the regression as its classifier, in place of that of an earlier evaluation."""
+        with self.strategy.scope():
+            self.model.classifier.kernel.assign(regression.kernel)
+            self.model.classifier.bias.assign(regression.bias)
+        self.run_dir.write_architecture(self.architecture)
+        step = self.ancestor.weights.step
+        checkpoints = Checkpoints(self.run_dir.checkpoints, state_of_model(self.model), keep=2)
+        checkpoints.save(step)
+        for other in {*steps_in(self.run_dir.checkpoints)} - {step}:
+            checkpoints.forget(other)

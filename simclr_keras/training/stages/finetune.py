@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from simclr_keras.config.classify import finetuning_rate
 from simclr_keras.errors import InputError
 from simclr_keras.models.freezing import freeze
 from simclr_keras.objectives.classification import FIGURES, Classifier
@@ -29,10 +30,12 @@ class Finetuning(FromRun, ClassificationStage):
 
     Attributes:
         head_layer: int; with --head_layer=auto None until the learner is made.
+        rate_of_network: whether the network has chosen the learning rate.
     """
 
     MODE = "finetune"
     COLUMNS = columns(FIGURES)
+    rate_of_network = False
 
     def choose_head_layer(self, config):
         depth = self.ancestor.architecture.head_depth
@@ -41,6 +44,9 @@ class Finetuning(FromRun, ClassificationStage):
             whole = self.ancestor.architecture.whole_head_depth
             middle = depth >= 1 and whole >= 2
             config = dataclasses.replace(config, head_layer=int(middle))
+        self.rate_of_network = config.learning_rate is None
+        if self.rate_of_network:
+            config = dataclasses.replace(config, learning_rate=finetuning_rate(config.model))
         self.head_layer = None if config.head_layer == "auto" else config.head_layer
         if self.head_layer is not None:
             ancestors.check_head_layer(self.head_layer, self.ancestor)
@@ -60,12 +66,22 @@ class Finetuning(FromRun, ClassificationStage):
     def title(self):
         return f"fine-tuning {self.config.model} from layer {self.head_layer} of its projection head"
 
+    def introduction(self):
+        yield from super().introduction()
+        if self.rate_of_network:
+            yield (
+                f"steps    base learning rate {self.config.learning_rate:g}, the paper's for {self.config.model}; "
+                "--learning_rate sets another"
+            )
+
     def make_learner(self):
         if self.head_layer is None and steps_in(self.run_dir.checkpoints):
             # It was searched when the run began, maybe with fewer epochs.
             architecture = self.run_dir.read_architecture()
             self.head_layer = architecture.head_layer if architecture else None
         if self.head_layer is None:
+            # Before the search, which may take long: reports list runs by their config.json.
+            self.run_dir.bind(self.MODE, self.config, **self.ancestry())
             self.head_layer = search_head_layer(self)
         return self.learner_on(self.head_layer, self.num_examples)
 

@@ -1,5 +1,7 @@
 """--mode=pretrain: contrastive learning on unlabeled images, evaluated by kNN and an online probe."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -9,7 +11,7 @@ from simclr_keras.evaluation.features import RepresentationScore, knn_bank
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
 from simclr_keras.runs.architecture import Architecture
-from simclr_keras.training.engine import checks, inputs
+from simclr_keras.training.engine import checks, inputs, loop
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import baselines
@@ -18,6 +20,7 @@ from simclr_keras.training.stages.training_stage import TrainingStage
 FIGURES = (*CONTRASTIVE_FIGURES, *PROBE_FIGURES)
 SCORES = ("knn_top1", "knn_top5", "probe_top1", "probe_top5")
 COLUMNS = ("epoch", "step", "learning_rate", *FIGURES, *SCORES, "skipped_batches", "images_per_second")
+AT_CHANCE, ABOVE_CHANCE = 0.99, 1.05  # in units of the loss of guessing
 SHOWN_PAIRS = 16
 PIXEL_SIZE = 32  # of the images whose raw pixels are compared
 
@@ -88,6 +91,23 @@ class Pretraining(TrainingStage):
         batches = pipeline.eval_batches(source, image_size=size, batch_size=self.config.batch_size)
         return np.concatenate([batch["image"].numpy().reshape(len(batch["id"]), -1) for batch in batches])
 
+    def problem_of(self, row):
+        loss, chance = row["contrastive_loss"], chance_loss(self.config.batch_size)
+        if loss is None or loss < AT_CHANCE * chance:
+            return None
+        figures = f"the contrastive loss is {loss:,.3f} after epoch {row['epoch']}, that of guessing is {chance:.3f}"
+        if loss > ABOVE_CHANCE * chance:
+            return loop.Problem(
+                "loss above chance",
+                f"{figures}, so training diverges or was too short; give a lower --learning_rate or a higher "
+                "--temperature in another --model_dir, or more --epochs",
+            )
+        return loop.Problem(
+            "loss at chance",
+            f"{figures}, so the network has learned nothing; check that views.png shows the images, then give another "
+            "--learning_rate, or more --epochs",
+        )
+
     def end(self):
         history, scores, references = self.history, self._baseline_scores, None
         if self._baselines:
@@ -97,6 +117,7 @@ class Pretraining(TrainingStage):
         return {
             **self.facts(self.learner.model, self.splits.evaluation),
             **history.facts(FIGURES),
+            "contrastive_loss_of_chance": chance_loss(self.config.batch_size),
             # Used by kNN and probe, not by training.
             "labels_used": count_labels(self.splits.train),
             **{name: history.last(name) for name in SCORES if history.last(name) is not None},
@@ -109,6 +130,11 @@ class Pretraining(TrainingStage):
                 self.say(line)
         elif {"knn_top1", "probe_top1"} <= result.keys():
             self.say(f"top-1    kNN {result['knn_top1']:.1%}, online linear probe {result['probe_top1']:.1%}")
+
+
+def chance_loss(batch_size: int) -> float:
+    """Return the contrastive loss of projections that are all alike, in both directions: 2 log(2B - 1)."""
+    return 2 * math.log(2 * batch_size - 1)
 
 
 def make_learner(config, architecture, num_examples, strategy, policy):

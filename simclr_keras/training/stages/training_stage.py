@@ -72,10 +72,14 @@ class TrainingStage(Stage):
             evaluate=evaluate,
             stop=self.stop,
             say=self.say,
+            problem_of=self.problem_of,
         )
         self.history.close()
+        result, problem = self.end(), self.problem_of(self.history.rows[-1])
+        if problem:
+            result |= {"problem": problem.name, "warnings": [*result["warnings"], problem.advice]}
         return {
-            **self.end(),
+            **result,
             "ancestors": self.lineage(),
             "missing_images": len(self.splits.missing),
             "extended_from": run_dir.extended_from(),
@@ -112,6 +116,10 @@ class TrainingStage(Stage):
     def make_batches(self):
         """Return the function of (first step, steps, input context) to batches for `loop.train`."""
         raise NotImplementedError
+
+    def problem_of(self, row: dict) -> loop.Problem | None:
+        """Return the Problem that the figures of an epoch show, a row of metrics.csv, or None."""
+        return None
 
     def end(self) -> dict:
         """Draw and measure what belongs after training; return the result."""

@@ -1,11 +1,15 @@
 """Refusals of batches and warm-ups, the default run directory, and the lines before a run."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 from simclr_keras.training.engine import checks, inputs, introduction, run_names
+from simclr_keras.training.engine.epochs import warmup_steps
+from simclr_keras.training.engine.optimizers import make_optimization
 from tests.data.pictures import flat
 from tests.training.tiny import make_config, write_npz
 
@@ -94,3 +98,12 @@ def test_train_steps_must_outlast_the_warm_up():
     checks.check_warmup(config, 72)
     with pytest.raises(InputError, match=r"--train_steps=9 .* of 10 steps.*--warmup_epochs=1\."):
         checks.check_warmup(config, 80)
+
+
+def test_default_warm_up_fits_a_run_that_train_steps_end():
+    config = make_config("digits", "x", batch_size=8, epochs=800, warmup_epochs=None, train_steps=100)
+    checks.check_warmup(config, 80)
+    assert warmup_steps(config, 80) == 5
+    for longer in ({"train_steps": 100_000}, {"train_steps": None}, {"warmup_epochs": 40.0}):
+        assert warmup_steps(dataclasses.replace(config, **longer), 80) == 400
+    make_optimization(dataclasses.replace(config, train_steps=1), 80)

@@ -52,6 +52,19 @@ def test_a_checkpoint_an_epoch_then_its_row_then_its_line():
     ]
 
 
+def test_problem_is_named_once_after_the_warm_up_and_before_the_end():
+    def lines(**settings):
+        events = train(
+            problem_of=lambda row: loop.Problem("bad", f"bad at {row['epoch']}"), **settings
+        ).events
+        return [line for kind, line in events if kind == "say"]
+
+    bad = ["epoch 1/3", "epoch 2/3", "warning", "epoch 3/3"]
+    assert lines(epochs=3, warmup_length=1.0) == bad
+    assert lines(epochs=3, warmup_length=2.0) == [line for line in bad if line != "warning"]
+    assert lines(epochs=1) == ["epoch 1/1"]
+
+
 def test_a_row_holds_means_of_its_epoch_the_last_steps_learning_rate_and_the_evaluation():
     first, second = train().rows
     assert first["contrastive_loss"] == sum(range(6)) / 6

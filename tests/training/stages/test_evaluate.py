@@ -3,8 +3,11 @@
 import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 
+from simclr_keras.data.sources import load_dataset
+from simclr_keras.data.sources.npz import load_npz
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import top_k_accuracy
 from tests.evaluation.slow_knn import slow_knn
@@ -62,6 +65,18 @@ def test_eval_of_a_pretraining_run_judges_its_online_probe(measure, pretrained):
 def test_eval_on_other_images_judges_all_of_them(measure, finetuned, data):
     found = measure("eval", finetuned, dataset=data).result
     assert (found["dataset"], found["evaluation_images"]) == (data, 12)
+
+
+def test_only_labeled_images_count_as_evaluation_images(measure, finetuned, data, monkeypatch):
+    def load(path):
+        splits = load_npz(path)
+        return dataclasses.replace(splits, evaluation=splits.evaluation.with_labels_of(np.arange(5)))
+
+    monkeypatch.setattr(load_dataset, "load_npz", load)
+    done = measure("eval", finetuned, dataset=data)
+    assert done.result["evaluation_images"] == sum(row["images"] for row in done.result["per_class"]) == 5
+    assert any("; 5 evaluation images" in line for line in done.lines)
+    assert done.result["precision"] == "float32"
 
 
 def test_features_of_an_unlabeled_pretraining(measure, tmp_path):

@@ -10,7 +10,16 @@ from benchmarks.compare_runs import weights
 from simclr_keras.errors import InputError
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.training.stages.finetune import Finetuning
-from tests.training.tiny import begin, configure, metrics, result, rows_of, run, saved_variables, variables
+from tests.training.tiny import (
+    begin,
+    configure,
+    metrics,
+    result,
+    rows_of,
+    run,
+    saved_variables,
+    variables,
+)
 
 
 @pytest.fixture
@@ -61,6 +70,22 @@ def test_fine_tuning_starts_from_the_middle_of_the_head_where_it_has_one(pretrai
     told.write_text(json.dumps({**json.loads(told.read_text()), **head}))
     stage = Finetuning(configure("finetune", tmp_path / "run", init=str(tmp_path / "other")))
     assert (stage.head_layer, stage.config.head_layer) == (layer, layer)
+
+
+def test_learning_rate_is_that_of_the_network_unless_given(tiny, pretrained, tmp_path, monkeypatch):
+    shutil.copytree(pretrained.folder, tmp_path / "wide")
+    architecture = tmp_path / "wide" / "model.json"
+    architecture.write_text(json.dumps({**json.loads(architecture.read_text()), "name": "r34_2x_sk0"}))
+    for init, rate, base in (
+        (pretrained.folder, None, 0.005),
+        (tmp_path / "wide", None, 0.002),
+        (tmp_path / "wide", 0.3, 0.3),
+    ):
+        config = configure("finetune", tmp_path / "run", init=str(init), learning_rate=rate)
+        begun = begin(config, monkeypatch)
+        assert begun.settings["schedule"].peak == base
+        line = f"steps    base learning rate {base:g}, the paper's for r34_{'0.125' if base == 0.005 else '2'}x_sk0; "
+        assert any(text.startswith(line) for text in begun.lines) == (rate is None)
 
 
 def test_a_fine_tuned_network_can_be_fine_tuned_again(tiny, finetuned, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.compare_runs import differing
 from simclr_keras.errors import Stopped
 from simclr_keras.runs.history import History
+from simclr_keras.tools.reporting.rows import rows
 from simclr_keras.training.engine import loop
 from simclr_keras.training.stages import head_layer_search
 from simclr_keras.training.stages.finetune import Finetuning
@@ -54,6 +55,14 @@ def plant(monkeypatch):
         return calls
 
     return put
+
+
+def test_run_that_is_searching_is_in_a_report(config, plant, tmp_path):
+    plant([[0.5] * 3] * 3, stop_at=1)
+    with pytest.raises(Killed):
+        run(config())
+    (row,) = rows([str(tmp_path / "run")])
+    assert (row.stage, row.note) == ("fine-tune, head layer auto", "unfinished, 0 of 1 epochs")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,19 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.compare_runs import differing, weights
 from simclr_keras.evaluation.metrics import top_k_accuracy
+from simclr_keras.export.from_run import describe
+from simclr_keras.runs.open_run import open_run
 from simclr_keras.training.engine import loop
 from tests.training.killing import kill
-from tests.training.tiny import begin, configure, features_of, result, run, saved_variables
+from tests.training.tiny import (
+    begin,
+    checkpointed_steps,
+    configure,
+    features_of,
+    result,
+    run,
+    saved_variables,
+)
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -78,7 +88,27 @@ def test_the_quick_one_is_logistic_regression_on_the_features_of_the_labeled_ima
     )
     assert (found["protocol"], found["logistic_c"], found["head_layer"]) == ("fast", 0.5, layer)
     assert result(tmp_path / "run") == found
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert "epochs" not in found  # --epochs belongs to the other protocol
+
+
+def test_logistic_regression_becomes_the_classifier_of_the_network(pretrained, data, tmp_path):
+    settings = {"init": str(pretrained.folder), "protocol": "fast", "head_layer": 1}
+    for dataset in (data, None):  # the second evaluation replaces the first
+        folder = tmp_path / "other" if dataset else tmp_path / "run"
+        done = run(configure("linear_eval", folder, dataset=dataset, **settings))
+    done = run(done.config)
+    assert checkpointed_steps(done.folder) == [pretrained.result["step"]]
+    before, after = saved_variables(pretrained.folder), saved_variables(done.folder)
+    kept = {name for name in after if not name.startswith("classifier/")}
+    assert not [name for name in kept if not np.array_equal(after[name], before[name])]
+    again = run(configure("eval", tmp_path / "eval", init=str(done.folder))).result
+    assert (again["top1"], again["per_class"]) == (done.result["top1"], done.result["per_class"])
+    assert again["classifier"] == "trained"
+
+    card = describe(open_run(str(done.folder)))
+    assert card["training"].keys() & {"epochs", "batch_size", "learning_rate"} == set()
+    assert card["class_names"] == ["rows", "columns", "slanted"]
+    assert card["architecture"]["head_layer"] == 1
 
 
 def test_the_quick_one_chooses_its_penalty_on_the_training_labels_where_none_is_given(pretrained, tmp_path):

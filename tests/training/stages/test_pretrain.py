@@ -119,7 +119,8 @@ def test_baselines_stand_beside_the_result(done):
         "random_encoder_knn_top1",
         "random_encoder_logistic_top1",
     }
-    table = [line.split()[0] for line in lines[-6:-1]]
+    printed = [line for line in lines if not line.startswith("warning")]  # a few steps teach little
+    table = [line.split()[0] for line in printed[-6:-1]]
     assert table == ["top-1", "raw", "untrained", "pretrained", "online"]
 
 
@@ -358,3 +359,21 @@ def test_replicas_pretrain_as_one_device_does(tiny, data, tmp_path):
     found, expected = weights(tmp_path / "mirrored"), weights(tmp_path / "one")
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_training_that_learns_nothing_is_named(monkeypatch, tmp_path):
+    make_tiny(monkeypatch)
+    np.savez(tmp_path / "black.npz", x_train=np.zeros((40, 12, 12, 3), np.uint8))
+    chance, lines = 2 * np.log(2 * 8 - 1), []
+    config = make_config(f"npz:{tmp_path}/black.npz", tmp_path / "black")
+    done = pretrain.run(config, say=lines.append)
+    assert done["problem"] == "loss at chance"
+    assert done["contrastive_loss_of_chance"] == pytest.approx(chance)
+    warnings = [line for line in lines if line.startswith("warning")]
+    assert len(warnings) == 2  # one during training, one at the end
+    assert warnings[-1:] == [f"warning  {text}" for text in done["warnings"]]
+    assert all(f"that of guessing is {chance:.3f}" in line for line in warnings)
+    stage = pretrain.Pretraining(config)
+    for loss, problem in ((1e6, "loss above chance"), (0.995 * chance, "loss at chance")):
+        assert stage.problem_of({"epoch": 1, "contrastive_loss": loss}).name == problem
+    assert stage.problem_of({"epoch": 1, "contrastive_loss": 0.98 * chance}) is None
