@@ -398,7 +398,7 @@ ARRAYS = [
         make=lambda folder: (folder / "data.npz").write_bytes(b"PK\x03\x04" + bytes(99)),
     ),
     Case("no images", ("no array x_train",), ("training images",), NPZ, make=npz(x_train=None)),
-    Case("no test labels", ("no y_test",), ("give the test labels",), NPZ, make=npz(y_test=None)),
+    Case("no test labels", ("no y_test",), ("give these labels", "drop x_test"), NPZ, make=npz(y_test=None)),
     Case("no test images", ("y_test but no x_test",), ("give the images",), NPZ, make=npz(x_test=None)),
     Case(
         "float images",
