@@ -10,18 +10,14 @@ from simclr_keras.config.groups.start import Start
 from simclr_keras.config.groups.training import Optimization
 from simclr_keras.config.groups.views import Views
 from simclr_keras.config.option import again, option
-from simclr_keras.models.backbone_names import is_backbone
-from simclr_keras.models.zoo import parse_name
+from simclr_keras.models.zoo import is_wide_or_selective
 
 PLAIN_RATE, LARGE_RATE = 0.005, 0.002  # base rates of fine-tuning (SimCLRv2, section 3)
 
 
 def finetuning_rate(model: str) -> float:
     """Return the paper's base rate for fine-tuning: lower for a wider network or one with selective kernels."""
-    if is_backbone(model):
-        return PLAIN_RATE
-    _, width, selective_kernel = parse_name(model)
-    return LARGE_RATE if width > 1 or selective_kernel else PLAIN_RATE
+    return LARGE_RATE if is_wide_or_selective(model) else PLAIN_RATE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ MIN_IMAGE_SIZE = 8
 MAX_SMALL_IMAGE_SIZE = 32
 DTYPES = ("float32", "mixed_bfloat16", "float64")
 DEPTHS = (18, 34, 50, 101, 152, 200)
+RESNET_NAME = re.compile(r"r(\d+)_(\d+(?:\.\d+)?)x_sk([01])")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,13 +121,19 @@ def check_name(name: str) -> None:
         parse_name(name)
 
 
+def is_wide_or_selective(name: str) -> bool:
+    """Return whether a name is that of a ResNet wider than 1x or with selective kernels."""
+    match = RESNET_NAME.fullmatch(name)
+    return match is not None and (float(match[2]) > 1 or match[3] == "1")
+
+
 def parse_name(name: str) -> tuple[int, float, bool]:
     """Return (depth, width, whether it has selective kernels) of a variant's name.
 
     Raises:
         InputError: there is no such variant; the message names the nearest one.
     """
-    match = re.fullmatch(r"r(\d+)_(\d+(?:\.\d+)?)x_sk([01])", str(name))
+    match = RESNET_NAME.fullmatch(str(name))
     if match:
         depth, width, selective_kernel = int(match[1]), float(match[2]), match[3] == "1"
         if depth in DEPTHS and width > 0:

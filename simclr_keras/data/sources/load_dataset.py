@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from simclr_keras.data.sources.digits import load_digits
 from simclr_keras.data.sources.folder import load_folder
@@ -154,11 +155,16 @@ def _open(spec, data_dir, labels, unlabeled, memory_limit, on_bad_image, recheck
     if spec == "digits":
         return load_digits()
     kind, _, path = spec.partition(":")
+    if kind in PATH_KINDS:
+        return open_path(kind, path, labels, memory_limit, on_bad_image, recheck, unlabeled)
+    return load_tfds(spec, data_dir, memory_limit)
+
+
+def open_path(kind: str, path: str, labels: str | None = None, *folder_settings: Any) -> Splits:
+    """Return the Splits of KIND:PATH. folder_settings: as in `load_folder`, after `labels`."""
     if kind == "npz":
         return load_npz(path)
-    if kind == "folder":
-        return load_folder(path, labels, memory_limit, on_bad_image, recheck, unlabeled)
-    return load_tfds(spec, data_dir, memory_limit)
+    return load_folder(path, labels, *folder_settings)
 
 
 def _check(spec, data_dir, labels, unlabeled, on_bad_image):

@@ -11,9 +11,7 @@ import tensorflow as tf
 from simclr_keras.data.files.image_file import EXTENSIONS, problem_of
 from simclr_keras.data.files.manifest import stamps_of
 from simclr_keras.data.sources.digits import load_digits
-from simclr_keras.data.sources.folder import load_folder
-from simclr_keras.data.sources.load_dataset import PATH_KINDS
-from simclr_keras.data.sources.npz import load_npz
+from simclr_keras.data.sources.load_dataset import PATH_KINDS, open_path
 from simclr_keras.data.sources.source import FileStore, Source
 from simclr_keras.data.sources.tfds import load_tfds
 from simclr_keras.errors import InputError, one_line
@@ -94,7 +92,7 @@ def open_images(name: str, data_dir: str | None = None, labels: str | None = Non
     if kind in PATH_KINDS:
         path = path if "://" in path or not path else os.path.abspath(path)
         # 0 bytes of memory: each image is read once, when it is needed.
-        splits = load_npz(path) if kind == "npz" else load_folder(path, labels, 0)
+        splits = open_path(kind, path, labels, 0)
         return _of_splits(f"{kind}:{path}", splits)
     path = path if kind == "file" else name
     try:
