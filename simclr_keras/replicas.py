@@ -18,17 +18,17 @@ def rows_of_replica(count: int | tf.Tensor) -> tuple:
     """Return this replica's first row in the global batch, and the rows of the global batch.
 
     Args:
-        count: rows of this replica. An int is the same on every replica (a static shape): no collective. An int32
-            scalar tensor may differ, as Keras' `fit` splits a last batch of 5 into 3 and 2: one collective.
+        count: rows of this replica. In a graph an int is the same on every replica (a static shape): no collective.
+            Otherwise it may differ, as Keras' `fit` splits a last batch of 5 into 3 and 2: one collective.
     """
     replicas = num_replicas()
     if replicas == 1:
         return 0, count
     context = tf.distribute.get_replica_context()
     replica = context.replica_id_in_sync_group
-    if isinstance(count, int):
+    if isinstance(count, int) and not tf.executing_eagerly():
         return replica * count, replicas * count
-    counts = context.all_gather(count[tf.newaxis], axis=0)
+    counts = context.all_gather(tf.convert_to_tensor(count)[tf.newaxis], axis=0)
     return tf.reduce_sum(counts[:replica]), tf.reduce_sum(counts)
 
 

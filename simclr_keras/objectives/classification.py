@@ -96,7 +96,7 @@ def labeled_loss(
 
     Args:
         logits: [b, c] float.
-        labels: integers [b], -1 if there is none.
+        labels: integers [b] or [b, 1], -1 if there is none.
         names: of the figures, in this order: loss, accuracy; fewer leave the rest out.
         smoothing: see `softmax_cross_entropy`.
 
@@ -119,6 +119,8 @@ def labeled_loss(
 
 def _checked(labels):
     labels = tf.convert_to_tensor(labels)
+    if labels.shape.rank == 2 and labels.shape[1] == 1:  # as in keras.datasets
+        labels = tf.squeeze(labels, 1)
     if not labels.dtype.is_integer or labels.shape.rank not in (1, None):
         raise InputError(
             "Labels must be integers [batch], -1 if unknown: tf.argmax(labels, axis=-1) turns one-hot rows into them. "

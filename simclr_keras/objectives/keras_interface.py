@@ -1,4 +1,4 @@
-"""KerasInterface: what Keras users do with a model besides training it, and what of it a learner refuses."""
+"""KerasInterface: the methods of a Keras model that a learner supports or refuses, besides its training step."""
 
 import inspect
 import os
@@ -21,6 +21,8 @@ class KerasInterface(keras.Model):
             InputError: weights of classes or examples are given, or a batch is not a dict.
         """
         _refuse_weights(kwargs)
+        if "validation_data" in kwargs:
+            kwargs["validation_data"] = _in_tuples(kwargs["validation_data"])
         return super().fit(_in_tuples(x), *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:

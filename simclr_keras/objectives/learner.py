@@ -54,9 +54,8 @@ class Learner(KerasInterface):
         on_nan: str = "stop",
         name: str | None = "learner",
     ):
-        super().__init__(
-            name=name, dtype=model.dtype_policy
-        )  # not the global one: Keras scales the loss by it
+        # Keras scales the loss by this policy, so it is not the global one.
+        super().__init__(name=name, dtype=model.dtype_policy)
         self.model = model
         self.augment = augment
         # Float32 or float64, as the heads.
@@ -241,8 +240,11 @@ class Learner(KerasInterface):
         if probe:
             # From the scale of one optimizer to that of the other, in float32 as the heads.
             ratio = loss_scale(self.probe_optimizer) / loss_scale(self.optimizer)
-            of_probe = [gradient * tf.cast(ratio, gradient.dtype) for gradient in gradients[len(main) :]]
-            apply_gradients(self.probe_optimizer, of_probe, probe)
+            probe_gradients = [
+                None if gradient is None else gradient * tf.cast(ratio, gradient.dtype)
+                for gradient in gradients[len(main) :]
+            ]
+            apply_gradients(self.probe_optimizer, probe_gradients, probe)
         self._report(figures)
         return [loss, *gradients]
 

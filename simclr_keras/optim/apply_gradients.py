@@ -1,4 +1,4 @@
-"""What a training step of ours owes to a Keras optimizer: loss scale, clipping over replicas, averages, counters."""
+"""Apply gradients as Keras optimizers require: loss scale, clipping over replicas, averages, counters."""
 
 import keras
 import tensorflow as tf

@@ -63,10 +63,9 @@ def test_contrastive_evaluation_has_the_same_colors_each_time():
 
 def test_labels_of_every_integer_type_count_the_same():
     losses = []
-    for dtype in ("int8", "int32", "int64"):
-        figures = make_classifier().train_on_batch(
-            BATCH | {"label": SOME_LABELED.astype(dtype)}, return_dict=True
-        )
+    columns = SOME_LABELED[:, None]  # as in keras.datasets.cifar10
+    for labels in (*map(SOME_LABELED.astype, ("int8", "int32", "int64")), columns):
+        figures = make_classifier().train_on_batch(BATCH | {"label": labels}, return_dict=True)
         losses.append(figures["loss"])
     by_hand = make_classifier()
     by_hand.train_step(BATCH)
@@ -76,7 +75,8 @@ def test_labels_of_every_integer_type_count_the_same():
 def test_generators_of_dicts_are_taken():
     batches = only(labeled_batches(2), "views", "label")
     fitted = [make_classifier() for _ in range(2)]
-    fitted[0].fit((batch for batch in batches), steps_per_epoch=2, verbose=0)
+    validation = {"validation_data": (batch for batch in batches), "validation_steps": 2}
+    fitted[0].fit((batch for batch in batches), steps_per_epoch=2, verbose=0, **validation)
     fitted[1].fit(as_dataset(batches), verbose=0)
     for first, second in zip(*(learner.model.variables for learner in fitted)):
         np.testing.assert_array_equal(first.numpy(), second.numpy())

@@ -85,6 +85,7 @@ def train(
         "steps_per_execution": 1,
         "checkpoint_every_steps": 0,
         "checkpoint_every_minutes": 0,
+        "warmup_epochs": None,
         "warmup_length": 0.0,
     }
     values |= settings
