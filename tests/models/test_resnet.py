@@ -190,6 +190,7 @@ def training_step(model, x):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mirrored", [2], indirect=True)  # 4: tests/models/test_batch_norm.py
 def test_replicas_together_are_one_device(mirrored, monkeypatch):
     monkeypatch.setitem(resnet.BLOCKS, 18, (2, 1, 1, 1))
     arguments = {"num_classes": 3, "image_size": 32, "dtype": "float64"}
