@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from simclr_keras.data.content_hash import is_held_out
 from simclr_keras.data.sources.source import RowIds, rows_of_ids
 from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.runs.records import SplitRecord
@@ -66,26 +67,48 @@ def read_images(run_dir: RunFiles) -> ImageList | None:
     return ImageList(ids, labels, hashes)
 
 
-def check_folders(run_dir: RunFiles, images: ImageList, record: SplitRecord, whole: Any) -> None:
-    """Raise InputError if sub-folders are other classes or splits than when the run began.
+def check_reading(
+    run_dir: RunFiles, record: SplitRecord, images: ImageList | None, whole: Any, eval_fraction: float
+) -> None:
+    """Raise InputError if the data is read as other splits or classes than when the run began.
+
+    So it is if another version began the run, or if the data has changed.
 
     Args:
-        images, record: of the run. whole: the Splits of today, before images are held out.
+        record, images: of the run; images is None if they are no files.
+        whole: the Splits of today, before images are held out.
+        eval_fraction: share that is held out if the data has no evaluation split.
     """
-    evaluation = [] if whole.evaluation is None else whole.evaluation.ids
-    _, others = rows_of_ids(evaluation, images.ids)
-    moved = len(images.ids) - len(others)
-    then, now = record.class_names or [], list(whole.class_names or [])
-    if moved:
-        problem = f"{moved} training images of the run are read as evaluation images now"
-    elif then != now:
-        problem = f"the classes are {some(now) or 'unknown'} now, and were {some(then) or 'unknown'}"
+    old_classes, new_classes = record.class_names or [], list(whole.class_names or [])
+    if _is_split_new(record, images, whole, eval_fraction):
+        split = whole.evaluation.ids[0].split("/")[0]
+        problem = f"{split} is the evaluation split now, and was not"
+    elif old_classes != new_classes:
+        problem = (
+            f"the classes are {some(new_classes) or 'unknown'} now, and were {some(old_classes) or 'unknown'}"
+        )
     else:
         return
     raise InputError(
-        f"{whole.train.name} is read differently than when --model_dir={run_dir.path} began: {problem}; restore the "
-        "data, or give another --model_dir."
+        f"{whole.train.name} is read differently than when --model_dir={run_dir.path} began: {problem}; if the data "
+        "has not changed, use the version of simclr_keras that began the run. Otherwise restore the data, or give "
+        "another --model_dir."
     )
+
+
+def _is_split_new(record, images, whole, eval_fraction):
+    """Return whether the run trained on today's evaluation images, or held out images instead of these."""
+    train, evaluation = whole.train, whole.evaluation
+    if evaluation is None or not train.indexed:  # records of TFDS name their splits
+        return False
+    if images is not None and not set(images.ids).isdisjoint(evaluation.ids):
+        return True
+    images = images or ImageList(train.ids, train.labels, train.content_hashes)
+    if images.hashes is None or record.held_out is not None:
+        return False
+    mask = is_held_out(images.hashes, eval_fraction)
+    labeled = 0 if images.labels is None else np.count_nonzero(images.labels[mask] >= 0)
+    return (record.training_images, record.evaluation_images) == (np.count_nonzero(~mask), labeled)
 
 
 def check_files(run_dir: RunFiles, images: ImageList, whole: Any) -> None:
@@ -116,7 +139,7 @@ def check_images(run_dir: RunFiles, splits: Any) -> SplitRecord:
     """Return the record of a resumed run.
 
     Raises:
-        InputError: the data is not the one that the run began with.
+        InputError: there is none, or the images or labels are not those that the run began with.
     """
     old = run_dir.read_split()
     if old is None:
@@ -125,9 +148,9 @@ def check_images(run_dir: RunFiles, splits: Any) -> SplitRecord:
             "give another --model_dir."
         )
     new = _record(splits, old.epoch_images, {})
-    names = ["class_names"]
+    names = []
     if not has_files(splits.train):  # files are compared one by one, and may be missing
-        names += ["training_images", "evaluation_images"]
+        names = ["training_images", "evaluation_images"]
         # Old runs have other fingerprints.
         names += [] if old.epoch_images is None else ["fingerprint", "evaluation_fingerprint"]
     differing = [name.replace("_", " ") for name in names if getattr(old, name) != getattr(new, name)]

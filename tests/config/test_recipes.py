@@ -177,10 +177,25 @@ def test_recipe_lookup():
     assert recipes.recipe("digits_demo", "pretrain")["epochs"] != 1  # it was a copy
     with pytest.raises(InputError, match="--recipe=digits_dem is unknown: did you mean digits_demo"):
         recipes.recipe("digits_dem", "pretrain")
-    with pytest.raises(InputError, match="--recipe=digits_dem is unknown: did you mean digits_distill"):
-        recipes.recipe("digits_dem", "distill")
     assert recipes.recipe("photos_supervised", "supervised")["model"] == "r18_1x_sk0"
-    with pytest.raises(
-        InputError, match="--recipe=digits_demo is for --mode=pretrain, not for --mode=finetune"
+    for name, mode, message in (
+        (
+            "digits_demo",
+            "finetune",
+            "is for --mode=pretrain, not for --mode=finetune: choose one of .*digits_fi",
+        ),
+        (
+            "digits_dem",
+            "distill",
+            r"is unknown \(digits_demo is for --mode=pretrain\): choose .*digits_distill",
+        ),
+        ("nothing", "distill", "is unknown: choose one of .*digits_distill"),
+        ("nothing", "knn", "is unknown: --mode=knn has no recipes; leave --recipe out"),
+        (
+            "digits_demo",
+            "knn",
+            "is for .*, not for --mode=knn: --mode=knn has no recipes; leave --recipe out",
+        ),
     ):
-        recipes.recipe("digits_demo", "finetune")
+        with pytest.raises(InputError, match=f"--recipe={name} {message}"):
+            recipes.recipe(name, mode)

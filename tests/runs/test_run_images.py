@@ -13,8 +13,8 @@ from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.runs.run_images import (
     ImageList,
     check_files,
-    check_folders,
     check_images,
+    check_reading,
     has_other_evaluation,
     read_images,
     record_images,
@@ -51,7 +51,6 @@ def test_other_data_is_refused(run_dir, tmp_path):
             {"x_test": brighter["x_test"]},
             {"y_train": arrays["y_train"][::-1]},
             {"y_test": (arrays["y_test"] + 1) % 3},
-            {"class_names": arrays["class_names"][::-1]},
             {"x_train": arrays["x_train"][:-1], "y_train": arrays["y_train"][:-1]},
             {"x_test": None, "y_test": None},
         )
@@ -107,23 +106,49 @@ def test_changed_files_are_named(run_dir):
 
 
 def test_sub_folders_read_differently_are_refused(run_dir, tmp_path, monkeypatch):
-    """As by a newer version with more names of splits."""
+    """As by a newer version with more names of splits; images that the run held out are not evaluated on then."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     photos = tmp_path / "photos"
     for top in ("train", "Valid"):
         classes(photos / top, {"cat": 3, "dog": 3})
     splits = open_dataset(f"folder:{photos}")
-    ids = [*splits.train.ids, *splits.evaluation.ids]
-    for names, class_names, message in (
-        (ids, ["Valid", "train"], "6 training images of the run are read as evaluation images now"),
-        (list(splits.train.ids), None, "the classes are cat, dog now, and were unknown"),
-        (list(splits.train.ids), ["cat", "dog"], None),
+    ids, evaluation_ids = list(splits.train.ids), list(splits.evaluation.ids)
+    hashes = np.array([0, *[2**64 - 1] * 5], np.uint64)  # the first image is held out by its content
+    valid, classes_differ = "Valid is the evaluation split now, and was not", "cat, dog now, and were unknown"
+    for names, hashes_then, class_names, counts, message in (
+        (ids + evaluation_ids, None, ["Valid", "train"], (12, 0), valid),
+        (ids, None, None, (6, 6), classes_differ),
+        (ids, hashes, ["cat", "dog"], (5, 1), valid),
+        (ids, hashes, ["cat", "dog"], (6, 6), None),
     ):
-        images = ImageList(names, np.zeros(len(names), int), None)
-        record = SplitRecord(class_names=class_names)
-        refused = pytest.raises(InputError, match=rf"read differently than.*{message}; restore the data, or")
+        images = ImageList(names, np.zeros(len(names), int), hashes_then)
+        record = SplitRecord(class_names, *counts)
+        refused = pytest.raises(
+            InputError,
+            match=rf"read differently than.*{message}; if the data has not changed, use the version",
+        )
         with refused if message else contextlib.nullcontext():
-            check_folders(run_dir, images, record, splits)
+            check_reading(run_dir, record, images, splits, 0.1)
+
+
+def test_arrays_read_differently_are_refused(run_dir, tmp_path):
+    """As by a newer version that reads x_val; classes that are named now, too."""
+    then = load(tmp_path / "a.npz", x_test=None, y_test=None)
+    record_images(run_dir, then, then.train, 40, {})
+    record, arrays = run_dir.read_split(), np.load(tmp_path / "a.npz")
+    assert record.training_images < 40
+    check_reading(run_dir, record, None, open_dataset(f"npz:{tmp_path / 'a.npz'}"), 0.1)
+    for changes, message in (
+        ({"x_val": arrays["x_train"][:5], "y_val": arrays["y_train"][:5]}, "val is the evaluation split now"),
+        ({"class_names": arrays["class_names"][::-1]}, "the classes are "),
+    ):
+        load(tmp_path / "b.npz", x_test=None, y_test=None, **changes)
+        whole = open_dataset(f"npz:{tmp_path / 'b.npz'}")
+        with pytest.raises(InputError, match=rf"read differently than.*{message}.*; if the data has not"):
+            check_reading(run_dir, record, None, whole, 0.1)
+    splits = load(tmp_path / "c.npz")
+    record_images(run_dir, splits, splits.train, 40, {})
+    check_reading(run_dir, run_dir.read_split(), None, open_dataset(f"npz:{tmp_path / 'c.npz'}"), 0.1)
 
 
 def test_other_evaluation_images_are_noticed(tmp_path):

@@ -3,9 +3,9 @@
 Published figures beside a recipe are the papers'; "measured" ones come from the command named with them.
 """
 
+import difflib
 from typing import Any, NamedTuple
 
-from simclr_keras.config.option import nearest
 from simclr_keras.config.recipes import cifar10, digits, imagenet, photos, transfer
 from simclr_keras.errors import InputError
 
@@ -154,9 +154,20 @@ def recipe(name: str | None, mode: str | None) -> dict[str, Any]:
     """
     if name is None:
         return {}
-    if name not in RECIPES:
-        same_mode = [other for other, recipe in RECIPES.items() if recipe.mode == mode]
-        raise InputError(f"--recipe={name} is unknown: {nearest(name, same_mode)}")
-    if RECIPES[name].mode != mode:
-        raise InputError(f"--recipe={name} is for --mode={RECIPES[name].mode}, not for --mode={mode}.")
-    return dict(RECIPES[name].values)
+    if name in RECIPES and RECIPES[name].mode == mode:
+        return dict(RECIPES[name].values)
+    same_mode = sorted(other for other, recipe in RECIPES.items() if recipe.mode == mode)
+    if name in RECIPES:
+        problem = f"is for --mode={RECIPES[name].mode}, not for --mode={mode}"
+    else:
+        problem = "is unknown"
+        for close in difflib.get_close_matches(name, RECIPES, n=1):
+            if close in same_mode:
+                raise InputError(f"--recipe={name} is unknown: did you mean {close}?")
+            problem += f" ({close} is for --mode={RECIPES[close].mode})"
+    remedy = (
+        f"choose one of {', '.join(same_mode)}"
+        if same_mode
+        else f"--mode={mode} has no recipes; leave --recipe out"
+    )
+    raise InputError(f"--recipe={name} {problem}: {remedy}.")

@@ -68,10 +68,9 @@ class Manifest:
                 if str(stored["version"]) != _VERSION:
                     return hashes, constant
                 old_names = _split(stored["names"].tobytes())
-                old_stamps, old_hashes = stored["stamps"], stored["hashes"]
-                # Manifests of earlier versions have no such array.
-                old_constant = (
-                    stored["constant"] if "constant" in stored.files else np.zeros(len(old_names), bool)
+                # Manifests of earlier versions have no "constant": their files are searched again.
+                old_stamps, old_hashes, old_constant = (
+                    stored[name] for name in ("stamps", "hashes", "constant")
                 )
             counts = {len(old_names), len(old_hashes), len(old_constant), len(old_stamps)}
             if len(counts) != 1 or old_stamps.shape[1:] != stamps.shape[1:]:

@@ -1,7 +1,7 @@
 """Which arrays of an archive are images and labels: x_train, or train_images, X_train, images and the like."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from simclr_keras.errors import InputError, one_line, some
 
@@ -18,20 +18,24 @@ _CONTENTS = {
 _CLASS_NAMES = ("class_names", "classes", "label_names", "target_names")
 
 
-def array_names(path: str, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def array_names(
+    path: str, names: Sequence[str], lists_names: Callable[[str], bool]
+) -> tuple[dict[str, str], list[str]]:
     """Return the names of the arrays to read, by their usual names, and notes about the others.
 
-    The usual names are x_train, y_train, class_names, and x_test and y_test or x_val and y_val.
+    The usual names are x_train, y_train, class_names, and x_test and y_test or x_val and y_val. Validation images
+    without labels are not used beside training labels.
 
     Args:
         path: of the archive, for messages. names: of all its arrays.
+        lists_names: whether the array of a name can be class names; asked if it is not called class_names.
 
     Raises:
         InputError: there are no training images, labels have no images, or two arrays are the same thing.
     """
     arrays: dict[str, str] = {}
     for name in names:
-        usual = _usual_name(name)
+        usual = _usual_name(name, lists_names)
         if usual is None or arrays.get(usual) == usual:
             continue
         if usual in arrays and name != usual:
@@ -44,21 +48,22 @@ def array_names(path: str, names: Sequence[str]) -> tuple[dict[str, str], list[s
         raise InputError(
             f"{path} has no array x_train of training images (or train_images, images). Received: arrays {everything}"
         )
-    for split in ("train", "test", "val"):
+    for split in ("train", "test"):
         if f"y_{split}" in arrays and f"x_{split}" not in arrays:
             name = arrays[f"y_{split}"]
             raise InputError(f"{path} has {name} but no x_{split}: give the images, or drop {name}")
-    if "x_test" in arrays and "x_val" in arrays:
-        has_better_labels = "y_val" in arrays and "y_test" not in arrays
-        for letter in "xy":
-            arrays.pop(f"{letter}_{'test' if has_better_labels else 'val'}", None)
+    has_val = "x_val" in arrays and ("y_val" in arrays or "y_train" not in arrays)
+    has_better_labels = "y_val" in arrays and "y_test" not in arrays
+    is_val_used = has_val and ("x_test" not in arrays or has_better_labels)
+    for letter in "xy":
+        arrays.pop(f"{letter}_{'test' if is_val_used else 'val'}", None)
     unused = sorted(set(names) - set(arrays.values()))
     notes = [f"arrays of {path} that are not used: {some([one_line(name, 40) for name in unused])}"]
     return arrays, notes if unused else []
 
 
-def _usual_name(name):
-    if name.lower() in _CLASS_NAMES:
+def _usual_name(name, lists_names):
+    if name == "class_names" or (name.lower() in _CLASS_NAMES and lists_names(name)):
         return "class_names"
     words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
     contents = [_CONTENTS[word] for word in words if word in _CONTENTS]

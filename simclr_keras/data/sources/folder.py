@@ -39,7 +39,7 @@ def load_folder(
     folders = [(f"{one_line(folder)}/", problem) for folder, problem in listing.unreadable]
     notes = _notes_of_listing(path, listing, folders, on_bad_image)
     if labels is not None:
-        values, class_names = read_labels(labels, listing.images, path)
+        values, class_names = read_labels(labels, listing.images, path, notes)
         number = dict(zip(listing.images, values))
         parts = read_layout_of_labeled(path, listing.images, notes, lambda image: number[image] >= 0)
         numbers = {

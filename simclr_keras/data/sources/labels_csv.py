@@ -17,10 +17,13 @@ from simclr_keras.errors import InputError, one_line
 
 LONGEST_LABEL = 500
 _SEVERAL = object()
-_HEADINGS = {"label", "labels", "class", "classes", "class_name", "category", "target"}
+_FILE_HEADINGS = {"file", "filename", "file_name", "path", "image", "image_id", "image_path", "id", "name"}
+_LABEL_HEADINGS = {"label", "labels", "class", "classes", "class_name", "category", "target"}
 
 
-def read_labels(path: str, images: Sequence[str], folder: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_labels(
+    path: str, images: Sequence[str], folder: str, notes: list[str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read the labels of a folder's images.
 
     An image without a row, or with an empty label or -1, is not labeled. Labels that are all integers are class
@@ -30,6 +33,7 @@ def read_labels(path: str, images: Sequence[str], folder: str) -> tuple[np.ndarr
         path: local or remote path of the CSV file (UTF-8, separated by commas).
         images: n paths relative to the folder.
         folder: the folder, for messages.
+        notes: for the user, added to.
 
     Returns:
         Labels, int32 [n] with -1 for "not labeled", and the tuple of class names.
@@ -38,7 +42,7 @@ def read_labels(path: str, images: Sequence[str], folder: str) -> tuple[np.ndarr
         InputError: the file cannot be read, or a row names no image or one that has a row already.
     """
     rows, names, labels = list(_rows(path)), _Names(images), {}
-    for line, (name, label) in rows[_is_header(rows, names) :]:
+    for line, (name, label) in rows[_is_header(path, rows, names, notes) :]:
         image = names.image(name)
         if image is None:
             raise InputError(
@@ -76,18 +80,24 @@ class _Names:
         return name if name in self.exact else self._other.get(_composed(name))
 
 
-def _is_header(rows, names):
+def _is_header(path, rows, names, notes):
     """Return whether the first row is a header: its label is that of no other row, and it names no image."""
     if not rows:
         return False
-    _, (name, label) = rows[0]
+    line, (name, label) = rows[0]
     if (
         name in names.exact
         or name.lower().endswith(EXTENSIONS)
         or any(label == row[1] for _, row in rows[1:])
     ):
         return False
-    return label.lower() in _HEADINGS or names.image(name) is None
+    if label.lower() in _LABEL_HEADINGS:
+        return True
+    if "/" in name or names.image(name) is not None:
+        return False
+    if name.lower() not in _FILE_HEADINGS:
+        notes.append(f"line {line} of {path} is read as the header: {one_line(f'{name},{label}', 100)}")
+    return True
 
 
 def _composed(name):
@@ -146,6 +156,10 @@ def _text(path):
 
 
 def _numbered(path, labels):
+    if {label.lstrip("+") for label in labels if label} == {"-1", "1"}:
+        raise InputError(
+            f"{path}: the labels are -1 and 1, but -1 stands for no label: use 0 and 1, or leave the label empty"
+        )
     spelling = {}  # the first of several Unicode forms of one name
     labels = ["" if label == "-1" else spelling.setdefault(_composed(label), label) for label in labels]
     values = sorted({label for label in labels if label})

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from simclr_keras.errors import InputError, one_line, some
+from simclr_keras.formatting import counted
 
 # In any case; of several evaluation folders the first in this order that has labels is used.
 TRAINING_FOLDERS = ("train", "training")
@@ -38,13 +39,15 @@ def read_layout(
     if training is None or not evaluations:
         tops = _tops(images)
         prefix = f"{training}/" if tops == [training] else ""
-        words = (*TRAINING_FOLDERS, *EVALUATION_FOLDERS)
-        if len(tops) > 1 and not unlabeled and all(name.lower() in words for name in tops):
+        if prefix:
+            _note_loose(path, images, notes)
+        if len(tops) > 1 and not unlabeled and all(map(_names_a_split, tops)):
             raise InputError(
                 f"{path}: the sub-folders {some(tops)} have names of splits, not of classes: name the training images' "
                 "folder train/, or give --unlabeled"
             )
         return {"train": _part(path, images, prefix, notes, unlabeled)}
+    _note_loose(path, images, notes)
     train = _part(path, images, f"{training}/", notes, unlabeled)
     more = {name: [] for name in evaluations}  # notes
     candidates = {
@@ -72,6 +75,7 @@ def read_layout_of_labeled(
     labeled = [name for name in evaluations if any(is_labeled(image) for image in _below(images, name))]
     if training is None or not labeled:
         return {"train": Part(list(images), None, path)}
+    _note_loose(path, images, notes)
     _note_unused(path, images, (training, labeled[0]), notes)
     folders = {"train": training, "evaluation": labeled[0]}
     return {name: Part(_below(images, top), None, f"{path}/{top}") for name, top in folders.items()}
@@ -81,6 +85,11 @@ def class_names_of(parts: dict[str, Part]) -> tuple[str, ...] | None:
     """Return the sorted names of the classes, or None if there are none."""
     classes = {name for part in parts.values() for name in part.classes or ()}
     return tuple(sorted(classes)) if classes else None
+
+
+def _note_loose(path, images, notes):
+    if count := sum("/" not in image for image in images):
+        notes.append(f"skipped {counted(count, 'image')} beside the split folders of {path}")
 
 
 def _note_unused(path, images, used, notes):
@@ -98,6 +107,10 @@ def _split_folders(images):
     training = [name for word in TRAINING_FOLDERS for name in tops if name.lower() == word]
     evaluations = [name for word in EVALUATION_FOLDERS for name in tops if name.lower() == word]
     return (training[0] if training else None), evaluations
+
+
+def _names_a_split(folder):
+    return folder.lower() in (*TRAINING_FOLDERS, *EVALUATION_FOLDERS)
 
 
 def _tops(images):
@@ -140,6 +153,11 @@ def _doubts(names, classes):
         yield (
             f"the class folders {some(classes)} all have the sub-folders {some(sorted(first))}: if these are the "
             "classes or splits, arrange the images as train/CLASS and val/CLASS"
+        )
+    if splits := list(filter(_names_a_split, classes)):
+        yield (
+            f"the class folders {some(classes)} include names of splits ({some(splits)}): if they are splits, arrange "
+            "all images as train/CLASS and val/CLASS"
         )
     if all(_DATE.fullmatch(name) for name in classes):
         yield f"the class folders {some(classes)} look like dates: if they are no classes, give --unlabeled"

@@ -1,5 +1,6 @@
 """The dataset "npz:PATH": arrays x_train, y_train, x_test, y_test and class_names in one NumPy archive."""
 
+import functools
 import zipfile
 import zlib
 
@@ -38,6 +39,8 @@ def load_npz(path: str) -> Splits:
             notes.append(note_of_constant(len(constant), len(images[split]), path, rows))
         if y in arrays:
             labels[split] = _labels(path, names[y], arrays[y], len(images[split]))
+    if {label for values in labels.values() for label in np.unique(values).tolist()} == {-1, 1}:
+        raise InputError(f"{path}: the labels are -1 and 1, but -1 stands for no label: use 0 and 1")
     class_names = _class_names(path, arrays.get("class_names"), labels, names)
 
     def source(split):
@@ -58,13 +61,22 @@ def _read(path):
                 raise InputError(f"{path} is not an .npz archive (make one with numpy.savez)")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
-                names, notes = array_names(path, archive.files)
+                names, notes = array_names(path, archive.files, functools.partial(_lists_names, archive))
                 return {name: _array(path, archive, own) for name, own in names.items()}, names, notes
     except tf.errors.NotFoundError:
         raise InputError(f"There is no file {path}: give the path of an .npz archive") from None
     # RuntimeError and NotImplementedError: a member with a password, or compressed in an unknown way.
     except (tf.errors.OpError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"Cannot read {path}: {one_line(error)}; save it again with numpy.savez") from None
+
+
+def _lists_names(archive, key):
+    """Return whether an array contains different strings, as the names of classes are."""
+    try:
+        array = archive[key]
+    except (ValueError, OverflowError, MemoryError):  # of Python objects, for one
+        return False
+    return array.ndim == 1 and array.dtype.kind in "US" and len(np.unique(array)) == len(array)
 
 
 def _array(path, archive, key):
@@ -130,22 +142,22 @@ def _labels(path, key, array, num_images):
 
 
 def _class_names(path, array, labels, names):
-    """Return class_names or, if there are none, the numbers of the training labels' classes."""
+    """Return class_names or, if there are none, the class numbers of the first split with labels."""
     if not labels:
         return None
     if array is None:
-        counted = labels.get("train", labels.get("test"))
-        classes = tuple(str(number) for number in range(int(counted.max()) + 1))
+        first = next(iter(labels))
+        classes = tuple(str(number) for number in range(int(labels[first].max()) + 1))
     elif array.ndim != 1 or array.dtype.kind not in "US":
         raise InputError(
-            f"class_names of {path} must be strings of shape [classes]. "
+            f"{names['class_names']} of {path} must be strings of shape [classes]. "
             f"Received: dtype {array.dtype}, shape {list(array.shape)}"
         )
     else:
         classes = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in array)
     for split, values in labels.items():
         if values.max() >= len(classes):
-            kind = "classes of y_train" if array is None else "class_names"
+            kind = f"classes of {names[f'y_{first}']}" if array is None else names["class_names"]
             raise InputError(
                 f"{names[f'y_{split}']} of {path} contains label {values.max()}, but there are {len(classes)} {kind}: "
                 f"labels must be 0..{len(classes) - 1}"

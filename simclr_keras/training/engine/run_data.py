@@ -108,9 +108,10 @@ class RunData:
             record = self._run_dir.read_split()
             ids = record.ids() if record else {}
             listed = run_images.read_images(self._run_dir) if run_images.has_files(whole.train) else None
+            if record:
+                fraction = load_dataset.held_out_share(config.eval_fraction)
+                run_images.check_reading(self._run_dir, record, listed, whole, fraction)
             if listed:
-                if record:
-                    run_images.check_folders(self._run_dir, listed, record, whole)
                 run_images.check_files(self._run_dir, listed, whole.train)
                 images = list(dict.fromkeys([*listed.ids, *ids.get("held_out", ())]))
         arguments = {

@@ -124,6 +124,8 @@ def test_class_folders_that_are_no_classes_are_noted(tmp_path):
         ("parts", ("part1/cat", "part1/dog", "part2/cat", "part2/dog")),
         ("dates", ("2021-05", "2021-06-30", "20220101", "1999")),
         ("good", ("cat/small", "cat/large", "dog/small", "2021")),
+        ("one_split", ("cat", "dog", "Test")),
+        ("unlabeled", ("train/a", "train/b", "unlabeled/a")),
     ):
         for folder in folders:
             png(tmp_path / name / folder / "0.png")
@@ -131,6 +133,24 @@ def test_class_folders_that_are_no_classes_are_noted(tmp_path):
     assert "part1, part2 all have the sub-folders cat, dog" in doubts["parts"]
     assert "look like dates: if they are no classes, give --unlabeled" in doubts["dates"]
     assert doubts["good"] == ""
+    right = "if they are splits, arrange all images as train/CLASS and val/CLASS"
+    assert doubts["one_split"] == f"the class folders Test, cat, dog include names of splits (Test): {right}"
+    assert doubts["unlabeled"].startswith(
+        f"the class folders train, unlabeled include names of splits (train): {right}"
+    )
+
+
+def test_images_beside_split_folders_are_noted(tmp_path):
+    classes(tmp_path / "train", {"a": 2, "b": 2})
+    flat(tmp_path, 2)
+    note = f"skipped 2 images beside the split folders of {tmp_path}"
+    splits = load(tmp_path)
+    assert (splits.train.num_examples, splits.notes) == (4, (note,))
+    classes(tmp_path / "val", {"a": 1, "b": 1})
+    assert load(tmp_path).notes == (note,)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("train/a/0,x\nval/a/0,x\n")
+    assert note in load(tmp_path, labels=str(labels)).notes
 
 
 def test_unlabeled_sub_folders_are_no_classes(tmp_path):

@@ -37,10 +37,19 @@ def test_csv_with_a_header_or_without(tmp_path):
     rows = "0,a\n1.png,b\n2,a\n"
     offenders = [
         text
-        for text in (rows, f"id,breed\n{rows}", f"image,label\n{rows}", rows.replace("\n", "\r"))
+        for text in (
+            rows,
+            f"id,breed\n{rows}",
+            f"Datei,Klasse\n{rows}",
+            f"image,label\n{rows}",
+            rows.replace("\n", "\r"),
+        )
         if _labels(load(**_csv(tmp_path, text))) != expected
     ]
     assert not offenders
+    for header, notes in (("id,breed", []), ("Datei,Klasse", ["Datei,Klasse"]), ("images/id,label", [])):
+        splits = load(**_csv(tmp_path, f"{header}\n{rows}"))
+        assert [n.split("as the header: ")[1] for n in splits.notes if "is read as the header" in n] == notes
 
 
 def test_csv_names_in_another_form(tmp_path):
@@ -103,6 +112,9 @@ def test_images_without_a_row_are_unlabeled_and_counted(tmp_path):
         ("0.png,0\n1.png,-2\n2.png,1\n", "from 0; -1 stands for no label.*label -2"),
         ("0.png,-1\n", "labels no image"),
         ("9,a\n1,a\n2,b\n", "line 1: there is no image 9 in"),
+        ("cat/9,cat\n1,a\n2,b\n", "line 1: there is no image cat/9 in"),
+        ("0,-1\n1,1\n2,-1\n", "labels are -1 and 1, but -1 stands for no label: use 0 and 1, or leave"),
+        ("0,-1\n1,+1\n2,\n", "labels are -1 and 1, but"),
         ("0.png,0\n1.png,1\n2.png,70000\n", "class numbers.*label 70000"),
         ("", "labels no image"),
         ("0.png,a\n1.png,b\0\n", "line 2 is not UTF-8 text"),

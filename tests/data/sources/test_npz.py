@@ -75,6 +75,38 @@ def test_arrays_that_are_not_used_are_noted(tmp_path):
     assert splits.evaluation.labels.tolist() == [1, 1, 1], "test images without labels"
 
 
+def test_labels_of_validation_images_alone(tmp_path):
+    good = _good()
+    arrays = {"x_train": good["x_train"], "x_val": good["x_test"], "y_val": np.array([0, 2, 1, 0])}
+    splits = load_npz(_save(tmp_path / "a.npz", arrays)[4:])
+    assert (splits.class_names, splits.train.labels) == (("0", "1", "2"), None)
+    assert splits.evaluation.labels.tolist() == [0, 2, 1, 0]
+    del arrays["y_val"]
+    splits = load_npz(_save(tmp_path / "a.npz", arrays)[4:])
+    assert (splits.class_names, splits.evaluation.num_examples) == (None, 4)
+
+
+def test_arrays_that_do_not_fit_are_not_used(tmp_path):
+    """Archives with such arrays were read before these names were."""
+    good = {name: array for name, array in _good().items() if name in ("x_train", "y_train")}
+    offenders = []
+    for name, array in (
+        ("x_val", _images(3)),
+        ("y_val", np.arange(3)),
+        ("classes", np.arange(2)),
+        ("classes", np.array(["cat", "dog", "cat"])),
+        ("label_names", np.array(["cat", "dog"], object)),
+        ("target_names", np.array([["cat", "dog"]])),
+    ):
+        splits = load_npz(_save(tmp_path / "a.npz", {**good, name: array})[4:])
+        notes = (f"arrays of {tmp_path / 'a.npz'} that are not used: {name}",)
+        if (splits.evaluation, splits.class_names, splits.notes) != (None, ("0", "1"), notes):
+            offenders.append((name, splits))
+    assert not offenders
+    names = {"classes": np.arange(2), "label_names": np.array(["cat", "dog"])}
+    assert load_npz(_save(tmp_path / "a.npz", {**good, **names})[4:]).class_names == ("cat", "dog")
+
+
 def test_minus_one_is_no_label(tmp_path):
     arrays = {**_good(), "y_train": np.arange(8) % 3 - 1, "y_test": np.array([-1, 0, 1, -1])}
     splits = load_npz(_save(tmp_path / "a.npz", arrays)[4:])
@@ -121,6 +153,10 @@ def test_a_compressed_archive_and_byte_names_are_read(tmp_path):
         ({"y_train": np.arange(7) % 2}, "7 labels for 8 images"),
         ({"y_test": np.arange(5) % 2}, "y_test.*5 labels for 4 images"),
         ({"y_train": np.arange(8) % 2 - 2}, "from 0; -1 stands for no label.*label -2"),
+        (
+            {"y_train": np.arange(8) % 2 * 2 - 1, "y_test": None, "x_test": None},
+            "are -1 and 1, but .*use 0 and 1",
+        ),
         ({"y_train": np.full(8, -1)}, "y_train.*labels no image: leave it out"),
         (
             {"x_train": None, "y_train": None, "arr_0": _images(8)},
@@ -136,6 +172,10 @@ def test_a_compressed_archive_and_byte_names_are_read(tmp_path):
         ({"y_test": np.arange(4)}, "y_test.*label 3, but there are 2 class_names"),
         ({"y_test": np.arange(4), "class_names": None}, "label 3, but there are 2 classes of y_train"),
         ({"class_names": np.array(["cat"])}, "label 1, but there are 1 class_names"),
+        (
+            {"class_names": None, "classes": np.array(["cat"])},
+            "y_train of .* label 1, but there are 1 classes",
+        ),
         ({"class_names": np.array([1, 2])}, "class_names.*strings.*int64"),
         ({"y_test": None}, "no y_test"),
         ({"x_test": None}, "y_test but no x_test"),
