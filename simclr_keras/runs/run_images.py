@@ -96,7 +96,7 @@ def check_reading(
     )
 
 
-def _is_split_new(record, images, whole, eval_fraction):
+def _is_split_new(record: SplitRecord, images: ImageList | None, whole: Any, eval_fraction: float) -> bool:
     """Return whether the run trained on today's evaluation images, or held out images instead of these."""
     train, evaluation = whole.train, whole.evaluation
     if evaluation is None or not train.indexed:  # records of TFDS name their splits
@@ -108,7 +108,8 @@ def _is_split_new(record, images, whole, eval_fraction):
         return False
     mask = is_held_out(images.hashes, eval_fraction)
     labeled = 0 if images.labels is None else np.count_nonzero(images.labels[mask] >= 0)
-    return (record.training_images, record.evaluation_images) == (np.count_nonzero(~mask), labeled)
+    counts = (np.count_nonzero(~mask), labeled)
+    return (record.training_images, record.evaluation_images) == counts
 
 
 def check_files(run_dir: RunFiles, images: ImageList, whole: Any) -> None:
