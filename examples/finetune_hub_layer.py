@@ -13,9 +13,8 @@ import argparse
 import os
 import sys
 
-sys.path.insert(
-    0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-)  # works without installing the package
+# It works without installing the package, too.
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
 from simclr_keras.config import command_line

@@ -171,9 +171,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str], progra
     """Run main(argv) and return the exit code; an expected error becomes one line on stderr."""
     message: object
     os.environ["MPLBACKEND"] = "agg"  # pictures are files: a window or a notebook of the user does not matter
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # else a class name would end a run in a terminal without UTF-8
+    # Else a class name would end a run in a terminal without UTF-8.
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return main(argv) or EXIT_OK

@@ -43,9 +43,7 @@ class Source:
             stored = self._reader.get_variable_to_shape_map()
         except InputError:
             raise
-        except (
-            Exception
-        ) as error:  # beside its own TensorFlow's reader raises IndexError, RuntimeError and others
+        except Exception as error:  # TensorFlow's reader also raises IndexError, RuntimeError and others
             raise InputError(f"{path} cannot be read ({one_line(error)}); fetch it again.") from error
         self.form = _form(stored, saved_model)
         if self.form is tf2_saved_model:

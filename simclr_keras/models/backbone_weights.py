@@ -58,9 +58,7 @@ def load_backbone_weights(encoder: KerasBackbone, weights: str | os.PathLike) ->
         try:
             with local_copy(weights) as path:
                 read_into(stock, path)
-        except (
-            Exception
-        ) as error:  # h5py, zipfile and Keras have many for a file that is not what it should be
+        except Exception as error:  # h5py, zipfile and Keras raise many kinds for a wrong file
             raise InputError(
                 f"{weights} does not hold the weights of {PREFIX}{record.name} ({one_line(error)}); give a file of "
                 f"that network as keras.applications builds it. Received: backbone_weights={weights!r}"

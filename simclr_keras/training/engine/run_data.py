@@ -102,9 +102,8 @@ class RunData:
 
     def _split_arguments(self, whole: Any) -> dict[str, Any]:
         config, ids, images = self._config, self._inherited_ids, None
-        if config.trains and steps_in(
-            self._run_dir.checkpoints
-        ):  # a resumed run keeps its images, its split and its labels
+        # A resumed run keeps its images, its split and its labels.
+        if config.trains and steps_in(self._run_dir.checkpoints):
             record = self._run_dir.read_split()
             ids = record.ids() if record else {}
             listed = run_images.read_images(self._run_dir) if run_images.has_files(whole.train) else None
