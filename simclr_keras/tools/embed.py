@@ -83,9 +83,8 @@ def main(argv: list[str]) -> None:
         return
     config = command_line.read(EmbedConfig, argv)
     check_file(config.out, ENDINGS, config.overwrite)
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+    from simclr_keras.backend import start_tensorflow_quietly
 
-    require_tensorflow()
     start_tensorflow_quietly()
     embed(**dataclasses.asdict(config))
 

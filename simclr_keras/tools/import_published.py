@@ -67,9 +67,8 @@ def main(argv):
         print(command_line.help_text(INTRODUCTION, ImportConfig))
         return
     config = command_line.read(ImportConfig, argv)
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+    from simclr_keras.backend import start_tensorflow_quietly
 
-    require_tensorflow()
     start_tensorflow_quietly()
     import_published(**dataclasses.asdict(config))
 

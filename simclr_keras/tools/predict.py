@@ -65,9 +65,8 @@ def main(argv: list[str]) -> None:
     out = config.out
     if out:
         check_file(out, ENDINGS, config.overwrite)
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+    from simclr_keras.backend import start_tensorflow_quietly
 
-    require_tensorflow()
     start_tensorflow_quietly()
     rows = []
     predictions = predict(

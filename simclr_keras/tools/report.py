@@ -9,7 +9,7 @@ from simclr_keras.config import command_line
 from simclr_keras.config.option import Settings, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.files import expand_home, is_remote
+from simclr_keras.files import is_remote
 from simclr_keras.tools.reporting.find_runs import find_runs, place_of
 from simclr_keras.tools.reporting.rows import rows, rows_of_runs
 from simclr_keras.tools.reporting.text import as_csv, table
@@ -101,7 +101,7 @@ def default_out(paths: Sequence[str], runs: Sequence[str]) -> str | None:
     Args:
         paths: of the command line. runs: paths of the run directories in and below them.
     """
-    folder = expand_home(paths[0])
+    folder = paths[0]
     if is_remote(folder):
         return None
     if len(paths) > 1 or place_of(folder) in map(place_of, runs):

@@ -58,9 +58,8 @@ def main(argv: list[str]) -> None:
         print(command_line.help_text(INTRODUCTION, VerifyConfig))
         return
     config = command_line.read(VerifyConfig, argv)
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+    from simclr_keras.backend import start_tensorflow_quietly
 
-    require_tensorflow()
     start_tensorflow_quietly()
     verify(**dataclasses.asdict(config))
 

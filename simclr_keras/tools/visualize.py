@@ -87,9 +87,8 @@ def main(argv: list[str]) -> None:
         return
     config = command_line.read(VisualizeConfig, argv)
     _check_out(config)
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+    from simclr_keras.backend import start_tensorflow_quietly
 
-    require_tensorflow()
     start_tensorflow_quietly()
     features, out = config.features, config.out
     if not features:
