@@ -12,7 +12,7 @@ SAVED_MODEL, KERAS, LITERT, ONNX = FORMATS = ("saved_model", "keras", "litert", 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig(Settings):
-    """What export.py exports, where it writes and in which formats."""
+    """The flags of export.py."""
 
     run: str = option(
         "",

@@ -21,7 +21,7 @@ from simclr_keras.models.backbones import DEVIATION, KerasBackbone, stock_model
 
 IMAGENET = "imagenet"
 ENDINGS = (".weights.h5", ".keras", ".h5", ".hdf5")
-# What a classifier on top may have in a file: VGG's three dense layers.
+# A file may contain a classifier; VGG's has the most arrays, those of three dense layers.
 MAX_TOP_ARRAYS = 6
 
 

@@ -209,7 +209,7 @@ class ResultRecord:
 
 
 _RESULT_FIELDS = tuple(field.name for field in dataclasses.fields(ResultRecord) if field.name != "figures")
-# What config.json holds beside the settings; "labels_chosen" and "imported" were written by earlier versions.
+# The entries of config.json beside the settings; "labels_chosen" and "imported" were written by earlier versions.
 _BESIDE = {"mode", "ancestors", "place", "labels_chosen", "class_names", "extended_from", "imported"}
 
 

@@ -94,7 +94,9 @@ class RunData:
                 "run began"
             )
         elif evaluation is not None and run_images.has_other_evaluation(record, self.splits):
-            self._say("data     the evaluation images are not those of when the run began")
+            self._say(
+                "data     the evaluation images changed since the run began; restore them to compare scores"
+            )
 
     def _labeled_ids(self) -> list[str]:
         train = self.splits.train
