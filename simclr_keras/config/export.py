@@ -15,10 +15,7 @@ class ExportConfig(Settings):
     """The flags of export.py."""
 
     run: str = option(
-        "",
-        "Run directory of the network.",
-        group="What",
-        required="give the --model_dir of a training run",
+        "", "Run directory of the network.", group="What", required="give the --model_dir of a training run"
     )
     checkpoint: str = option(
         "last",

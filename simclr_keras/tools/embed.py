@@ -44,9 +44,7 @@ class EmbedConfig(Settings):
         required="give a folder, an image file or a dataset",
     )
     out: str = option(
-        "",
-        f"File to write: {', '.join(ENDINGS)}.",
-        required=f"give a file to write: {', '.join(ENDINGS)}",
+        "", f"File to write: {', '.join(ENDINGS)}.", required=f"give a file to write: {', '.join(ENDINGS)}"
     )
     endpoint: str | None = option(
         None,

@@ -38,9 +38,7 @@ class VisualizeConfig(Settings):
     )
     model: str | None = again(EmbedConfig, "model", default=None, group="What", required=None)
     images: str | None = option(
-        None,
-        "The images, as for tools.embed. With --features only if they have moved.",
-        group="What",
+        None, "The images, as for tools.embed. With --features only if they have moved.", group="What"
     )
     out: str = option(
         "",

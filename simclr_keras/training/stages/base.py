@@ -206,10 +206,7 @@ class Stage:
 
     def ancestry(self) -> dict:
         """Return what config.json records for later stages, beside the settings."""
-        return {
-            "ancestors": self.lineage(),
-            "place": ancestors.place_of(self.config.dataset),
-        }
+        return {"ancestors": self.lineage(), "place": ancestors.place_of(self.config.dataset)}
 
     @property
     def held_out_fraction(self) -> float | None:

@@ -165,11 +165,7 @@ class LogisticRegressionEvaluation(EvaluationStage):
         train, train_labels = self.features(labeled_part(self.splits.train))
         features, labels = self.features(self.splits.evaluation)
         regression = logistic_predict(
-            train,
-            train_labels,
-            features,
-            num_classes=len(self.splits.class_names),
-            c=self.config.logistic_c,
+            train, train_labels, features, num_classes=len(self.splits.class_names), c=self.config.logistic_c
         )
         self._save(regression)
         facts = {
