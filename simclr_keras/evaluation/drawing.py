@@ -1,4 +1,4 @@
-"""Colors, empty figures, short names and PNG files for all figures. No pyplot, so no global state."""
+"""Empty figures, short names and PNG files for all figures. No pyplot, so no global state."""
 
 import contextlib
 import functools
@@ -12,10 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-DPI = 100
-INK, MUTED, GRID, CARD = "#1f2933", "#616e7c", "#e4e7eb", "#eef1f4"
-BLUE, ORANGE, GREEN, PURPLE, TEAL = "#2266aa", "#d9651d", "#2b8a5b", "#7a4fa3", "#3a8fa8"
+from simclr_keras.evaluation.colors import INK, MUTED
 
+DPI = 100
 _FONT = "DejaVu Sans"  # comes with matplotlib
 # Fonts of Chinese, Japanese and Korean on the usual systems. The fonts of the user's own matplotlibrc precede them.
 _OTHER_FONTS = ("Noto Sans CJK SC", "WenQuanYi Zen Hei", "IPAexGothic", "NanumGothic")  # Linux
