@@ -68,14 +68,7 @@ class EmbedConfig(Settings):
 
 
 def main(argv: list[str]) -> None:
-    """Embed as the command line says.
-
-    Args:
-        argv: the program, then flags.
-
-    Raises:
-        InputError, TrainingError, Stopped: one line.
-    """
+    """Embed as the command line says, see `command_line.run`."""
     if command_line.wants_help(argv):
         print(command_line.help_text(INTRODUCTION, EmbedConfig))
         return

@@ -48,14 +48,7 @@ _MOST_BAD = 10  # files that are named
 
 
 def main(argv: list[str]) -> None:
-    """Predict as the command line says.
-
-    Args:
-        argv: the program, then files, folders and flags.
-
-    Raises:
-        InputError, TrainingError: one line.
-    """
+    """Predict as the command line says, see `command_line.run`."""
     if command_line.wants_help(argv):
         print(command_line.help_text(INTRODUCTION, PredictConfig))
         return

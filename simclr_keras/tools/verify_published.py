@@ -46,14 +46,7 @@ class VerifyConfig(Settings):
 
 
 def main(argv: list[str]) -> None:
-    """Verify as the command line says.
-
-    Args:
-        argv: the program, then flags.
-
-    Raises:
-        InputError: one line.
-    """
+    """Verify as the command line says, see `command_line.run`."""
     if command_line.wants_help(argv):
         print(command_line.help_text(INTRODUCTION, VerifyConfig))
         return

@@ -72,14 +72,7 @@ class VisualizeConfig(Settings):
 
 
 def main(argv: list[str]) -> None:
-    """Draw as the command line says.
-
-    Args:
-        argv: the program, then flags.
-
-    Raises:
-        InputError, TrainingError, Stopped: one line.
-    """
+    """Draw as the command line says, see `command_line.run`."""
     if command_line.wants_help(argv):
         print(command_line.help_text(INTRODUCTION, VisualizeConfig))
         return

@@ -66,7 +66,7 @@ class Stage:
         self.stop = signals.Stop()
 
     def run(self) -> dict:
-        """Run the stage, or continue it from its newest checkpoint, and return its result.
+        """Run the stage, or continue it from its newest checkpoint; return the result, as in result.json.
 
         Raises:
             InputError: the data or a setting does not fit; before anything long starts.

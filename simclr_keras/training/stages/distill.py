@@ -19,11 +19,7 @@ LABELED_SEED = 1_000_003  # added to the seed, or both streams would have the sa
 
 
 def run(config, say=print) -> dict:
-    """Distill with a DistillConfig and return the result, as in result.json.
-
-    Raises:
-        InputError, TrainingError, Stopped: see `Stage.run`.
-    """
+    """Distill with a DistillConfig and return the result, see `Stage.run`."""
     return Distillation(config, say).run()
 
 

@@ -17,11 +17,7 @@ from simclr_keras.training.stages.from_run import FromRun
 
 
 def run(config, say=print) -> dict:
-    """Evaluate with an EvalConfig or KnnConfig and return the result, as in result.json.
-
-    Raises:
-        InputError, TrainingError, Stopped: see `Stage.run`.
-    """
+    """Evaluate with an EvalConfig or KnnConfig and return the result, see `Stage.run`."""
     return {"eval": ClassifierEvaluation, "knn": KnnEvaluation}[config.NAME](config, say).run()
 
 
