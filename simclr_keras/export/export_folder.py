@@ -5,34 +5,15 @@ import json
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export.formats.names import (
-    CLASS_NAMES,
-    GRAPH_FILE,
-    INT8_FILE,
-    KERAS_FILE,
-    LITERT_FILE,
-    ONNX_FILE,
-)
+from simclr_keras.export.formats.names import FILES
 
 CARD, FORMAT = "card.json", "simclr_keras export"
 # All that an export may hold; a folder with anything else in it is not replaced.
-OURS = (
-    CARD,
-    "README.md",
-    CLASS_NAMES,
-    GRAPH_FILE,
-    "fingerprint.pb",
-    "variables",
-    "assets",
-    KERAS_FILE,
-    LITERT_FILE,
-    INT8_FILE,
-    ONNX_FILE,
-)
+OURS = (CARD, "README.md", "fingerprint.pb", "variables", "assets", *FILES)
 
 
 def check_out(path, overwrite, flag="out"):
-    """Says whether an export may be written there, without leaving a trace.
+    """Check whether an export may be written there, without leaving a trace.
 
     Args:
         path: of the folder. overwrite: whether an export that is there may be replaced. flag: that gave the path.

@@ -48,17 +48,8 @@ def _is_interval(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_share, value))
 
 
-_COUNTS = (
-    "parameters",
-    "labels_used",
-    "training_images",
-    "evaluation_images",
-    "evaluation_images_seen",
-    "epoch_images",
-    "epochs",
-    "step",
-    "head_layer",
-)
+_IMAGES = ("training_images", "evaluation_images", "evaluation_images_seen", "epoch_images")
+_COUNTS = (*_IMAGES, "parameters", "labels_used", "epochs", "step", "head_layer")
 _TEXTS = (
     "mode",
     "model",
