@@ -12,11 +12,11 @@ CARD, FORMAT = "card.json", "simclr_keras export"
 OURS = (CARD, "README.md", "fingerprint.pb", "variables", "assets", *FILES)
 
 
-def check_out(path, overwrite, flag="out"):
+def check_out(path: str, overwrite: bool) -> None:
     """Check whether an export may be written there, without leaving a trace.
 
     Args:
-        path: of the folder. overwrite: whether an export that is there may be replaced. flag: that gave the path.
+        path: of the folder. overwrite: whether an export that is there may be replaced.
 
     Raises:
         InputError: there is something, and it may not be replaced or is more than an export.
@@ -25,19 +25,19 @@ def check_out(path, overwrite, flag="out"):
         if not tf.io.gfile.exists(path):
             return
         if not tf.io.gfile.isdir(path):
-            raise InputError(f"--{flag}={path} is a file; give a folder.")
+            raise InputError(f"--out={path} is a file; give a folder.")
         names = [name.rstrip("/") for name in tf.io.gfile.listdir(path)]
         others = sorted({*names} - {*OURS}) if _has_our_card(path) else names
     except tf.errors.OpError as error:
         raise InputError(
-            f"--{flag}={path} cannot be looked at ({one_line(error)}); give one that TensorFlow knows."
+            f"--out={path} cannot be looked at ({one_line(error)}); give one that TensorFlow knows."
         ) from error
     if others:
         raise InputError(
-            f"--{flag}={path} holds other things than an export ({others[0]}); give another folder."
+            f"--out={path} holds other things than an export ({others[0]}); give another folder."
         )
     if names and not overwrite:
-        raise InputError(f"--{flag}={path} holds an export already; give another folder, or --overwrite.")
+        raise InputError(f"--out={path} holds an export already; give another folder, or --overwrite.")
 
 
 def _has_our_card(path):

@@ -87,17 +87,8 @@ def main(argv: list[str]) -> None:
 
         _make(out)
         features = os.path.join(out, FEATURES)
-        passed = (
-            "model",
-            "images",
-            "endpoint",
-            "image_size",
-            "batch_size",
-            "data_dir",
-            "labels",
-            "overwrite",
-        )
-        embed(out=features, **{name: getattr(config, name) for name in passed})
+        names = {field.name for field in dataclasses.fields(EmbedConfig)} - {"out"}
+        embed(out=features, **{name: getattr(config, name) for name in names})
     visualize(
         features,
         out,
