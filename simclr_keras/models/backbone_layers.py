@@ -50,8 +50,8 @@ class StochasticDepth(keras.layers.Layer):
         rows = number_of_rows(inputs)
         first, total = rows_of_replica(rows)
         uniform = tf.slice(tf.random.stateless_uniform([total], draws), [first], [rows])
-        kept = tf.cast(uniform >= self.rate, inputs.dtype) / tf.cast(1 - self.rate, inputs.dtype)
-        return inputs * tf.reshape(kept, [rows] + [1] * (len(inputs.shape) - 1))
+        factors = tf.cast(uniform >= self.rate, inputs.dtype) / tf.cast(1 - self.rate, inputs.dtype)
+        return inputs * tf.reshape(factors, [rows] + [1] * (len(inputs.shape) - 1))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape

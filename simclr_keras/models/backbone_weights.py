@@ -95,10 +95,10 @@ def read_into(stock: keras.Model, path: str) -> None:
     most = (expected if legacy else len(stock.variables)) + MAX_TOP_ARRAYS
     if not expected <= count <= most:
         raise ValueError(f"the file has {count} arrays, the network {expected}")
-    wanted = {layer.name for layer in stock.layers if layer.weights}
+    layers = {layer.name for layer in stock.layers if layer.weights}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        stock.load_weights(path, **({"by_name": True} if legacy and wanted < names else {}))
+        stock.load_weights(path, **({"by_name": True} if legacy and layers < names else {}))
 
 
 @contextlib.contextmanager

@@ -19,12 +19,12 @@ def _settings(config: ConfigRecord) -> str:
     rules = {}
     if config.mode in MODES:
         rules = {field.name: field.metadata for field in dataclasses.fields(MODES[config.mode])}
-    kept = {
+    fixed = {
         name: value
         for name, value in config.settings.items()
         if name not in _PLACES and (not rules or (name in rules and rules[name].get("resume") != "free"))
     }
-    return json.dumps([config.mode, kept], sort_keys=True)
+    return json.dumps([config.mode, fixed], sort_keys=True)
 
 
 def ancestors_of(run: Run, runs: dict[str, Run]) -> list[AncestorEntry]:
