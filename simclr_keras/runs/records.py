@@ -30,19 +30,8 @@ class AncestorEntry(TypedDict, total=False):
 
 
 # Fields of a result.json that describe the run to the runs after it.
-INHERITED = (
-    "mode",
-    "model",
-    "parameters",
-    "dataset",
-    "eval_fraction",
-    "labels_used",
-    "head_layer",
-    "step",
-    "epochs",
-    "seed",
-    "top1",
-)
+INHERITED = ("mode", "model", "parameters", "dataset", "eval_fraction", "labels_used")
+INHERITED += ("head_layer", "step", "epochs", "seed", "top1")
 
 
 @dataclasses.dataclass(frozen=True)
