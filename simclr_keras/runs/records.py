@@ -30,7 +30,7 @@ class AncestorEntry(TypedDict, total=False):
 
 
 # Fields of a result.json that describe the run to the runs after it.
-INHERITED = ("mode", "model", "parameters", "dataset", "eval_fraction", "labels_used")
+INHERITED: tuple[str, ...] = ("mode", "model", "parameters", "dataset", "eval_fraction", "labels_used")
 INHERITED += ("head_layer", "step", "epochs", "seed", "top1")
 
 

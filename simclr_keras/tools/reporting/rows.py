@@ -8,17 +8,8 @@ from simclr_keras.evaluation.metrics import accuracy_interval
 from simclr_keras.tools.reporting.find_runs import Run, place_of
 from simclr_keras.tools.reporting.repetitions import ancestors_of, depth_of, seeds_of, settings_of
 
-_ORDER = (
-    "pixels",
-    "untrained",
-    "supervised",
-    "pretrain",
-    "knn",
-    "linear_eval",
-    "eval",
-    "finetune",
-    "distill",
-)
+_ORDER = ("pixels", "untrained", "supervised", "pretrain")
+_ORDER += ("knn", "linear_eval", "eval", "finetune", "distill")
 
 # Accuracies in the result of a pretraining: (prefix of the fields, kind, stage).
 _PRETRAINING = (
