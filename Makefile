@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-# That of a notebook may be missing in the environment, and TensorFlow could not be imported.
-export MPLBACKEND := agg
 
 .PHONY: demo test test-fast lint format docs clean
 

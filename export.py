@@ -27,9 +27,8 @@ def main(argv: Sequence[str]) -> None:
         return
     config = command_line.read(ExportConfig, argv)
     check_run_dir(config.run, "run", "a training run")
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly  # help is quicker without
+    from simclr_keras.backend import start_tensorflow_quietly  # help is quicker without
 
-    require_tensorflow()
     start_tensorflow_quietly()
     importlib.import_module("simclr_keras.export.from_run").run(config)
 

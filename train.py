@@ -66,9 +66,8 @@ def main(argv: Sequence[str]) -> None:
     # The most common mistake is reported before TensorFlow is imported, which takes seconds.
     for flag in config.RUN_FLAGS:
         check_run_dir(getattr(config, flag), flag, "an earlier stage")
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly  # help is quicker without
+    from simclr_keras.backend import start_tensorflow_quietly  # help is quicker without
 
-    require_tensorflow()
     start_tensorflow_quietly()
     importlib.import_module(config.MODULE).run(config)
 

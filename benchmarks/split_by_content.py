@@ -24,7 +24,7 @@ from PIL import Image
 
 from benchmarks.command_line import make_parser, parse
 from simclr_keras.data.content_hash import hash_of, hashes_of, is_held_out
-from simclr_keras.data.files.image_file import problem_of_bytes
+from simclr_keras.data.files.image_file import check_bytes
 
 HEADER = (
     f"{'labels':>6} {'classes':>7} {'fraction':>8}  {'class sizes':<11}{'stratified':>11}{'by content':>23}"
@@ -73,7 +73,7 @@ def seconds_of_hashing(count: int) -> tuple[float, float]:
     file = buffer.getvalue()
     print(f"\n{count} JPEGs of {len(file) / 1000:.0f} kB, one after the other:")
     seconds = []
-    for work in (problem_of_bytes, hash_of):
+    for work in (check_bytes, hash_of):
         work(file)
         begin = time.perf_counter()
         for _ in range(count):

@@ -25,7 +25,7 @@ TOOLS = {
     "import_published": ImportConfig,
     "verify_published": VerifyConfig,
 }
-# What a command needs beside its recipe.
+# Flags that a command needs beside its recipe.
 ADDED = {"finetune": " --init=RUN", "linear_eval": " --init=RUN", "distill": " --teacher=RUN"}
 
 NOTE = "<!-- Written by docs/generate.py; run `make docs` after a change. -->"

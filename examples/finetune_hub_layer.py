@@ -13,11 +13,10 @@ import argparse
 import os
 import sys
 
-sys.path.insert(
-    0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-)  # works without installing the package
+# It works without installing the package, too.
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+from simclr_keras.backend import start_tensorflow_quietly
 from simclr_keras.config import command_line
 from simclr_keras.errors import InputError
 
@@ -84,7 +83,6 @@ def main(argv):
     flags = parser.parse_args(argv[1:])
     if flags.save and not flags.save.endswith(".keras"):
         parser.error(f"--save={flags.save}: give a name that ends in .keras")
-    require_tensorflow()
     start_tensorflow_quietly()
     fine_tune(**vars(flags))
 

@@ -12,11 +12,10 @@ import sys
 
 import numpy as np
 
-sys.path.insert(
-    0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-)  # works without installing the package
+# It works without installing the package, too.
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+from simclr_keras.backend import start_tensorflow_quietly
 from simclr_keras.config import command_line
 from simclr_keras.errors import InputError
 from simclr_keras.tools import embed
@@ -69,7 +68,6 @@ def main(argv):
     parser.add_argument("--index", help="file of vectors, .npz [IMAGES.npz]")
     parser.add_argument("--k", type=int, default=5, help="images to find [5]")
     flags = parser.parse_args(argv[1:])
-    require_tensorflow()
     start_tensorflow_quietly()
     index = flags.index or flags.images.rstrip("/") + ".npz"
     for name, cosine in search(flags.model, flags.images, flags.query, index, flags.k):

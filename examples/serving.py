@@ -51,9 +51,8 @@ def pixels_of(path: str, image_size: int):
     """Return an image file as the network's input: float32 [image_size, image_size, 3] in [0, 1]."""
     import tensorflow as tf
 
-    sys.path.insert(
-        0, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    )  # without installing it, too
+    # It works without installing the package, too.
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from simclr_keras import preprocess
 
     return preprocess.evaluation_view(preprocess.decode(tf.io.read_file(path)), image_size).numpy()

@@ -53,8 +53,11 @@ def start_tensorflow_quietly() -> None:
 
     If the user sets TF_CPP_MIN_LOG_LEVEL, that level applies instead. If the import fails, all messages are shown.
     One line on the standard error names a GPU that TensorFlow does not use.
+
+    Raises:
+        InputError: Keras is set to another backend.
     """
-    ignore_missing_plot_backend()
+    require_tensorflow()
     if "tensorflow" in sys.modules:
         return
     _start_tensorflow()

@@ -184,13 +184,12 @@ def to_disk(path: str) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str, check: Callable[[str], object], flag: str = "out") -> Iterator[str]:
+def whole_folder(path: str, check: Callable[[str], object]) -> Iterator[str]:
     """Yield an empty folder that replaces `path` if the block succeeds, and is removed if not.
 
     Args:
         path: of the folder to replace.
         check: function of the path that raises InputError if it may not be replaced; called before and after.
-        flag: name of the flag that gave the path, for messages.
 
     Raises:
         InputError: `check` refuses, or the folder cannot be made.
@@ -209,7 +208,7 @@ def whole_folder(path: str, check: Callable[[str], object], flag: str = "out") -
         system.makedirs(partial)
     except errors as error:
         raise InputError(
-            f"--{flag}={path} cannot be made ({one_line(error)}); give a folder you may write to."
+            f"--out={path} cannot be made ({one_line(error)}); give a folder you may write to."
         ) from error
     try:
         yield partial

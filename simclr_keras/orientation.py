@@ -79,9 +79,7 @@ def _turned(image, orientation):
     rows = tf.where(rows_backwards, height - 1 - rows, rows) * width
     columns = tf.where(columns_backwards, width - 1 - columns, columns)
     pixels = tf.cond(
-        orientation >= 5,
-        lambda: columns[:, None] + rows[None, :],
-        lambda: rows[:, None] + columns[None, :],
+        orientation >= 5, lambda: columns[:, None] + rows[None, :], lambda: rows[:, None] + columns[None, :]
     )
     turned = tf.gather(tf.reshape(image, [height * width, channels]), pixels)
     turned.set_shape([None, None, image.shape[-1]])

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "data": set(),
     "evaluation": {"data"},
     "runs": {"config", "data", "models"},
-    "interop": {"models", "runs"},
+    "interop": {"config", "models", "runs"},
     "export": {"config", "data", "models", "runs"},
     "training": {"config", "data", "evaluation", "export", "models", "objectives", "optim", "runs"},
     "tools": {

@@ -100,9 +100,7 @@ class StageConfig(Settings):
         None, "Folder in which TensorFlow Datasets keeps prepared data.", group="Data", resume="free"
     )
     labels: str | None = option(
-        None,
-        "CSV of filename,label for folder:PATH; its sub-folders are then no classes.",
-        group="Data",
+        None, "CSV of filename,label for folder:PATH; its sub-folders are then no classes.", group="Data"
     )
     unlabeled: bool = option(
         False,
@@ -133,11 +131,7 @@ class StageConfig(Settings):
         at_most=1,
     )
     label_seed: int | None = option(
-        None,
-        "Seed of the choice of labels that are used.",
-        group="Data",
-        at_least=0,
-        default_words="--seed",
+        None, "Seed of the choice of labels that are used.", group="Data", at_least=0, default_words="--seed"
     )
     labels_per_class: int | None = option(
         None,

@@ -168,12 +168,16 @@ def _shown_default(field: dataclasses.Field) -> str:
 
 
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str], program: str) -> int:
-    """Run main(argv) and return the exit code; an expected error becomes one line on stderr."""
+    """Run main(argv) and return the exit code; an expected error becomes one line on stderr.
+
+    Args:
+        main: raises InputError, TrainingError or Stopped, each one line. argv: the program, then its words.
+        program: name of the program, for that line.
+    """
     message: object
     os.environ["MPLBACKEND"] = "agg"  # pictures are files: a window or a notebook of the user does not matter
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # else a class name would end a run in a terminal without UTF-8
+    # Else a class name would end a run in a terminal without UTF-8.
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return main(argv) or EXIT_OK

@@ -12,13 +12,10 @@ SAVED_MODEL, KERAS, LITERT, ONNX = FORMATS = ("saved_model", "keras", "litert", 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig(Settings):
-    """What export.py exports, where it writes and in which formats."""
+    """The flags of export.py."""
 
     run: str = option(
-        "",
-        "Run directory of the network.",
-        group="What",
-        required="give the --model_dir of a training run",
+        "", "Run directory of the network.", group="What", required="give the --model_dir of a training run"
     )
     checkpoint: str = option(
         "last",

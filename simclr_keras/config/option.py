@@ -194,6 +194,6 @@ def _check_bounds(flag: str, value: float, rules: Mapping[str, Any]) -> None:
     finite = math.isfinite(value)
     if finite and all(_BOUNDS[name](value, bound) for name, bound in bounds.items()):
         return
-    wanted = [f"{name.replace('_', ' ')} {bound}" for name, bound in bounds.items()]
-    wanted = wanted if finite else ["finite", *wanted]
-    raise InputError(f"{flag}={value} is out of range: it must be {' and '.join(wanted)}.")
+    limits = [f"{name.replace('_', ' ')} {bound}" for name, bound in bounds.items()]
+    limits = limits if finite else ["finite", *limits]
+    raise InputError(f"{flag}={value} is out of range: it must be {' and '.join(limits)}.")

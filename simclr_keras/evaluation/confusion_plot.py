@@ -7,18 +7,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.drawing import (
-    BLUE,
-    CARD,
-    INK,
-    MUTED,
-    ORANGE,
-    hide_frame,
-    new_figure,
-    own_style,
-    set_heading,
-    short,
-)
+from simclr_keras.evaluation.colors import BLUE, CARD, INK, MUTED, ORANGE
+from simclr_keras.evaluation.drawing import hide_frame, new_figure, own_style, set_heading, short
 
 _MOST_WITH_PERCENTS, _MOST_WITH_COUNTS, _MOST_WITH_NAMES = 12, 25, 50  # classes
 _FEWEST_FOR_PERCENTS = 10  # images of the largest class

@@ -8,17 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.drawing import (
-    BLUE,
-    GREEN,
-    GRID,
-    INK,
-    MUTED,
-    ORANGE,
-    PURPLE,
-    new_figure,
-    own_style,
-)
+from simclr_keras.evaluation.colors import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PURPLE
+from simclr_keras.evaluation.drawing import new_figure, own_style
 
 # One entry per panel: title, unit, and its columns as {column: (label, color)}.
 # Columns in "%" are shares in [0, 1] in metrics.csv.

@@ -1,4 +1,4 @@
-"""What all figures share: colors, an empty figure, short names, PNG files. No pyplot, so no global state."""
+"""Empty figures, short names and PNG files for all figures. No pyplot, so no global state."""
 
 import contextlib
 import functools
@@ -12,32 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-DPI = 100
-INK, MUTED, GRID, CARD = "#1f2933", "#616e7c", "#e4e7eb", "#eef1f4"
-BLUE, ORANGE, GREEN, PURPLE, TEAL = "#2266aa", "#d9651d", "#2b8a5b", "#7a4fa3", "#3a8fa8"
+from simclr_keras.evaluation.colors import INK, MUTED
 
+DPI = 100
 _FONT = "DejaVu Sans"  # comes with matplotlib
-# Fonts of Chinese, Japanese and Korean on the usual systems. Those of the user's own matplotlibrc precede them.
-_OTHER_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Noto Sans SC",
-    "Noto Sans JP",
-    "Noto Sans KR",
-    "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei",
-    "Droid Sans Fallback",
-    "IPAexGothic",
-    "NanumGothic",
-    "Microsoft YaHei",
-    "SimHei",
-    "Yu Gothic",
-    "Malgun Gothic",
-    "PingFang SC",
-    "Hiragino Sans",
-    "Apple SD Gothic Neo",
-    "Arial Unicode MS",
-)
+# Fonts of Chinese, Japanese and Korean on the usual systems. The fonts of the user's own matplotlibrc precede them.
+_OTHER_FONTS = ("Noto Sans CJK SC", "WenQuanYi Zen Hei", "IPAexGothic", "NanumGothic")  # Linux
+_OTHER_FONTS += ("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS")  # Windows and macOS
 
 
 @contextlib.contextmanager
@@ -79,23 +60,23 @@ def short(name: object, length: int = 20, keep_end: bool = False) -> str:
     Args:
         keep_end: keep the end instead of the beginning, for file names.
     """
-    text = "".join(map(_drawable, " ".join(str(name).split())))
-    if len(text) > length:
-        text = "…" + text[1 - length :] if keep_end else text[: length - 1] + "…"
-    return text.replace("$", r"\$")
-
-
-def _drawable(character):
-    if " " <= character <= "~" or any(ord(character) in _glyphs(font) for font in _fonts()):
-        return character
-    return character.encode("unicode_escape").decode()
+    fonts, pieces = _fonts(), []
+    for character in " ".join(str(name).split()):
+        has_glyph = any(ord(character) in _glyphs(font) for font in fonts)
+        pieces.append(character if has_glyph else character.encode("unicode_escape").decode())
+    if sum(map(len, pieces)) > length:
+        while sum(map(len, pieces)) >= length:  # by whole escapes
+            del pieces[0 if keep_end else -1]
+        pieces.insert(0 if keep_end else len(pieces), "…")
+    return "".join(pieces).replace("$", r"\$")
 
 
 def _fonts():
     """Return the installed fonts to draw with; matplotlib takes each character from the first that has it."""
-    wanted = [*matplotlib.rcParams["font.family"], *matplotlib.rcParams["font.sans-serif"], *_OTHER_FONTS]
-    installed = {*font_manager.get_font_names()}
-    return [_FONT, *(font for font in dict.fromkeys(wanted) if font in installed and font != _FONT)]
+    style = matplotlib.rcParams
+    fonts = [_FONT, *style["font.family"], *style["font.sans-serif"], *_OTHER_FONTS]
+    installed = {_FONT, *font_manager.get_font_names()}
+    return [font for font in dict.fromkeys(fonts) if font in installed]
 
 
 @functools.cache

@@ -14,18 +14,8 @@ from simclr_keras.preprocess import CROP_PROPORTION, LARGEST_SIZE_WITHOUT_CROP
 from simclr_keras.version import __version__
 
 FORMAT_VERSION = 1
-_FROM_RUN = (
-    "class_names",
-    "stage",
-    "run",
-    "checkpoint",
-    "step",
-    "results",
-    "training",
-    "history",
-    "ancestors",
-    "license",
-)
+_FROM_RUN = ("class_names", "stage", "run", "checkpoint", "step")
+_FROM_RUN += ("results", "training", "history", "ancestors", "license")
 _REMOVABLE = ("num_classes", "head_layer", "kept_head_layers")
 
 

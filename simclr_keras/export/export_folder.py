@@ -5,37 +5,18 @@ import json
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export.formats.names import (
-    CLASS_NAMES,
-    GRAPH_FILE,
-    INT8_FILE,
-    KERAS_FILE,
-    LITERT_FILE,
-    ONNX_FILE,
-)
+from simclr_keras.export.formats.names import FILES
 
 CARD, FORMAT = "card.json", "simclr_keras export"
 # All that an export may hold; a folder with anything else in it is not replaced.
-OURS = (
-    CARD,
-    "README.md",
-    CLASS_NAMES,
-    GRAPH_FILE,
-    "fingerprint.pb",
-    "variables",
-    "assets",
-    KERAS_FILE,
-    LITERT_FILE,
-    INT8_FILE,
-    ONNX_FILE,
-)
+OURS = (CARD, "README.md", "fingerprint.pb", "variables", "assets", *FILES)
 
 
-def check_out(path, overwrite, flag="out"):
-    """Says whether an export may be written there, without leaving a trace.
+def check_out(path: str, overwrite: bool) -> None:
+    """Check whether an export may be written there, without leaving a trace.
 
     Args:
-        path: of the folder. overwrite: whether an export that is there may be replaced. flag: that gave the path.
+        path: of the folder. overwrite: whether an export that is there may be replaced.
 
     Raises:
         InputError: there is something, and it may not be replaced or is more than an export.
@@ -44,19 +25,19 @@ def check_out(path, overwrite, flag="out"):
         if not tf.io.gfile.exists(path):
             return
         if not tf.io.gfile.isdir(path):
-            raise InputError(f"--{flag}={path} is a file; give a folder.")
+            raise InputError(f"--out={path} is a file; give a folder.")
         names = [name.rstrip("/") for name in tf.io.gfile.listdir(path)]
         others = sorted({*names} - {*OURS}) if _has_our_card(path) else names
     except tf.errors.OpError as error:
         raise InputError(
-            f"--{flag}={path} cannot be looked at ({one_line(error)}); give one that TensorFlow knows."
+            f"--out={path} cannot be looked at ({one_line(error)}); give one that TensorFlow knows."
         ) from error
     if others:
         raise InputError(
-            f"--{flag}={path} holds other things than an export ({others[0]}); give another folder."
+            f"--out={path} holds other things than an export ({others[0]}); give another folder."
         )
     if names and not overwrite:
-        raise InputError(f"--{flag}={path} holds an export already; give another folder, or --overwrite.")
+        raise InputError(f"--out={path} holds an export already; give another folder, or --overwrite.")
 
 
 def _has_our_card(path):

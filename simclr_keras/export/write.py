@@ -9,17 +9,8 @@ from simclr_keras.config.export import KERAS, LITERT, ONNX, SAVED_MODEL
 from simclr_keras.export import card, readme
 from simclr_keras.export.endpoints import LOGITS, select_endpoints, signature_endpoints
 from simclr_keras.export.export_folder import CARD, check_out
-from simclr_keras.export.formats import keras_file, litert, onnx_file
+from simclr_keras.export.formats import keras_file, litert, names, onnx_file
 from simclr_keras.export.formats.comparison import full_float32
-from simclr_keras.export.formats.names import (
-    CLASS_NAMES,
-    GRAPH_FILE,
-    INT8_FILE,
-    KERAS_FILE,
-    LITERT_FILE,
-    ONNX_FILE,
-    class_names_text,
-)
 from simclr_keras.export.formats.saved_model import check_saved_model, write_saved_model
 from simclr_keras.files import whole_folder, write_file
 from simclr_keras.models.simclr import SimCLRModel
@@ -66,7 +57,7 @@ def write_export(
         InputError: the folder or an endpoint is wrong, or the package of a format is missing.
         TrainingError: a file differs from the network by more than its tolerance, or cannot be written.
     """
-    size, names = about["image_size"], about["class_names"]
+    size, class_names = about["image_size"], about["class_names"]
     outputs = model(np.zeros((1, size, size, 3), np.float32), training=False)
     signatures = select_endpoints(signature_endpoints(outputs), endpoints, "the network")
     with whole_folder(out, lambda path: check_out(path, overwrite)) as folder:
@@ -87,29 +78,29 @@ def write_export(
                 model,
                 folder,
                 image_size=size,
-                class_names=names,
+                class_names=class_names,
                 weight_decay=about["weight_decay"],
                 decode_images=decode_images,
                 endpoints=endpoints,
             )
             report = check_saved_model(folder, model, size, signatures)
-            wrote(SAVED_MODEL, {"file": GRAPH_FILE, "decode_images": decode_images, **report})
+            wrote(SAVED_MODEL, {"file": names.GRAPH_FILE, "decode_images": decode_images, **report})
         if KERAS in formats:
-            wrote(KERAS, keras_file.write_keras(model, f"{folder}/{KERAS_FILE}"))
+            wrote(KERAS, keras_file.write_keras(model, f"{folder}/{names.KERAS_FILE}"))
         if LITERT in formats:
-            wrote(LITERT, litert.write_litert(model, f"{folder}/{LITERT_FILE}", image_size=size))
+            wrote(LITERT, litert.write_litert(model, f"{folder}/{names.LITERT_FILE}", image_size=size))
             if representative is not None:
-                path = f"{folder}/{INT8_FILE}"
+                path = f"{folder}/{names.INT8_FILE}"
                 wrote(
                     LITERT, litert.write_litert(model, path, image_size=size, representative=representative)
                 )
         if ONNX in formats:
-            wrote(ONNX, onnx_file.write_onnx(model, f"{folder}/{ONNX_FILE}", image_size=size))
+            wrote(ONNX, onnx_file.write_onnx(model, f"{folder}/{names.ONNX_FILE}", image_size=size))
         shapes = {
             name: (endpoint, [None, *outputs[endpoint].shape[1:]]) for name, endpoint in signatures.items()
         }
-        if names and LOGITS in signatures:
-            write_file(f"{folder}/{CLASS_NAMES}", class_names_text(names))
+        if class_names and LOGITS in signatures:
+            write_file(f"{folder}/{names.CLASS_NAMES}", names.class_names_text(class_names))
         content = card.make_card(model, about, shapes, files)
         write_file(f"{folder}/{CARD}", card.as_json(content))
         write_file(f"{folder}/{readme.FILE}", readme.as_text(content, os.path.basename(str(out).rstrip("/"))))

@@ -13,11 +13,7 @@ from simclr_keras.models.zoo import create_model
 
 
 def load_published(
-    path: str | os.PathLike,
-    name: str | None = None,
-    *,
-    ema: bool = False,
-    head_layer: int | None = None,
+    path: str | os.PathLike, name: str | None = None, *, ema: bool = False, head_layer: int | None = None
 ) -> SimCLRModel:
     """Return a network of the SimCLRv2 release as a float32 SimCLRModel.
 
@@ -92,11 +88,7 @@ class Published:
 
 
 def open_published(
-    path: str | os.PathLike,
-    name: str | None = None,
-    *,
-    ema: bool = False,
-    head_layer: int | None = None,
+    path: str | os.PathLike, name: str | None = None, *, ema: bool = False, head_layer: int | None = None
 ) -> Published:
     """Return the Published at a path, before any array is read; see `load_published`."""
     category, model = read_name(name)

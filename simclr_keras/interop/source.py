@@ -6,6 +6,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras.config.output_paths import check_no_pattern
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import expand_home
 from simclr_keras.interop import tf1_checkpoint, tf2_checkpoint, tf2_saved_model
@@ -32,20 +33,14 @@ class Source:
 
     def __init__(self, path: str | os.PathLike):
         self.path = _ENDING.sub("", expand_home(path).rstrip("/")) or "/"
-        if any(c in self.path for c in "*?[]\\"):
-            raise InputError(
-                f"{path} holds one of * ? [ ] \\, which TensorFlow takes for a pattern when it reads checkpoints; give "
-                "a path without them."
-            )
+        check_no_pattern(self.path, "path")
         try:
             self.prefix, saved_model = _locate(self.path)
             self._reader = tf.compat.v1.train.NewCheckpointReader(self.prefix)
             stored = self._reader.get_variable_to_shape_map()
         except InputError:
             raise
-        except (
-            Exception
-        ) as error:  # beside its own TensorFlow's reader raises IndexError, RuntimeError and others
+        except Exception as error:  # TensorFlow's reader also raises IndexError, RuntimeError and others
             raise InputError(f"{path} cannot be read ({one_line(error)}); fetch it again.") from error
         self.form = _form(stored, saved_model)
         if self.form is tf2_saved_model:

@@ -1,1 +1,1 @@
-"""What is trained: encoders, batch normalization, heads, the named variants."""
+"""The networks: encoders, batch normalization, heads, the named variants."""

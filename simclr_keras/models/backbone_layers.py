@@ -50,8 +50,8 @@ class StochasticDepth(keras.layers.Layer):
         rows = number_of_rows(inputs)
         first, total = rows_of_replica(rows)
         uniform = tf.slice(tf.random.stateless_uniform([total], draws), [first], [rows])
-        kept = tf.cast(uniform >= self.rate, inputs.dtype) / tf.cast(1 - self.rate, inputs.dtype)
-        return inputs * tf.reshape(kept, [rows] + [1] * (len(inputs.shape) - 1))
+        factors = tf.cast(uniform >= self.rate, inputs.dtype) / tf.cast(1 - self.rate, inputs.dtype)
+        return inputs * tf.reshape(factors, [rows] + [1] * (len(inputs.shape) - 1))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
@@ -108,7 +108,7 @@ class LayerScale(keras.layers.Layer):
         return {**super().get_config(), "initial": self.initial}
 
 
-# That of our ResNets, and of the release. Keras has 0.99 to 0.9997 for long training on ImageNet: after 69 steps of
+# Our ResNets and the release have 0.9. Keras has 0.99 to 0.9997 for long training on ImageNet: after 69 steps of
 # fine-tuning at 0.99, half of the moving statistics are still the old ones, and evaluation fails (59 % against 98 %).
 MOST_MOMENTUM = 0.9
 # Pixels in [0, 255] and means over many of them are for float32.

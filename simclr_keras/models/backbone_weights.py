@@ -21,7 +21,7 @@ from simclr_keras.models.backbones import DEVIATION, KerasBackbone, stock_model
 
 IMAGENET = "imagenet"
 ENDINGS = (".weights.h5", ".keras", ".h5", ".hdf5")
-# What a classifier on top may have in a file: VGG's three dense layers.
+# A file may contain a classifier; VGG's has the most arrays, those of three dense layers.
 MAX_TOP_ARRAYS = 6
 
 
@@ -58,9 +58,7 @@ def load_backbone_weights(encoder: KerasBackbone, weights: str | os.PathLike) ->
         try:
             with local_copy(weights) as path:
                 read_into(stock, path)
-        except (
-            Exception
-        ) as error:  # h5py, zipfile and Keras have many for a file that is not what it should be
+        except Exception as error:  # h5py, zipfile and Keras raise many kinds for a wrong file
             raise InputError(
                 f"{weights} does not hold the weights of {PREFIX}{record.name} ({one_line(error)}); give a file of "
                 f"that network as keras.applications builds it. Received: backbone_weights={weights!r}"
@@ -97,10 +95,10 @@ def read_into(stock: keras.Model, path: str) -> None:
     most = (expected if legacy else len(stock.variables)) + MAX_TOP_ARRAYS
     if not expected <= count <= most:
         raise ValueError(f"the file has {count} arrays, the network {expected}")
-    wanted = {layer.name for layer in stock.layers if layer.weights}
+    layers = {layer.name for layer in stock.layers if layer.weights}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        stock.load_weights(path, **({"by_name": True} if legacy and wanted < names else {}))
+        stock.load_weights(path, **({"by_name": True} if legacy and layers < names else {}))
 
 
 @contextlib.contextmanager

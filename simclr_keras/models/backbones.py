@@ -12,7 +12,7 @@ from simclr_keras.models.backbone_names import PREFIX, BackboneRecord, backbone_
 from simclr_keras.models.heads import head_dtype
 from simclr_keras.models.image_model import ImageModel
 
-# Of ImageNet, for pixels in [0, 1], red first.
+# The statistics of ImageNet, for pixels in [0, 1], red first.
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 # As Caffe's networks knew it: for pixels in [0, 255], blue first.

@@ -17,7 +17,6 @@ BLOCKS = {
     200: (3, 24, 36, 3),
 }
 GROUP_CHANNELS = (64, 128, 256, 512)
-ENDPOINTS = ("initial_conv", "initial_max_pool", *(f"block_group{i}" for i in range(1, 5)), "final_avg_pool")
 
 
 @keras.saving.register_keras_serializable("simclr_keras")

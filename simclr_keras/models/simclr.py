@@ -118,7 +118,7 @@ class SimCLRModel(ImageModel):
         # An encoder rebuilt before its model would lose the model's name from its weight paths.
         encoder.pop("build_config", None)
         config = super().get_config()
-        # What is frozen is a matter of training: a file gives a model back of which everything trains.
+        # Freezing belongs to a training: everything trains in a model that is loaded from a file.
         encoder["config"].pop("trainable", None)
         config.pop("trainable", None)
         return {

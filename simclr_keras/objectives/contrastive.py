@@ -45,12 +45,7 @@ class ContrastiveLearner(Learner):
     """
 
     def __init__(
-        self,
-        model: SimCLRModel,
-        *,
-        temperature: float = 0.1,
-        name: str = "contrastive",
-        **learner_arguments,
+        self, model: SimCLRModel, *, temperature: float = 0.1, name: str = "contrastive", **learner_arguments
     ):
         if model.classifier is not None and not model.stop_gradient:
             raise InputError(

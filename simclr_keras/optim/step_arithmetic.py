@@ -11,12 +11,6 @@ from simclr_keras.errors import InputError
 SCALINGS = ("linear", "sqrt", "none")
 
 
-def steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    """Return the steps that count as one epoch: num_examples / batch_size, rounded half to even, at least 1."""
-    _check_positive(num_examples=num_examples, batch_size=batch_size)
-    return max(round(num_examples / batch_size), 1)
-
-
 def total_steps(num_examples: int, batch_size: int, epochs: float) -> int:
     """Return the steps of a whole run: num_examples * epochs // batch_size + 1.
 

@@ -1,1 +1,1 @@
-"""What is on disk: the only reader and writer of run directories."""
+"""Run directories: their only reader and writer."""

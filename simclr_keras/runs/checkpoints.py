@@ -201,9 +201,7 @@ def damage_of(path: str) -> str | None:
         reader = tf.compat.v1.train.NewCheckpointReader(path)
         for key in reader.get_variable_to_shape_map():
             reader.get_tensor(key)
-    except (
-        Exception
-    ) as error:  # the reader raises IndexError, RuntimeError and others beside TensorFlow's own
+    except Exception as error:  # TensorFlow's reader also raises IndexError, RuntimeError and others
         return one_line(error)
     return None
 

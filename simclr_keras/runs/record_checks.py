@@ -48,32 +48,14 @@ def _is_interval(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_share, value))
 
 
-_COUNTS = (
-    "parameters",
-    "labels_used",
-    "training_images",
-    "evaluation_images",
-    "evaluation_images_seen",
-    "epoch_images",
-    "epochs",
-    "step",
-    "head_layer",
-)
-_TEXTS = (
-    "mode",
-    "model",
-    "dataset",
-    "place",
-    "protocol",
-    "classifier",
-    "problem",
-    "distill_on",
-    "checkpoint",
-)
+_IMAGES = ("training_images", "evaluation_images", "evaluation_images_seen", "epoch_images")
+_COUNTS = (*_IMAGES, "parameters", "labels_used", "epochs", "step", "head_layer")
+_NAMES = ("mode", "model", "dataset", "place", "checkpoint", "license")
+_TEXTS = (*_NAMES, "protocol", "classifier", "problem", "distill_on", "published_in")
 _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("top1", "top5"), _is_share),
     **dict.fromkeys(_COUNTS, _is_count),
-    **dict.fromkeys((*_TEXTS, "license", "published_in"), _is_text),
+    **dict.fromkeys(_TEXTS, _is_text),
     **dict.fromkeys(("temperature", "alpha", "eval_fraction"), _is_number),
     "seed": _is_integer,
     "top1_interval": _is_interval,

@@ -30,19 +30,8 @@ class AncestorEntry(TypedDict, total=False):
 
 
 # Fields of a result.json that describe the run to the runs after it.
-INHERITED = (
-    "mode",
-    "model",
-    "parameters",
-    "dataset",
-    "eval_fraction",
-    "labels_used",
-    "head_layer",
-    "step",
-    "epochs",
-    "seed",
-    "top1",
-)
+INHERITED: tuple[str, ...] = ("mode", "model", "parameters", "dataset", "eval_fraction", "labels_used")
+INHERITED += ("head_layer", "step", "epochs", "seed", "top1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +198,7 @@ class ResultRecord:
 
 
 _RESULT_FIELDS = tuple(field.name for field in dataclasses.fields(ResultRecord) if field.name != "figures")
-# What config.json holds beside the settings; "labels_chosen" and "imported" were written by earlier versions.
+# The entries of config.json beside the settings; "labels_chosen" and "imported" were written by earlier versions.
 _BESIDE = {"mode", "ancestors", "place", "labels_chosen", "class_names", "extended_from", "imported"}
 
 

@@ -13,13 +13,8 @@ from simclr_keras.runs.records import ConfigRecord, ResultRecord, SplitRecord
 if TYPE_CHECKING:
     from simclr_keras.runs.architecture import Architecture
 
-CONFIG, SPLIT, RESULT, MODEL, METRICS = (
-    "config.json",
-    "split.json",
-    "result.json",
-    "model.json",
-    "metrics.csv",
-)
+CONFIG, SPLIT, RESULT, MODEL = "config.json", "split.json", "result.json", "model.json"
+METRICS = "metrics.csv"
 CHECKPOINTS, BEST, TENSORBOARD = "checkpoints", "best", "tensorboard"
 LOCK, TRAINING_IMAGES = "run.lock", "training_images.tsv.gz"
 BASELINES, HEAD_LAYER = "baselines.json", "head_layer.json"

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from simclr_keras.data.content_hash import is_held_out
-from simclr_keras.data.sources.load_dataset import PATH_KINDS, held_out_share
+from simclr_keras.data.sources.load_dataset import held_out_share
 from simclr_keras.errors import InputError
 from simclr_keras.formatting import counted
 from simclr_keras.runs.ancestors import place_of
-from simclr_keras.runs.records import AncestorEntry
+from simclr_keras.runs.records import AncestorEntry, SplitRecord
 from simclr_keras.runs.run_files import RunFiles
 from simclr_keras.runs.run_images import has_files, read_images
 
@@ -29,76 +29,72 @@ def notes_on_seen_images(
     evaluation, notes = splits.evaluation, []
     if evaluation is None:
         return [], 0
-    seen = np.zeros(evaluation.num_examples, bool)
+    is_seen = np.zeros(evaluation.num_examples, bool)
     for entry in ancestors:
-        own = _seen_by(entry, config, splits)
-        if own is None:
+        is_trained_on = _is_trained_on(entry, config, splits)
+        if is_trained_on is None:
             notes += _doubt(entry, config) if splits.held_out is not None else []
-        elif own.any():
-            seen |= own
+        elif is_trained_on.any():
+            is_seen |= is_trained_on
             how = _HOW.get(entry["mode"], ", with their labels,")
+            count = counted(int(is_trained_on.sum()), "image")
             notes.append(
-                f"{entry['run']} was trained{how} on {counted(int(own.sum()), 'image')} of the {len(own):,} that are "
-                f"evaluated on; {_remedy(config, splits)}"
+                f"{entry['run']} was trained{how} on {count} of the {len(is_seen):,} that are evaluated on; "
+                f"{_remedy(config, splits)}"
             )
-    return notes, int(seen.sum())
+    return notes, int(is_seen.sum())
 
 
-def _seen_by(entry: AncestorEntry, config: Any, splits: Any) -> np.ndarray | None:
-    """Return which evaluation images a run was trained on, bool [n]; None if it is unknown."""
+def _is_trained_on(entry: AncestorEntry, config: Any, splits: Any) -> np.ndarray | None:
+    """Return whether a run was trained on each evaluation image, bool [n]; None if it is unknown."""
     if entry.get("exported"):
         return None
     evaluation, files = splits.evaluation, RunFiles(entry["run"], flag=None)
-    is_same = place_of(entry["dataset"]) == place_of(config.dataset)
     try:
         record, split, images = files.read_config(), files.read_split(), read_images(files)
     except (InputError, ValueError):  # damaged, or no path at all
         return None
     if record is None or split is None or record.settings.get("dataset") != entry["dataset"]:
         return None  # moved, or another run in its place
-    fraction = entry.get("eval_fraction")
-    only_labeled = entry["mode"] in _ONLY_LABELED
     if images is not None and images.hashes is not None and has_files(evaluation):
-        trained = np.ones(len(images.ids), bool)
-        if split.held_out:
-            trained &= ~np.isin(images.ids, split.held_out)
-        elif fraction is not None:
-            trained &= ~is_held_out(images.hashes, fraction)
-        if only_labeled:
-            trained &= images.labels >= 0
-            trained &= np.isin(images.ids, split.labeled) if split.labeled else True
-        return np.isin(evaluation.content_hashes, images.hashes[trained])
-    if not is_same:
+        rows = _training_rows(entry, split, images.ids, images.hashes, images.labels)
+        return np.isin(evaluation.content_hashes, images.hashes[rows])
+    if place_of(entry["dataset"]) != place_of(config.dataset):
         return None
     if splits.held_out is None:  # the data's own evaluation split, then as now
         return np.zeros(evaluation.num_examples, bool)
-    seen = np.ones(evaluation.num_examples, bool)
+    return _training_rows(entry, split, list(evaluation.ids), evaluation.content_hashes, evaluation.labels)
+
+
+def _training_rows(
+    entry: AncestorEntry,
+    split: SplitRecord,
+    ids: Sequence[str],
+    hashes: np.ndarray,
+    labels: np.ndarray | None,
+) -> np.ndarray:
+    """Return which of n images a run trains on, bool [n], by its split and its mode."""
+    rows, fraction = np.ones(len(ids), bool), entry.get("eval_fraction")
     if split.held_out:
-        seen &= ~np.isin(list(evaluation.ids), split.held_out)
+        rows &= ~np.isin(ids, split.held_out)
     elif fraction is not None:
-        seen &= ~is_held_out(evaluation.content_hashes, fraction)
-    if only_labeled and split.labeled:
-        seen &= np.isin(list(evaluation.ids), split.labeled)
-    return seen
+        rows &= ~is_held_out(hashes, fraction)
+    if entry["mode"] in _ONLY_LABELED:
+        rows &= True if labels is None else labels >= 0
+        rows &= np.isin(ids, split.labeled) if split.labeled else True
+    return rows
 
 
 def _doubt(entry: AncestorEntry, config: Any) -> list[str]:
     """Return a note if a run may have been trained on images that are evaluated on now."""
-    fraction, share = entry.get("eval_fraction"), held_out_share(config.eval_fraction)
-    kind = entry["dataset"].partition(":")[0]
-    if fraction is None or fraction >= share:
+    fraction, dataset = entry.get("eval_fraction"), entry["dataset"]
+    has_same_kind = dataset.partition(":")[0] == config.dataset.partition(":")[0]  # else it is other data
+    if fraction is None or fraction >= held_out_share(config.eval_fraction) or not has_same_kind:
         return []
-    if place_of(entry["dataset"]) == place_of(config.dataset):
-        return [
-            f"{entry['run']} held out {fraction:g} of the images and was trained, without labels, on some that are "
-            f"evaluated on now; to avoid this, pretrain with --eval_fraction={share:g}"
-        ]
-    if kind == config.dataset.partition(":")[0] in PATH_KINDS:
-        return [
-            f"{entry['run']} held out {fraction:g} of {entry['dataset']}; if {config.dataset} contains the same "
-            f"images, give --eval_fraction={fraction:g} or less"
-        ]
-    return []
+    return [
+        f"{entry['run']} held out {fraction:g} of {dataset}; others of its images may be among those evaluated on; to "
+        f"avoid this, give --eval_fraction={fraction:g} or less"
+    ]
 
 
 def _remedy(config: Any, splits: Any) -> str:

@@ -28,7 +28,7 @@ class AnyModel:
     A dataclass of plain values, because a Keras model has no signatures to load: only a callable is common to both.
 
     Attributes:
-        path: as the user gave it. flag: name of the flag that gave it, for messages.
+        path: as the user gave it.
         shapes: dict of endpoint to its tf.TensorShape; the representation is called encoder.
         call: function of images float32 [n, h, w, 3] in [0, 1] and the name of an endpoint to a float32 tensor.
         image_size: side in pixels of the images it was trained on, or None if unknown.
@@ -38,7 +38,6 @@ class AnyModel:
     """
 
     path: str
-    flag: str
     shapes: dict[str, tf.TensorShape]
     call: Callable
     image_size: int | None
@@ -65,15 +64,13 @@ class AnyModel:
             return self.vectors[0]
         names = ", ".join(self.shapes)
         if endpoint is None:
-            raise InputError(
-                f"--{self.flag}={self.path} has no endpoint {ENCODER}; give an --endpoint of {names}."
-            )
+            raise InputError(f"--model={self.path} has no endpoint {ENCODER}; give an --endpoint of {names}.")
         if endpoint == LOGITS:
             raise InputError(
-                f"--{self.flag}={self.path} has no classifier: no endpoint {LOGITS}, only {', '.join(self.vectors)}; "
+                f"--model={self.path} has no classifier: no endpoint {LOGITS}, only {', '.join(self.vectors)}; "
                 "give a fine-tuned or distilled network, or a run of --mode=linear_eval."
             )
-        raise InputError(f"--{self.flag}={self.path} has no endpoint {endpoint}; it has {names}.")
+        raise InputError(f"--model={self.path} has no endpoint {endpoint}; it has {names}.")
 
     def size(self, image_size: int | None = None) -> int:
         """Return the side in pixels of its images: `image_size`, or if that is None the size it was trained on.
@@ -88,7 +85,7 @@ class AnyModel:
             )
         if image_size is None and self.image_size is None:
             raise InputError(
-                f"--{self.flag}={self.path}: the image size it was trained on is unknown; give --image_size."
+                f"--model={self.path}: the image size it was trained on is unknown; give --image_size."
             )
         return image_size or self.image_size
 
@@ -98,11 +95,11 @@ class AnyModel:
         return names if names is not None and len(names) == count else tuple(str(i) for i in range(count))
 
 
-def open_model(path: str, flag: str = "model") -> AnyModel:
+def open_model(path: str) -> AnyModel:
     """Open a run directory, the folder of an export, a .keras file or a TF-Hub handle.
 
     Args:
-        path: of the model. flag: name of the flag that gave it, for messages.
+        path: of the model.
 
     Raises:
         InputError: there is no model, or it cannot be loaded.
@@ -110,47 +107,47 @@ def open_model(path: str, flag: str = "model") -> AnyModel:
     path = expand_home(path)
     if not path:
         raise InputError(
-            f"--{flag} is empty; give a run directory, an export, a .keras file or a TF-Hub handle."
+            "--model is empty; give a run directory, an export, a .keras file or a TF-Hub handle."
         )
     if is_hub_handle(path):
-        return _of_export(path, flag)
-    run_dir = RunFiles(path, flag)
+        return _of_export(path)
+    run_dir = RunFiles(path, "model")
     try:
         if not tf.io.gfile.exists(path):
             raise InputError(
-                f"--{flag}={path}: no such file or directory; give a run directory, an export, a .keras file or "
+                f"--model={path}: no such file or directory; give a run directory, an export, a .keras file or "
                 "a TF-Hub handle (https://...)."
             )
         if not tf.io.gfile.isdir(path):
             if not path.endswith(".keras"):
-                raise InputError(f"--{flag}={path} is not a .keras file; give a .keras file, or a folder.")
-            return _of_keras_file(path, path, flag)
+                raise InputError(f"--model={path} is not a .keras file; give a .keras file, or a folder.")
+            return _of_keras_file(path, path)
         if is_saved_model(path):
-            return _of_export(path, flag)
+            return _of_export(path)
         if run_dir.has(KERAS_FILE):
-            return _of_keras_file(path, run_dir.file(KERAS_FILE), flag)
+            return _of_keras_file(path, run_dir.file(KERAS_FILE))
         if run_dir.has(CONFIG):
-            return _of_run(path, flag)
+            return _of_run(path)
         other = next((kind for name, kind in _OTHER_FORMATS.items() if run_dir.has(name)), None)
     except tf.errors.OpError as error:
         raise InputError(
-            f"--{flag}={path} cannot be read ({one_line(error)}); check the path and your rights."
+            f"--model={path} cannot be read ({one_line(error)}); check the path and your rights."
         ) from error
     if other:
-        raise InputError(f"--{flag}={path} is an export to {other}; give one to SavedModel or Keras.")
+        raise InputError(f"--model={path} is an export to {other}; give one to SavedModel or Keras.")
     raise InputError(
-        f"--{flag}={path} is neither a run directory (it has no {CONFIG}) nor an export (no saved_model.pb, no "
+        f"--model={path} is neither a run directory (it has no {CONFIG}) nor an export (no saved_model.pb, no "
         f"{KERAS_FILE}); give one of these."
     )
 
 
-def _of_run(path, flag):
-    run = open_run(path, flag=flag)
-    return _of_keras(path, flag, run.model(), run.image_size, run.class_names)
+def _of_run(path):
+    run = open_run(path, flag="model")
+    return _of_keras(path, run.model(), run.image_size, run.class_names)
 
 
-def _of_export(path, flag):
-    loaded = load_saved_model(path, f"--{flag}")
+def _of_export(path):
+    loaded = load_saved_model(path, "--model")
     shapes = {name: endpoint.shape for name, endpoint in loaded.endpoints.items()}
     shapes = {name: shape for name, shape in shapes.items() if shape.rank in (None, 2, 4)}
     if not shapes:
@@ -161,11 +158,11 @@ def _of_export(path, flag):
         )
     sizes = {"image_size": loaded.image_size, "fixed_size": loaded.fixed_size}
     return AnyModel(
-        path, flag, shapes, loaded, **sizes, class_names=loaded.class_names, fingerprint=loaded.fingerprint
+        path, shapes, loaded, **sizes, class_names=loaded.class_names, fingerprint=loaded.fingerprint
     )
 
 
-def _of_keras_file(path, file, flag):
+def _of_keras_file(path, file):
     import keras
 
     # Keras knows the layers of this package after their modules are imported.
@@ -181,10 +178,10 @@ def _of_keras_file(path, file, flag):
             f"{file} cannot be loaded ({one_line(error)}); save the model again, or give another."
         ) from error
     names = read_class_names(folder, card) if card else None
-    return _of_keras(path, flag, model, card.get("image_size"), names)
+    return _of_keras(path, model, card.get("image_size"), names)
 
 
-def _of_keras(path, flag, model, image_size, class_names):
+def _of_keras(path, model, image_size, class_names):
     fixed = _fixed_size(model)
 
     # Traced once for any number and size of images. TensorFlow computes only the outputs that `call` uses.
@@ -197,7 +194,7 @@ def _of_keras(path, flag, model, image_size, class_names):
     try:
         specs = run.get_concrete_function().structured_outputs
     except Exception as error:  # of a model of other things than images
-        raise InputError(f"--{flag}={path} does not take images [n, h, w, 3]: {one_line(error)}.") from error
+        raise InputError(f"--model={path} does not take images [n, h, w, 3]: {one_line(error)}.") from error
     shapes = {name: spec.shape for name, spec in specs.items()}
     if REPRESENTATION in shapes:
         # The representation, which proj_head_0 repeats, is listed once and first.
@@ -211,7 +208,7 @@ def _of_keras(path, flag, model, image_size, class_names):
     digest = hashlib.blake2b(digest_size=16)
     for variable in model.variables:
         digest.update(np.ascontiguousarray(variable.numpy()).data)
-    return AnyModel(path, flag, shapes, call, image_size or fixed, fixed, class_names, digest.hexdigest())
+    return AnyModel(path, shapes, call, image_size or fixed, fixed, class_names, digest.hexdigest())
 
 
 def _fixed_size(model):

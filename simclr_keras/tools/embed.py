@@ -44,9 +44,7 @@ class EmbedConfig(Settings):
         required="give a folder, an image file or a dataset",
     )
     out: str = option(
-        "",
-        f"File to write: {', '.join(ENDINGS)}.",
-        required=f"give a file to write: {', '.join(ENDINGS)}",
+        "", f"File to write: {', '.join(ENDINGS)}.", required=f"give a file to write: {', '.join(ENDINGS)}"
     )
     endpoint: str | None = option(
         None,
@@ -70,22 +68,14 @@ class EmbedConfig(Settings):
 
 
 def main(argv: list[str]) -> None:
-    """Embed as the command line says.
-
-    Args:
-        argv: the program, then flags.
-
-    Raises:
-        InputError, TrainingError, Stopped: one line.
-    """
+    """Embed as the command line says, see `command_line.run`."""
     if command_line.wants_help(argv):
         print(command_line.help_text(INTRODUCTION, EmbedConfig))
         return
     config = command_line.read(EmbedConfig, argv)
     check_file(config.out, ENDINGS, config.overwrite)
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+    from simclr_keras.backend import start_tensorflow_quietly
 
-    require_tensorflow()
     start_tensorflow_quietly()
     embed(**dataclasses.asdict(config))
 

@@ -54,22 +54,14 @@ class ImportConfig(Settings):
     overwrite: bool = option(False, "Replace an imported run in --out.")
 
 
-def main(argv):
-    """Imports as the command line says.
-
-    Args:
-        argv: list of words, the first of which is the program.
-
-    Raises:
-        InputError, TrainingError: one line.
-    """
+def main(argv: list[str]) -> None:
+    """Import as the command line says, see `command_line.run`."""
     if command_line.wants_help(argv):
         print(command_line.help_text(INTRODUCTION, ImportConfig))
         return
     config = command_line.read(ImportConfig, argv)
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+    from simclr_keras.backend import start_tensorflow_quietly
 
-    require_tensorflow()
     start_tensorflow_quietly()
     import_published(**dataclasses.asdict(config))
 

@@ -174,9 +174,9 @@ def read_class_names(path, classes):
     return names
 
 
-def check_out(path, overwrite, flag="out"):
+def check_out(path, overwrite):
     """Raise InputError if the run directory exists and may not be replaced, or is not an imported one."""
-    run_dir = RunDir(path, flag)
+    run_dir = RunDir(path, "out")
     run_dir.check_path()
     if not tf.io.gfile.exists(run_dir.path) or not tf.io.gfile.listdir(run_dir.path):
         return
@@ -186,10 +186,10 @@ def check_out(path, overwrite, flag="out"):
     except InputError:
         is_imported = False
     if not is_imported:
-        raise InputError(f"--{flag}={path} contains other things than an imported run; give another folder.")
+        raise InputError(f"--out={path} contains other things than an imported run; give another folder.")
     if not overwrite:
         raise InputError(
-            f"--{flag}={path} contains an imported run already; give another folder, or --overwrite."
+            f"--out={path} contains an imported run already; give another folder, or --overwrite."
         )
 
 

@@ -48,14 +48,7 @@ _MOST_BAD = 10  # files that are named
 
 
 def main(argv: list[str]) -> None:
-    """Predict as the command line says.
-
-    Args:
-        argv: the program, then files, folders and flags.
-
-    Raises:
-        InputError, TrainingError: one line.
-    """
+    """Predict as the command line says, see `command_line.run`."""
     if command_line.wants_help(argv):
         print(command_line.help_text(INTRODUCTION, PredictConfig))
         return
@@ -65,9 +58,8 @@ def main(argv: list[str]) -> None:
     out = config.out
     if out:
         check_file(out, ENDINGS, config.overwrite)
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+    from simclr_keras.backend import start_tensorflow_quietly
 
-    require_tensorflow()
     start_tensorflow_quietly()
     rows = []
     predictions = predict(

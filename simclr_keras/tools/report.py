@@ -9,12 +9,10 @@ from simclr_keras.config import command_line
 from simclr_keras.config.option import Settings, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.files import expand_home, is_remote
+from simclr_keras.files import is_remote
 from simclr_keras.tools.reporting.find_runs import find_runs, place_of
-from simclr_keras.tools.reporting.rows import rows, rows_of_runs
+from simclr_keras.tools.reporting.rows import rows_of_runs
 from simclr_keras.tools.reporting.text import as_csv, table
-
-__all__ = ["figure", "main", "rows", "table"]
 
 PROGRAM = "report"
 INTRODUCTION = """\
@@ -47,24 +45,8 @@ class ReportConfig(Settings):
                 check_file(path, ending, overwrite=True, flag=flag)
 
 
-def figure(rows):
-    """Return the chart of the rows, see `tools.reporting.figure`."""
-    from simclr_keras.tools.reporting import (
-        figure as report_figure,  # matplotlib: --help need not wait for it
-    )
-
-    return report_figure.figure(rows)
-
-
 def main(argv: list[str]) -> None:
-    """Report as the command line says.
-
-    Args:
-        argv: the program, then directories, --out and --csv.
-
-    Raises:
-        InputError: one line.
-    """
+    """Report as the command line says, see `command_line.run`."""
     if command_line.wants_help(argv):
         print(command_line.help_text(INTRODUCTION, ReportConfig))
         return
@@ -90,6 +72,7 @@ def main(argv: list[str]) -> None:
         print("chart    not drawn, as no file can be written beside the runs; give --out=report.png")
         return
     from simclr_keras.evaluation.drawing import png_bytes
+    from simclr_keras.tools.reporting.figure import figure
 
     _write(out, png_bytes(figure(report_rows)))
     print(f"chart    {out}")
@@ -101,7 +84,7 @@ def default_out(paths: Sequence[str], runs: Sequence[str]) -> str | None:
     Args:
         paths: of the command line. runs: paths of the run directories in and below them.
     """
-    folder = expand_home(paths[0])
+    folder = paths[0]
     if is_remote(folder):
         return None
     if len(paths) > 1 or place_of(folder) in map(place_of, runs):

@@ -46,21 +46,13 @@ class VerifyConfig(Settings):
 
 
 def main(argv: list[str]) -> None:
-    """Verify as the command line says.
-
-    Args:
-        argv: the program, then flags.
-
-    Raises:
-        InputError: one line.
-    """
+    """Verify as the command line says, see `command_line.run`."""
     if command_line.wants_help(argv):
         print(command_line.help_text(INTRODUCTION, VerifyConfig))
         return
     config = command_line.read(VerifyConfig, argv)
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+    from simclr_keras.backend import start_tensorflow_quietly
 
-    require_tensorflow()
     start_tensorflow_quietly()
     verify(**dataclasses.asdict(config))
 

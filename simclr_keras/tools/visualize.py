@@ -38,9 +38,7 @@ class VisualizeConfig(Settings):
     )
     model: str | None = again(EmbedConfig, "model", default=None, group="What", required=None)
     images: str | None = option(
-        None,
-        "The images, as for tools.embed. With --features only if they have moved.",
-        group="What",
+        None, "The images, as for tools.embed. With --features only if they have moved.", group="What"
     )
     out: str = option(
         "",
@@ -74,22 +72,14 @@ class VisualizeConfig(Settings):
 
 
 def main(argv: list[str]) -> None:
-    """Draw as the command line says.
-
-    Args:
-        argv: the program, then flags.
-
-    Raises:
-        InputError, TrainingError, Stopped: one line.
-    """
+    """Draw as the command line says, see `command_line.run`."""
     if command_line.wants_help(argv):
         print(command_line.help_text(INTRODUCTION, VisualizeConfig))
         return
     config = command_line.read(VisualizeConfig, argv)
     _check_out(config)
-    from simclr_keras.backend import require_tensorflow, start_tensorflow_quietly
+    from simclr_keras.backend import start_tensorflow_quietly
 
-    require_tensorflow()
     start_tensorflow_quietly()
     features, out = config.features, config.out
     if not features:
@@ -97,17 +87,8 @@ def main(argv: list[str]) -> None:
 
         _make(out)
         features = os.path.join(out, FEATURES)
-        passed = (
-            "model",
-            "images",
-            "endpoint",
-            "image_size",
-            "batch_size",
-            "data_dir",
-            "labels",
-            "overwrite",
-        )
-        embed(out=features, **{name: getattr(config, name) for name in passed})
+        names = {field.name for field in dataclasses.fields(EmbedConfig)} - {"out"}
+        embed(out=features, **{name: getattr(config, name) for name in names})
     visualize(
         features,
         out,

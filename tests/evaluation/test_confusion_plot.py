@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.drawing import BLUE, CARD, ORANGE
+from simclr_keras.evaluation.colors import BLUE, CARD, ORANGE
 from simclr_keras.evaluation.plots import confusion_figure
 
 

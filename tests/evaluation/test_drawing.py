@@ -38,6 +38,8 @@ def test_characters_of_no_font_become_escapes(monkeypatch):
     monkeypatch.setattr(drawing, "_OTHER_FONTS", ())
     assert short("caf\u00e9 \u732b") == r"caf\u00e9 \u732b".replace(r"\u00e9", "\u00e9")
     assert short("a\x07 \udcff") == r"a\x07 \udcff"
+    assert short("\u732b" * 4) == r"\u732b\u732b\u732b…"  # not cut inside an escape
+    assert short("\u732b" * 4, 10, keep_end=True) == r"…\u732b"
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns of each missing glyph
         png_bytes(confusion_figure(np.eye(2), ["\u732b", "\u72ac$"]))

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from simclr_keras.errors import InputError
-from simclr_keras.optim.step_arithmetic import peak_learning_rate, steps_per_epoch, total_steps, warmup_steps
+from simclr_keras.optim.step_arithmetic import peak_learning_rate, total_steps, warmup_steps
 
 # examples, batch, epochs, warm-up epochs, base, scaling: warm-up steps, total steps, peak (measured)
 RELEASE = [
@@ -39,13 +39,6 @@ def test_published_checkpoints_carry_these_step_counts():
     assert total_steps(1281167, 1024, 30) == 37535
 
 
-def test_an_epoch_is_a_whole_number_of_steps():
-    assert steps_per_epoch(50000, 512) == 98
-    assert steps_per_epoch(1000, 64) == 16
-    assert steps_per_epoch(160, 64) == 2  # 2.5 goes to the even number, as in the released code
-    assert steps_per_epoch(10, 64) == 1
-
-
 def test_no_scaling_leaves_the_base_alone():
     assert peak_learning_rate(0.1, 4096, "none") == 0.1
 
@@ -59,7 +52,7 @@ def test_impossible_numbers_are_refused():
         (lambda: peak_learning_rate(-0.1, 256), "Received: base=-0.1"),
         (lambda: total_steps(1000, 0, 1), "Received: batch_size=0"),
         (lambda: total_steps(1000, 64, 0), "Received: epochs=0"),
-        (lambda: steps_per_epoch(0, 64), "Received: num_examples=0"),
+        (lambda: total_steps(0, 64, 1), "Received: num_examples=0"),
         (lambda: warmup_steps(1000, 64, -1), "Received: warmup_epochs=-1"),
     ]:
         with pytest.raises(InputError, match="Received") as caught:

@@ -76,11 +76,12 @@ def test_a_run_that_cannot_be_read_gives_a_note_if_its_fraction_was_smaller(pret
         return notes(entries, finetuning(pretrained, **settings), eval_fraction=0.3)[0]
 
     (note,) = lines([gone], eval_fraction=0.3)
-    assert note.startswith("runs/p held out 0.18 of the images and was trained, without labels, on some that")
-    assert note.endswith("to avoid this, pretrain with --eval_fraction=0.3")
+    assert note.startswith(
+        f"runs/p held out 0.18 of {pretrained.config.dataset}; others of its images may be among"
+    )
+    assert note.endswith("to avoid this, give --eval_fraction=0.18 or less")
     assert lines([gone], eval_fraction=0.1) == lines([gone], dataset="digits", eval_fraction=0.3) == []
-    (note,) = lines([gone], dataset=data, eval_fraction=0.3)
-    assert note.endswith(f"if {data} contains the same images, give --eval_fraction=0.18 or less")
+    assert lines([gone], dataset=data, eval_fraction=0.3) == [note]
     exported = {**gone, "exported": True, "run": "https://example.org/model"}
     assert len(lines([exported], eval_fraction=0.3)) == 1
 

@@ -3,6 +3,8 @@
 import json
 
 from simclr_keras.evaluation.metrics import accuracy_interval
+from simclr_keras.tools.reporting.find_runs import find_runs
+from simclr_keras.tools.reporting.rows import rows_of_runs
 
 IMAGES = 1000
 TOLD = (
@@ -114,3 +116,8 @@ def whole_method(root, seed=0, gain=0.0):
         **(labels | {"parameters": 180_000}),
     )
     return runs
+
+
+def rows(paths):
+    """Return the report's rows of the runs in and below directories."""
+    return rows_of_runs(find_runs(paths))

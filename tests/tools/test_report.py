@@ -12,8 +12,10 @@ from simclr_keras.config import command_line
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.drawing import png_bytes
 from simclr_keras.tools import report
+from simclr_keras.tools.reporting.figure import figure
 from simclr_keras.tools.reporting.rows import Row
-from tests.tools.made_runs import begin, finish, whole_method
+from simclr_keras.tools.reporting.text import table
+from tests.tools.made_runs import begin, finish, rows, whole_method
 
 
 def run(*words):
@@ -30,7 +32,7 @@ def three_seeds(tmp_path):
 class TestTable:
     def test_columns_are_aligned(self, three_seeds):
         begin(three_seeds / "begun", "distill", model="keras:VGG16")
-        heading, rule, *lines = report.table(report.rows([three_seeds])).splitlines()
+        heading, rule, *lines = table(rows([three_seeds])).splitlines()
         starts = [0] + [k + 2 for k in range(len(rule)) if rule[k : k + 2] == "  "]
         assert len(starts) == 8
         for line in (heading, *lines):
@@ -48,7 +50,7 @@ class TestTable:
         ]
 
     def test_a_run_and_a_mean_read_so(self, three_seeds):
-        lines = report.table(report.rows([three_seeds])).splitlines()
+        lines = table(rows([three_seeds])).splitlines()
         (run_line,) = [line for line in lines if line.endswith("/1/a")]
         assert (
             run_line.split()
@@ -62,15 +64,15 @@ class TestTable:
 
     def test_what_is_not_known_is_a_dash(self):
         known = dict.fromkeys(("dataset", "model", "parameters", "labels_used"))
-        line = report.table([Row(stage="pretrain", kind="pretrain", run="r", **known)])
+        line = table([Row(stage="pretrain", kind="pretrain", run="r", **known)])
         assert line.splitlines()[-1].split() == ["pretrain", "-", "-", "-", "-", "-", "-", "r"]
 
     def test_several_datasets_get_a_column(self, tmp_path):
         finish(tmp_path / "a", "supervised", top1=0.5)
-        assert "digits" not in report.table(report.rows([tmp_path]))
+        assert "digits" not in table(rows([tmp_path]))
         config = {"dataset": "cifar10", "seed": 1}
         finish(tmp_path / "b", "supervised", config=config, dataset="cifar10", top1=0.5)
-        lines = report.table(report.rows([tmp_path])).splitlines()
+        lines = table(rows([tmp_path])).splitlines()
         assert [line.split()[0] for line in lines] == ["dataset", "-------", "digits", "cifar10"]
 
 
@@ -83,12 +85,12 @@ def texts(figure):
 
 class TestFigure:
     def test_a_line_per_run_or_mean(self, three_seeds):
-        shown = texts(report.figure(report.rows([three_seeds])))
+        shown = texts(figure(rows([three_seeds])))
         assert {"digits", "self-distill", "69.3 %", "68.0-71.0"} <= set(shown)
         assert shown.count("r18_0.25x_sk0 · 100 labels") == 4
 
     def test_points_and_lines_are_at_their_shares(self, three_seeds):
-        (axes,) = report.figure(report.rows([three_seeds])).axes
+        (axes,) = figure(rows([three_seeds])).axes
         interval, dots, mean = [line.get_xydata() for line in axes.lines if line.get_ydata()[0] == 9]
         np.testing.assert_allclose(interval, [[0.68, 9], [0.71, 9]])
         np.testing.assert_allclose(dots, [[0.68, 9], [0.69, 9], [0.71, 9]])
@@ -96,7 +98,7 @@ class TestFigure:
 
     def test_every_kind_of_stage_has_its_color(self, tmp_path):
         whole_method(tmp_path)
-        (axes,) = report.figure(report.rows([tmp_path])).axes
+        (axes,) = figure(rows([tmp_path])).axes
         points = {line.get_ydata()[0]: line.get_color() for line in axes.lines if line.get_marker() == "o"}
         colors = [points[place] for place in range(11)]
         assert len(set(colors)) == 5
@@ -108,7 +110,7 @@ class TestFigure:
             for number, share in enumerate(shares):
                 config = {"learning_rate": number}
                 finish(tmp_path / f"{name}" / f"{number}", "supervised", config=config, top1=share)
-            (axes,) = report.figure(report.rows([tmp_path / f"{name}"])).axes
+            (axes,) = figure(rows([tmp_path / f"{name}"])).axes
             low, high = axes.get_xlim()
             assert low < min(shares) <= max(shares) < high
             assert high - low > 0.09 or shares in ([0.0], [1.0])
@@ -117,7 +119,7 @@ class TestFigure:
     def test_runs_that_look_alike_have_their_path(self, tmp_path):
         for number in range(2):
             finish(tmp_path / f"rate{number}", "supervised", config={"learning_rate": number}, top1=0.5)
-        shown = texts(report.figure(report.rows([tmp_path])))
+        shown = texts(figure(rows([tmp_path])))
         assert sum("rate0" in text for text in shown) == sum("rate1" in text for text in shown) == 1
 
     def test_long_names_stay_inside(self, tmp_path):
@@ -125,37 +127,37 @@ class TestFigure:
             config = {"model": "keras:" + "N" * 80, "learning_rate": number}
             path, dataset = tmp_path / f"{'r' * 50}{number}", "npz:" + "d" * 200
             finish(path, "supervised", config=config, top1=0.5, dataset=dataset)
-        figure = report.figure(report.rows([tmp_path]))
-        figure.canvas.draw()
-        box = figure.axes[0].get_tightbbox()
+        chart = figure(rows([tmp_path]))
+        chart.canvas.draw()
+        box = chart.axes[0].get_tightbbox()
         assert box.x0 >= 0
-        assert box.x1 <= figure.bbox.width
-        assert figure.axes[0].get_window_extent().width > 300
+        assert box.x1 <= chart.bbox.width
+        assert chart.axes[0].get_window_extent().width > 300
 
     def test_more_than_100_lines_are_counted(self, tmp_path):
         for number in range(103):
             finish(tmp_path / f"{number}", "supervised", config={"learning_rate": number}, top1=0.5)
-        found = report.rows([tmp_path])
-        assert "the first 100 of 103; digits" in texts(report.figure(found))
-        assert len(report.table(found).splitlines()) == 105
+        found = rows([tmp_path])
+        assert "the first 100 of 103; digits" in texts(figure(found))
+        assert len(table(found).splitlines()) == 105
 
     def test_nothing_to_draw_is_said(self, tmp_path):
         with pytest.raises(InputError, match="nothing to draw"):
-            report.figure(report.rows([begin(tmp_path / "a", "pretrain")]))
+            figure(rows([begin(tmp_path / "a", "pretrain")]))
 
 
 class TestCommand:
     def test_it_prints_the_table_and_writes_chart_and_csv(self, three_seeds, tmp_path, capsys):
         assert run(three_seeds, f"--out={tmp_path}/x.png", f"--csv={tmp_path}/x.csv") == 0
         out, error = capsys.readouterr()
-        rows = report.rows([three_seeds])
-        assert out == f"{report.table(rows)}\ntable    {tmp_path}/x.csv\nchart    {tmp_path}/x.png\n"
+        report_rows = rows([three_seeds])
+        assert out == f"{table(report_rows)}\ntable    {tmp_path}/x.csv\nchart    {tmp_path}/x.png\n"
         assert error == ""
-        assert (tmp_path / "x.png").read_bytes() == png_bytes(report.figure(rows))
+        assert (tmp_path / "x.png").read_bytes() == png_bytes(figure(report_rows))
         with open(tmp_path / "x.csv", newline="") as file:
             lines = list(csv.DictReader(file))
-        assert len(lines) == len(rows)
-        for line, row in zip(lines, rows):
+        assert len(lines) == len(report_rows)
+        for line, row in zip(lines, report_rows):
             assert float(line["top1"]) == row.top1
             assert line["run"] == (row.run or "")
             bounds = ("top1_min", "top1_max") if row.is_mean else ("interval_low", "interval_high")

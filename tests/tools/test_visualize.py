@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.drawing import BLUE, GREEN, INK, ORANGE
+from simclr_keras.evaluation.colors import BLUE, GREEN, INK, ORANGE
 from simclr_keras.tools import visualize
 from simclr_keras.tools.features import feature_files
 from simclr_keras.tools.features.feature_files import Features

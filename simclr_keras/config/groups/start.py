@@ -25,10 +25,7 @@ class Start:
         choices=("last", "best"),
     )
     model: str | None = option(
-        None,
-        "Encoder; it must be that of --init.",
-        group="Model",
-        default_words="that of --init",
+        None, "Encoder; it must be that of --init.", group="Model", default_words="that of --init"
     )
     image_size: int | None = option(
         None,

@@ -36,10 +36,7 @@ class Views:
         0.5, "Probability of a left-right flip.", group="Views", at_least=0, at_most=1
     )
     color_strength: float = option(
-        1.0,
-        "Strength of the color jitter; 0 turns off jitter and grayscale.",
-        group="Views",
-        at_least=0,
+        1.0, "Strength of the color jitter; 0 turns off jitter and grayscale.", group="Views", at_least=0
     )
     jitter_probability: float = option(
         0.8, "Probability of the color jitter.", group="Views", at_least=0, at_most=1

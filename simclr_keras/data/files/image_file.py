@@ -43,7 +43,13 @@ _OTHER_FORMATS = (
 
 
 class FileCheck(NamedTuple):
-    """Why a file cannot be used, or ""; the hash of its content, 0 if it cannot be used; whether it is almost blank."""
+    """The check of a file.
+
+    Attributes:
+        problem: why the file cannot be used, or "".
+        content_hash: of a usable file; 0 for others.
+        is_constant: whether the image is almost blank.
+    """
 
     problem: str
     content_hash: int = 0
@@ -93,11 +99,6 @@ def check_file(path: str) -> FileCheck:
     except tf.errors.OpError as error:
         problem = f"cannot be read: {one_line(error, 100)}"
     return FileCheck(problem)
-
-
-def problem_of_bytes(file: bytes) -> str:
-    """Return why the bytes of a file cannot be decoded to the right pixels, or ""."""
-    return check_bytes(file).problem
 
 
 def check_bytes(file: bytes) -> FileCheck:

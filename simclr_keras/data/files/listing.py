@@ -1,4 +1,4 @@
-"""What a folder contains: its image files, sub-folders that cannot be read, and the number of other files."""
+"""The content of a folder: image files, unreadable sub-folders, and the number of other files."""
 
 import collections
 import dataclasses

@@ -15,7 +15,7 @@ import tensorflow as tf
 from simclr_keras.errors import TrainingError
 from simclr_keras.files import write_file
 
-# Of the meaning of "readable"; another TensorFlow may decode other files.
+# It changes with the meaning of "readable"; another TensorFlow may decode other files.
 _VERSION = f"4 {tf.__version__}"
 
 # More remote files are not asked for size and time: that would take as long as a new search.

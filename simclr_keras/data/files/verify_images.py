@@ -21,7 +21,14 @@ _SECONDS_BETWEEN_WRITES = 30.0
 
 
 class Verified(NamedTuple):
-    """Reasons of the unreadable rows; hashes uint64 [n], 0 for these; bool [n]; and the CSV file of them, or None."""
+    """The checks of n files.
+
+    Attributes:
+        problems: why files are unreadable, by row.
+        hashes: of the contents, uint64 [n]; 0 for unreadable files.
+        is_constant: which images are almost blank, bool [n].
+        list_path: of the CSV file of unreadable files, or None.
+    """
 
     problems: dict[int, str]
     hashes: np.ndarray
@@ -30,10 +37,7 @@ class Verified(NamedTuple):
 
 
 def find_unreadable(
-    folder: str,
-    images: Sequence[str],
-    paths: Sequence[str],
-    recheck: bool = False,
+    folder: str, images: Sequence[str], paths: Sequence[str], recheck: bool = False
 ) -> Verified:
     """Find the files that cannot be used, and hash the content of all others.
 

@@ -78,11 +78,7 @@ class HostPart:
 
         all_lanes = tf.data.Dataset.from_tensor_slices((lane_bounds[:-1], lane_bounds[1:]))
         return all_lanes.interleave(
-            lane,
-            cycle_length=lanes,
-            block_length=1,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+            lane, cycle_length=lanes, block_length=1, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
     def _of_shard(self, shard, begin, end):

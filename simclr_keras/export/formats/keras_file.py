@@ -4,7 +4,7 @@ import keras
 
 from simclr_keras.export.formats.comparison import compare, quietly, random_images, remove_on_failure
 
-# Of the largest value of an endpoint; the same weights in the same code give 0 on one machine.
+# In units of the largest value of an endpoint; the same weights in the same code give 0 on one machine.
 TOLERANCE = 1e-5
 ANY_SIZE = 32  # side in pixels of the compared images, if the encoder takes any
 

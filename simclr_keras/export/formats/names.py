@@ -5,6 +5,7 @@ from collections.abc import Sequence
 GRAPH_FILE, KERAS_FILE, LITERT_FILE = "saved_model.pb", "model.keras", "model.tflite"
 INT8_FILE, ONNX_FILE = "model_int8.tflite", "model.onnx"
 CLASS_NAMES = "class_names.txt"  # in an export, and in the assets of a SavedModel
+FILES = (GRAPH_FILE, KERAS_FILE, LITERT_FILE, INT8_FILE, ONNX_FILE, CLASS_NAMES)
 
 
 def class_names_text(class_names: Sequence) -> str:

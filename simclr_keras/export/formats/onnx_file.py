@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError, one_line
+from simclr_keras.errors import one_line
 from simclr_keras.export.endpoints import IMAGES, signature_endpoints
 from simclr_keras.export.formats.comparison import (
     check_size,
@@ -22,10 +22,9 @@ PACKAGES = ("onnx", "onnxruntime", "tf2onnx")  # the last needs the first
 # signals may be small differences of large numbers. A mistake gives 1e-2 or more: onnxruntime 1.20 made one of 1e-1.
 TOLERANCE = 1e-3
 OPSET = 15  # of 2021, so that old runtimes support it
-OPSETS = range(13, 19)  # what tf2onnx writes, and has tests for
 
 
-def write_onnx(model: Any, path: str, *, image_size: int, opset: int | None = None) -> dict:
+def write_onnx(model: Any, path: str, *, image_size: int) -> dict:
     """Write the inference pass with all vectors: float32 `images` [n, h, w, 3] in [0, 1] -> final_avg_pool, ...
 
     Any n; any h and w too if the encoder takes them, as those of this package do. The outputs are named after the
@@ -34,19 +33,16 @@ def write_onnx(model: Any, path: str, *, image_size: int, opset: int | None = No
     Args:
         model: built float32 SimCLRModel. path: of the file; an existing file is replaced.
         image_size: side in pixels of the images it was trained on.
-        opset: version of ONNX's operators, 13 to 18; None for 15.
 
     Returns:
         dict of file, tolerance, difference (the largest over the vectors, in units of the largest value), images, opset
         and input, for the card.
 
     Raises:
-        InputError: a package is missing, the opset is none of these, or the weights are too large for one file.
+        InputError: a package is missing, or the weights are too large for one file.
         TrainingError: the network cannot be converted, such as keras:ConvNeXtTiny, or the outputs of the file
             differ; the file is removed.
     """
-    if opset is not None and opset not in OPSETS:
-        raise InputError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}. Received: opset={opset!r}")
     require_packages()
     check_size(model, "onnx")
     any_size = model.fixed_size is None
@@ -55,7 +51,7 @@ def write_onnx(model: Any, path: str, *, image_size: int, opset: int | None = No
     batches += [random_images(2, image_size + 9)] if any_size else []
     with remove_on_failure(path) as path:
         with quietly(path.name):
-            path.write_bytes(_converted(model, None if any_size else image_size, opset or OPSET))
+            path.write_bytes(_converted(model, None if any_size else image_size))
             try:
                 run = _runner(path)
             except Exception as error:  # onnxruntime's own, of many kinds
@@ -67,7 +63,7 @@ def write_onnx(model: Any, path: str, *, image_size: int, opset: int | None = No
         report = compare(lambda images: pick_vectors(model, images), run, batches, TOLERANCE, path.name)
     side = None if any_size else image_size
     shape = {"name": IMAGES, "dtype": "float32", "shape": [None, side, side, 3], "range": [0, 1]}
-    return {"file": path.name, **report, "opset": opset or OPSET, "input": shape}
+    return {"file": path.name, **report, "opset": OPSET, "input": shape}
 
 
 def require_packages() -> None:
@@ -75,7 +71,7 @@ def require_packages() -> None:
     require("onnx", PACKAGES)
 
 
-def _converted(model, size, opset):
+def _converted(model, size):
     """Return the bytes of the ONNX model, for images of this size; None for any."""
     import tf2onnx
     from onnx import numpy_helper
@@ -91,7 +87,7 @@ def _converted(model, size, opset):
     specs = [tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)]
     specs += [tf.TensorSpec(v.shape, v.dtype, name=f"weight_{i}") for i, v in enumerate(variables)]
     function = tf.function(call, input_signature=specs, autograph=False)
-    proto, _ = tf2onnx.convert.from_function(function, specs, opset=opset)
+    proto, _ = tf2onnx.convert.from_function(function, specs, opset=OPSET)
     graph = proto.graph
     used = {name for node in graph.node for name in node.input}
     weights = {spec.name: v.numpy() for spec, v in zip(specs[1:], variables) if spec.name in used}

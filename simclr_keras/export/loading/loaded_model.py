@@ -143,7 +143,7 @@ class LoadedModel:
         bare = OUTPUT if self._bare else None
         return next((self.find(name) for name in LOGITS_NAMES if name in keys), bare)
 
-    # What follows runs the whole `__call__`, as layers do.
+    # Everything below runs the whole `__call__`, as layers do.
 
     def require_call(self) -> None:
         """Raise InputError if it has no `__call__` of one tensor."""

@@ -1,4 +1,4 @@
-"""What the signatures and the `__call__` of a SavedModel take and return."""
+"""The inputs and outputs of the signatures and the `__call__` of a SavedModel."""
 
 import functools
 from collections.abc import Callable

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.drawing import BLUE, GRID, hide_frame, new_figure, own_style, set_heading, short
+from simclr_keras.evaluation.colors import BLUE, GRID
+from simclr_keras.evaluation.drawing import hide_frame, new_figure, own_style, set_heading, short
 
 SIDE = 44  # pixels of a picture
 MOST_TSNE = 5000  # images for t-SNE, which takes some minutes

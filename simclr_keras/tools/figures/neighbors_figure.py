@@ -5,17 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from simclr_keras.evaluation.drawing import (
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    hide_frame,
-    new_figure,
-    own_style,
-    set_heading,
-    short,
-)
+from simclr_keras.evaluation.colors import GREEN, INK, MUTED, ORANGE
+from simclr_keras.evaluation.drawing import hide_frame, new_figure, own_style, set_heading, short
 
 SIDE = 112  # pixels of a picture
 

@@ -27,9 +27,9 @@ def thumbnails(images: Images, ids: Sequence[str], side: int) -> np.ndarray:
             "the folder they are in now, or run tools.embed again."
         )
     rows = np.array([row_of[name] for name in ids], np.int64)
-    wanted, positions = np.unique(rows, return_inverse=True)
+    distinct, positions = np.unique(rows, return_inverse=True)
     try:
-        pictures = [picture for source in images.rows(wanted) for picture in _of_source(source, side)]
+        pictures = [picture for source in images.rows(distinct) for picture in _of_source(source, side)]
     except tf.errors.OpError as error:
         raise InputError(
             f"an image of {images.spec} is unreadable ({one_line(error)}); restore it."

@@ -7,20 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from simclr_keras.errors import InputError, some
-from simclr_keras.evaluation.drawing import (
-    BLUE,
-    GREEN,
-    GRID,
-    INK,
-    MUTED,
-    ORANGE,
-    PURPLE,
-    TEAL,
-    new_figure,
-    own_style,
-    set_heading,
-    short,
-)
+from simclr_keras.evaluation.colors import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PURPLE, TEAL
+from simclr_keras.evaluation.drawing import new_figure, own_style, set_heading, short
 from simclr_keras.tools.reporting.rows import Row
 from simclr_keras.tools.reporting.text import percent, span
 

@@ -49,7 +49,7 @@ def find_runs(paths: list[str], empty: list[str] | None = None) -> list[Run]:
     Raises:
         InputError: one line: a path is not a directory or contains no run, or a file is damaged.
     """
-    runs, seen, without = [], set(), []
+    runs, places, without = [], set(), []
     for path in map(expand_home, paths):
         before = len(runs)
         repeated = False
@@ -57,9 +57,9 @@ def find_runs(paths: list[str], empty: list[str] | None = None) -> list[Run]:
             if CONFIG not in names:
                 continue
             place = place_of(folder)
-            repeated = repeated or place in seen
-            run = None if place in seen else _read_run(folder, names)
-            seen.add(place)
+            repeated = repeated or place in places
+            run = None if place in places else _read_run(folder, names)
+            places.add(place)
             if run is not None:
                 runs.append(run)
         if len(runs) == before and not repeated:
@@ -106,13 +106,13 @@ def _folders(path: str) -> Iterator[tuple[str, list[str]]]:
     if not is_folder:
         what = "is a file; give a run directory." if exists else "does not exist."
         raise InputError(f"{path} {what}")
-    seen = set()
+    places = set()
     for folder, below, names in system.walk(path):
         place = place_of(folder)
-        if place in seen:  # a link that leads upwards
+        if place in places:  # a link that leads upwards
             below.clear()
             continue
-        seen.add(place)
+        places.add(place)
         # A pipe with such a name would block the reader.
         names = [name for name in names if is_remote(path) or os.path.isfile(f"{folder}/{name}")]
         below[:] = sorted(name for name in below if CONFIG not in names or name.rstrip("/") not in FOLDERS)

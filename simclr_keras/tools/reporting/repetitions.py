@@ -7,7 +7,7 @@ from simclr_keras.config.modes import MODES
 from simclr_keras.runs.records import AncestorEntry, ConfigRecord
 from simclr_keras.tools.reporting.find_runs import Run, place_of
 
-# Where a stage stands if its ancestors are unknown: nothing comes before the first, a teacher's before the last.
+# The number of runs before a stage if its ancestors are unknown; before distillation, those of its teacher.
 _DEPTHS = {"finetune": 1, "linear_eval": 1, "knn": 1, "eval": 1, "distill": 2}
 # Settings in which repetitions may differ: the seed, and where files are.
 _PLACES = {"seed", "model_dir", "init", "teacher"}
@@ -19,12 +19,12 @@ def _settings(config: ConfigRecord) -> str:
     rules = {}
     if config.mode in MODES:
         rules = {field.name: field.metadata for field in dataclasses.fields(MODES[config.mode])}
-    kept = {
+    fixed = {
         name: value
         for name, value in config.settings.items()
         if name not in _PLACES and (not rules or (name in rules and rules[name].get("resume") != "free"))
     }
-    return json.dumps([config.mode, kept], sort_keys=True)
+    return json.dumps([config.mode, fixed], sort_keys=True)
 
 
 def ancestors_of(run: Run, runs: dict[str, Run]) -> list[AncestorEntry]:

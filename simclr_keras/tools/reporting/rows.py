@@ -5,20 +5,11 @@ import statistics
 from collections.abc import Sequence
 
 from simclr_keras.evaluation.metrics import accuracy_interval
-from simclr_keras.tools.reporting.find_runs import Run, find_runs, place_of
+from simclr_keras.tools.reporting.find_runs import Run, place_of
 from simclr_keras.tools.reporting.repetitions import ancestors_of, depth_of, seeds_of, settings_of
 
-_ORDER = (
-    "pixels",
-    "untrained",
-    "supervised",
-    "pretrain",
-    "knn",
-    "linear_eval",
-    "eval",
-    "finetune",
-    "distill",
-)
+_ORDER = ("pixels", "untrained", "supervised", "pretrain")
+_ORDER += ("knn", "linear_eval", "eval", "finetune", "distill")
 
 # Accuracies in the result of a pretraining: (prefix of the fields, kind, stage).
 _PRETRAINING = (
@@ -72,20 +63,12 @@ class Row:
         return self.run is None
 
 
-def rows(paths: Sequence[str]) -> list[Row]:
-    """Return the rows of the runs in and below directories, ancestors before descendants.
+def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
+    """Return the rows of runs, ancestors before descendants.
 
     Runs that differ only in seeds (their own or their ancestors') are neighbors, followed by their mean. Unfinished
     runs have a note instead of accuracies.
-
-    Raises:
-        InputError: see `find_runs`.
     """
-    return rows_of_runs(find_runs(paths))
-
-
-def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
-    """Return the rows of runs, see `rows`."""
     by_place = {place_of(run.path): run for run in runs}
     groups = {}
     for run in runs:

@@ -9,25 +9,9 @@ from simclr_keras.tools.reporting.rows import Row
 
 _HEADINGS = ("stage", "model", "parameters", "labels used", "top-1", "top-5", "95 % interval", "run")
 _TO_THE_RIGHT = {"parameters", "labels used", "top-1", "top-5", "95 % interval"}
-_COLUMNS = (
-    "stage",
-    "dataset",
-    "model",
-    "parameters",
-    "labels_used",
-    "top1",
-    "top5",
-    "interval_low",
-    "interval_high",
-    "top1_min",
-    "top1_max",
-    "top5_min",
-    "top5_max",
-    "seeds",
-    "finished",
-    "warnings",
-    "run",
-)
+_COLUMNS = ("stage", "dataset", "model", "parameters", "labels_used", "top1", "top5")
+_COLUMNS += ("interval_low", "interval_high", "top1_min", "top1_max", "top5_min", "top5_max")
+_COLUMNS += ("seeds", "finished", "warnings", "run")
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -89,8 +89,8 @@ def check_space(run_dir, state: dict, config) -> None:
     if "://" in run_dir.path or not os.path.isdir(run_dir.path):
         return
     size = sum(np.prod(v.shape, dtype=np.int64) * np.dtype(v.dtype).itemsize for v in state.values())
-    kept = min(config.keep_checkpoints, config.epochs) + 1  # while one is written there is one more
-    needed = size * (kept - len(steps_in(run_dir.checkpoints)))
+    most = min(config.keep_checkpoints, config.epochs) + 1  # while one is written there is one more
+    needed = size * (most - len(steps_in(run_dir.checkpoints)))
     free = shutil.disk_usage(run_dir.path).free
     if needed > free:
         raise InputError(

@@ -5,7 +5,7 @@ import numpy as np
 from simclr_keras.errors import one_line, some
 from simclr_keras.formatting import counted
 
-# What other programs write for a missing value.
+# Other programs write these for a missing value.
 _MISSING = {"nan", "na", "n/a", "<na>", "#n/a", "null", "none", "nat"}
 FEW_EVALUATION_IMAGES = 100  # below, a 95 % interval spans 20 points and more
 

@@ -94,7 +94,9 @@ class RunData:
                 "run began"
             )
         elif evaluation is not None and run_images.has_other_evaluation(record, self.splits):
-            self._say("data     the evaluation images are not those of when the run began")
+            self._say(
+                "data     the evaluation images changed since the run began; restore them to compare scores"
+            )
 
     def _labeled_ids(self) -> list[str]:
         train = self.splits.train
@@ -102,9 +104,8 @@ class RunData:
 
     def _split_arguments(self, whole: Any) -> dict[str, Any]:
         config, ids, images = self._config, self._inherited_ids, None
-        if config.trains and steps_in(
-            self._run_dir.checkpoints
-        ):  # a resumed run keeps its images, its split and its labels
+        # A resumed run keeps its images, its split and its labels.
+        if config.trains and steps_in(self._run_dir.checkpoints):
             record = self._run_dir.read_split()
             ids = record.ids() if record else {}
             listed = run_images.read_images(self._run_dir) if run_images.has_files(whole.train) else None

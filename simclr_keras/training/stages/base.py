@@ -51,7 +51,7 @@ class Stage:
         config.validate()  # now with the inherited settings
         self.config = dataclasses.replace(
             config,
-            # What "auto" was resolved to: another machine must not change it silently.
+            # Instead of "auto", which another machine might resolve otherwise.
             precision=self.policy.replace("mixed_", ""),
             dataset=run_names.normal_dataset(config.dataset),
             model_dir=config.model_dir or run_names.default_model_dir(self.MODE, config),
@@ -66,7 +66,7 @@ class Stage:
         self.stop = signals.Stop()
 
     def run(self) -> dict:
-        """Run the stage, or continue it from its newest checkpoint, and return its result.
+        """Run the stage, or continue it from its newest checkpoint; return the result, as in result.json.
 
         Raises:
             InputError: the data or a setting does not fit; before anything long starts.
@@ -146,9 +146,9 @@ class Stage:
 
     def check_lineage(self, began_with: list[dict] | None) -> None:
         """Raise InputError if an ancestor run has changed since this run began with that lineage, if known."""
-        then = {run.get("run"): run for run in began_with or []}
+        old_runs = {run.get("run"): run for run in began_with or []}
         for run in self.lineage():
-            old = then.get(run["run"])
+            old = old_runs.get(run["run"])
             if old and (old.get("step"), old.get("checkpoint")) != (run.get("step"), run["checkpoint"]):
                 raise InputError(
                     f"{run['run']} is at step {run.get('step')} now, and was at step {old.get('step')} when "
@@ -160,11 +160,10 @@ class Stage:
 
     def doubts(self) -> tuple[list[str], int]:
         """Return notes on evaluation images that earlier runs saw, and the known number of such images."""
-        notes = (
-            ancestors.moved_notes(self.source_runs(), self.config) if self.splits.held_out is not None else []
-        )
-        seen, count = notes_on_seen_images(self.config, self.lineage(), self.splits)
-        return [*notes, *seen], count
+        notes, count = notes_on_seen_images(self.config, self.lineage(), self.splits)
+        if self.splits.held_out is not None:
+            notes = [*ancestors.moved_notes(self.source_runs(), self.config), *notes]
+        return notes, count
 
     def source_runs(self) -> list:
         """Return the OpenRuns that this one starts from, the one whose split counts first."""
@@ -203,14 +202,11 @@ class Stage:
         """Return the flag and value that bound the memory of a step."""
         return f"--batch_size={self.config.batch_size}"
 
-    # What subclasses share.
+    # Shared by subclasses.
 
     def ancestry(self) -> dict:
         """Return what config.json records for later stages, beside the settings."""
-        return {
-            "ancestors": self.lineage(),
-            "place": ancestors.place_of(self.config.dataset),
-        }
+        return {"ancestors": self.lineage(), "place": ancestors.place_of(self.config.dataset)}
 
     @property
     def held_out_fraction(self) -> float | None:

@@ -19,11 +19,7 @@ LABELED_SEED = 1_000_003  # added to the seed, or both streams would have the sa
 
 
 def run(config, say=print) -> dict:
-    """Distill with a DistillConfig and return the result, as in result.json.
-
-    Raises:
-        InputError, TrainingError, Stopped: see `Stage.run`.
-    """
+    """Distill with a DistillConfig and return the result, see `Stage.run`."""
     return Distillation(config, say).run()
 
 
@@ -215,13 +211,13 @@ def _with_network_of(start, config):
 def _check_same_shape(config, student):
     """Raise InputError if the network in --init has the student's name but other parts."""
     architecture = student.architecture
-    for flag, wanted, actual in (
+    for flag, expected, actual in (
         ("se_ratio", config.se_ratio, architecture.se_ratio),
         ("dense_layers", list(config.dense_widths), list(architecture.dense_layers or ())),
     ):
-        if wanted != actual:
+        if expected != actual:
             raise InputError(
-                f"--{flag}: the student has {wanted or 'none'}, --init={student.path} has {actual or 'none'}; leave "
+                f"--{flag}: the student has {expected or 'none'}, --init={student.path} has {actual or 'none'}; leave "
                 f"--model and --{flag} out."
             )
     if config.backbone_weights:

@@ -17,11 +17,7 @@ from simclr_keras.training.stages.from_run import FromRun
 
 
 def run(config, say=print) -> dict:
-    """Evaluate with an EvalConfig or KnnConfig and return the result, as in result.json.
-
-    Raises:
-        InputError, TrainingError, Stopped: see `Stage.run`.
-    """
+    """Evaluate with an EvalConfig or KnnConfig and return the result, see `Stage.run`."""
     return {"eval": ClassifierEvaluation, "knn": KnnEvaluation}[config.NAME](config, say).run()
 
 
@@ -165,11 +161,7 @@ class LogisticRegressionEvaluation(EvaluationStage):
         train, train_labels = self.features(labeled_part(self.splits.train))
         features, labels = self.features(self.splits.evaluation)
         regression = logistic_predict(
-            train,
-            train_labels,
-            features,
-            num_classes=len(self.splits.class_names),
-            c=self.config.logistic_c,
+            train, train_labels, features, num_classes=len(self.splits.class_names), c=self.config.logistic_c
         )
         self._save(regression)
         facts = {

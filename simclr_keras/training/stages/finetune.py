@@ -17,11 +17,7 @@ from simclr_keras.training.stages.head_layer_search import fewest_labels, search
 
 
 def run(config, say=print) -> dict:
-    """Fine-tune with a FinetuneConfig and return the result, as in result.json.
-
-    Raises:
-        InputError, TrainingError, Stopped: see `Stage.run`.
-    """
+    """Fine-tune with a FinetuneConfig and return the result, see `Stage.run`."""
     return Finetuning(config, say).run()
 
 

@@ -126,9 +126,7 @@ class _Scores:
 
     def __init__(self, run_dir, config, data):
         self._run_dir = run_dir
-        settings = {
-            "labeled_images": data,
-        } | {
+        settings = {"labeled_images": data} | {
             field.name: getattr(config, field.name)
             for field in dataclasses.fields(config)
             if field.metadata["resume"] != "free"  # free ones do not change the scores

@@ -7,11 +7,7 @@ from simclr_keras.training.stages.finetune import Finetuning
 
 
 def run(config, say=print) -> dict:
-    """Evaluate with a LinearEvalConfig and return the result, as in result.json.
-
-    Raises:
-        InputError, TrainingError, Stopped: see `Stage.run`.
-    """
+    """Evaluate with a LinearEvalConfig and return the result, see `Stage.run`."""
     stage = LinearEvaluation if config.trains else LogisticRegressionEvaluation
     return stage(config, say).run()
 

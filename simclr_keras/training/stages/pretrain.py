@@ -26,11 +26,7 @@ PIXEL_SIZE = 32  # of the images whose raw pixels are compared
 
 
 def run(config, say=print) -> dict:
-    """Pretrain with a PretrainConfig and return the result, as in result.json.
-
-    Raises:
-        InputError, TrainingError, Stopped: see `Stage.run`.
-    """
+    """Pretrain with a PretrainConfig and return the result, see `Stage.run`."""
     return Pretraining(config, say).run()
 
 

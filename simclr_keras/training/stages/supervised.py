@@ -9,11 +9,7 @@ from simclr_keras.training.stages.classification import ClassificationStage, col
 
 
 def run(config, say=print) -> dict:
-    """Train with a SupervisedConfig and return the result, as in result.json.
-
-    Raises:
-        InputError, TrainingError, Stopped: see `Stage.run`.
-    """
+    """Train with a SupervisedConfig and return the result, see `Stage.run`."""
     return Supervised(config, say).run()
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from simclr_keras.data.files import image_file
-from simclr_keras.data.files.image_file import problem_of, problem_of_bytes
+from simclr_keras.data.files.image_file import FileCheck, check_bytes, problem_of
 from simclr_keras.data.views import crop
 from simclr_keras.preprocess import decode, evaluation_view
 
@@ -208,8 +208,9 @@ def test_usable_files_give_right_pixels():
             differences.append(np.abs(made - right).max() - (tolerance and tolerance + 6))
         view = evaluation_view(pixels, 48).numpy() * 255
         differences.append(np.abs(made - view).max() - (1 if tolerance == 0 else 6))
-        if problem_of_bytes(file) or max(differences) > 0:
-            offenders[name] = problem_of_bytes(file), differences
+        problem = check_bytes(file).problem
+        if problem or max(differences) > 0:
+            offenders[name] = problem, differences
     assert not offenders
 
 
@@ -218,7 +219,7 @@ def test_other_files_are_refused(tmp_path):
     offenders = {}
     for name, (file, problem) in REFUSED.items():
         path.write_bytes(file)
-        problems = problem_of_bytes(file), problem_of(str(path))
+        problems = check_bytes(file).problem, problem_of(str(path))
         if problems != (problem, problem):
             offenders[name] = problems
     assert not offenders
@@ -241,14 +242,14 @@ def test_bombs_are_refused_by_their_header(monkeypatch):
 
     monkeypatch.setattr(image_file, "_decode", fail)
     bombs = [file for name, (file, _) in REFUSED.items() if "bomb" in name]
-    assert [problem_of_bytes(file) for file in bombs] == [HUGE] * 3
+    assert [check_bytes(file).problem for file in bombs] == [HUGE] * 3
 
 
 def test_pixel_limit_is_exact(monkeypatch):
     monkeypatch.setattr(image_file, "MOST_PIXELS", 60 * 90)
-    assert problem_of_bytes(JPEG) == ""
+    assert check_bytes(JPEG).problem == ""
     monkeypatch.setattr(image_file, "MOST_PIXELS", 60 * 90 - 1)
-    assert problem_of_bytes(JPEG) == "is too large: 90 x 60 pixels, the limit is 5,399"
+    assert check_bytes(JPEG).problem == "is too large: 90 x 60 pixels, the limit is 5,399"
 
 
 def test_damage_anywhere_is_a_reason_never_an_error(capfd):
@@ -265,7 +266,7 @@ def test_damage_anywhere_is_a_reason_never_an_error(capfd):
             for at in rng.integers(0, len(file), 3):
                 damaged[at] = rng.integers(0, 256)
             damaged = bytes(damaged[: rng.integers(len(file) // 2, 2 * len(file))])
-            if problem_of_bytes(damaged):
+            if check_bytes(damaged).problem:
                 refused += 1
             else:  # the network can train on it
                 assert make(damaged).shape == (2, 16, 16, 3), name
@@ -308,5 +309,5 @@ def test_large_images_are_decoded_one_at_a_time(large, monkeypatch):
     monkeypatch.setattr(image_file, "_LARGE", large)
     monkeypatch.setattr(image_file, "_decode", decode_slowly)
     with ThreadPool(4) as pool:
-        assert pool.map(problem_of_bytes, [PNG] * 8, chunksize=1) == [""] * 8
+        assert pool.map(check_bytes, [PNG] * 8, chunksize=1) == [FileCheck("", is_constant=True)] * 8
     assert (max(most) == 1) == (large == 60 * 90)

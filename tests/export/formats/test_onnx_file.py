@@ -72,19 +72,6 @@ def test_what_the_card_is_told(written):
     assert found == {"file": "model.onnx", "tolerance": 1e-3, "images": 6, "opset": 15, "input": shape}
 
 
-@pytest.mark.parametrize("opset", [13, 18])
-def test_the_opset_can_be_chosen(network, tmp_path, opset):
-    assert write_onnx(network, tmp_path / "model.onnx", image_size=SIZE, opset=opset)["opset"] == opset
-    opsets = {entry.domain: entry.version for entry in onnx.load(tmp_path / "model.onnx").opset_import}
-    assert opsets[""] == opset
-
-
-def test_other_opsets_are_refused(network, tmp_path):
-    for opset in (12, 19, "15"):
-        with pytest.raises(InputError, match="opset must be 13 to 18"):
-            write_onnx(network, tmp_path / "model.onnx", image_size=SIZE, opset=opset)
-
-
 def test_a_keras_backbone_takes_its_own_size_and_any_batch(tmp_path):
     model = make_network("keras:MobileNet", image_size=32, dense_layers=(8,))
     found = write_onnx(model, tmp_path / "model.onnx", image_size=32)

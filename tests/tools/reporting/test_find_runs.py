@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.tools.reporting.find_runs import find_runs
-from simclr_keras.tools.reporting.rows import rows
-from tests.tools.made_runs import begin, finish
+from tests.tools.made_runs import begin, finish, rows
 
 
 def paths(runs):

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from simclr_keras.evaluation.metrics import accuracy_interval
-from simclr_keras.tools.reporting.rows import rows
-from tests.tools.made_runs import IMAGES, begin, finish, whole_method
+from tests.tools.made_runs import IMAGES, begin, finish, rows, whole_method
 
 ALONG_THE_METHOD = [
     "raw pixels, kNN",

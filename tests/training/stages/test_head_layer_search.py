@@ -12,10 +12,10 @@ import pytest
 from benchmarks.compare_runs import differing
 from simclr_keras.errors import Stopped
 from simclr_keras.runs.history import History
-from simclr_keras.tools.reporting.rows import rows
 from simclr_keras.training.engine import loop
 from simclr_keras.training.stages import head_layer_search
 from simclr_keras.training.stages.finetune import Finetuning
+from tests.tools.made_runs import rows
 from tests.training.killing import Killed, kill
 from tests.training.tiny import begin, configure, rows_of, run
 
