@@ -8,11 +8,12 @@ import typing
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.objectives.tiled_nt_xent import hits_and_entropies, tiled_sums
 from simclr_keras.replicas import number_of_rows, rows_of_replica
 
 NORM_EPSILON = 1e-12  # on the squared norm
 DIRECTIONLESS_NORM = 1e-3
-ENTROPY_EPSILON = 1e-8
+MOST_DENSE_SIMILARITIES = 4096**2  # XX
 
 
 class NTXent(typing.NamedTuple):
@@ -98,25 +99,33 @@ def nt_xent(
         candidates = _gather(context, view1, view2, everywhere)
 
     rows = tf.range(local) + first  # of this replica, in the global batch
+    sums = tiled_sums if _similarities(anchors, candidates) > MOST_DENSE_SIMILARITIES else _dense_sums
+    loss, hits, entropy = sums(anchors / temperature, candidates, rows)
+    share = tf.cast(everywhere / context.num_replicas_in_sync, loss.dtype)
+    return NTXent(loss / share, hits / share, entropy / share)
+
+
+def _similarities(anchors, candidates):
+    """Static number of similarities, 0 if it is not known while tracing."""
+    columns = [rows.shape[0] for rows in candidates]
+    return 0 if None in [anchors.shape[0], *columns] else anchors.shape[0] * sum(columns)
+
+
+def _dense_sums(anchors, candidates, rows):
+    """As `tiled_sums`, for any shapes, from one matrix of all similarities."""
+    local, everywhere = number_of_rows(rows), number_of_rows(candidates[0])
     # Columns: B candidates of view 1, B of view 2, m of the queue.
     itself = tf.concat([rows, rows + everywhere], axis=0)
     positive = tf.concat([rows + everywhere, rows], axis=0)
 
-    logits = tf.matmul(anchors / temperature, tf.concat(candidates, axis=0), transpose_b=True)
+    logits = tf.matmul(anchors, tf.concat(candidates, axis=0), transpose_b=True)
     # Finite, for a kernel may multiply it by 0; halved, for a maximum is subtracted from it.
     masked = tf.constant(logits.dtype.min / 2, logits.dtype)
     is_itself = tf.range(logits.shape[1] or tf.shape(logits)[1])[tf.newaxis] == itself[:, tf.newaxis]
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(positive, tf.where(is_itself, masked, logits))
-    share = tf.cast(everywhere / context.num_replicas_in_sync, losses.dtype)
-    loss = tf.reduce_sum(losses) / share
-
     across = logits[:local, everywhere : 2 * everywhere]  # view-1 anchors, view-2 keys
-    nearest = tf.argmax(across, axis=1, output_type=tf.int32)
-    accuracy = tf.reduce_sum(tf.cast(nearest == rows, loss.dtype)) / share
-    probability = tf.nn.softmax(across)
-    surprise = -tf.math.log(probability + ENTROPY_EPSILON)
-    entropy = tf.reduce_sum(tf.reduce_sum(probability * surprise, axis=1)) / share
-    return NTXent(loss, accuracy, entropy)
+    hits, entropies = hits_and_entropies(across, rows)
+    return tf.reduce_sum(losses), tf.reduce_sum(hits), tf.reduce_sum(entropies)
 
 
 def _embeddings(values, dtype=None):
