@@ -13,7 +13,9 @@ from simclr_keras.replicas import number_of_rows, rows_of_replica
 
 NORM_EPSILON = 1e-12  # on the squared norm
 DIRECTIONLESS_NORM = 1e-3
-MOST_DENSE_SIMILARITIES = 4096**2  # XX
+# Of one replica's anchors and all candidates. Up to this size one matrix, 64 MB of float32 and a few copies, is small
+# beside the network, and one large product suits accelerators. Above it, tiles take less memory and less time.
+MOST_DENSE_SIMILARITIES = 4096**2
 
 
 class NTXent(typing.NamedTuple):
@@ -55,6 +57,9 @@ def nt_xent(
     network: `keys` and `queue`. The positive of an anchor is the key of the other view of
     its image; the key of its own view is left out; rows of the queue are negatives, always. No gradient
     flows into keys and queue.
+
+    Above 4096 * 4096 similarities on this replica, of a static size, they are computed in tiles (`tiled_nt_xent`):
+    memory grows with the number of embeddings alone. The values and gradients stay the same but for rounding.
 
     Source: SimCLR, https://arxiv.org/abs/2002.05709, eq. 1; SimCLRv2, https://arxiv.org/abs/2006.10029,
     appendix D, for the memory. The value is that of the released code, which sums the two directions.
@@ -165,6 +170,8 @@ def _gather(context, view1, view2, everywhere):
         everywhere,
         "Replicas have different numbers of examples: make batches with drop_remainder=True, or of unknown size.",
     )
+    if isinstance(everywhere, int):
+        both.set_shape([everywhere, 2 * view1.shape[1]])  # some strategies' collective leaves it out
     return tf.split(both, 2, axis=1)
 
 

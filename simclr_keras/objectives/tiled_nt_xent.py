@@ -79,7 +79,9 @@ def log_sum_exp_of_others(
     def log_sum_exp(anchors, candidates):
         def products(start, height, first, width):
             tile = tf.matmul(_part(anchors, start, height), _part(candidates, first, width), transpose_b=True)
-            left_out = _part(anchor_labels, start, height)[:, tf.newaxis] == _part(candidate_labels, first, width)
+            left_out = _part(anchor_labels, start, height)[:, tf.newaxis] == _part(
+                candidate_labels, first, width
+            )
             return tf.where(left_out, masked, tile)
 
         def anchor_band(start, height):
@@ -88,10 +90,16 @@ def log_sum_exp_of_others(
                 tile = products(start, height, first, width)
                 top = tf.maximum(largest, tf.reduce_max(tile, axis=1))
                 kept, weights = tf.exp(largest - top), tf.exp(tile - top[:, tf.newaxis])
-                weighted = weighted * kept[:, tf.newaxis] + tf.matmul(weights, _part(candidates, first, width))
+                weighted = weighted * kept[:, tf.newaxis] + tf.matmul(
+                    weights, _part(candidates, first, width)
+                )
                 return top, total * kept + tf.reduce_sum(weights, axis=1), weighted
 
-            empty = (tf.fill([height], dtype.min), tf.zeros([height], dtype), tf.zeros([height, dimensions], dtype))
+            empty = (
+                tf.fill([height], dtype.min),
+                tf.zeros([height], dtype),
+                tf.zeros([height, dimensions], dtype),
+            )
             largest, total, weighted = _fold(add_tile, empty, candidates.shape[0], TILE)
             return largest + tf.math.log(total), weighted / total[:, tf.newaxis]
 
@@ -143,7 +151,10 @@ def _tiled_hits_and_entropies(anchors, keys, rows):
                 return (tf.matmul(slopes(start, height), keys),)
 
             def add_band(state, start, height):
-                return (state[0] + tf.matmul(slopes(start, height), _part(anchors, start, height), transpose_a=True),)
+                return (
+                    state[0]
+                    + tf.matmul(slopes(start, height), _part(anchors, start, height), transpose_a=True),
+                )
 
             (anchors_gradient,) = _bands(anchor_band, anchors.shape[0], height, dtype, [dimensions])
             (keys_gradient,) = _fold(add_band, (tf.zeros_like(keys),), anchors.shape[0], height)
