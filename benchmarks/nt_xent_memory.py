@@ -1,7 +1,8 @@
-"""Compare peak memory and time of NT-Xent and its gradient: from tiles, and from one matrix of all similarities.
+"""Compare peak memory and time of NT-Xent with its gradient: from tiles, and from one matrix of all similarities.
 
-Each variant has a process of its own. Peak memory is the largest resident size of the process, minus its size after
-TensorFlow was imported and the embeddings were made. The time is the median of the calls after the first.
+A call computes loss, accuracy, entropy and the gradient, as in training. Each variant has a process of its own. Peak
+memory is the largest resident size of the process, minus its size after TensorFlow was imported. Times are medians of
+the calls after the first, by the clock and as CPU time of all threads, which other programs on the machine disturb less.
 
     python benchmarks/nt_xent_memory.py                   # 16,384 views both ways, 65,536 views from tiles alone
     python benchmarks/nt_xent_memory.py --views=8192 --tiled_views=32768 --rounds=5
@@ -24,7 +25,7 @@ VARIANTS = ("dense", "tiled")
 
 
 def measure(variant, views, dimensions, rounds):
-    """Return peak memory in MB, seconds of each call after the first, loss and length of the gradient."""
+    """Return peak memory in MB, times of each call after the first, and figures to compare."""
     from simclr_keras.backend import start_tensorflow_quietly
 
     start_tensorflow_quietly()
@@ -32,24 +33,28 @@ def measure(variant, views, dimensions, rounds):
 
     from simclr_keras.objectives import nt_xent
 
+    before, seconds, cpu_seconds = peak_megabytes(), [], []
     first = tf.random.stateless_normal([views // 2, dimensions], [0, 0])
     second = first + tf.random.stateless_normal([views // 2, dimensions], [0, 1])
-    before, seconds = peak_megabytes(), []
 
     @tf.function(autograph=False)
     def step(first, second):
         with tf.GradientTape() as tape:
             tape.watch([first, second])
-            loss = nt_xent.nt_xent(first, second).loss
-        return loss, tf.linalg.global_norm(tape.gradient(loss, [first, second]))
+            result = nt_xent.nt_xent(first, second)
+        return result, tf.linalg.global_norm(tape.gradient(result.loss, [first, second]))
 
     limit = 0 if variant == "tiled" else views**2
     with mock.patch.object(nt_xent, "MOST_DENSE_SIMILARITIES", limit):
         for _ in range(1 + rounds):
-            start = time.perf_counter()
-            loss, length = (float(value) for value in step(first, second))
+            start, cpu_start = time.perf_counter(), time.process_time()
+            result, length = step(first, second)
+            loss, accuracy, entropy = (float(value) for value in result)
             seconds.append(time.perf_counter() - start)
-    return {"megabytes": peak_megabytes() - before, "seconds": seconds[1:], "loss": loss, "length": length}
+            cpu_seconds.append(time.process_time() - cpu_start)
+    times = {"seconds": seconds[1:], "cpu_seconds": cpu_seconds[1:]}
+    figures = {"loss": loss, "accuracy": accuracy, "entropy": entropy, "gradient": float(length)}
+    return {"megabytes": peak_megabytes() - before, **times, "figures": figures}
 
 
 def peak_megabytes():
@@ -66,17 +71,17 @@ def measure_alone(variant, views, dimensions, rounds):
 
 
 def report(variant, views, arguments):
-    """Measure a variant, print a line, return peak memory and median time."""
+    """Measure a variant, print a line, return peak memory and median times."""
     result = measure_alone(variant, views, arguments.dimensions, arguments.rounds)
     times = result["seconds"]
-    median = statistics.median(times)
+    median, cpu = statistics.median(times), statistics.median(result["cpu_seconds"])
     print(
         f"{variant}, {views:,} views x {arguments.dimensions}: peak {result['megabytes']:,.0f} MB, "
-        f"median {median:.2f} s ({min(times):.2f} to {max(times):.2f}), "
-        f"loss {result['loss']:.6f}, gradient {result['length']:.6g}",
+        f"median {median:.2f} s ({min(times):.2f} to {max(times):.2f}), CPU {cpu:.2f} s; "
+        + ", ".join(f"{name} {value:.6g}" for name, value in result["figures"].items()),
         flush=True,
     )
-    return result["megabytes"], median
+    return result["megabytes"], median, cpu
 
 
 def main(argv=None):
@@ -91,8 +96,8 @@ def main(argv=None):
         print(json.dumps(measure(arguments.variant, arguments.views, arguments.dimensions, arguments.rounds)))
         return
     dense, tiled = (report(variant, arguments.views, arguments) for variant in VARIANTS)
-    memory, seconds = (ours / theirs for ours, theirs in zip(tiled, dense))
-    print(f"tiled / dense: memory {memory:.3f}, time {seconds:.2f}", flush=True)
+    memory, seconds, cpu = (ours / theirs for ours, theirs in zip(tiled, dense))
+    print(f"tiled / dense: memory {memory:.3f}, time {seconds:.2f}, CPU time {cpu:.2f}", flush=True)
     if arguments.tiled_views:
         report("tiled", arguments.tiled_views, arguments)
 
