@@ -2,7 +2,7 @@
 
 A call computes loss, accuracy, entropy and the gradient, as in training. Each variant has a process of its own. Peak
 memory is the largest resident size of the process, minus its size after TensorFlow was imported. Times are medians of
-the calls after the first, by the clock and as CPU time of all threads, which other programs on the machine disturb less.
+the calls after the first, by the clock and as CPU time of all threads, which other programs disturb less.
 
     python benchmarks/nt_xent_memory.py                   # 16,384 views both ways, 65,536 views from tiles alone
     python benchmarks/nt_xent_memory.py --views=8192 --tiled_views=32768 --rounds=5
