@@ -18,6 +18,7 @@ OUTPUT = {
     "input_speed": r"arrays.*JPEGs.*color and blur",
     "kill_and_resume": r"pretrain: 1 of 1 runs",
     "pretrain_step": r"ours.*keras BatchNormalization.*ratio of medians",
+    "remat": r"without --remat: peak.*with --remat: peak.*ratios: memory",
     "resume_at_scale": r"streamed from 4 files.*arrays in memory",
     "split_by_content": r"stratified +by content.*long tail.*hash",
     "teacher_sharpness": r"labeled +20 images.*others +20 images",

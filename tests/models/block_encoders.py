@@ -1,7 +1,6 @@
-"""The smallest encoder with every kind of layer in its one block group."""
+"""The smallest encoders with a block group: two blocks with every kind of layer, and one basic block."""
 
 import keras
-import tensorflow as tf
 
 from simclr_keras.models.blocks import Conv2D, spatial_mean
 from simclr_keras.models.resnet import BlockGroup
@@ -10,10 +9,22 @@ from simclr_keras.models.resnet import BlockGroup
 class TwoBlocks(keras.layers.Layer):
     """A convolution and two bottlenecks with selective kernels and squeeze-excitation."""
 
+    RICH = True
+
     def __init__(self, **options):
         super().__init__(name="encoder", **options)
         self.stem = Conv2D(8, 3, 2, name="stem", dtype=self.dtype_policy)
-        self.block_group1 = BlockGroup(2, 4, 1, True, True, 0.5, name="block_group1", dtype=self.dtype_policy)
+        rich, se_ratio = self.RICH, 0.5 * self.RICH
+        self.block_group1 = BlockGroup(
+            2 if rich else 1,
+            4 if rich else 8,
+            1,
+            rich,
+            rich,
+            se_ratio,
+            name="block_group1",
+            dtype=self.dtype_policy,
+        )
 
     @property
     def block_groups(self):
@@ -27,4 +38,10 @@ class TwoBlocks(keras.layers.Layer):
         return {"final_avg_pool": spatial_mean(self.block_group1(self.stem(images), training=training))}
 
     def compute_output_shape(self, input_shape):
-        return {"final_avg_pool": (input_shape[0], 16)}
+        return {"final_avg_pool": (input_shape[0], 16 if self.RICH else 8)}
+
+
+class OneBlock(TwoBlocks):
+    """A convolution and one basic block."""
+
+    RICH = False
