@@ -10,6 +10,7 @@ other programs on the machine disturb less.
 
 import json
 import pathlib
+import re
 import resource
 import statistics
 import subprocess
@@ -61,6 +62,11 @@ def measure(arguments):
 
 def peak():
     """Returns the highest resident size of this process so far, in bytes."""
+    status = pathlib.Path("/proc/self/status")
+    if (
+        status.exists()
+    ):  # Linux passes ru_maxrss on to children: it may be that of the process that started this one
+        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

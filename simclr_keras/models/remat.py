@@ -1,17 +1,12 @@
 """Rematerialization (gradient checkpointing): the backward pass computes activations again instead of storing them."""
 
-from typing import TYPE_CHECKING
-
 import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
 
-if TYPE_CHECKING:
-    from simclr_keras.models.simclr import SimCLRModel
 
-
-def enable_remat(model: "SimCLRModel") -> None:
+def enable_remat(model: keras.Model) -> None:
     """Make the block groups of a SimCLRModel's encoder store no activations for the backward pass.
 
     Of each residual block only the input is stored; training then takes about one more forward pass. The gradients
@@ -25,7 +20,7 @@ def enable_remat(model: "SimCLRModel") -> None:
     >>> enable_remat(model)
 
     Args:
-        model: whose encoder is a ResNet.
+        model: a SimCLRModel whose encoder is a ResNet.
 
     Raises:
         InputError: the encoder has no block groups of residual blocks (keras: backbones, encoders of your own).

@@ -23,7 +23,7 @@ OUTPUT = {
     "split_by_content": r"stratified +by content.*long tail.*hash",
     "teacher_sharpness": r"labeled +20 images.*others +20 images",
 }
-SLOW = ("cifar10_method", "kill_and_resume")
+SLOW = ("cifar10_method", "kill_and_resume", "remat")
 PARTS = {"command_line", "compare_runs"}  # what the benchmarks share
 
 
