@@ -47,35 +47,35 @@ def recomputed(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """
     if not layer.trainable_variables:
         return layer(inputs, training=True)
-    variables = layer.variables
+    variables, updated = layer.variables, []
 
     def call(inputs, values):
         scope = keras.StatelessScope()
         for variable, value in zip(variables, values):
             scope.add_update((variable, value))
         with scope:
-            outputs = layer(inputs, training=True)
-        return outputs, [scope.get_current_value(variable) for variable in variables]
+            return layer(inputs, training=True), [scope.get_current_value(variable) for variable in variables]
 
     @tf.custom_gradient
     def run(inputs, *values):
-        outputs, new_values = call(inputs, values)
+        outputs, after = call(inputs, values)
+        updates = [(variable, new) for variable, old, new in zip(variables, values, after) if new is not old]
+        updated.extend(variable for variable, _ in updates)
 
         def gradient(upstream, *_):
             # As data, for XLA does not respect control dependencies: else the forward pass would compute it all twice.
+            later = inputs + tf.cast(zero_after(upstream), inputs.dtype)
             with tf.GradientTape() as tape:
-                again = [inputs + tf.cast(zero_after(upstream), inputs.dtype), *values]
-                tape.watch(again)
-                outputs, _ = call(again[0], again[1:])
-            return tape.gradient(outputs, again, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+                tape.watch([later, *values])
+                outputs, _ = call(later, values)
+            zero = tf.UnconnectedGradients.ZERO
+            return tape.gradient(outputs, [later, *values], upstream, unconnected_gradients=zero)
 
-        return (outputs, *new_values), gradient
+        return (outputs, *(new for _, new in updates)), gradient
 
-    values = [tf.convert_to_tensor(variable) for variable in variables]
-    outputs, *new_values = run(inputs, *values)
-    for variable, new_value in zip(variables, new_values):
-        if not variable.trainable:
-            variable.assign(tf.stop_gradient(new_value))
+    outputs, *new_values = run(inputs, *(tf.convert_to_tensor(variable) for variable in variables))
+    for variable, new_value in zip(updated, new_values):
+        variable.assign(tf.stop_gradient(new_value))
     return outputs
 
 

@@ -27,6 +27,8 @@ def make_model(remat, dtype, encoder=TwoBlocks):
             "gamma"
         ):  # the last one of each block starts at 0 and would stop all gradients
             variable.assign(keras.random.uniform(variable.shape, 0.5, 1.5, variable.dtype, seed=1))
+    if encoder is OneBlock:
+        model.encoder.block_group1.block1.shortcut_conv.trainable = False  # nothing may be assigned to it
     if remat:
         enable_remat(model)
     return model
