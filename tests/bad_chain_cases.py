@@ -215,6 +215,12 @@ HEAD_LAYERS = [
         ("-1 or 4",),
         {**FINETUNE, "init": "{runs}/backbone", "model": None, "image_size": None, "freeze_through": 2},
     ),
+    Case(
+        "--remat of an inherited backbone",
+        ("--remat", "--model=keras:MobileNet"),
+        ("leave it out",),
+        {**FINETUNE, "init": "{runs}/backbone", "model": None, "image_size": None, "remat": True},
+    ),
 ]
 LABELS = [
     *(
@@ -396,6 +402,15 @@ NETWORKS = [
         ("--model=keras:VGG16", "--mode=supervised and --mode=distill"),
         ("r50_1x_sk0",),
         {"model": "keras:VGG16"},
+    ),
+    *(
+        Case(
+            f"--remat of a backbone, {command['mode']}",
+            ("--remat",),
+            ("r50_1x_sk0",),
+            {**command, "remat": True},
+        )
+        for command in (BACKBONE, {**DISTILL, "model": "keras:VGG16", "image_size": 32})
     ),
     Case(
         "images too small for a backbone",

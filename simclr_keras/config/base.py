@@ -179,3 +179,8 @@ class StageConfig(Settings):
     def probe_learning_rate(self) -> float | None:
         """Return the base learning rate of the online probe, or None if there is no probe."""
         return None
+
+    @property
+    def remat(self) -> bool:
+        """Return whether training stores only the inputs of residual blocks."""
+        return False

@@ -7,7 +7,7 @@ from simclr_keras.config.base import StageConfig
 from simclr_keras.config.groups.evaluation import Evaluation
 from simclr_keras.config.groups.model import Architecture, Backbone
 from simclr_keras.config.groups.start import Start
-from simclr_keras.config.groups.training import Optimization
+from simclr_keras.config.groups.training import Optimization, Rematerialization
 from simclr_keras.config.groups.views import Views
 from simclr_keras.config.option import again, option
 from simclr_keras.models.zoo import is_wide_or_selective
@@ -21,7 +21,7 @@ def finetuning_rate(model: str) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneConfig(Evaluation, Views, Optimization, Start, StageConfig):
+class FinetuneConfig(Evaluation, Views, Rematerialization, Optimization, Start, StageConfig):
     """Fine-tuning from a layer of the projection head (SimCLRv2, section 2). Defaults: the paper's, 1 % of ImageNet."""
 
     NAME = "finetune"
@@ -72,6 +72,7 @@ class FinetuneConfig(Evaluation, Views, Optimization, Start, StageConfig):
 
     def validate(self) -> None:
         super().validate()
+        self.check_remat(self.model)
         self.check_views()
         self.check_schedule()
 
@@ -121,7 +122,9 @@ class LinearEvalConfig(Evaluation, Views, Optimization, Start, StageConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class SupervisedConfig(Evaluation, Views, Optimization, Backbone, Architecture, StageConfig):
+class SupervisedConfig(
+    Evaluation, Views, Rematerialization, Optimization, Backbone, Architecture, StageConfig
+):
     """The same networks from scratch, on labels alone. Defaults: the paper's baseline on ImageNet."""
 
     NAME = "supervised"
@@ -135,5 +138,6 @@ class SupervisedConfig(Evaluation, Views, Optimization, Backbone, Architecture, 
     def validate(self) -> None:
         super().validate()
         self.check_backbone(self.model, self.image_size, self.se_ratio)
+        self.check_remat(self.model)
         self.check_views()
         self.check_schedule()

@@ -6,13 +6,13 @@ from simclr_keras.config.base import StageConfig
 from simclr_keras.config.groups.evaluation import Evaluation
 from simclr_keras.config.groups.model import Architecture, Backbone
 from simclr_keras.config.groups.start import Start
-from simclr_keras.config.groups.training import Optimization
+from simclr_keras.config.groups.training import Optimization, Rematerialization
 from simclr_keras.config.groups.views import Views
 from simclr_keras.config.option import again, option
 
 
 @dataclasses.dataclass(frozen=True)
-class DistillConfig(Evaluation, Views, Optimization, Backbone, Start, StageConfig):
+class DistillConfig(Evaluation, Views, Rematerialization, Optimization, Backbone, Start, StageConfig):
     """Distillation (SimCLRv2, section 2, equations 2 and 3). Defaults: the paper's for ImageNet."""
 
     NAME = "distill"
@@ -84,5 +84,6 @@ class DistillConfig(Evaluation, Views, Optimization, Backbone, Start, StageConfi
     def validate(self) -> None:
         super().validate()
         self.check_backbone(self.model, self.image_size, self.se_ratio)
+        self.check_remat(self.model)
         self.check_views()
         self.check_schedule()

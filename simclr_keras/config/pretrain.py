@@ -6,7 +6,7 @@ from typing import ClassVar
 from simclr_keras.config.base import StageConfig
 from simclr_keras.config.groups.evaluation import Evaluation, Neighbors
 from simclr_keras.config.groups.model import Architecture, Head
-from simclr_keras.config.groups.training import Optimization
+from simclr_keras.config.groups.training import Optimization, Rematerialization
 from simclr_keras.config.groups.views import Views, check_range
 from simclr_keras.config.option import again, option
 from simclr_keras.errors import InputError
@@ -15,7 +15,9 @@ from simclr_keras.models.zoo import parse_name
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainConfig(Neighbors, Evaluation, Views, Optimization, Head, Architecture, StageConfig):
+class PretrainConfig(
+    Neighbors, Evaluation, Views, Rematerialization, Optimization, Head, Architecture, StageConfig
+):
     """Contrastive pretraining (SimCLRv2, section 2 and appendix). Defaults: the paper's ImageNet recipe."""
 
     AUGMENTATIONS: ClassVar[tuple[str, ...]] = ("crop", "flip", "color", "blur")

@@ -7,6 +7,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.blocks import Composite, Conv2D, ResidualBlock, spatial_mean, strided
 from simclr_keras.models.image_model import ImageModel
+from simclr_keras.models.remat import recomputed
 
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -166,7 +167,13 @@ class ResNet(ImageModel):
 
 @keras.saving.register_keras_serializable("simclr_keras")
 class BlockGroup(Composite):
-    """Residual blocks of one width; the first one has the stride and a projected shortcut."""
+    """Residual blocks of one width; the first one has the stride and a projected shortcut.
+
+    Attributes:
+        remat: whether training stores only the input of each block; `enable_remat` sets it.
+    """
+
+    remat = False
 
     def __init__(
         self,
@@ -212,7 +219,7 @@ class BlockGroup(Composite):
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         for block in self.blocks:
-            x = block(x, training=training)
+            x = recomputed(block, x) if self.remat and training else block(x, training=training)
         return x
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

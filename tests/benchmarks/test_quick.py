@@ -20,11 +20,12 @@ OUTPUT = {
     "kill_and_resume": r"pretrain: 1 of 1 runs",
     "nt_xent_memory": r"dense, 1,500 views x 16: peak.*tiled, 1,500 views.*tiled / dense: memory",
     "pretrain_step": r"ours.*keras BatchNormalization.*ratio of medians",
+    "remat": r"without --remat: peak.*with --remat: peak.*ratios: memory",
     "resume_at_scale": r"streamed from 4 files.*arrays in memory",
     "split_by_content": r"stratified +by content.*long tail.*hash",
     "teacher_sharpness": r"labeled +20 images.*others +20 images",
 }
-SLOW = ("cifar10_method", "kill_and_resume")
+SLOW = ("cifar10_method", "kill_and_resume", "remat")
 PARTS = {"command_line", "compare_runs"}  # what the benchmarks share
 
 

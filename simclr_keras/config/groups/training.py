@@ -4,6 +4,7 @@ import dataclasses
 
 from simclr_keras.config.option import option
 from simclr_keras.errors import InputError
+from simclr_keras.models.backbone_names import is_backbone
 
 WARMUP_SHARE = 0.05  # of the epochs (SimCLRv2, section 3)
 
@@ -68,4 +69,24 @@ class Optimization:
                 f"--warmup_epochs={self.warmup_epochs:g} is longer than the run of --epochs={self.epochs}: "
                 f"give at most {self.epochs}, such as --warmup_epochs={WARMUP_SHARE * self.epochs:g}. "
                 "A recipe may have set it."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Rematerialization:
+    """Whether activations are stored for the backward pass."""
+
+    remat: bool = option(
+        False,
+        "Store only the input of each residual block and compute the rest again in the backward pass: less memory, "
+        "more time, the same results up to rounding.",
+        group="Training",
+        resume="free",
+    )
+
+    def check_remat(self, model: str | None) -> None:
+        """Raise InputError if the encoder has no residual blocks of ours; None: the model is not known yet."""
+        if self.remat and model is not None and is_backbone(model):
+            raise InputError(
+                f"--remat is not for --model={model}: leave it out, or give a network such as r50_1x_sk0."
             )

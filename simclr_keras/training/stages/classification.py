@@ -8,6 +8,7 @@ import numpy as np
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion, per_class
 from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
+from simclr_keras.models.remat import enable_remat
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import Checkpoints, model_part, steps_in
 from simclr_keras.runs.run_files import METRICS
@@ -97,6 +98,8 @@ class ClassificationStage(TrainingStage):
     def compiled(self, learner, model, optimization, **arguments):
         """Return a compiled learner (a class) of the model, and its learning rate by step; under the strategy."""
         config = self.config
+        if config.remat:
+            enable_remat(model)
         learner = learner(
             model,
             augment=inputs.labeled_views(config)[1],

@@ -8,6 +8,7 @@ import tensorflow as tf
 from simclr_keras.data import pipeline
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.features import RepresentationScore, knn_bank
+from simclr_keras.models.remat import enable_remat
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
 from simclr_keras.runs.architecture import Architecture
@@ -137,6 +138,8 @@ def make_learner(config, architecture, num_examples, strategy, policy):
     """Return (compiled ContrastiveLearner, learning rate by step), made under the strategy."""
     with strategy.scope():
         model = architecture.build(policy)
+        if config.remat:
+            enable_remat(model)
         optimization = make_optimization(config, num_examples)
         learner = ContrastiveLearner(
             model,
