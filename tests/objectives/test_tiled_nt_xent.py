@@ -65,27 +65,22 @@ def test_agrees_with_the_twin_and_one_matrix(tiles, size):
         np.testing.assert_allclose(gradients(*views, **options), slopes, rtol=1e-9, atol=1e-11)
 
 
-def test_float32_is_as_exact_as_one_matrix(tiles):
-    """Both against float64, at a size with many tiles."""
+def test_float32_is_near_float64(tiles):
     views = draw(333, 32)
-    views[1] += 2 * views[0]  # small losses, too
+    views[1] += 2 * views[0]  # small losses, too: one matrix loses digits of their gradients
     views, single = ([tf.constant(view, dtype) for view in views] for dtype in ("float64", "float32"))
     for temperature in (0.01, 0.1, 1.0):
         step = step_with_gradients(temperature=temperature)
         tiles(0)
-        (exact, slopes), (dense, dense_slopes) = step(*views), step(*single)
+        exact, slopes = step(*views)
         tiles(50)
-        values, value_slopes = step(*single)
-        largest = np.max(np.abs(slopes))
-        for ours, theirs in [(values, dense), (value_slopes, dense_slopes)]:
-            assert all(x.dtype == y.dtype == tf.float32 for x, y in zip(ours, theirs))
+        values, single_slopes = step(*single)
+        assert all(value.dtype == tf.float32 for value in [*values, *single_slopes])
         # Similarities are rounded to 6e-8 of 1 / temperature, in sums of 32 products.
         rounding = 3e-7 / temperature
         np.testing.assert_allclose(values, exact, rtol=rounding, atol=rounding)
-        np.testing.assert_allclose(dense, exact, rtol=rounding, atol=rounding)
-        assert values[1] == dense[1]
-        assert np.max(np.abs(np.subtract(value_slopes, slopes))) < 10 * rounding * largest
-        assert np.max(np.abs(np.subtract(dense_slopes, slopes))) < 10 * rounding * largest
+        error = np.max(np.abs(np.subtract(single_slopes, slopes)))
+        assert error < 10 * rounding * np.max(np.abs(slopes))
 
 
 def test_a_small_loss_is_not_negative_and_not_lost(tiles):
