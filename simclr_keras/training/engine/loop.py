@@ -13,7 +13,7 @@ from simclr_keras.training.engine.progress import Bar, epoch_line
 
 EVALUATIONS = 10  # per run, if --eval_every_epochs is 0
 SAVED_SECONDS = 10.0  # least time between checkpoints at ends of epochs that are not evaluated
-UNSETTLED = 0.1  # share of the steps whose figures show no problem yet
+UNSETTLED = 0.1  # share of the epochs whose figures show no problem yet
 LINE_SECONDS = 5.0  # least time between lines of epochs that are not evaluated: they may be a step long
 
 
@@ -131,7 +131,8 @@ def train(
         )
     )
     step, clock, printed_at = first_step, Clock(config.batch_size), -LINE_SECONDS
-    settled, warned = max(UNSETTLED * ends[-1], warmup_steps(config, num_examples)), False
+    warmup_epochs = warmup_steps(config, num_examples) * config.batch_size / num_examples
+    settled, warned = max(UNSETTLED * epochs, warmup_epochs), False
     saves = _Saves(learner, checkpoints, config, first_step)
     for epoch in range(1, epochs + 1):
         start, end = ends[epoch - 1], ends[epoch]
@@ -177,7 +178,7 @@ def train(
         if scores or epoch in (1, epochs) or time.monotonic() - printed_at >= LINE_SECONDS:
             say(epoch_line(row | scores, epochs))
             printed_at = time.monotonic()
-            if not warned and start >= settled and epoch < epochs and (problem := problem_of(row)):
+            if not warned and settled < epoch < epochs and (problem := problem_of(row)):
                 say(f"warning  {problem.advice}")
                 warned = True
             sys.stdout.flush()
