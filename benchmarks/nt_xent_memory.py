@@ -10,9 +10,7 @@ the calls after the first, by the clock and as CPU time of all threads, which ot
 
 import json
 import pathlib
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from unittest import mock
@@ -20,6 +18,7 @@ from unittest import mock
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.command_line import make_parser, parse
+from benchmarks.own_process import peak_bytes, run_alone
 
 VARIANTS = ("dense", "tiled")
 
@@ -33,7 +32,7 @@ def measure(variant, views, dimensions, rounds):
 
     from simclr_keras.objectives import nt_xent
 
-    before, seconds, cpu_seconds = peak_megabytes(), [], []
+    before, seconds, cpu_seconds = peak_bytes(), [], []
     first = tf.random.stateless_normal([views // 2, dimensions], [0, 0])
     second = first + tf.random.stateless_normal([views // 2, dimensions], [0, 1])
 
@@ -54,20 +53,13 @@ def measure(variant, views, dimensions, rounds):
             cpu_seconds.append(time.process_time() - cpu_start)
     times = {"seconds": seconds[1:], "cpu_seconds": cpu_seconds[1:]}
     figures = {"loss": loss, "accuracy": accuracy, "entropy": entropy, "gradient": float(length)}
-    return {"megabytes": peak_megabytes() - before, **times, "figures": figures}
-
-
-def peak_megabytes():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return {"megabytes": (peak_bytes() - before) / 2**20, **times, "figures": figures}
 
 
 def measure_alone(variant, views, dimensions, rounds):
     """As `measure`, in a process of its own."""
-    command = [sys.executable, __file__, f"--variant={variant}", f"--views={views}"]
-    command += [f"--dimensions={dimensions}", f"--rounds={rounds}"]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(output.splitlines()[-1])
+    flags = [f"--variant={variant}", f"--views={views}", f"--dimensions={dimensions}", f"--rounds={rounds}"]
+    return run_alone(__file__, flags)
 
 
 def report(variant, views, arguments):

@@ -10,16 +10,14 @@ other programs on the machine disturb less.
 
 import json
 import pathlib
-import re
-import resource
 import statistics
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.command_line import make_parser, parse
+from benchmarks.own_process import peak_bytes, run_alone
 
 WAYS = ("without", "with")
 
@@ -45,7 +43,7 @@ def measure(arguments):
     keras.utils.set_random_seed(0)
     policy = strategy.resolve_precision(arguments.precision, tf.distribute.get_strategy())
     step = pretrain_step.make_step(config, policy)
-    before, seconds, cpu_seconds = peak(), [], []
+    before, seconds, cpu_seconds = peak_bytes(), [], []
     step()  # traces
     for _ in range(arguments.steps):
         start, cpu_start = time.perf_counter(), time.process_time()
@@ -53,21 +51,11 @@ def measure(arguments):
         seconds.append(time.perf_counter() - start)
         cpu_seconds.append(time.process_time() - cpu_start)
     return {
-        "peak": peak() - before,
+        "peak": peak_bytes() - before,
         "seconds": statistics.median(seconds),
         "cpu_seconds": statistics.median(cpu_seconds),
         "loss": loss,
     }
-
-
-def peak():
-    """Returns the highest resident size of this process so far, in bytes."""
-    status = pathlib.Path("/proc/self/status")
-    if (
-        status.exists()
-    ):  # Linux passes ru_maxrss on to children: it may be that of the process that started this one
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main(argv=None):
@@ -88,9 +76,7 @@ def main(argv=None):
         f"{arguments.model}, {arguments.image_size} px, batch {arguments.batch_size}, {arguments.precision}"
     )
     for way in WAYS:
-        command = [sys.executable, __file__, *flags, f"--way={way}"]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        results[way] = row = json.loads(output.splitlines()[-1])
+        results[way] = row = run_alone(__file__, [*flags, f"--way={way}"])
         print(
             f"{way} --remat: peak {row['peak'] / 2**20:,.0f} MiB, {row['seconds']:.2f} s a step, "
             f"{row['cpu_seconds']:.2f} s of CPU, loss {row['loss']:.6f}"

@@ -26,7 +26,7 @@ OUTPUT = {
     "teacher_sharpness": r"labeled +20 images.*others +20 images",
 }
 SLOW = ("cifar10_method", "kill_and_resume", "remat")
-PARTS = {"command_line", "compare_runs"}  # what the benchmarks share
+PARTS = {"command_line", "compare_runs", "own_process"}  # what the benchmarks share
 
 
 def test_every_benchmark_is_tested_and_documented():
@@ -48,7 +48,7 @@ def test_quick(name, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(benchmark, "run_train", lambda words: train.main(["train.py", *words]))
     if name == "nt_xent_memory":
         # In this process, for the same reason; then peaks of memory mean nothing.
-        monkeypatch.setattr(benchmark, "peak_megabytes", itertools.count(1).__next__)
+        monkeypatch.setattr(benchmark, "peak_bytes", itertools.count(1).__next__)
         monkeypatch.setattr(benchmark, "measure_alone", benchmark.measure)
     assert not benchmark.main(flags)
     output = capsys.readouterr().out
