@@ -7,9 +7,8 @@ import os
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["MPLBACKEND"] = (
-    "agg"  # TensorFlow imports matplotlib, and the module of a notebook may be missing here
-)
+# TensorFlow imports matplotlib, and the module of a notebook may be missing here.
+os.environ["MPLBACKEND"] = "agg"
 
 import tensorflow as tf
 from sklearn.datasets import load_digits

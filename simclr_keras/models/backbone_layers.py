@@ -135,9 +135,9 @@ def converted(stock: keras.Model, dtype: str) -> keras.Model:
             nested.dtype_policy = keras.dtype_policies.get(float_dtype)
             return nested
         if isinstance(layer, keras.layers.BatchNormalization):
-            kept = {key: config[key] for key in ("epsilon", "center", "scale")}
+            settings = {key: config[key] for key in ("epsilon", "center", "scale")}
             momentum = min(config["momentum"], MOST_MOMENTUM)
-            return BatchNormalization(momentum, **kept, name=name, dtype=dtype)
+            return BatchNormalization(momentum, **settings, name=name, dtype=dtype)
         if isinstance(layer, keras.layers.Dropout):
             return StochasticDepth(layer.rate, name=name, dtype=dtype)
         if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:

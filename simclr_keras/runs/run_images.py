@@ -165,9 +165,8 @@ def check_images(run_dir: RunFiles, splits: Any) -> SplitRecord:
 
 def has_other_evaluation(old: SplitRecord, splits: Any) -> bool:
     """Return whether the evaluation images or their labels are not those of when the run began."""
-    if (
-        old.epoch_images is None or old.evaluation_fingerprint is None
-    ):  # old runs have other fingerprints, or none
+    # Old runs have other fingerprints, or none.
+    if old.epoch_images is None or old.evaluation_fingerprint is None:
         return False
     return bool(splits.evaluation.fingerprint() != old.evaluation_fingerprint)
 

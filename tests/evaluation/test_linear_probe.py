@@ -154,13 +154,13 @@ def test_probabilities_that_round_to_zero_give_no_warning(recwarn):
 @pytest.mark.parametrize("classes", [[0, 1, 2, 3], [0, 2], [1]])
 def test_linear_layer_gives_the_same_probabilities(classes):
     train, labels = blobs(80, seed=1, noise=1.2)
-    held, _ = blobs(50, seed=2, noise=1.2)
+    queries, _ = blobs(50, seed=2, noise=1.2)
     rows = np.isin(labels, classes)
-    found = logistic_predict(3 + 5 * train[rows], labels[rows], 3 + 5 * held, num_classes=6)
-    logits = (3 + 5 * held) @ found.kernel + found.bias
+    scores = logistic_predict(3 + 5 * train[rows], labels[rows], 3 + 5 * queries, num_classes=6)
+    logits = (3 + 5 * queries) @ scores.kernel + scores.bias
     twin = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(twin[:, classes], found.scores[:, classes], atol=1e-4)
-    np.testing.assert_array_equal(logits.argmax(axis=1), found.predicted)
+    np.testing.assert_allclose(twin[:, classes], scores.scores[:, classes], atol=1e-4)
+    np.testing.assert_array_equal(logits.argmax(axis=1), scores.predicted)
     assert np.exp(np.delete(twin, classes, axis=1)).max() < 1e-30
 
 

@@ -144,11 +144,11 @@ def test_traces_for_tpus(tiles, with_memory):
     options = {"keys": (tf.ones([12, 16]),) * 2, "queue": tf.ones([5, 16])} if with_memory else {}
     spec = tf.TensorSpec([6, 16], tf.bfloat16)
     graph = tpu_tracing.trace(tpu_tracing.fake_tpu_strategy(), step_with_gradients(**options), spec, spec)
-    found = tpu_tracing.findings(graph)
+    operations = tpu_tracing.findings(graph)
     assert "StatelessWhile" in {node.op for node in tpu_tracing.replicated_nodes(graph)}
-    assert set(found.collectives) == (set() if with_memory else {"CrossReplicaSum"})
-    assert not found.without_kernel
-    assert not found.without_shape
+    assert set(operations.collectives) == (set() if with_memory else {"CrossReplicaSum"})
+    assert not operations.without_kernel
+    assert not operations.without_shape
 
 
 def largest_tensor(examples, queue_rows=0, dimensions=16):

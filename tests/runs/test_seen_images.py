@@ -112,7 +112,7 @@ def pooled(photos, tmp_path):
 
 @pytest.fixture
 def split_run(photos, tmp_path):
-    """The entry of a pretraining on train/, evaluated on val/; only what tells its images is in its directory."""
+    """The entry of a pretraining on train/, evaluated on val/; its directory only lists its images."""
     dataset = f"folder:{photos}"
     splits = load_dataset(dataset)
     (tmp_path / "run").mkdir()
@@ -123,7 +123,7 @@ def split_run(photos, tmp_path):
 
 
 class TestFolders:
-    """Files are known again by their content, whatever their folder, split or labels."""
+    """Files are recognized by their content, whatever their folder, split or labels."""
 
     def test_own_split_then_pooled_by_a_labels_file(self, pooled, split_run):
         config = evaluated_on(pooled, labels=str(pooled / "labels.csv"), eval_fraction=0.5)

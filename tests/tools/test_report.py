@@ -137,9 +137,9 @@ class TestFigure:
     def test_more_than_100_lines_are_counted(self, tmp_path):
         for number in range(103):
             finish(tmp_path / f"{number}", "supervised", config={"learning_rate": number}, top1=0.5)
-        found = rows([tmp_path])
-        assert "the first 100 of 103; digits" in texts(figure(found))
-        assert len(table(found).splitlines()) == 105
+        report_rows = rows([tmp_path])
+        assert "the first 100 of 103; digits" in texts(figure(report_rows))
+        assert len(table(report_rows).splitlines()) == 105
 
     def test_nothing_to_draw_is_said(self, tmp_path):
         with pytest.raises(InputError, match="nothing to draw"):

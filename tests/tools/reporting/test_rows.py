@@ -29,8 +29,8 @@ def test_ancestors_stand_before_descendants_whatever_their_names(tmp_path):
 
 def test_a_row_holds_what_the_run_says(tmp_path):
     runs = whole_method(tmp_path)
-    found = {row.stage: row for row in rows([tmp_path])}
-    row = found["fine-tune, head layer 1"]
+    report_rows = {row.stage: row for row in rows([tmp_path])}
+    row = report_rows["fine-tune, head layer 1"]
     assert (row.kind, row.dataset, row.model, row.parameters) == (
         "finetune",
         "digits",
@@ -39,18 +39,18 @@ def test_a_row_holds_what_the_run_says(tmp_path):
     )
     assert (row.labels_used, row.top1, row.top5, row.run) == (100, 0.66, 0.9, runs["layer 1"])
     assert row.interval == accuracy_interval(660, IMAGES)
-    assert found["distill"].parameters == 180_000
-    assert found["raw pixels, kNN"].model is None
+    assert report_rows["distill"].parameters == 180_000
+    assert report_rows["raw pixels, kNN"].model is None
 
 
 def test_figures_of_pretraining_are_called_what_they_are_and_get_an_interval(tmp_path):
     whole_method(tmp_path)
-    found = {row.stage: row for row in rows([tmp_path])}
-    assert found["pretrain, kNN"].top1 == 0.7
-    assert found["pretrain, kNN"].interval == accuracy_interval(700, IMAGES)
-    assert found["pretrain, online linear probe"].top5 == 0.96
-    assert found["untrained encoder, logistic regression"].top1 == 0.5
-    assert found["untrained encoder, logistic regression"].top5 is None
+    report_rows = {row.stage: row for row in rows([tmp_path])}
+    assert report_rows["pretrain, kNN"].top1 == 0.7
+    assert report_rows["pretrain, kNN"].interval == accuracy_interval(700, IMAGES)
+    assert report_rows["pretrain, online linear probe"].top5 == 0.96
+    assert report_rows["untrained encoder, logistic regression"].top1 == 0.5
+    assert report_rows["untrained encoder, logistic regression"].top5 is None
 
 
 def test_a_run_that_says_nothing_has_a_row_all_the_same(tmp_path):
@@ -58,11 +58,11 @@ def test_a_run_that_says_nothing_has_a_row_all_the_same(tmp_path):
         (tmp_path / mode).mkdir()
         (tmp_path / mode / "config.json").write_text(json.dumps({"mode": mode}))
         (tmp_path / mode / "result.json").write_text('{"finished": true}')
-    found = rows([tmp_path])
-    assert len(found) == 7
-    assert {(row.top1, row.top5, row.interval, row.model, row.labels_used, row.note) for row in found} == {
-        (None, None, None, None, None, "")
-    }
+    report_rows = rows([tmp_path])
+    assert len(report_rows) == 7
+    assert {
+        (row.top1, row.top5, row.interval, row.model, row.labels_used, row.note) for row in report_rows
+    } == {(None, None, None, None, None, "")}
 
 
 def test_measurements_are_called_what_they_are(tmp_path):
@@ -106,9 +106,9 @@ class TestSeeds:
     def test_runs_that_differ_by_seed_only_are_followed_by_mean_and_range(self, tmp_path):
         for seed, gain in ((2, 0.01), (0, -0.04), (1, 0.03)):
             whole_method(tmp_path / f"run{seed}", seed, gain)
-        found = rows([tmp_path])
-        assert [row.stage for row in found] == [stage for stage in ALONG_THE_METHOD for _ in range(4)]
-        tuned = [row for row in found if row.stage == "fine-tune, head layer 1"]
+        report_rows = rows([tmp_path])
+        assert [row.stage for row in report_rows] == [stage for stage in ALONG_THE_METHOD for _ in range(4)]
+        tuned = [row for row in report_rows if row.stage == "fine-tune, head layer 1"]
         assert [(row.seeds, row.is_mean) for row in tuned] == [
             ((0,), False),
             ((1,), False),
@@ -119,7 +119,7 @@ class TestSeeds:
         assert tuned[-1].interval == pytest.approx((0.62, 0.69))
         assert tuned[-1].top5_range == (0.9, 0.9)
         assert tuned[-1].labels_used == 100
-        assert len({row.group for row in found}) == len(ALONG_THE_METHOD)
+        assert len({row.group for row in report_rows}) == len(ALONG_THE_METHOD)
 
     @pytest.mark.parametrize(
         ("setting", "values", "grouped"),
@@ -162,9 +162,9 @@ class TestSeeds:
     def test_equal_seeds_are_no_repetition(self, tmp_path):
         for name in ("a", "b"):
             finish(tmp_path / name, "supervised", top1=0.5)
-        found = rows([tmp_path])
-        assert [row.is_mean for row in found] == [False, False]
-        assert found[0].group != found[1].group
+        report_rows = rows([tmp_path])
+        assert [row.is_mean for row in report_rows] == [False, False]
+        assert report_rows[0].group != report_rows[1].group
 
 
 class TestUnfinished:
@@ -195,6 +195,6 @@ class TestUnfinished:
                     top1=0.5 + seed / 100,
                     head_layer=1,
                 )
-        found = rows([tmp_path])[3:]
-        assert [row.seeds for row in found] == [(0,), (1,), (2,), (0, 2)]
-        assert found[-1].top1 == pytest.approx(0.51)
+        report_rows = rows([tmp_path])[3:]
+        assert [row.seeds for row in report_rows] == [(0,), (1,), (2,), (0, 2)]
+        assert report_rows[-1].top1 == pytest.approx(0.51)
