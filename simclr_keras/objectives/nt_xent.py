@@ -165,11 +165,13 @@ def _gather(context, view1, view2, everywhere):
     if context.num_replicas_in_sync == 1:
         return [view1, view2]
     both = context.all_gather(tf.concat([view1, view2], axis=1), axis=0)  # [B, 2d]
-    tf.debugging.assert_equal(
+    same = tf.debugging.assert_equal(
         tf.shape(both)[0],
         everywhere,
         "Replicas have different numbers of examples: make batches with drop_remainder=True, or of unknown size.",
     )
+    with tf.control_dependencies([same]):  # before an operation fails that has shapes of one replica
+        both = tf.identity(both)
     if isinstance(everywhere, int):
         both.set_shape([everywhere, 2 * view1.shape[1]])  # some strategies' collective leaves it out
     return tf.split(both, 2, axis=1)

@@ -40,7 +40,8 @@ def test_replicas_equal_one_device_with_labels_spread_unevenly(mirrored):
 
 @pytest.mark.slow
 def test_replicas_see_the_views_one_device_would():
-    augment = ColorBlur(image_size=40, seed=3, compile=False)  # 40: a blur of 5 taps
+    # 40: a blur of 5 taps. By XLA: plain kernels round otherwise for other numbers of images, on some processors.
+    augment = ColorBlur(image_size=40, seed=3)
     compare_with_one_device(two_replicas(), make_batches(3), augment=augment)
 
 
