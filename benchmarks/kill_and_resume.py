@@ -30,7 +30,6 @@ from benchmarks.compare_runs import differing
 
 COMMON = [
     "--batch_size=64",
-    "--epochs=4",
     "--warmup_epochs=1",
     "--optimizer=momentum",
     "--learning_rate=0.1",
@@ -65,14 +64,13 @@ WATCHED = {
     "metrics.csv": 4,
     "result.json": 1,
 }
-MOST_KILLS = 3  # of one run
 
 
-def start(stage, folder, steps_per_execution=1):
+def start(stage, folder, epochs, steps_per_execution=1):
     earlier = folder.parent if folder.parent.name == "earlier" else folder.parent / "earlier"
     flags = [flag.replace("{earlier}", str(earlier)) for flag in STAGES[stage]]
     command = [sys.executable, "train.py", f"--mode={stage}", f"--model_dir={folder}", *flags]
-    command.append(f"--steps_per_execution={steps_per_execution}")
+    command += [f"--epochs={epochs}", f"--steps_per_execution={steps_per_execution}"]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -113,18 +111,18 @@ def kill(process, folder, whole_seconds, draw):
     return alive, alive and any(folder.glob(CHECKPOINTS))
 
 
-def trial(stage, folder, whole, whole_seconds, draw):
+def trial(stage, folder, whole, whole_seconds, options, draw):
     """Run a stage with one or more kills; return (kills, kills in a checkpoint, differences)."""
     kills = in_checkpoint = 0
-    for _ in range(draw.randint(1, MOST_KILLS)):
+    for _ in range(draw.randint(1, options.most_kills)):
         # The number of steps per call changes the speed alone.
-        process = start(stage, folder, steps_per_execution=draw.choice((1, 1, 5)))
+        process = start(stage, folder, options.epochs, steps_per_execution=draw.choice((1, 1, 5)))
         alive, writing = kill(process, folder, whole_seconds, draw)
         kills, in_checkpoint = kills + alive, in_checkpoint + writing
     if not kills:  # it finished before the random instant
         shutil.rmtree(folder)
-        return trial(stage, folder, whole, whole_seconds, draw)
-    finish(start(stage, folder), f"{stage}, after {kills} kills,")
+        return trial(stage, folder, whole, whole_seconds, options, draw)
+    finish(start(stage, folder, options.epochs), f"{stage}, after {kills} kills,")
     left = [path.name for path in folder.rglob("*") if ".partial" in path.name or ".tmp-" in path.name]
     return kills, in_checkpoint, [*differing(folder, whole), *(f"left behind: {name}" for name in left)]
 
@@ -133,23 +131,27 @@ def main(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument("--trials", type=int, default=50, help="killed runs of every stage [50]")
     parser.add_argument("--stages", nargs="*", default=list(STAGES), choices=list(STAGES))
+    parser.add_argument("--most_kills", type=int, default=3, help="of one run [3]")
+    parser.add_argument("--epochs", type=int, default=4, help="of one run [4]")
     parser.add_argument("--seed", type=int, default=0, help="of the instants [0]")
-    options = parse(parser, argv, trials=1, stages=["pretrain"])
+    options = parse(parser, argv, trials=1, stages=["pretrain"], most_kills=1, epochs=1)
     failed = 0
     for stage in options.stages:
         draw = random.Random(options.seed)
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             for earlier in EARLIER.get(stage, ()):
-                finish(start(earlier, folder / "earlier" / earlier), earlier)
+                finish(start(earlier, folder / "earlier" / earlier, options.epochs), earlier)
             began = time.monotonic()
-            finish(start(stage, folder / "whole"), stage)
+            finish(start(stage, folder / "whole", options.epochs), stage)
             whole_seconds = time.monotonic() - began
             print(f"{stage}: never killed, it takes {whole_seconds:.0f} s", flush=True)
             same = kills = in_checkpoint = 0
             for number in range(1, options.trials + 1):
                 run = folder / str(number)
-                killed, writing, differences = trial(stage, run, folder / "whole", whole_seconds, draw)
+                killed, writing, differences = trial(
+                    stage, run, folder / "whole", whole_seconds, options, draw
+                )
                 same, kills, in_checkpoint = same + (not differences), kills + killed, in_checkpoint + writing
                 verdict = "the same" if not differences else f"DIFFERENT: {differences[:3]}"
                 print(f"  run {number}/{options.trials}: killed {killed} times, {verdict}", flush=True)

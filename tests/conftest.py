@@ -56,6 +56,13 @@ def mirrored(request, own_collectives):
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(request.param)])
 
 
+@pytest.fixture
+def two_devices(own_collectives, monkeypatch):
+    """--strategy=mirrored takes 2 devices: whole runs on 4 take twice as long to trace, and show no more."""
+    devices = tf.config.list_logical_devices("CPU")[:2]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices if kind == "CPU" else [])
+
+
 # Tiny runs that tests of several rooms look at, made once.
 from tests.chain_fixtures import (  # noqa: E402, F401
     data,

@@ -16,6 +16,11 @@ LARGEST_WHOLE_BATCH = 256 * 2**20
 AUGMENTED_TOGETHER = 32
 
 
+# AutoGraph would rewrite every mapped function, none of which needs it: 2 s at the start of a run.
+_plain = tf.autograph.experimental.do_not_convert
+
+
+@_plain
 def train_batches(
     source,
     *,
@@ -101,6 +106,7 @@ def _options():
     return options
 
 
+@_plain
 def eval_batches(source, *, image_size, batch_size, pad=False):
     """Return all images in order with the evaluation preprocessing.
 

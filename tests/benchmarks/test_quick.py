@@ -1,7 +1,10 @@
 """Every benchmark runs with --quick; its figures are not tested."""
 
+import contextlib
 import importlib
+import io
 import itertools
+import json
 import pathlib
 import re
 
@@ -25,7 +28,7 @@ OUTPUT = {
     "split_by_content": r"stratified +by content.*long tail.*hash",
     "teacher_sharpness": r"labeled +20 images.*others +20 images",
 }
-SLOW = ("cifar10_method", "kill_and_resume", "remat")
+SLOW = ("cifar10_method", "export_speed", "finetune_step", "kill_and_resume", "remat")
 PARTS = {"command_line", "compare_runs", "own_process"}  # what the benchmarks share
 
 
@@ -46,13 +49,23 @@ def test_quick(name, tmp_path, monkeypatch, capsys):
         flags += [f"--runs={tmp_path}/runs", f"--table={tmp_path}/table.md"]
         # In this process: four starts of TensorFlow take longer than the runs.
         monkeypatch.setattr(benchmark, "run_train", lambda words: train.main(["train.py", *words]))
-    if name == "nt_xent_memory":
+    if hasattr(benchmark, "run_alone"):
         # In this process, for the same reason; then peaks of memory mean nothing.
         monkeypatch.setattr(benchmark, "peak_bytes", itertools.count(1).__next__)
-        monkeypatch.setattr(benchmark, "measure_alone", benchmark.measure)
+        monkeypatch.setattr(
+            benchmark,
+            "run_alone",
+            lambda script, flags: json.loads(printed(benchmark, flags).splitlines()[-1]),
+        )
     assert not benchmark.main(flags)
     output = capsys.readouterr().out
     assert re.search(OUTPUT[name], output, re.DOTALL), output
+
+
+def printed(benchmark, flags):
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        benchmark.main(flags)
+    return output.getvalue()
 
 
 def test_commands_parse():
@@ -61,18 +74,11 @@ def test_commands_parse():
     for name, words in re.findall(
         r"python benchmarks/(?!NAME)(\w+)\.py((?: --?[\w=:./*-]+)*)", "\n".join(texts)
     ):
-        help_text = _help(importlib.import_module(f"benchmarks.{name}"))
+        with contextlib.redirect_stdout(io.StringIO()) as output, pytest.raises(SystemExit):
+            importlib.import_module(f"benchmarks.{name}").main(["--help"])
+        help_text = output.getvalue()
         unknown = [flag for flag in re.findall(r"--\w+", words) if flag not in help_text]
         assert not unknown, (name, unknown)
-
-
-def _help(benchmark):
-    import contextlib
-    import io
-
-    with contextlib.redirect_stdout(io.StringIO()) as output, pytest.raises(SystemExit):
-        benchmark.main(["--help"])
-    return output.getvalue()
 
 
 def test_train_commands_parse():

@@ -1,5 +1,6 @@
 """--mode=pretrain: contrastive learning on unlabeled images, evaluated by kNN and an online probe."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -163,7 +164,8 @@ def draw_views(config, train, augment):
     """Return a figure of view pairs, made by the pipeline and augmentation of the run."""
     pairs = min(SHOWN_PAIRS, config.batch_size)
     batch = next(iter(make_batches(config, train, batch_size=pairs)(0, 1)))
-    views = augment(batch["views"], tf.constant(0, tf.int64)).numpy()
+    # Without XLA, which would take longer to compile than the few images take.
+    views = dataclasses.replace(augment, compile=False)(batch["views"], tf.constant(0, tf.int64)).numpy()
     titles = None
     if train.class_names is not None:
         titles = ["" if label < 0 else train.class_names[label] for label in batch["label"].numpy()]

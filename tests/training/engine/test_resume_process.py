@@ -1,4 +1,4 @@
-"""Real processes that are killed, or told to end, continue to the same end."""
+"""A real process that is told to end continues to the same end. Killed ones: benchmarks/kill_and_resume.py --quick."""
 
 import pathlib
 import signal
@@ -9,30 +9,19 @@ import time
 import pytest
 
 from benchmarks.compare_runs import differing
-from tests.training.tiny import (
-    make_config,
-    write_npz,
-)
+from simclr_keras.training.stages import pretrain
+from tests.training.tiny import make_config, silent, write_npz
 
 ROOT = pathlib.Path(__file__).parents[3]
 
 
-@pytest.fixture
-def start(tmp_path):
-    """Starts the real program on a small run of a real network, in a directory of this name."""
-    data = "npz:" + write_npz(tmp_path / "stripes.npz")
-
-    def start(name):
-        values = vars(make_config(data, tmp_path / name, checkpoint_every_steps=1, epochs=3))
-        flags = [
-            f"--{key}={value}" for key, value in values.items() if value is not None and value is not False
-        ]
-        command = [sys.executable, "train.py", "--mode=pretrain", *flags]
-        return subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    return start
+def start(config):
+    """Starts the real program with the settings of this config."""
+    flags = [
+        f"--{key}={value}" for key, value in vars(config).items() if value is not None and value is not False
+    ]
+    command = [sys.executable, "train.py", "--mode=pretrain", *flags]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def wait_for(path, process):
@@ -42,24 +31,21 @@ def wait_for(path, process):
 
 
 @pytest.mark.slow
-def test_a_process_killed_by_the_system_and_one_told_to_end_continue_to_the_same_end(start, tmp_path):
-    whole = start("whole")
-    assert whole.communicate(timeout=600)[0].splitlines()[-1].startswith("done in")
-    assert whole.returncode == 0
-    for number in (signal.SIGKILL, signal.SIGTERM):
-        name = number.name
-        process = start(name)
-        wait_for(tmp_path / name / "checkpoints" / "checkpoint", process)
-        process.send_signal(number)
-        said, _ = process.communicate(timeout=600)
-        assert not (tmp_path / name / "result.json").exists()
-        if number == signal.SIGTERM:
-            assert process.returncode == 143
-            last = said.splitlines()[-1]
-            assert last.startswith("train.py: stopped by SIGTERM: ")
-            assert last.endswith("; rerun the same command to continue.")
-        again = start(name)
-        said, _ = again.communicate(timeout=600)
-        assert again.returncode == 0
-        assert "continued at step" in said
-        assert not differing(tmp_path / name, tmp_path / "whole")
+def test_a_process_told_to_end_continues_to_the_same_end(tmp_path):
+    data = "npz:" + write_npz(tmp_path / "stripes.npz")
+    settings = {"checkpoint_every_steps": 1, "epochs": 3}
+    pretrain.run(make_config(data, tmp_path / "whole", **settings), say=silent)
+    config = make_config(data, tmp_path / "run", **settings)
+    process = start(config)
+    wait_for(tmp_path / "run" / "checkpoints" / "checkpoint", process)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=600)
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert process.returncode == 143
+    last = said.splitlines()[-1]
+    assert last.startswith("train.py: stopped by SIGTERM: ")
+    assert last.endswith("; rerun the same command to continue.")
+    lines = []
+    pretrain.run(config, say=lines.append)
+    assert any("continued at step" in line for line in lines)
+    assert not differing(tmp_path / "run", tmp_path / "whole")

@@ -193,17 +193,17 @@ def test_an_export_that_has_changed_since_is_refused(config, copied, pretrained,
         run(settings)
 
 
-def test_on_replicas_it_teaches_as_on_one_device(config, own_collectives, tmp_path):
+def test_on_replicas_it_teaches_as_on_one_device(config, two_devices, own_collectives, tmp_path):
     for strategy in ("one", "mirrored"):
         own_collectives()
         run(config(strategy, strategy=strategy, precision="float64", alpha=0.5, epochs=2))
-    one, four = (metrics(tmp_path / name) for name in ("one", "mirrored"))
+    one, two = (metrics(tmp_path / name) for name in ("one", "mirrored"))
     for name in one[0]:
-        found, expected = ([float(row[name] or 0) for row in rows] for rows in (four, one))
+        found, expected = ([float(row[name] or 0) for row in rows] for rows in (two, one))
         np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
-    one, four = (saved_variables(tmp_path / name) for name in ("one", "mirrored"))
+    one, two = (saved_variables(tmp_path / name) for name in ("one", "mirrored"))
     for name, value in one.items():
-        np.testing.assert_allclose(four[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(two[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_an_address_is_fetched_by_tensorflow_hub(config, exported, images, finetuned, monkeypatch):

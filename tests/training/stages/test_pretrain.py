@@ -348,14 +348,14 @@ def test_a_run_that_met_nan_goes_on_when_told_to_skip_such_batches(tiny, data, t
 
 
 @pytest.mark.slow
-def test_replicas_pretrain_as_one_device_does(tiny, data, tmp_path):
+def test_replicas_pretrain_as_one_device_does(tiny, data, two_devices, tmp_path):
     for strategy in ("one", "mirrored"):
         config = make_config(data, tmp_path / strategy, strategy=strategy, precision="float64")
         pretrain.run(config, say=silent)
-    assert result(tmp_path / "mirrored")["devices"].startswith("4 CPU devices")
-    one, four = (metrics(tmp_path / name) for name in ("one", "mirrored"))
+    assert result(tmp_path / "mirrored")["devices"].startswith("2 CPU devices")
+    one, two = (metrics(tmp_path / name) for name in ("one", "mirrored"))
     for name in one[0]:
-        found, expected = ([float(row[name]) for row in rows] for rows in (four, one))
+        found, expected = ([float(row[name]) for row in rows] for rows in (two, one))
         np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
     found, expected = weights(tmp_path / "mirrored"), weights(tmp_path / "one")
     for name in expected:

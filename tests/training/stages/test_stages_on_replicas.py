@@ -7,7 +7,9 @@ from tests.training.tiny import configure, metrics, run, saved_variables
 
 
 @pytest.mark.slow
-def test_replicas_distill_and_fine_tune_as_one_device_does(tiny, own_collectives, pretrained, tmp_path):
+def test_replicas_distill_and_fine_tune_as_one_device_does(
+    tiny, two_devices, own_collectives, pretrained, tmp_path
+):
     for mode in ("finetune", "distill"):
         for strategy in ("one", "mirrored"):
             before = {"init": str(pretrained.folder)}
@@ -16,10 +18,10 @@ def test_replicas_distill_and_fine_tune_as_one_device_does(tiny, own_collectives
             settings = {"strategy": strategy, "precision": "float64", "augment": "crop,flip,color"}
             own_collectives()
             run(configure(mode, tmp_path / f"{mode}-{strategy}", **before, **settings))
-        one, four = (metrics(tmp_path / f"{mode}-{strategy}") for strategy in ("one", "mirrored"))
+        one, two = (metrics(tmp_path / f"{mode}-{strategy}") for strategy in ("one", "mirrored"))
         for name in one[0]:
-            found, expected = ([float(row[name] or 0) for row in rows] for rows in (four, one))
+            found, expected = ([float(row[name] or 0) for row in rows] for rows in (two, one))
             np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
-        one, four = (saved_variables(tmp_path / f"{mode}-{strategy}") for strategy in ("one", "mirrored"))
+        one, two = (saved_variables(tmp_path / f"{mode}-{strategy}") for strategy in ("one", "mirrored"))
         for name, value in one.items():
-            np.testing.assert_allclose(four[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(two[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
