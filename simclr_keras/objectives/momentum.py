@@ -80,6 +80,14 @@ class Momentum:
                 self.queue_ids = keras.Variable(unfilled, (memory_size,), name="ids", **integers)
                 self.index = keras.Variable("zeros", (), name="index", **integers)
 
+    def __str__(self):
+        text = f"momentum network with decay {self.ema_decay:g}"
+        if self.queue is None:
+            return f"{text}, no queue"
+        rows, dimensions = self.queue.shape
+        megabytes = rows * dimensions * tf.as_dtype(self.queue.dtype).size / 1e6
+        return f"{text}, queue of {rows:,} rows x {dimensions} ({megabytes:.3g} MB)"
+
     def _dimensions(self):
         size, head = self.model.fixed_size, self.model.projection_head
         features = self.model.encoder.compute_output_shape((None, size, size, 3))["final_avg_pool"]
