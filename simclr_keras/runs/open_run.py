@@ -173,7 +173,7 @@ class Weights:
         self._files, self._checkpoint, self._ema = files, checkpoint, ema
         self._reader = self._newest()
         if ema and not self._reader.has_ema:
-            option = {"model_dir": "ema=True", "init": "--use_ema"}.get(str(files.flag), "--ema")
+            option = {"model_dir": "ema=True", "run": "--ema"}.get(str(files.flag), "--use_ema")
             raise InputError(
                 f"{files.path} has no momentum network, which only runs of --mode=pretrain with --memory=queue keep; "
                 f"leave {option} out, or give another --{files.flag}."

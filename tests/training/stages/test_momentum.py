@@ -9,6 +9,7 @@ import pytest
 from simclr_keras.errors import InputError
 from simclr_keras.export.from_run import describe
 from simclr_keras.runs.open_run import load_run, open_run
+from simclr_keras.tools.any_model import open_model
 from simclr_keras.training.engine import loop
 from tests.training.killing import kill
 from tests.training.tiny import begin, change, configure, make_config, metrics, run, variables
@@ -91,6 +92,13 @@ def test_export_takes_the_momentum_network(remembering, tiny):
     assert_is_momentum(source.model(), remembering.folder)
     assert describe(source)["ema"] is True
     assert "ema" not in describe(open_run(str(remembering.folder), flag="run"))
+
+
+def test_embed_takes_the_momentum_network(remembering, tiny):
+    images = np.random.default_rng(0).uniform(size=(2, 8, 8, 3)).astype(np.float32)
+    expected = load_run(str(remembering.folder), ema=True)(images)["final_avg_pool"]
+    model = open_model(str(remembering.folder), use_ema=True)
+    np.testing.assert_allclose(model.call(images, "encoder"), expected, rtol=1e-6)
 
 
 def test_a_queue_of_another_size_is_refused(remembering, tiny, stripes, folder):
