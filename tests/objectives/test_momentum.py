@@ -5,12 +5,15 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.models.remat import enable_remat
+from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.contrastive import ContrastiveLearner
 from simclr_keras.objectives.momentum import Momentum, gather_keys
 from simclr_keras.runs.checkpoints import Checkpoints
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.signals import Stop
 from tests import tpu_tracing
+from tests.models.block_encoders import OneBlock
 from tests.objectives import release_twin
 from tests.objectives.nt_xent_twin import twin
 from tests.objectives.spoiled_batches import TROUBLES, good_batches, trainer
@@ -202,6 +205,21 @@ def test_keys_and_ids_are_gathered_by_one_collective():
     assert gathers.count(tf.float32) == 2 >= gathers.count(tf.int32)
     (_, gathered) = function()
     np.testing.assert_array_equal(strategy.experimental_local_results(gathered)[0], [*ids, *ids])
+
+
+def test_remat_changes_nothing():
+    model = SimCLRModel(OneBlock())
+    model.build((None, 8, 8, 3))
+    images, results = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype("float32"), []
+    for remat in (False, True):
+        momentum = Momentum(model, memory_size=0)
+        if remat:
+            enable_remat(model)
+        results.append({"z": momentum.projections(images), **momentum.state()})
+    before = {f"momentum/{v.path.partition('/')[2]}": v for v in model.variables}
+    assert any(not np.array_equal(results[1][name], value) for name, value in before.items())
+    for name, value in results[0].items():
+        np.testing.assert_allclose(results[1][name], value, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 def test_copy_to_a_model():
