@@ -114,13 +114,12 @@ class Pretraining(TrainingStage):
 
     def _chance_loss(self, epoch):
         """Return the contrastive loss of guessing, its mean over the steps of an epoch: the queue fills meanwhile."""
-        batch_size, rows = self.config.batch_size, self.config.memory_size * (self.config.memory == "queue")
-        start, end = epoch_ends(self.config, self.num_examples)[epoch - 1 : epoch + 1]
-        if start * 2 * batch_size >= rows:
-            return chance_loss(batch_size, rows)
-        return float(
-            np.mean([chance_loss(batch_size, min(rows, 2 * batch_size * step)) for step in range(start, end)])
-        )
+        config = self.config
+        if config.memory == "none":
+            return chance_loss(config.batch_size)
+        start, end = epoch_ends(config, self.num_examples)[epoch - 1 : epoch + 1]
+        rows = np.minimum(2 * config.batch_size * np.arange(start, end), config.memory_size)
+        return float(np.mean([chance_loss(config.batch_size, count) for count in rows]))
 
     def end(self):
         history, scores, references = self.history, self._baseline_scores, None

@@ -43,7 +43,7 @@ def test_the_run_names_its_memory(remembering):
     assert f"memory   {line}" in remembering.lines
     assert remembering.result["memory"] == line
     # In the last epoch, before which the queue was full.
-    assert remembering.result["contrastive_loss_of_chance"] == 2 * math.log(15 + 48)
+    assert remembering.result["contrastive_loss_of_chance"] == pytest.approx(2 * math.log(15 + 48))
 
 
 def test_a_killed_run_resumes_bitwise(remembering, tiny, stripes, folder, monkeypatch):
