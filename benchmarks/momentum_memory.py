@@ -50,7 +50,7 @@ def main(argv=None):
         config = PretrainConfig(
             model=arguments.model, image_size=arguments.image_size, batch_size=arguments.batch_size, **memory
         )
-        config.validate()
+        config.check_memory()
         steps[name] = make_step(config, policy)
 
     seconds = {name: [] for name in steps}
