@@ -1,4 +1,4 @@
-"""Which rows of the global batch belong to this replica."""
+"""Rows of the global batch: which belong to this replica, and those of all replicas."""
 
 import tensorflow as tf
 
@@ -38,3 +38,28 @@ def mean_rows(count: int | tf.Tensor) -> float | tf.Tensor:
     If every replica divides its sum by it, the mean over the replicas is that of the global batch.
     """
     return rows_of_replica(count)[1] / num_replicas()
+
+
+def gather_rows(values: tf.Tensor, everywhere: int | tf.Tensor) -> tf.Tensor:
+    """Return the rows [B, d] of all replicas in order, by one collective with a gradient.
+
+    Args:
+        values: float [b, d], the rows of this replica.
+        everywhere: B, see `rows_of_replica`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: replicas have different numbers of rows, each known while tracing.
+    """
+    if num_replicas() == 1:
+        return values
+    rows = tf.distribute.get_replica_context().all_gather(values, axis=0)
+    same = tf.debugging.assert_equal(
+        tf.shape(rows)[0],
+        everywhere,
+        "Replicas have different numbers of examples: make batches with drop_remainder=True, or of unknown size.",
+    )
+    with tf.control_dependencies([same]):  # before an operation fails that has shapes of one replica
+        rows = tf.identity(rows)
+    if isinstance(everywhere, int):
+        rows.set_shape([everywhere, values.shape[1]])  # some strategies' collective leaves it out
+    return rows

@@ -78,6 +78,21 @@ EARLIER_RUNS = [
         ("--init_checkpoint=last",),
         {**FINETUNE, "init_checkpoint": "best"},
     ),
+    *(
+        Case(
+            f"no momentum network to start from in {command['mode']}",
+            ("{runs}/pretrained has no momentum network", "--memory=queue"),
+            ("leave --use_ema out", "another --init"),
+            {**command, "init": "{runs}/pretrained", "use_ema": True},
+        )
+        for command in (FINETUNE, KNN, DISTILL)
+    ),
+    Case(
+        "momentum network of a teacher",
+        ("--use_ema is for the student's first weights",),
+        ("give --init",),
+        {**DISTILL, "use_ema": True},
+    ),
     Case(
         "no best checkpoint of a teacher",
         ("{runs}/finetuned has no best checkpoint",),

@@ -229,6 +229,24 @@ SETTINGS = [
         for strategy in ("one", "mirrored")
     ),
     Case(
+        "queue smaller than a batch",
+        ("--memory_size=32 ", "less than the 64 rows", "--batch_size=32"),
+        ("give 64, or 0",),
+        {"memory": "queue", "memory_size": 32},
+    ),
+    Case(
+        "queue of no whole batches",
+        ("--memory_size=100 ", "no multiple of the 64 rows"),
+        ("give 64 or 128",),
+        {"memory": "queue", "memory_size": 100},
+    ),
+    Case("decay of 1", ("--ema_decay=1.0 ",), ("below 1",), {"memory": "queue", "ema_decay": 1.0}),
+    Case("negative decay", ("--ema_decay=-0.1 ",), ("at least 0",), {"memory": "queue", "ema_decay": -0.1}),
+    *(
+        Case(f"--{name} without memory", (f"--{name}={value} ",), ("--memory=queue",), {name: value})
+        for name, value in {"ema_decay": 0.99, "memory_size": 64}.items()
+    ),
+    Case(
         "warm-up longer than the run",
         ("--warmup_epochs=2 ", "--epochs=1"),
         ("at most 1", "--warmup_epochs=0.05"),

@@ -181,6 +181,11 @@ class StageConfig(Settings):
         return None
 
     @property
+    def use_ema(self) -> bool:
+        """Return whether the stage starts from the momentum network of an earlier run."""
+        return False
+
+    @property
     def remat(self) -> bool:
         """Return whether training stores only the inputs of residual blocks."""
         return False

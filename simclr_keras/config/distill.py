@@ -9,6 +9,7 @@ from simclr_keras.config.groups.start import Start
 from simclr_keras.config.groups.training import Optimization, Rematerialization
 from simclr_keras.config.groups.views import Views
 from simclr_keras.config.option import again, option
+from simclr_keras.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,11 @@ class DistillConfig(Evaluation, Views, Rematerialization, Optimization, Backbone
 
     def validate(self) -> None:
         super().validate()
+        if self.use_ema and self.init is None:
+            raise InputError(
+                "--use_ema is for the student's first weights: give --init, or leave --use_ema out. A teacher has been "
+                "fine-tuned, with --use_ema there."
+            )
         self.check_backbone(self.model, self.image_size, self.se_ratio)
         self.check_remat(self.model)
         self.check_views()

@@ -23,6 +23,9 @@ class ExportConfig(Settings):
         group="What",
         choices=("last", "best"),
     )
+    ema: bool = option(
+        False, "Export the momentum network of a pretraining run with --memory=queue.", group="What"
+    )
     endpoints: str | None = option(
         None,
         "Endpoints to export, separated by commas: encoder, proj_head_0 .. and logits. Layers that none of them needs "

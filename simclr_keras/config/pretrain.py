@@ -28,6 +28,28 @@ class PretrainConfig(
         Optimization, "batch_size", help="Images per step over all replicas; each image gives two views."
     )
     temperature: float = option(0.1, "Temperature of NT-Xent.", group="Training", above=0)
+    memory: str = option(
+        "none",
+        "queue: contrast against a momentum network and a queue of its past outputs (SimCLRv2, appendix D); none: "
+        "against the other views of the batch.",
+        group="Training",
+        choices=("none", "queue"),
+    )
+    ema_decay: float = option(
+        0.999,
+        "Share of the momentum network that stays at each step (--memory=queue).",
+        group="Training",
+        at_least=0,
+        below=1,
+    )
+    memory_size: int = option(
+        65536,
+        "Rows of the queue, a multiple of the two views of a batch; 0: the momentum network without a queue "
+        "(--memory=queue).",
+        group="Training",
+        unit="rows",
+        at_least=0,
+    )
     augment: str = again(Views, "augment", default="crop,flip,color,blur")
     blur_probability: float = option(
         0.5, "Probability of a Gaussian blur.", group="Views", at_least=0, at_most=1
@@ -68,8 +90,28 @@ class PretrainConfig(
         self.check_views()
         check_range(self, "blur_sigma_min", "blur_sigma_max")
         self.check_schedule()
+        self.check_memory()
         layers = {"nonlinear": self.proj_layers, "linear": 1, "none": 0}[self.proj_mode]
         if self.probe_layer > layers:
             raise InputError(
                 f"--probe_layer={self.probe_layer} is beyond the projection head; give 0 to {layers}."
+            )
+
+    def check_memory(self) -> None:
+        """Raise InputError if the queue does not take whole batches, or there is none to set."""
+        if self.memory == "none":
+            for name in ("ema_decay", "memory_size"):
+                value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+                if value != default:
+                    raise InputError(
+                        f"--{name}={value} needs --memory=queue; give it, or leave --{name} out."
+                    )
+            return
+        rows = 2 * self.batch_size
+        if self.memory_size % rows:
+            below = self.memory_size // rows * rows
+            nearest = f"{below} or {below + rows}" if below else f"{rows}, or 0 for no queue"
+            raise InputError(
+                f"--memory_size={self.memory_size} is {'no multiple of' if below else 'less than'} the {rows} rows of "
+                f"a step, two views of --batch_size={self.batch_size}; give {nearest}."
             )

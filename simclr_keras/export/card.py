@@ -25,7 +25,8 @@ def make_card(model: keras.Model, about: dict, endpoints: dict, files: list[dict
     Args:
         model: the exported SimCLRModel.
         about: dict of architecture (arguments of `create_model`), image_size, class_names, stage, run, checkpoint,
-            step, results, training (settings), history (rows of metrics.csv), ancestors and license.
+            step, results, training (settings), history (rows of metrics.csv), ancestors and license; and ema, if the
+            weights are those of the momentum network.
         endpoints: dict of name to (endpoint, shape).
         files: list of dicts, one for each file: format, file, and the result of its check.
     """
@@ -54,6 +55,7 @@ def make_card(model: keras.Model, about: dict, endpoints: dict, files: list[dict
             for name, (endpoint, shape) in endpoints.items()
         },
         **{name: about[name] for name in _FROM_RUN},
+        **({"ema": True} if about.get("ema") else {}),
         "files": files,
     }
 

@@ -31,7 +31,7 @@ def run(config: Any, say: Callable = print) -> dict:
     started = time.monotonic()
     check_out(config.out, config.overwrite)
     check_packages(config.formats)
-    source = open_run(config.run, config.checkpoint, flag="run")
+    source = open_run(config.run, config.checkpoint, flag="run", ema=config.ema)
     about = describe(source, config.license)
     model = remove_unused_layers(source.model(), config.signatures, source.path)
     representative = representative_images(config, source) if config.int8 else None
@@ -81,6 +81,7 @@ def describe(source: OpenRun, license: str | None = None) -> dict:
         "stage": config.NAME,
         "run": source.path,
         "checkpoint": source.checkpoint,
+        **({"ema": True} if source.ema else {}),
         "step": source.weights.step,
         "results": facts if result.mode else None,
         "training": {name: value for name, value in settings.items() if value is not None},

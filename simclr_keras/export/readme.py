@@ -149,6 +149,10 @@ def _training(card):
         lines.append(
             f"- published top1 {results['published_top1']:.1%} ({results['published_in']}), not measured here"
         )
+    if card.get("ema"):
+        lines.append(
+            "- weights of the momentum network, an average over training; the results are of the other"
+        )
     if card["checkpoint"] == "best":
         lines.append(
             f"- weights of step {card['step']}, with best_top1; the other results are of the last step"

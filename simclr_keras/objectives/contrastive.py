@@ -6,7 +6,8 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.classification import labeled_loss
 from simclr_keras.objectives.learner import Learner, check_batch
-from simclr_keras.objectives.nt_xent import nt_xent
+from simclr_keras.objectives.momentum import Momentum, gather_keys
+from simclr_keras.objectives.nt_xent import NTXent, nt_xent
 from simclr_keras.replicas import mean_rows, number_of_rows
 
 FIGURES = ("contrastive_loss", "contrastive_accuracy", "contrastive_entropy")  # in the order of NTXent
@@ -20,8 +21,13 @@ class ContrastiveLearner(Learner):
     If the model has a classifier, it is trained as an online linear probe on both views. It must be behind a
     stop-gradient (`create_model(..., stop_gradient=True)`), and `compile` needs a `probe_optimizer`.
 
+    With memory="queue", projections are contrasted against those of a momentum network, of the same images and of past
+    batches; see `Momentum` and `nt_xent`. Each step appends to the queue after its loss, and updates the momentum
+    network after the optimizer. `evaluate` changes neither.
+
     Letters: b = examples, h and w = height and width in pixels. The batch is a dict with "views" [b, 2, h, w, 3]
-    (uint8, or float in [0, 1] without `augment`) and, for the probe, integers "label" [b], -1 if unknown. Metrics:
+    (uint8, or float in [0, 1] without `augment`) and, for the probe, integers "label" [b], -1 if unknown. With memory,
+    integers "id" [b] keep past views of an example from being its negatives; they may be missing. Metrics:
     contrastive_loss (also as `loss`) and contrastive_entropy in nats, contrastive_accuracy in [0, 1], probe_loss,
     probe_accuracy.
 
@@ -38,15 +44,30 @@ class ContrastiveLearner(Learner):
     Args:
         model: a built SimCLRModel.
         temperature: temperature of NT-Xent, above 0.
+        memory: "none", or "queue" for a momentum network.
+        ema_decay, memory_size: of the momentum network and its queue, as in `Momentum`.
         **learner_arguments: augment, weight_decay, decayed_in_loss, on_nan of `Learner`.
 
     Raises:
-        InputError: the model's classifier is not behind a stop-gradient.
+        InputError: the model's classifier is not behind a stop-gradient, or an argument is out of its range.
+
+    Attributes:
+        momentum: the `Momentum`, None without memory.
     """
 
     def __init__(
-        self, model: SimCLRModel, *, temperature: float = 0.1, name: str = "contrastive", **learner_arguments
+        self,
+        model: SimCLRModel,
+        *,
+        temperature: float = 0.1,
+        memory: str = "none",
+        ema_decay: float = 0.999,
+        memory_size: int = 65536,
+        name: str = "contrastive",
+        **learner_arguments,
     ):
+        if memory not in ("none", "queue"):
+            raise InputError(f"memory must be 'none' or 'queue'. Received: memory={memory!r}")
         if model.classifier is not None and not model.stop_gradient:
             raise InputError(
                 "The classifier must be a probe that leaves the encoder alone: create_model(..., stop_gradient=True). "
@@ -55,6 +76,7 @@ class ContrastiveLearner(Learner):
         figures = FIGURES if model.classifier is None else (*FIGURES, *PROBE_FIGURES)
         super().__init__(model, figures=figures, name=name, **learner_arguments)
         self.temperature = temperature
+        self.momentum = Momentum(model, ema_decay, memory_size) if memory == "queue" else None
 
     @property
     def probe_variables(self) -> list:
@@ -66,7 +88,8 @@ class ContrastiveLearner(Learner):
         images = self._images(batch["views"], 2, None if training else EVALUATION_STEP)
         outputs = self.model(images, training=training)
         first, second = tf.split(outputs[f"proj_head_{self.model.projection_head.depth}"], 2)
-        contrastive = nt_xent(first, second, temperature=self.temperature)
+        keys = None if self.momentum is None else self.momentum.projections(images, training)
+        contrastive = self.contrast(first, second, keys, batch.get("id"), training)
         count = tf.cast(mean_rows(number_of_rows(first)), first.dtype)
         figures = {name: (value * count, count) for name, value in zip(FIGURES, contrastive)}
         if self.model.classifier is None:
@@ -74,3 +97,43 @@ class ContrastiveLearner(Learner):
         labels = tf.concat([batch["label"], batch["label"]], axis=0)
         probe_loss, probe_figures = labeled_loss(outputs["logits"], labels, PROBE_FIGURES)
         return contrastive.loss + probe_loss, figures | probe_figures
+
+    def contrast(
+        self,
+        first: tf.Tensor,
+        second: tf.Tensor,
+        keys: tf.Tensor | None = None,
+        ids: tf.Tensor | None = None,
+        training: bool = True,
+    ) -> NTXent:
+        """Return the contrastive loss of this replica's projections; in training, append the keys to the queue.
+
+        Args:
+            first, second: [b, d] of the model, the projections of first and second views.
+            keys: [2b, d] of the momentum network for the same views, first ones first; None without memory.
+            ids: int [b], ids of the examples; None if they are unknown.
+            training: False leaves the queue as it is.
+        """
+        if self.momentum is None:
+            return nt_xent(first, second, temperature=self.temperature)
+        global_keys, global_ids = gather_keys(keys, ids)
+        queue, queue_ids = self.momentum.queue, self.momentum.queue_ids
+        contrastive = nt_xent(
+            first,
+            second,
+            temperature=self.temperature,
+            keys=global_keys,
+            queue=None if queue is None else tf.convert_to_tensor(queue),
+            ids=global_ids,
+            queue_ids=None if queue_ids is None else tf.convert_to_tensor(queue_ids),
+        )
+        if training:
+            self.momentum.enqueue(global_keys, global_ids)
+        return contrastive
+
+    def after_update(self) -> None:
+        if self.momentum is not None:
+            self.momentum.update()
+
+    def state(self) -> dict:
+        return super().state() | ({} if self.momentum is None else self.momentum.state())

@@ -246,8 +246,12 @@ class Learner(KerasInterface):
                 for gradient in gradients[len(main) :]
             ]
             apply_gradients(self.probe_optimizer, probe_gradients, probe)
+        self.after_update()
         self._report(figures)
         return [loss, *gradients]
+
+    def after_update(self) -> None:
+        """Do what follows the optimizers' updates in a step, for instance move averages; here nothing."""
 
     def _guarded_variables(self):
         """Return the variables that a skipped batch must not change."""

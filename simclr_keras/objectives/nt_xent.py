@@ -8,8 +8,13 @@ import typing
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.objectives.tiled_nt_xent import hits_and_entropies, tiled_sums
-from simclr_keras.replicas import number_of_rows, rows_of_replica
+from simclr_keras.objectives.tiled_nt_xent import (
+    UNKNOWN,
+    hits_and_entropies,
+    is_left_out,
+    tiled_sums,
+)
+from simclr_keras.replicas import gather_rows, num_replicas, number_of_rows, rows_of_replica
 
 NORM_EPSILON = 1e-12  # on the squared norm
 DIRECTIONLESS_NORM = 1e-3
@@ -41,6 +46,8 @@ def nt_xent(
     normalize: bool = True,
     keys: tuple[tf.Tensor, tf.Tensor] | None = None,
     queue: tf.Tensor | None = None,
+    ids: tf.Tensor | None = None,
+    queue_ids: tf.Tensor | None = None,
 ) -> NTXent:
     """Return the normalized temperature-scaled cross-entropy between two views of a batch.
 
@@ -55,8 +62,9 @@ def nt_xent(
 
     With memory the anchors stay the online embeddings, view1 and view2, while all candidates come from a momentum
     network: `keys` and `queue`. The positive of an anchor is the key of the other view of
-    its image; the key of its own view is left out; rows of the queue are negatives, always. No gradient
-    flows into keys and queue.
+    its image; the key of its own view is left out. All other rows are negatives, except those of the anchor's own
+    example by `ids` and `queue_ids`, and places of the queue that are not filled yet. No gradient flows into keys and
+    queue.
 
     Above 4096 * 4096 similarities on this replica, of a static size, they are computed in tiles (`tiled_nt_xent`):
     memory grows with the number of embeddings alone. The values and gradients stay the same but for rounding.
@@ -78,17 +86,25 @@ def nt_xent(
         keys: None, or a pair of [B, d], the momentum embeddings of both views of the *global* batch, with the
             replicas' examples in order. The caller gathers them, since it needs them for the queue too.
         queue: None, or [m, d], momentum embeddings of past batches. Needs `keys`.
+        ids: None, or int [B], ids of the examples of the *global* batch, in the order of `keys`, which they need. An
+            id below 0 is unknown. Past views of an anchor's example in the queue, and the keys of an example that
+            occurs twice in the batch, are then no negatives.
+        queue_ids: None, or int [m], ids of the examples in the queue: -1 for a place that is not filled yet, -2 for an
+            unknown example. None: all places are filled, by unknown examples.
 
     Returns:
         NTXent(loss, accuracy, entropy): loss and entropy in nats, 0 or more; accuracy in [0, 1].
 
     Raises:
-        InputError: shapes do not match, temperature is not positive, or a queue comes without keys.
+        InputError: shapes do not match, temperature is not positive, a queue or ids come without keys, or ids are no
+            integers.
         tf.errors.InvalidArgumentError: replicas have different numbers of examples, each known while tracing.
     """
     context = _replica_context()
     view1, view2 = _embeddings(view1), _embeddings(view2)
     _check(view1, view2, temperature, keys, queue, context.num_replicas_in_sync)
+    _check_ids("ids", ids, "keys", None if keys is None else keys[0])
+    _check_ids("queue_ids", queue_ids, "queue", queue)
     if normalize:
         view1, view2 = _unit_length(view1), _unit_length(view2)
     anchors = tf.concat([view1, view2], axis=0)  # [2b, d]
@@ -101,11 +117,12 @@ def nt_xent(
         if normalize:
             candidates = [tf.math.l2_normalize(c, axis=-1, epsilon=NORM_EPSILON) for c in candidates]
     else:
-        candidates = _gather(context, view1, view2, everywhere)
+        candidates = _gather(view1, view2, everywhere)
 
     rows = tf.range(local) + first  # of this replica, in the global batch
     sums = tiled_sums if _similarities(anchors, candidates) > MOST_DENSE_SIMILARITIES else _dense_sums
-    loss, hits, entropy = sums(anchors / temperature, candidates, rows)
+    labels = None if ids is None and queue_ids is None else _labels(everywhere, candidates, ids, queue_ids)
+    loss, hits, entropy = sums(anchors / temperature, candidates, rows, labels)
     share = tf.cast(everywhere / context.num_replicas_in_sync, loss.dtype)
     return NTXent(loss / share, hits / share, entropy / share)
 
@@ -116,7 +133,20 @@ def _similarities(anchors, candidates):
     return 0 if None in [anchors.shape[0], *columns] else anchors.shape[0] * sum(columns)
 
 
-def _dense_sums(anchors, candidates, rows):
+def _labels(everywhere, candidates, ids, queue_ids):
+    """Return int32 labels of the global batch's examples [B], and of the queue's rows [m] if there is a queue.
+
+    Equal ones belong to one example. Those of examples without an id are unlike any other.
+    """
+    own = UNKNOWN - 1 - tf.range(everywhere)
+    ids = own if ids is None else tf.where(tf.cast(ids, tf.int32) < 0, own, tf.cast(ids, tf.int32))
+    if len(candidates) == 2:
+        return [ids]
+    size = number_of_rows(candidates[2])
+    return [ids, tf.fill([size], UNKNOWN) if queue_ids is None else tf.cast(queue_ids, tf.int32)]
+
+
+def _dense_sums(anchors, candidates, rows, labels=None):
     """As `tiled_sums`, for any shapes, from one matrix of all similarities."""
     local, everywhere = number_of_rows(rows), number_of_rows(candidates[0])
     # Columns: B candidates of view 1, B of view 2, m of the queue.
@@ -126,8 +156,13 @@ def _dense_sums(anchors, candidates, rows):
     logits = tf.matmul(anchors, tf.concat(candidates, axis=0), transpose_b=True)
     # Finite, for a kernel may multiply it by 0; halved, for a maximum is subtracted from it.
     masked = tf.constant(logits.dtype.min / 2, logits.dtype)
-    is_itself = tf.range(logits.shape[1] or tf.shape(logits)[1])[tf.newaxis] == itself[:, tf.newaxis]
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(positive, tf.where(is_itself, masked, logits))
+    columns = tf.range(logits.shape[1] or tf.shape(logits)[1])[tf.newaxis]
+    left_out = columns == itself[:, tf.newaxis]
+    if labels is not None:
+        anchor_labels = tf.tile(tf.gather(labels[0], rows), [2])
+        left_out = is_left_out(anchor_labels, tf.concat([labels[0], *labels], axis=0))
+        left_out &= columns != positive[:, tf.newaxis]
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(positive, tf.where(left_out, masked, logits))
     across = logits[:local, everywhere : 2 * everywhere]  # view-1 anchors, view-2 keys
     hits, entropies = hits_and_entropies(across, rows)
     return tf.reduce_sum(losses), tf.reduce_sum(hits), tf.reduce_sum(entropies)
@@ -160,21 +195,11 @@ def _replica_context():
     return context
 
 
-def _gather(context, view1, view2, everywhere):
+def _gather(view1, view2, everywhere):
     """[B, d] of both views, from all replicas, by one collective."""
-    if context.num_replicas_in_sync == 1:
+    if num_replicas() == 1:
         return [view1, view2]
-    both = context.all_gather(tf.concat([view1, view2], axis=1), axis=0)  # [B, 2d]
-    same = tf.debugging.assert_equal(
-        tf.shape(both)[0],
-        everywhere,
-        "Replicas have different numbers of examples: make batches with drop_remainder=True, or of unknown size.",
-    )
-    with tf.control_dependencies([same]):  # before an operation fails that has shapes of one replica
-        both = tf.identity(both)
-    if isinstance(everywhere, int):
-        both.set_shape([everywhere, 2 * view1.shape[1]])  # some strategies' collective leaves it out
-    return tf.split(both, 2, axis=1)
+    return tf.split(gather_rows(tf.concat([view1, view2], axis=1), everywhere), 2, axis=1)
 
 
 def _check(view1, view2, temperature, keys, queue, replicas):
@@ -207,5 +232,19 @@ def _check(view1, view2, temperature, keys, queue, replicas):
         raise InputError(f"`queue` must be [rows, {view1.shape[1]}]. Received: queue={_describe(queue)}")
 
 
+def _check_ids(name, ids, of, rows):
+    """Raise InputError unless ids are None, or integers, one per row of what they belong to."""
+    if ids is None:
+        return
+    if rows is None:
+        raise InputError(f"`{name}` needs `{of}`. Received: {of}=None, {name}={_describe(ids)}")
+    ids = tf.convert_to_tensor(ids)
+    if not ids.dtype.is_integer or not tf.TensorShape(ids.shape).is_compatible_with(rows.shape[:1]):
+        raise InputError(
+            f"`{name}` must be integers [{rows.shape[0]}], one per row of `{of}`. Received: {_describe(ids)}"
+        )
+
+
 def _describe(tensor):
-    return f"{tf.convert_to_tensor(tensor).dtype.name}{list(tensor.shape)}"
+    tensor = tf.convert_to_tensor(tensor)
+    return f"{tensor.dtype.name}{list(tensor.shape)}"

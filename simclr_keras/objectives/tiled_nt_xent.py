@@ -13,10 +13,15 @@ import tensorflow as tf
 
 TILE = 1024  # rows and columns: 4 MB of float32; on 2 CPU cores 512 took up to 1.4 times as long
 ENTROPY_EPSILON = 1e-8
+# In place of an id: no embedding in this place of a queue yet, and an embedding of an unknown example.
+UNFILLED, UNKNOWN = -1, -2
 
 
 def tiled_sums(
-    anchors: tf.Tensor, candidates: list[tf.Tensor], rows: tf.Tensor
+    anchors: tf.Tensor,
+    candidates: list[tf.Tensor],
+    rows: tf.Tensor,
+    labels: list[tf.Tensor] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Return the sums over this replica's examples of loss, accuracy and entropy.
 
@@ -24,6 +29,7 @@ def tiled_sums(
         anchors: [2b, d] embeddings of both views, divided by the temperature. All shapes must be static.
         candidates: embeddings of both views of the global batch, [B, d] each; if there is a queue, its rows, too.
         rows: int32 [b], the rows of this replica's examples in the global batch.
+        labels: int32 [B] of the examples, and of the rows of the queue, see `is_left_out`; None if all differ.
 
     Returns:
         three scalars of the anchors' dtype.
@@ -32,9 +38,13 @@ def tiled_sums(
     # The loss is softplus(negatives - positive): 0 or more, and exact if it is small.
     positives = tf.concat([tf.gather(candidates[1], rows), tf.gather(candidates[0], rows)], axis=0)
     positive = tf.reduce_sum(anchors * positives, axis=1)
-    labels = [tf.range(everywhere)] * 2 + [tf.fill([memory.shape[0]], -1) for memory in candidates[2:]]
+    if labels is None:
+        labels = [tf.range(everywhere), *(tf.fill([memory.shape[0]], UNKNOWN) for memory in candidates[2:])]
     negatives = log_sum_exp_of_others(
-        anchors, tf.concat(candidates, axis=0), tf.concat([rows, rows], axis=0), tf.concat(labels, axis=0)
+        anchors,
+        tf.concat(candidates, axis=0),
+        tf.tile(tf.gather(labels[0], rows), [2]),
+        tf.concat([labels[0], *labels], axis=0),
     )
     loss = tf.reduce_sum(tf.nn.softplus(negatives - positive))
     hits, entropies = _tiled_hits_and_entropies(anchors[:examples], candidates[1], rows)
@@ -57,16 +67,26 @@ def hits_and_entropies(logits: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, t
     return tf.cast(nearest == rows, logits.dtype), tf.reduce_sum(probability * surprise, axis=1)
 
 
+def is_left_out(anchor_labels: tf.Tensor, candidate_labels: tf.Tensor) -> tf.Tensor:
+    """Return [n, k], whether a candidate is no negative: of the anchor's example, or in an unfilled place.
+
+    Args:
+        anchor_labels: int32 [n], never UNFILLED or UNKNOWN.
+        candidate_labels: int32 [k].
+    """
+    return (anchor_labels[:, tf.newaxis] == candidate_labels) | (candidate_labels == UNFILLED)
+
+
 def log_sum_exp_of_others(
     anchors: tf.Tensor, candidates: tf.Tensor, anchor_labels: tf.Tensor, candidate_labels: tf.Tensor
 ) -> tf.Tensor:
-    """Return the log-sum-exp of each anchor's products with the candidates of other labels.
+    """Return the log-sum-exp of each anchor's products with the candidates that are not left out.
 
     Args:
         anchors: [n, d] float. All shapes must be static.
         candidates: [k, d] of the same dtype.
         anchor_labels: int32 [n].
-        candidate_labels: int32 [k]; one label of an anchor leaves all its candidates out.
+        candidate_labels: int32 [k]; see `is_left_out`.
 
     Returns:
         [n]; about half the most negative number of the dtype if nothing is left.
@@ -80,7 +100,7 @@ def log_sum_exp_of_others(
         def products(start, height, first, width):
             tile = tf.matmul(_part(anchors, start, height), _part(candidates, first, width), transpose_b=True)
             labels = _part(anchor_labels, start, height), _part(candidate_labels, first, width)
-            return tf.where(labels[0][:, tf.newaxis] == labels[1], masked, tile)
+            return tf.where(is_left_out(*labels), masked, tile)
 
         def anchor_band(start, height):
             def add_tile(state, first, width):

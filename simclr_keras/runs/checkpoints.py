@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError, TrainingError, one_line
+from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.files import to_disk
 
 # In the names of files until all of a checkpoint is written; a killed run leaves such files behind.
@@ -15,6 +15,8 @@ PARTIAL = ".partial"
 _INDEX = re.compile(r"step-(\d+)\.index")
 # The state of a learner names the variables of its model so, see `objectives.learner.Learner.state`.
 _MODEL = "model/"
+# So does the momentum network of a pretraining run, an average of encoder and projection head.
+_MOMENTUM = "momentum/"
 
 
 class Checkpoints:
@@ -32,6 +34,7 @@ class Checkpoints:
     def __init__(self, directory: str, state: Mapping[str, Any], keep: int) -> None:
         self._directory = directory
         self._keep = keep
+        self._state = state
         variables = {name: state[name].value for name in sorted(state)}
         self._checkpoint = tf.train.Checkpoint(state=variables)
         self._damaged: set[int] = set()
@@ -50,6 +53,7 @@ class Checkpoints:
         if step is None:
             return 0
         path = path_of(self._directory, step)
+        self._check_fits(CheckpointReader(self._directory, step))
         try:
             self._checkpoint.read(path).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
@@ -60,6 +64,20 @@ class Checkpoints:
             say(f"the checkpoint of step {bad} is damaged ({why}): continuing from step {step}")
         self._damaged |= damage.keys()
         return step
+
+    def _check_fits(self, checkpoint: "CheckpointReader") -> None:
+        """Raise InputError if a checkpoint has variables of other names or shapes than this run."""
+        own = {name: list(variable.shape) for name, variable in self._state.items()}
+        differing = [
+            f"{name} is {checkpoint.shapes.get(name, 'missing')} there and {own.get(name, 'missing')} here"
+            for name in sorted(own | checkpoint.shapes)
+            if own.get(name) != checkpoint.shapes.get(name)
+        ]
+        if differing:
+            raise InputError(
+                f"the checkpoint {checkpoint.path} does not fit this run ({some(differing)}); give another "
+                "--model_dir, or the settings that the run began with."
+            )
 
     def save(self, step: int) -> None:
         """Write a checkpoint of this step, then delete the oldest ones beyond those kept.
@@ -179,9 +197,19 @@ class CheckpointReader:
         """Return the shapes of the model's variables by their path within the model."""
         return {name.removeprefix(_MODEL): shape for name, shape in model_part(self.shapes).items()}
 
-    def read_of_model(self, path: str) -> Any:
-        """Return the array of a variable by its path within the model."""
-        return self.read(_MODEL + path)
+    @property
+    def has_ema(self) -> bool:
+        """Return whether there is a momentum network."""
+        return any(name.startswith(_MOMENTUM) for name in self.shapes)
+
+    def read_of_model(self, path: str, ema: bool = False) -> Any:
+        """Return the array of a variable by its path within the model.
+
+        Args:
+            path: of the variable.
+            ema: whether to take it from the momentum network, which has no classifier.
+        """
+        return self.read((_MOMENTUM if ema and _MOMENTUM + path in self.shapes else _MODEL) + path)
 
 
 def steps_in(directory: str) -> list[int]:

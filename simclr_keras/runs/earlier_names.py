@@ -18,6 +18,8 @@ RENAMED = {
     "labelled": "labeled",  # of split.json
     "licence": "license",  # of result.json
 }
+# Settings that earlier versions did not have, and what they did.
+ADDED = {"memory": "none", "use_ema": False}
 _RESPELLED = {("distill_on", "labelled"): "labeled"}
 
 

@@ -27,6 +27,7 @@ class OpenRun:
         result: the content of result.json, an empty record if the run has not ended.
         architecture: of its network.
         weights: of the checkpoint that was asked for. checkpoint: its name, "last" or "best".
+        ema: whether they are those of the momentum network.
 
     Raises:
         InputError: the run names more or fewer classes than its classifier has.
@@ -40,6 +41,7 @@ class OpenRun:
     architecture: Architecture
     weights: "Weights"
     checkpoint: str
+    ema: bool = False
 
     def __post_init__(self) -> None:
         names, classes = self.class_names, self.weights.num_classes
@@ -78,12 +80,18 @@ class OpenRun:
             "dataset": self.config.dataset,
             **self.result.inherited(),
             "checkpoint": self.checkpoint,
+            **({"ema": True} if self.ema else {}),
         }
         return [*self.result.ancestors, entry]
 
 
 def open_run(
-    path: str, checkpoint: str = "last", flag: str = "model_dir", *, finished: bool = False
+    path: str,
+    checkpoint: str = "last",
+    flag: str = "model_dir",
+    *,
+    finished: bool = False,
+    ema: bool = False,
 ) -> OpenRun:
     """Open a run directory.
 
@@ -92,9 +100,10 @@ def open_run(
         checkpoint: "last" or "best".
         flag: name of the flag that gave the path, for messages.
         finished: whether the run must have ended.
+        ema: whether to take the weights of its momentum network, beside the classifier.
 
     Raises:
-        InputError: there is no run, it is damaged or not finished, or has no such readable checkpoint.
+        InputError: there is no run, it is damaged or not finished, or has no such readable checkpoint or network.
     """
     files = RunFiles(path, flag)
     files.check_path()
@@ -115,16 +124,16 @@ def open_run(
             f"--{flag}={path} is not finished; repeat its own command until it ends, then this one."
         )
     _check_has_network(files, config)
-    weights = Weights(files, checkpoint)
+    weights = Weights(files, checkpoint, ema)
     architecture = files.read_architecture() or Architecture.of_pretraining(config, weights.num_classes)
     if weights.num_classes != architecture.num_classes:
         raise files.damaged(
             MODEL, f"it has {architecture.num_classes} classes, the checkpoint {weights.num_classes}"
         )
-    return OpenRun(files, record, config, split, result, architecture, weights, checkpoint)
+    return OpenRun(files, record, config, split, result, architecture, weights, checkpoint, ema)
 
 
-def load_run(path: str, checkpoint: str = "last", dtype: str = "float32") -> Any:
+def load_run(path: str, checkpoint: str = "last", dtype: str = "float32", *, ema: bool = False) -> Any:
     """Return the model of a run with its newest readable weights, as a SimCLRModel.
 
     The classifier of a pretraining run with labels is the online probe. The run need not be finished, and may have
@@ -139,11 +148,13 @@ def load_run(path: str, checkpoint: str = "last", dtype: str = "float32") -> Any
         path: run directory, local or any that tf.io.gfile knows.
         checkpoint: "last", or "best" for the weights that did best on the run's evaluation split.
         dtype: as in `create_model`.
+        ema: whether to take the momentum network of a pretraining run with --memory=queue. Its classifier is the online
+            probe all the same, which was trained on the features of the other network.
 
     Raises:
-        InputError: there is no run, its settings are damaged, or it has no readable checkpoint.
+        InputError: there is no run, its settings are damaged, or it has no readable checkpoint or momentum network.
     """
-    return open_run(path, checkpoint).model(dtype)
+    return open_run(path, checkpoint, ema=ema).model(dtype)
 
 
 class Weights:
@@ -152,14 +163,21 @@ class Weights:
     Args:
         files: of the run.
         checkpoint: "last" or "best".
+        ema: whether to take encoder and projection head from the momentum network.
 
     Raises:
-        InputError: there is no readable checkpoint.
+        InputError: there is no readable checkpoint, or no momentum network.
     """
 
-    def __init__(self, files: RunFiles, checkpoint: str = "last") -> None:
-        self._files, self._checkpoint = files, checkpoint
+    def __init__(self, files: RunFiles, checkpoint: str = "last", ema: bool = False) -> None:
+        self._files, self._checkpoint, self._ema = files, checkpoint, ema
         self._reader = self._newest()
+        if ema and not self._reader.has_ema:
+            option = {"model_dir": "ema=True", "run": "--ema"}.get(str(files.flag), "--use_ema")
+            raise InputError(
+                f"{files.path} has no momentum network, which only runs of --mode=pretrain with --memory=queue keep; "
+                f"leave {option} out, or give another --{files.flag}."
+            )
 
     def _newest(self) -> CheckpointReader:
         files = self._files
@@ -232,7 +250,7 @@ class Weights:
                 f"{', '.join(differing[:3])}"
             )
         for path, variable in variables.items():
-            variable.assign(self._reader.read_of_model(path))
+            variable.assign(self._reader.read_of_model(path, self._ema))
 
 
 def _check_has_network(files: RunFiles, config: Any) -> None:

@@ -24,6 +24,7 @@ class AncestorEntry(TypedDict, total=False):
     seed: int
     top1: float
     checkpoint: str
+    ema: bool  # the momentum network was taken
     exported: bool  # known from the card of an export alone
     exported_from: str | None
     weights: str

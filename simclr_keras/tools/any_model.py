@@ -95,11 +95,12 @@ class AnyModel:
         return names if names is not None and len(names) == count else tuple(str(i) for i in range(count))
 
 
-def open_model(path: str) -> AnyModel:
+def open_model(path: str, use_ema: bool = False) -> AnyModel:
     """Open a run directory, the folder of an export, a .keras file or a TF-Hub handle.
 
     Args:
         path: of the model.
+        use_ema: whether to take the momentum network of a run directory.
 
     Raises:
         InputError: there is no model, or it cannot be loaded.
@@ -112,6 +113,8 @@ def open_model(path: str) -> AnyModel:
     if is_hub_handle(path):
         return _of_export(path)
     run_dir = RunFiles(path, "model")
+    if use_ema:
+        return _of_run(path, use_ema)
     try:
         if not tf.io.gfile.exists(path):
             raise InputError(
@@ -141,8 +144,8 @@ def open_model(path: str) -> AnyModel:
     )
 
 
-def _of_run(path):
-    run = open_run(path, flag="model")
+def _of_run(path, use_ema=False):
+    run = open_run(path, flag="model", ema=use_ema)
     return _of_keras(path, run.model(), run.image_size, run.class_names)
 
 

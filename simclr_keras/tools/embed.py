@@ -52,6 +52,9 @@ class EmbedConfig(Settings):
         "are averaged over their pixels.",
         default_words="encoder",
     )
+    use_ema: bool = option(
+        False, "Use the momentum network of a run directory, of pretraining with --memory=queue."
+    )
     image_size: int | None = option(
         None,
         "Side of the images the model sees.",
@@ -86,6 +89,7 @@ def embed(
     out,
     *,
     endpoint=None,
+    use_ema=False,
     image_size=None,
     batch_size=64,
     data_dir=None,
@@ -99,6 +103,7 @@ def embed(
         model: path of a run directory, an export or a .keras file, or a TF-Hub handle.
         images: see `tools.images.open_images`. out: path of the file to write, .npz, .parquet or .csv.
         endpoint: name of an output, None for the representation; of feature maps the mean over their pixels is taken.
+        use_ema: whether to use the momentum network of a run directory.
         image_size: side in pixels, None for what the model was trained on. batch_size: images at a time.
         data_dir, labels: as in `open_images`.
         overwrite: whether to replace `out`, and parts with other settings.
@@ -118,7 +123,7 @@ def embed(
     check_file(out, ENDINGS, overwrite)
     with signals.listening() as stop:
         stop.all_saved("nothing was computed yet")
-        opened = any_model.open_model(model)
+        opened = any_model.open_model(model, use_ema)
         name, size = opened.find(endpoint), opened.size(image_size)
         compute, width = vector_function(opened, name, size)
         pooled = ", the mean over the pixels of its maps" if opened.shapes[name].rank == 4 else ""

@@ -11,6 +11,7 @@ import re
 import pytest
 
 import train
+from benchmarks import cifar10_method, memory_cifar10
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
 # A few words that each benchmark must print, in this order.
@@ -21,6 +22,8 @@ OUTPUT = {
     "finetune_step": r"a step of ours.*ratio of medians.*last loss",
     "input_speed": r"arrays.*JPEGs.*color and blur",
     "kill_and_resume": r"pretrain: 1 of 1 runs",
+    "memory_cifar10": r"pretrain.*none \|.*queue-4096 \|.*queue-65536 \|.*queue-65536-ema \|",
+    "momentum_memory": r"without memory: median.*with memory: median.*ratio of medians",
     "nt_xent_memory": r"dense, 1,500 views x 16: peak.*tiled, 1,500 views.*tiled / dense: memory",
     "pretrain_step": r"ours.*keras BatchNormalization.*ratio of medians",
     "remat": r"without --remat: peak.*with --remat: peak.*ratios: memory",
@@ -28,7 +31,7 @@ OUTPUT = {
     "split_by_content": r"stratified +by content.*long tail.*hash",
     "teacher_sharpness": r"labeled +20 images.*others +20 images",
 }
-SLOW = ("cifar10_method", "export_speed", "finetune_step", "kill_and_resume", "remat")
+SLOW = ("cifar10_method", "export_speed", "finetune_step", "kill_and_resume", "memory_cifar10", "remat")
 PARTS = {"command_line", "compare_runs", "own_process"}  # what the benchmarks share
 
 
@@ -45,10 +48,11 @@ def test_every_benchmark_is_tested_and_documented():
 def test_quick(name, tmp_path, monkeypatch, capsys):
     benchmark = importlib.import_module(f"benchmarks.{name}")
     flags = ["--quick"]
-    if name == "cifar10_method":
-        flags += [f"--runs={tmp_path}/runs", f"--table={tmp_path}/table.md"]
-        # In this process: four starts of TensorFlow take longer than the runs.
-        monkeypatch.setattr(benchmark, "run_train", lambda words: train.main(["train.py", *words]))
+    if name in ("cifar10_method", "memory_cifar10"):
+        flags += [f"--runs={tmp_path}/runs"]
+        flags += [f"--table={tmp_path}/table.md"] if name == "cifar10_method" else []
+        # In this process: several starts of TensorFlow take longer than the runs.
+        monkeypatch.setattr(cifar10_method, "run_train", lambda words: train.main(["train.py", *words]))
     if hasattr(benchmark, "run_alone"):
         # In this process, for the same reason; then peaks of memory mean nothing.
         monkeypatch.setattr(benchmark, "peak_bytes", itertools.count(1).__next__)
@@ -82,10 +86,12 @@ def test_commands_parse():
 
 
 def test_train_commands_parse():
-    from benchmarks import cifar10_method, kill_and_resume
+    from benchmarks import kill_and_resume
 
     options = cifar10_method.read_flags([])
     commands = [cifar10_method.command(name, options, 0) for name in cifar10_method.RUNS]
+    options = memory_cifar10.read_flags(["--flags=--ema_decay=0.99"])
+    commands += [memory_cifar10.command(row, options, 0) for row in memory_cifar10.ROWS]
     commands += [[f"--mode={stage}", *flags] for stage, flags in kill_and_resume.STAGES.items()]
     for words in commands:
         train.read_flags(["train.py", *words])

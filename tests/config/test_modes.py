@@ -23,7 +23,9 @@ NEEDED = {
 }
 HEADINGS = ("Choose", "Run", "Chain", "Data", "Model", "Training", "Views", "Evaluation")
 BESIDE = {name: {"model": "keras:VGG16"} for name in ("backbone_weights", "freeze_backbone", "dense_layers")}
-EXAMPLES = {"model": "r18_1x_sk0", "augment": "crop,color", "dense_layers": "64,32"}
+BESIDE |= {name: {"memory": "queue"} for name in ("ema_decay", "memory_size")}
+BESIDE |= {"use_ema": {"init": "runs/earlier"}}
+EXAMPLES = {"memory_size": 8192, "model": "r18_1x_sk0", "augment": "crop,color", "dense_layers": "64,32"}
 FIELDS = [(mode, field) for mode, cls in MODES.items() for field in dataclasses.fields(cls)]
 
 
@@ -53,8 +55,10 @@ def test_fields_of_one_name_have_one_type_heading_and_rule():
 def another_value(field):
     """A valid value that is not the default."""
     kind = field_kind(field).type
-    if kind is str:
-        candidates = field.metadata["choices"] or [EXAMPLES.get(field.name, "x")]
+    if field.name in EXAMPLES:
+        candidates = [EXAMPLES[field.name]]
+    elif kind is str:
+        candidates = field.metadata["choices"] or ["x"]
     elif kind is bool:
         candidates = [not field.default]
     else:

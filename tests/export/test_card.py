@@ -100,6 +100,9 @@ def test_every_block_of_code_is_python_whatever_the_folder_is_called(network, fo
 def test_best_weights_are_told_from_the_last(network):
     assert "weights of step 7, with best_top1" in as_text(card(network, checkpoint="best"), "x")
     assert "best_top1" not in as_text(card(network), "x")
+    averaged = make_card(network, {**ABOUT, "ema": True}, ENDPOINTS, FILES)
+    assert "weights of the momentum network" in as_text(averaged, "x")
+    assert "momentum network" not in as_text(card(network), "x")
 
 
 def test_precision_of_the_figures_and_warnings_are_in_the_text(network):

@@ -123,6 +123,11 @@ REFUSED = [
         ["has no best checkpoint"],
     ),
     (
+        "no momentum network",
+        ["--run={runs}/pretrained", "--out={tmp}/new", "--ema"],
+        ["has no momentum network", "leave --ema out", "another --run"],
+    ),
+    (
         "cut config",
         ["--run={runs}/cut_config", "--out={tmp}/new"],
         ["config.json is damaged", "another --run"],

@@ -8,7 +8,7 @@ import tensorflow as tf
 from simclr_keras.objectives.nt_xent import nt_xent
 
 
-def twin(view1, view2, temperature=0.1, normalize=True, keys=None, queue=()):
+def twin(view1, view2, temperature=0.1, normalize=True, keys=None, queue=(), ids=None, queue_ids=None):
     """Loss, accuracy and entropy as the papers say them, one anchor at a time."""
 
     def unit(x):
@@ -21,6 +21,11 @@ def twin(view1, view2, temperature=0.1, normalize=True, keys=None, queue=()):
     targets = views if keys is None else [[unit(x) for x in key] for key in keys]
     queue = [unit(x) for x in queue]
     n = len(view1)
+    ids = [-1] * n if ids is None else ids
+    queue_ids = [-2] * len(queue) if queue_ids is None else queue_ids
+
+    def is_other(i, j):
+        return i != j and (ids[i] != ids[j] or ids[i] < 0)
 
     def similarity(x, y):
         return sum(a * b for a, b in zip(x, y)) / temperature
@@ -30,9 +35,13 @@ def twin(view1, view2, temperature=0.1, normalize=True, keys=None, queue=()):
         for i in range(n):
             anchor = views[view][i]
             positive = similarity(anchor, targets[other][i])
-            everyone = [similarity(anchor, targets[other][j]) for j in range(n)]
-            everyone += [similarity(anchor, targets[view][j]) for j in range(n) if j != i]
-            everyone += [similarity(anchor, row) for row in queue]
+            everyone = [similarity(anchor, targets[other][j]) for j in range(n) if j == i or is_other(i, j)]
+            everyone += [similarity(anchor, targets[view][j]) for j in range(n) if is_other(i, j)]
+            everyone += [
+                similarity(anchor, row)
+                for row, past in zip(queue, queue_ids)
+                if past != -1 and (past != ids[i] or past < 0)
+            ]
             top = max(everyone)
             loss += top + math.log(sum(math.exp(s - top) for s in everyone)) - positive
     hits, entropy = 0, 0.0

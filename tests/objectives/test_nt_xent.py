@@ -124,6 +124,28 @@ def test_memory_agrees_with_the_twin(rows, normalize):
     np.testing.assert_allclose(actual, twin(view1, view2, **options), rtol=1e-9)
 
 
+def with_ids(rows):
+    """Ids of five examples, two of them equal and one unknown, and of the queue: all kinds of rows."""
+    return {
+        "ids": np.array([7, 2**31 - 1, -1, 7, 0]),
+        "queue_ids": np.resize([7, -1, -2, 3, 0, -1, 2**31 - 1], rows),
+    }
+
+
+def test_own_examples_and_unfilled_places_are_no_negatives():
+    view1, view2, key1, key2 = draw(5, 4, count=4)
+    options = {"keys": (key1, key2), "queue": draw(9, 4, seed=1)[0]}
+    results = []
+    for names in [(), ("ids",), ("queue_ids",), ("ids", "queue_ids")]:
+        extra = {name: with_ids(9)[name] for name in names}
+        results.append(nt_xent(view1, view2, **options, **extra))
+        np.testing.assert_allclose(results[-1], twin(view1, view2, **options, **extra), rtol=1e-9)
+    assert len({float(result.loss) for result in results}) == 4
+    nothing = {"queue_ids": np.full(9, -1)}
+    without = nt_xent(view1, view2, keys=(key1, key2))
+    np.testing.assert_allclose(nt_xent(view1, view2, **options, **nothing), without, rtol=1e-12)
+
+
 def test_keys_equal_to_the_views_change_nothing_but_the_gradient():
     views = draw(5, 4)
     np.testing.assert_allclose(nt_xent(*views, keys=tuple(views)), nt_xent(*views), rtol=1e-12)
@@ -175,6 +197,17 @@ def test_arguments_that_make_no_sense_are_refused():
             (TWO_BY_THREE, TWO_BY_THREE),
             {"keys": (TWO_BY_THREE,) * 2, "queue": np.ones((4, 5))},
             r"\[rows, 3\]. Received",
+        ),
+        ((TWO_BY_THREE, TWO_BY_THREE), {"ids": [1, 2]}, "`ids` needs `keys`. Received: keys=None"),
+        (
+            (TWO_BY_THREE, TWO_BY_THREE),
+            {"keys": (TWO_BY_THREE,) * 2, "queue_ids": [1]},
+            "`queue_ids` needs `queue`",
+        ),
+        (
+            (TWO_BY_THREE, TWO_BY_THREE),
+            {"keys": (TWO_BY_THREE,) * 2, "ids": [1.0, 2.0]},
+            r"`ids` must be integers \[2\], one per row of `keys`. Received: float32\[2\]",
         ),
     ]:
         with pytest.raises(InputError, match=message):

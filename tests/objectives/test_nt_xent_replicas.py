@@ -67,6 +67,7 @@ def test_both_views_are_gathered_by_one_collective(mirrored):
 def test_memory_on_replicas_equals_one_device(mirrored):
     view1, view2, key1, key2 = draw(8, 6, count=4)
     options = {"keys": (tf.constant(key1), tf.constant(key2)), "queue": tf.constant(draw(5, 6, seed=2)[0])}
+    options |= {"ids": tf.range(8) % 7, "queue_ids": tf.constant([6, -1, 3, 9, -2])}
     results, grads = on_replicas(mirrored, (view1, view2), step_with_gradients(**options))
     np.testing.assert_allclose(np.mean(results, axis=1), nt_xent(view1, view2, **options), rtol=1e-9)
     expected = gradients(view1, view2, **options)

@@ -12,6 +12,7 @@ from simclr_keras.objectives import tiled_nt_xent
 from simclr_keras.objectives.nt_xent import nt_xent
 from tests import tpu_tracing
 from tests.objectives.nt_xent_twin import draw, gradients, step_with_gradients, twin
+from tests.objectives.test_nt_xent import with_ids
 from tests.objectives.test_nt_xent_replicas import on_replicas
 
 DENSE = module.MOST_DENSE_SIMILARITIES
@@ -55,6 +56,8 @@ def test_agrees_with_the_twin_and_one_matrix(tiles, size):
         (draw(6, 4), memory(6, 4)),
         (draw(5, 4), memory(5, 4, rows=1) | {"temperature": 0.01}),
         (draw(5, 4), {"keys": memory(5, 4)["keys"]}),
+        (draw(5, 4), memory(5, 4, rows=9) | with_ids(9)),
+        (draw(5, 4), {"keys": memory(5, 4)["keys"], "ids": with_ids(9)["ids"]}),
     ]:
         tiles(0)
         expected, slopes = nt_xent(*views, **options), gradients(*views, **options)
@@ -142,6 +145,7 @@ def test_xla_compiles_it(tiles, with_memory):
 @pytest.mark.parametrize("with_memory", [False, True])
 def test_traces_for_tpus(tiles, with_memory):
     options = {"keys": (tf.ones([12, 16]),) * 2, "queue": tf.ones([5, 16])} if with_memory else {}
+    options |= {"ids": tf.range(12), "queue_ids": tf.range(5)} if with_memory else {}
     spec = tf.TensorSpec([6, 16], tf.bfloat16)
     graph = tpu_tracing.trace(tpu_tracing.fake_tpu_strategy(), step_with_gradients(**options), spec, spec)
     operations = tpu_tracing.findings(graph)

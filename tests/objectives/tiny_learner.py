@@ -13,6 +13,7 @@ from simclr_keras.optim.lars import LARS
 from simclr_keras.optim.schedules import WarmupCosine
 
 SIZE, BATCH, CLASSES = 8, 8, 3
+DECAY = 0.7  # of the momentum network
 ALL_LABELED = (0, 1, 2, 0, 1, 2, 0, 1)
 # On two replicas 1 and 2 labels, on four 1, 0, 0 and 2.
 SOME_LABELED = (2, -1, -1, -1, -1, -1, 0, 1)
@@ -50,9 +51,13 @@ def make_learner(
     learner_class=ContrastiveLearner,
     optimizer=None,
     probe_optimizer=None,
+    memory_size=None,
     **compile_options,
 ):
-    """A compiled learner of the named network, or of the tiny one; the same weights each time."""
+    """A compiled learner of the named network, or of the tiny one; the same weights each time.
+
+    With a memory_size it has a momentum network, which moves fast.
+    """
     keras.utils.set_random_seed(0)
     options = {"num_classes": num_classes, "proj_dim": 8, "stop_gradient": True, "dtype": dtype}
     if name is None:
@@ -60,8 +65,12 @@ def make_learner(
         model.build((None, image_size, image_size, 3))
     else:
         model = create_model(name, image_size=image_size, **options)
+    momentum = (
+        {} if memory_size is None else {"memory": "queue", "memory_size": memory_size, "ema_decay": DECAY}
+    )
     learner = learner_class(
         model,
+        **momentum,
         augment=augment,
         temperature=0.5,
         weight_decay=1e-2,

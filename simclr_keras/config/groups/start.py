@@ -24,6 +24,9 @@ class Start:
         group="Chain",
         choices=("last", "best"),
     )
+    use_ema: bool = option(
+        False, "Use the momentum network of --init, a pretraining run with --memory=queue.", group="Chain"
+    )
     model: str | None = option(
         None, "Encoder; it must be that of --init.", group="Model", default_words="that of --init"
     )

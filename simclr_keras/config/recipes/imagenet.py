@@ -1,6 +1,7 @@
 """ImageNet: the paper's stages, and those of the released code's README."""
 
-# SimCLRv2 (arXiv 2006.10029), section 3 and appendix: 800 epochs, peak 0.1 * sqrt(4096) = 6.4, warm-up 5 % of epochs.
+# SimCLRv2 (arXiv 2006.10029), section 3 and appendix: 800 epochs, peak 0.1 * sqrt(4096) = 6.4, warm-up 5 % of epochs;
+# memory of the last 8 batches of 4096 images in two views.
 # Linear evaluation of r50_1x_sk0 with memory: 71.7 % (Table 1).
 IMAGENET_PRETRAIN = {
     "dataset": "imagenet2012",
@@ -14,6 +15,9 @@ IMAGENET_PRETRAIN = {
     "warmup_epochs": 0.05 * 800,
     "weight_decay": 1e-4,
     "temperature": 0.1,
+    "memory": "queue",
+    "ema_decay": 0.999,
+    "memory_size": 8 * 2 * 4096,
     "proj_layers": 3,
     "proj_dim": 128,
     "color_strength": 1.0,
@@ -23,6 +27,7 @@ IMAGENET_PRETRAIN = {
 # README of the released code: 100 epochs, peak 0.075 * sqrt(4096) = 4.8, 64.5 % linear.
 IMAGENET_PRETRAIN_100 = {
     **IMAGENET_PRETRAIN,
+    "memory": "none",
     "epochs": 100,
     "learning_rate": 0.075,
     "warmup_epochs": 10.0,
@@ -32,6 +37,7 @@ IMAGENET_PRETRAIN_100 = {
 # weight decay 1e-6; linear 69.1 / 74.2 / 76.6 % for r50 1x / 2x / 4x.
 IMAGENET_PRETRAIN_V1 = {
     **IMAGENET_PRETRAIN,
+    "memory": "none",
     "epochs": 1000,
     "learning_rate": 0.3,
     "learning_rate_scaling": "linear",

@@ -6,11 +6,12 @@ from simclr_keras.data.sources.load_dataset import PATH_KINDS
 
 
 def default_model_dir(mode: str, config) -> str:
-    """Return runs/MODE-DATASET-MODEL[-LABELS], so that the same command finds its run again.
+    """Return runs/MODE-DATASET-MODEL[-ema][-LABELS], so that the same command finds its run again.
 
     Stages that evaluate a run are named after it. If a layer of the head is chosen, it is in the name too.
     """
     layer = f"-layer{config.head_layer}" if config.head_layer or mode == "finetune" else ""
+    layer += "-ema" if config.use_ema else ""
     if mode in ("eval", "knn", "linear_eval"):
         fast = "-fast" if mode == "linear_eval" and not config.trains else ""
         run = os.path.basename(config.init.rstrip("/"))

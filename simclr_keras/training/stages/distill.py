@@ -38,7 +38,9 @@ class Distillation(ClassificationStage):
         self.exported = exported_teacher.is_export(config.teacher)
         self.teacher = self._open_teacher(config)
         self.student = (
-            open_run(config.init, config.init_checkpoint, "init", finished=True) if config.init else None
+            open_run(config.init, config.init_checkpoint, "init", finished=True, ema=config.use_ema)
+            if config.init
+            else None
         )
         start = self.student or self.teacher
         if config.model is None and start.architecture.name:

@@ -12,7 +12,9 @@ class FromRun:
     """
 
     def inherit(self, config):
-        self.ancestor = open_run(config.init, config.init_checkpoint, "init", finished=True)
+        self.ancestor = open_run(
+            config.init, config.init_checkpoint, "init", finished=True, ema=config.use_ema
+        )
         config = ancestors.inherit(config, self.ancestor, "init")
         ancestors.check_same_model(config, self.ancestor, "init")
         return self.choose_head_layer(config)

@@ -14,6 +14,7 @@ from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
 from simclr_keras.runs.architecture import Architecture
 from simclr_keras.training.engine import checks, inputs, loop
+from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import baselines
@@ -50,6 +51,11 @@ class Pretraining(TrainingStage):
         classes = len(self.splits.class_names) if self.splits.train.has_labels else None
         self.architecture = Architecture.of_pretraining(self.config, classes)
         return make_learner(self.config, self.architecture, self.num_examples, self.strategy, self.policy)
+
+    def introduction(self):
+        yield from super().introduction()
+        if self.learner.momentum is not None:
+            yield f"memory   {self.learner.momentum}"
 
     def make_batches(self):
         return make_batches(self.config, self.splits.train)
@@ -90,7 +96,7 @@ class Pretraining(TrainingStage):
         return np.concatenate([batch["image"].numpy().reshape(len(batch["id"]), -1) for batch in batches])
 
     def problem_of(self, row):
-        loss, chance = row["contrastive_loss"], chance_loss(self.config.batch_size)
+        loss, chance = row["contrastive_loss"], self._chance_loss(row["epoch"])
         if loss is None or loss < AT_CHANCE * chance:
             return None
         figures = f"the contrastive loss is {loss:,.3f} after epoch {row['epoch']}, that of guessing is {chance:.3f}"
@@ -106,6 +112,15 @@ class Pretraining(TrainingStage):
             "--learning_rate, or more --epochs",
         )
 
+    def _chance_loss(self, epoch):
+        """Return the contrastive loss of guessing, its mean over the steps of an epoch: the queue fills meanwhile."""
+        config = self.config
+        if config.memory == "none":
+            return chance_loss(config.batch_size)
+        start, end = epoch_ends(config, self.num_examples)[epoch - 1 : epoch + 1]
+        rows = np.minimum(2 * config.batch_size * np.arange(start, end), config.memory_size)
+        return float(np.mean([chance_loss(config.batch_size, count) for count in rows]))
+
     def end(self):
         history, scores, references = self.history, self._baseline_scores, None
         if self._baselines:
@@ -115,7 +130,8 @@ class Pretraining(TrainingStage):
         return {
             **self.facts(self.learner.model, self.splits.evaluation),
             **history.facts(FIGURES),
-            "contrastive_loss_of_chance": chance_loss(self.config.batch_size),
+            "contrastive_loss_of_chance": self._chance_loss(history.rows[-1]["epoch"]),
+            **({} if self.learner.momentum is None else {"memory": str(self.learner.momentum)}),
             # Used by kNN and probe, not by training.
             "labels_used": count_labels(self.splits.train),
             **{name: history.last(name) for name in SCORES if history.last(name) is not None},
@@ -130,9 +146,9 @@ class Pretraining(TrainingStage):
             self.say(f"top-1    kNN {result['knn_top1']:.1%}, online linear probe {result['probe_top1']:.1%}")
 
 
-def chance_loss(batch_size: int) -> float:
-    """Return the contrastive loss of projections that are all alike, in both directions: 2 log(2B - 1)."""
-    return 2 * math.log(2 * batch_size - 1)
+def chance_loss(batch_size: int, queue_rows: int = 0) -> float:
+    """Return the contrastive loss of projections that are all alike, in both directions: 2 log(2B - 1 + rows)."""
+    return 2 * math.log(2 * batch_size - 1 + queue_rows)
 
 
 def make_learner(config, architecture, num_examples, strategy, policy):
@@ -146,6 +162,9 @@ def make_learner(config, architecture, num_examples, strategy, policy):
             model,
             augment=inputs.color_and_blur(config),
             temperature=config.temperature,
+            memory=config.memory,
+            ema_decay=config.ema_decay,
+            memory_size=config.memory_size,
             weight_decay=config.weight_decay,
             decayed_in_loss=optimization.decayed_in_loss,
             on_nan=config.on_nan,

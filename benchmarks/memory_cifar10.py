@@ -1,0 +1,125 @@
+"""Compare pretraining on CIFAR-10 in batches of 64 images without memory, and with queues of two sizes.
+
+    python benchmarks/memory_cifar10.py --dataset=npz:data/cifar10.npz
+
+Pretrains the recipe cifar10_small for 10 epochs with every memory and every seed, evaluates momentum networks by kNN
+as well, and prints a table of kNN top-1 with its spread. If interrupted, rerun it to continue; finished runs are not
+repeated. Without --dataset the images come from TensorFlow Datasets. Other settings, such as a faster momentum network,
+are given in --flags with another folder in --runs:
+
+    python benchmarks/memory_cifar10.py --flags=--ema_decay=0.99 --runs=runs/memory_decay99
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from benchmarks import cifar10_method
+from benchmarks.cifar10_method import result_of
+from benchmarks.command_line import make_parser, parse
+
+MEMORIES = {
+    "none": ["--memory=none"],
+    "queue-4096": ["--memory=queue", "--memory_size=4096"],
+    "queue-65536": ["--memory=queue", "--memory_size=65536"],
+}
+EMA = "-ema"  # behind the name of a run: its momentum network, evaluated by --mode=knn
+ROWS = [row for memory in MEMORIES for row in ([memory] if memory == "none" else [memory, memory + EMA])]
+# Digits in place of CIFAR-10, and as many rows and steps as a test has time for.
+QUICK_FLAGS = [
+    "--dataset=digits",
+    "--model=r18_0.05x_sk0",
+    "--image_size=8",
+    "--train_steps=2",
+    "--warmup_epochs=0",
+]
+QUICK_SIZES = {"4096": "64", "65536": "128"}
+
+
+def read_flags(argv):
+    parser = make_parser(__doc__)
+    parser.add_argument("--dataset", help="npz:PATH of CIFAR-10; default: cifar10 of TensorFlow Datasets")
+    parser.add_argument("--runs", default="runs/memory_cifar10", help="folder of the runs [%(default)s]")
+    parser.add_argument("--seeds", default="0,1,2", help="[%(default)s]")
+    parser.add_argument("--epochs", type=int, default=10, help="[%(default)s]")
+    parser.add_argument("--batch_size", type=int, default=64, help="[%(default)s]")
+    parser.add_argument("--flags", default="", help="further flags of train.py for all pretraining runs")
+    parser.add_argument("--table_only", action="store_true", help="run nothing; print the table")
+    return parse(parser, argv, seeds="0", epochs=1, batch_size=8, runs="runs/memory_cifar10_quick")
+
+
+def command(row, options, seed):
+    """Return the words of train.py for a row of the table."""
+    folder = f"{options.runs}/seed{seed}"
+    if row.endswith(EMA):
+        return [
+            "--mode=knn",
+            f"--init={folder}/{row.removesuffix(EMA)}",
+            "--use_ema",
+            f"--model_dir={folder}/{row}",
+        ]
+    flags = MEMORIES[row]
+    if options.quick:
+        flags = [flags[0], *(f"--memory_size={QUICK_SIZES[flag.partition('=')[2]]}" for flag in flags[1:])]
+        flags += QUICK_FLAGS
+    elif options.dataset:
+        flags = [*flags, f"--dataset={options.dataset}", "--image_size=32"]
+    extra = [flag for flag in options.flags.split() if row != "none" or not flag.startswith("--ema_decay")]
+    return [
+        "--mode=pretrain",
+        "--recipe=cifar10_small",
+        f"--batch_size={options.batch_size}",
+        f"--epochs={options.epochs}",
+        *flags,
+        *extra,
+        f"--seed={seed}",
+        f"--model_dir={folder}/{row}",
+    ]
+
+
+def run_all(options, seeds):
+    for seed in seeds:
+        for row in ROWS:
+            if result_of(f"{options.runs}/seed{seed}/{row}"):
+                continue
+            words = command(row, options, seed)
+            print(f"\n== {row}, seed {seed}\npython train.py {' '.join(words)}", flush=True)
+            code = cifar10_method.run_train(words)
+            if code:
+                sys.exit(f"{row} failed with exit code {code}; rerun the same command to continue.")
+
+
+def top1_of(result):
+    """Return kNN top-1 in percent, of a pretraining run or of --mode=knn."""
+    return 100 * result.get("knn_top1", result.get("top1"))
+
+
+def table(options, seeds):
+    lines = [
+        f"kNN top-1 in percent, batch {options.batch_size}, {options.epochs} epochs {options.flags}".rstrip(),
+        "",
+        "| memory | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | range |",
+        "|---|" + "---:|" * (len(seeds) + 2),
+    ]
+    for row in ROWS:
+        results = {seed: result_of(f"{options.runs}/seed{seed}/{row}") for seed in seeds}
+        top1 = {seed: top1_of(result) for seed, result in results.items() if result}
+        if top1:
+            cells = [f"{top1[seed]:.1f}" if seed in top1 else "-" for seed in seeds]
+            mean = sum(top1.values()) / len(top1)
+            spread = f"{min(top1.values()):.1f} to {max(top1.values()):.1f}"
+            lines.append(f"| {row} | {' | '.join(cells)} | {mean:.1f} | {spread} |")
+    return "\n".join(lines)
+
+
+def main(argv=None):
+    options = read_flags(argv)
+    seeds = [int(word) for word in options.seeds.split(",")]
+    if not options.table_only:
+        run_all(options, seeds)
+    print(f"\n{table(options, seeds)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""--memory=queue and --use_ema in the stages: a run that resumes exactly, and the stages that take its network."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from simclr_keras.errors import InputError
+from simclr_keras.export.from_run import describe
+from simclr_keras.runs.open_run import load_run, open_run
+from simclr_keras.tools.any_model import open_model
+from simclr_keras.training.engine import loop
+from tests.training.killing import kill
+from tests.training.tiny import begin, change, configure, make_config, metrics, run, variables
+
+SETTINGS = {"memory": "queue", "memory_size": 48, "ema_decay": 0.5, "checkpoint_every_steps": 3}
+
+
+@pytest.fixture(scope="module")
+def remembering(folder, stripes, tiny_session):
+    """A Run with a queue of three batches, which is full after three of its steps."""
+    return tiny_session(make_config(stripes, folder / "remembering", **SETTINGS))
+
+
+def state_of(run_folder):
+    reader = open_run(str(run_folder)).weights._reader
+    return {name: reader.read(name) for name in reader.shapes}
+
+
+def momentum_of(run_folder):
+    state = state_of(run_folder)
+    return {name.removeprefix("momentum/"): v for name, v in state.items() if name.startswith("momentum/")}
+
+
+def assert_is_momentum(model, run_folder):
+    for name, value in momentum_of(run_folder).items():
+        np.testing.assert_array_equal(variables(model)[name], value, err_msg=name)
+
+
+def test_the_run_names_its_memory(remembering):
+    line = "momentum network with decay 0.5, queue of 48 rows x 8 (0.00154 MB)"
+    assert f"memory   {line}" in remembering.lines
+    assert remembering.result["memory"] == line
+    # In the last epoch, before which the queue was full.
+    assert remembering.result["contrastive_loss_of_chance"] == pytest.approx(2 * math.log(15 + 48))
+
+
+def test_a_killed_run_resumes_bitwise(remembering, tiny, stripes, folder, monkeypatch):
+    config = make_config(stripes, folder / "killed", **SETTINGS)
+    kill(config, monkeypatch, loop.Bar, "advance", 5)
+    assert "continued at step 3" in " ".join(run(config).lines)
+    expected = state_of(remembering.folder)
+    for name, value in state_of(folder / "killed").items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    assert metrics(folder / "killed") == metrics(remembering.folder)
+
+
+def test_load_run_returns_the_momentum_network(remembering, tiny):
+    online, averaged = (load_run(str(remembering.folder), ema=ema) for ema in (False, True))
+    assert_is_momentum(averaged, remembering.folder)
+    assert not np.array_equal(averaged.encoder.conv.kernel, online.encoder.conv.kernel)
+    np.testing.assert_array_equal(averaged.classifier.kernel, online.classifier.kernel)
+
+
+def test_stages_take_the_momentum_network(remembering, tiny, folder, monkeypatch):
+    init = {"init": str(remembering.folder), "use_ema": True}
+    for mode in ("finetune", "linear_eval"):
+        model = begin(configure(mode, folder / f"{mode}-ema", **init), monkeypatch).learner.model
+        network = {name: v for name, v in variables(model).items() if name.startswith("encoder")}
+        expected = momentum_of(remembering.folder)
+        assert all(np.array_equal(value, expected[name]) for name, value in network.items())
+
+    knn = run(configure("knn", folder / "knn-ema", **init))
+    assert [entry["ema"] for entry in knn.result["ancestors"]] == [True]
+    assert json.loads((knn.folder / "config.json").read_text())["use_ema"] is True
+    other = run(configure("knn", folder / "knn", init=init["init"]))
+    assert "ema" not in other.result["ancestors"][0]
+    assert run(configure("eval", folder / "eval-ema", **init)).result["classifier"] == "online probe"
+    with pytest.raises(InputError, match="use_ema"):
+        run(configure("knn", folder / "knn", **init))
+    # A directory of an earlier version, which did not know of momentum networks.
+    config = json.loads((folder / "knn" / "config.json").read_text())
+    del config["use_ema"]
+    (folder / "knn" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="use_ema"):
+        run(configure("knn", folder / "knn", **init))
+
+
+def test_export_takes_the_momentum_network(remembering, tiny):
+    source = open_run(str(remembering.folder), flag="run", ema=True)
+    assert_is_momentum(source.model(), remembering.folder)
+    assert describe(source)["ema"] is True
+    assert "ema" not in describe(open_run(str(remembering.folder), flag="run"))
+
+
+def test_embed_takes_the_momentum_network(remembering, tiny):
+    images = np.random.default_rng(0).uniform(size=(2, 8, 8, 3)).astype(np.float32)
+    expected = load_run(str(remembering.folder), ema=True)(images)["final_avg_pool"]
+    model = open_model(str(remembering.folder), use_ema=True)
+    np.testing.assert_allclose(model.call(images, "encoder"), expected, rtol=1e-6)
+
+
+def test_a_queue_of_another_size_is_refused(remembering, tiny, stripes, folder):
+    config = make_config(stripes, remembering.folder, **{**SETTINGS, "memory_size": 16, "epochs": 3})
+    with pytest.raises(InputError, match=r"memory_size.*48.*16"):
+        run(config)
+    # The settings have been edited, the checkpoint has not.
+    path = remembering.folder
+    old = json.loads((path / "config.json").read_text())
+    change(path, "config.json", memory_size=16)
+    try:
+        with pytest.raises(
+            InputError, match=r"queue/ids is \[48\] there and \[16\] here.*another --model_dir"
+        ):
+            run(config)
+    finally:
+        (path / "config.json").write_text(json.dumps(old))
