@@ -6,8 +6,6 @@ Letters in the shapes: b = examples on this replica, m = those of a micro-batch,
 an output of the network.
 """
 
-from collections.abc import Sequence
-
 import keras
 import tensorflow as tf
 
@@ -94,9 +92,8 @@ def _join(values):
     return tf.reshape(tf.transpose(parts, [1, 0, 2, 3]), [count * rows, width])
 
 
-def _sum_gradients(learner, images, count, inputs, variables, direct: Sequence) -> list:
-    """Return the sums of `direct` and of the gradients of all micro-batches; None if a variable has neither."""
-    reached = [gradient is not None for gradient in direct]
+def _sum_gradients(learner, images, count, inputs, variables, direct):
+    """Return the sums of `direct` and of the gradients of all micro-batches."""
 
     def backward(index, inputs, *sums):
         views = images(index, inputs)
@@ -105,13 +102,8 @@ def _sum_gradients(learner, images, count, inputs, variables, direct: Sequence) 
             outputs = [endpoints[name] for name in learner.endpoints]
         upstream = [tf.gather(inputs["cached"][name], index) for name in learner.endpoints]
         gradients = tape.gradient(outputs, variables, upstream)
-        for i, gradient in enumerate(gradients):
-            reached[i] |= gradient is not None
         return [total if gradient is None else total + gradient for total, gradient in zip(sums, gradients)]
 
     zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
-    start = [
-        zero if gradient is None else tf.convert_to_tensor(gradient) for zero, gradient in zip(zeros, direct)
-    ]
-    sums = loop_on_replicas(backward, count, inputs, tuple(start))
-    return [total if is_reached else None for total, is_reached in zip(sums, reached)]
+    start = [zero if gradient is None else gradient for zero, gradient in zip(zeros, direct)]
+    return list(loop_on_replicas(backward, count, inputs, tuple(start)))
