@@ -20,6 +20,7 @@ OUTPUT = {
     "cifar10_method": r"pretrain, knn.*finetune-1pct-layer1.*fine-tuning beats supervised",
     "export_speed": r"of its parameters' bytes.*in process.*HubLayer",
     "finetune_step": r"a step of ours.*ratio of medians.*last loss",
+    "gradient_caching": r"batch 4: peak.*batch 8 in micro-batches of 4: peak.*ratios: memory",
     "input_speed": r"arrays.*JPEGs.*color and blur",
     "kill_and_resume": r"pretrain: 1 of 1 runs",
     "memory_cifar10": r"pretrain.*none \|.*queue-4096 \|.*queue-65536 \|.*queue-65536-ema \|",
@@ -31,7 +32,7 @@ OUTPUT = {
     "split_by_content": r"stratified +by content.*long tail.*hash",
     "teacher_sharpness": r"labeled +20 images.*others +20 images",
 }
-SLOW = ("cifar10_method", "export_speed", "finetune_step", "kill_and_resume", "memory_cifar10", "remat")
+SLOW = ("cifar10_method", "export_speed", "finetune_step", "gradient_caching", "kill_and_resume", "memory_cifar10", "remat")
 PARTS = {"command_line", "compare_runs", "own_process"}  # what the benchmarks share
 
 
