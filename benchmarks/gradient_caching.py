@@ -2,7 +2,7 @@
 
 Each way runs in a process of its own. Peak memory is the highest resident size of the process less its size before the
 first step; tracing the step is part of it. Seconds are medians over the steps, by the clock and as CPU time, which
-other programs on the machine disturb less.
+other programs on the machine disturb less. Those of the large batch, whose steps take minutes, include tracing.
 
     python benchmarks/gradient_caching.py        # r18_1x_sk0, 32 px, batch 4096 in micro-batches of 256, float32
     python benchmarks/gradient_caching.py --batch_size=1024 --precision=bfloat16
@@ -28,6 +28,7 @@ def measure(arguments):
     result = measure_steps(
         arguments.precision,
         arguments.steps if cached else arguments.undivided_steps,
+        warm_up=0 if cached else 1,
         model=arguments.model,
         image_size=arguments.image_size,
         batch_size=size,
@@ -49,7 +50,9 @@ def main(argv=None):
     parser.add_argument(
         "--steps", type=int, default=1, help="timed steps of the large batch, after one that traces"
     )
-    parser.add_argument("--undivided_steps", type=int, default=8, help="likewise, of the small one")
+    parser.add_argument(
+        "--undivided_steps", type=int, default=8, help="of the small one, after one that traces"
+    )
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--way", choices=WAYS, help="measure one of them in this process")
     arguments = parse(

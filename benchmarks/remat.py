@@ -22,12 +22,13 @@ from benchmarks.own_process import peak_bytes, run_alone
 WAYS = ("without", "with")
 
 
-def measure_steps(precision, steps, **settings):
+def measure_steps(precision, steps, warm_up=1, **settings):
     """Return a dict of peak memory in bytes, seconds and CPU seconds of a step, and the last loss.
 
     Args:
         precision: as --precision of train.py.
-        steps: timed ones, after one that traces.
+        steps: timed ones.
+        warm_up: steps before them; without, the first timed one includes tracing.
         **settings: of a PretrainConfig.
     """
     from simclr_keras.backend import start_tensorflow_quietly
@@ -44,7 +45,8 @@ def measure_steps(precision, steps, **settings):
     policy = strategy.resolve_precision(precision, tf.distribute.get_strategy())
     step = pretrain_step.make_step(PretrainConfig(**settings), policy)
     before, seconds, cpu_seconds = peak_bytes(), [], []
-    step()  # traces
+    for _ in range(warm_up):
+        step()
     for _ in range(steps):
         start, cpu_start = time.perf_counter(), time.process_time()
         loss = step()

@@ -8,10 +8,12 @@ import tensorflow as tf
 from simclr_keras.errors import InputError
 from simclr_keras.models.backbone_layers import StochasticDepth
 from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.remat import enable_remat
 from simclr_keras.runs.checkpoints import Checkpoints
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.signals import Stop
 from tests import tpu_tracing
+from tests.models.block_encoders import OneBlock
 from tests.objectives.tiny_learner import (
     BATCH,
     SIZE,
@@ -119,6 +121,14 @@ def test_equal_the_undivided_batch_without_batch_statistics():
         assert_close(ours, theirs, 1e-9)
 
 
+def test_rematerialization_changes_nothing():
+    learners = [make_learner(dtype="float64", encoder=OneBlock, microbatch_size=4) for _ in range(2)]
+    enable_remat(learners[1].model)
+    for learner in learners:
+        train(learner, make_batches(1))
+    assert_close(values(learners[1]), values(learners[0]), 1e-9)
+
+
 def test_equal_replicas_with_local_statistics(mirrored):
     with mirrored.scope():
         together = make_learner(dtype="float64", global_bn=False)
@@ -200,13 +210,17 @@ def test_step_traces_for_tpus(global_bn):
 
 
 def test_refusals():
-    with pytest.raises(InputError, match="1 or more, or None. Received: microbatch_size=0"):
+    with pytest.raises(InputError, match=r"1 or more, or None\. Received: microbatch_size=0"):
         make_learner(microbatch_size=0)
     learner, batch = make_learner(microbatch_size=3), make_batches(1)[0]
-    with pytest.raises(InputError, match="Received: microbatch_size=3, 8 examples, 1 replica$"):
+    with pytest.raises(
+        InputError, match=r"divide the batch.* Received: microbatch_size=3, 8 examples, 1 replica$"
+    ):
         learner.train_step(batch)
+    specs = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in batch.items()}
+    step = tf.function(learner.train_step)
     with pytest.raises(InputError, match="an unknown number of examples"):
-        specs = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in batch.items()}
-        tf.function(learner.train_step).get_concrete_function(specs)
+        step.get_concrete_function(specs)
+    learner, batch["views"] = make_learner(microbatch_size=4), batch["views"][:, :1]
     with pytest.raises(InputError, match=r"Views must be \[batch, 2, height, width, 3\]"):
-        make_learner(microbatch_size=4).train_step({**batch, "views": batch["views"][:, :1]})
+        learner.train_step(batch)

@@ -64,7 +64,7 @@ def test_bad_batch_of_micro_batches_is_as_if_it_had_never_been():
     twin = trainer(1, microbatch_size=4).reset()
     first, second = good_batches(2)
     twin.train([first])
-    for trouble in TROUBLES:
+    for _ in TROUBLES:
         twin.move_on()
     twin.train([second])
     guarded.train([first, *(trouble.batch() for trouble in TROUBLES), second])
