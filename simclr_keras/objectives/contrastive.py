@@ -106,18 +106,18 @@ class ContrastiveLearner(Learner):
         self._check_batch(batch)
         # Evaluation has the same colors each time, so that its losses can be compared.
         images = self.images(batch["views"], 2, None if training else EVALUATION_STEP)
-        outputs = self.model(images, training=training) | self.extra_outputs(images, training)
+        outputs = self.model(images, training=training) | self.momentum_outputs(images, training)
         return self.loss_of(outputs, batch, training)
 
-    def extra_outputs(self, images: tf.Tensor, training: bool = True) -> dict:
-        """Return a dict of [2b, d] outputs of another network, which the loss takes without a gradient."""
+    def momentum_outputs(self, images: tf.Tensor, training: bool = True) -> dict:
+        """Return {"keys": projections of the momentum network [2b, d]}, without a gradient; {} without memory."""
         return {} if self.momentum is None else {"keys": self.momentum.projections(images, training)}
 
     def loss_of(self, outputs: dict, batch: dict, training: bool = True) -> tuple[tf.Tensor, dict]:
         """Return loss and figures as `objective` does.
 
         Args:
-            outputs: dict of `endpoints` and `extra_outputs`, [2b, d] each, first views first.
+            outputs: dict of `endpoints` and `momentum_outputs`, [2b, d] each, first views first.
             batch: with "label" if the model has a classifier.
             training: False leaves the queue as it is.
         """

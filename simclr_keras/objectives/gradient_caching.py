@@ -25,7 +25,7 @@ def cached_gradients(learner: Learner, batch: dict, rows: int) -> tuple[tf.Tenso
     statistics are updated once per micro-batch, and random layers draw the same in both runs.
 
     Args:
-        learner: has `endpoints` and `loss_of(outputs, batch)`, see ContrastiveLearner.
+        learner: a ContrastiveLearner; this takes its `endpoints`, `momentum_outputs` and `loss_of`.
         batch: as for `learner.objective`, of a static size.
         rows: m, which divides b.
     """
@@ -41,29 +41,33 @@ def cached_gradients(learner: Learner, batch: dict, rows: int) -> tuple[tf.Tenso
 
     inputs = {"views": views, "first": tf.convert_to_tensor(first)}
     outputs = _all_outputs(learner, images, count, rows, inputs)
+    watched = {name: outputs[name] for name in learner.endpoints}
     with tf.GradientTape() as tape:
-        tape.watch(outputs)
+        tape.watch(watched)
         joined = {name: _join(values) for name, values in outputs.items()}
         loss, figures = learner.loss_of(joined, batch)
         loss, scaled = learner.share_of_loss(loss)
     # The decay reaches the variables directly.
-    cached, direct = tape.gradient(scaled, [outputs, variables])
+    cached, direct = tape.gradient(scaled, [watched, variables])
     gradients = _sum_gradients(learner, images, count, {**inputs, "cached": cached}, variables, direct)
     return loss, figures, gradients
 
 
 def _all_outputs(learner, images, count, rows, inputs):
-    """Return a dict of the learner's endpoints for all micro-batches, [k, 2m, d] each, without a trace elsewhere."""
+    """Return a dict of endpoints, and keys if there is memory, of all micro-batches: [k, 2m, d] each.
+
+    The model stays as it is. The momentum network's own moving statistics are updated here.
+    """
     model = learner.model
     changing = model.non_trainable_variables  # moving statistics, and what random layers draw from
     dtype = model.projection_head.compute_dtype
 
     def forward(index, inputs, outputs, values):
         views = images(index, inputs)
-        extra = learner.extra_outputs(views)
+        keys = learner.momentum_outputs(views)
         scope = keras.StatelessScope(list(zip(changing, values)))
         with scope:
-            new = model(views, training=True) | extra
+            new = model(views, training=True) | keys
         outputs = {
             name: tf.tensor_scatter_nd_update(stored, [[index]], new[name][tf.newaxis])
             for name, stored in outputs.items()
@@ -72,6 +76,8 @@ def _all_outputs(learner, images, count, rows, inputs):
 
     widths = _widths(model, inputs["views"].shape[2:])
     outputs = {name: tf.zeros([count, VIEWS * rows, widths[name]], dtype) for name in learner.endpoints}
+    if learner.momentum is not None:
+        outputs["keys"] = tf.zeros_like(outputs[learner.endpoints[0]])
     values = [tf.convert_to_tensor(variable) for variable in changing]
     return loop_on_replicas(forward, count, inputs, (outputs, values))[0]
 

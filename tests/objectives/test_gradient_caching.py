@@ -69,10 +69,10 @@ def twin(learner, batch, size):
         for start in range(0, BATCH, size):
             views = batch["views"][start : start + size]
             images = learner.images(views, 2, position=(start, BATCH))
-            parts.append(learner.model(images, training=True))
+            parts.append(learner.model(images, training=True) | learner.momentum_outputs(images))
         outputs = {
             name: tf.concat([tf.split(part[name], 2)[view] for view in range(2) for part in parts], axis=0)
-            for name in learner.endpoints
+            for name in [*learner.endpoints, *learner.momentum_outputs(images, training=False)]
         }
         loss, figures = learner.loss_of(outputs, batch)
         loss += learner.decay_loss()
@@ -80,14 +80,15 @@ def twin(learner, batch, size):
     return loss, figures, tape.gradient(scaled, learner.main_variables + learner.probe_variables)
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_equals_its_twin(size):
-    """Gradients, loss, figures; moving statistics and random draws, once per micro-batch."""
+@pytest.mark.parametrize(("size", "memory_size"), [(2, None), (4, None), (2, 32)])
+def test_equals_its_twin(size, memory_size):
+    """Gradients, loss, figures; moving statistics and random draws, once per micro-batch; the queue."""
     options = {
         "dtype": "float64",
         "encoder": RandomEncoder,
         "augment": shift_colors,
         "optimizer": SGD(0.1, loss_scale_factor=16.0),
+        "memory_size": memory_size,
     }
     learner = make_learner(microbatch_size=size, **options)
     slow = make_learner(**options)
@@ -99,7 +100,7 @@ def test_equals_its_twin(size):
     assert len(gradients) == len(expected_gradients)
     for gradient, expected in zip(gradients, expected_gradients):
         np.testing.assert_allclose(gradient, expected, 1e-9, 1e-12)
-    for ours, theirs in zip(learner.model.variables, slow.model.variables):
+    for ours, theirs in zip(learner.state().values(), slow.state().values()):
         np.testing.assert_allclose(ours, theirs, 1e-12, err_msg=ours.path)
 
 
@@ -139,23 +140,30 @@ def test_equal_replicas_with_local_statistics(mirrored):
     assert_close(without_statistics(alone), without_statistics(together), 1e-9)
 
 
-@pytest.mark.parametrize("global_bn", [True, False])
-def test_on_replicas_equal_one_device(global_bn):
+@pytest.mark.parametrize(("global_bn", "memory_size"), [(True, 32), (False, None)])
+def test_on_replicas_equal_one_device(global_bn, memory_size):
     """Two replicas with two micro-batches of two images each."""
     batches = make_batches(2, SOME_LABELED)
     # Global statistics of a micro-batch are those of its parts on both replicas.
     order = [0, 1, 4, 5, 2, 3, 6, 7] if global_bn else list(range(BATCH))
-    alone = make_learner(dtype="float64", microbatch_size=4 if global_bn else 2)
+    options = {"dtype": "float64", "memory_size": memory_size}
+    alone = make_learner(microbatch_size=4 if global_bn else 2, **options)
     train(alone, [{name: array[order] for name, array in batch.items()} for batch in batches])
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
-        together = make_learner(dtype="float64", microbatch_size=4, global_bn=global_bn)
+        together = make_learner(microbatch_size=4, global_bn=global_bn, **options)
     # Both steps in one call, as the training loop takes them.
     take_steps = make_step_function(together, strategy, Stop())
     datasets = strategy.distribute_datasets_from_function(lambda context: as_dataset(batches, 2))
     take_steps(iter(datasets), 2)
-    compared = values if global_bn else without_statistics
-    assert_close(compared(together), compared(alone), 1e-9)
+    ours, theirs = (
+        values(learner) if global_bn else without_statistics(learner) for learner in (together, alone)
+    )
+    if memory_size:  # the newest keys of the first batch are in the order of the batch
+        places = [8 * view + row for view in range(2) for row in order]
+        for name in ("queue/projections", "queue/ids"):
+            ours[name] = np.concatenate([ours[name][16 * step :][places] for step in range(2)])
+    assert_close(ours, theirs, 1e-9)
     for variable in together.model.variables:
         copies = strategy.experimental_local_results(variable.value)
         np.testing.assert_array_equal(copies[0], copies[1], err_msg=variable.path)
@@ -163,12 +171,12 @@ def test_on_replicas_equal_one_device(global_bn):
 
 def test_resumed_state_continues_to_the_last_bit(tmp_path):
     batches = make_batches(3, SOME_LABELED)
-    uninterrupted, resumed = (make_learner(microbatch_size=4) for _ in range(2))
+    uninterrupted, resumed = (make_learner(microbatch_size=4, memory_size=32) for _ in range(2))
     train(uninterrupted, batches[:2])
     Checkpoints(str(tmp_path), uninterrupted.state(), keep=1).save(2)
     train(uninterrupted, batches[2:])
-    for variable in resumed.model.variables:
-        variable.assign(variable * 2 + 1)
+    for variable in resumed.state().values():
+        variable.assign(variable * 2 + tf.ones([], variable.dtype))
     assert Checkpoints(str(tmp_path), resumed.state(), keep=1).restore() == 2
     train(resumed, batches[2:])
     assert_equal(values(resumed), values(uninterrupted))
@@ -196,7 +204,7 @@ def test_step_is_compiled_by_xla():
 def test_step_traces_for_tpus(global_bn):
     strategy = tpu_tracing.fake_tpu_strategy()
     with strategy.scope():
-        learner = make_learner(microbatch_size=4, global_bn=global_bn, on_nan="skip_batch")
+        learner = make_learner(microbatch_size=4, global_bn=global_bn, on_nan="skip_batch", memory_size=32)
 
     def step(views, label, number):
         return learner.train_step({"views": views, "label": label, "id": number})
