@@ -103,12 +103,7 @@ class PretrainConfig(
                 f"--model={self.model} is for --mode=supervised and --mode=distill; give a network such as r50_1x_sk0."
             )
         parse_name(self.model)
-        if self.microbatch_size and self.batch_size % self.microbatch_size:
-            divisor = max(m for m in range(1, self.microbatch_size + 1) if self.batch_size % m == 0)
-            raise InputError(
-                f"--microbatch_size={self.microbatch_size} does not divide --batch_size={self.batch_size}; "
-                f"give a divisor, such as {divisor}."
-            )
+        self.check_microbatch()
         self.check_views()
         check_range(self, "blur_sigma_min", "blur_sigma_max")
         self.check_schedule()
@@ -117,6 +112,16 @@ class PretrainConfig(
         if self.probe_layer > layers:
             raise InputError(
                 f"--probe_layer={self.probe_layer} is beyond the projection head; give 0 to {layers}."
+            )
+
+    def check_microbatch(self) -> None:
+        """Raise InputError if the batch is no multiple of the micro-batch."""
+        if self.microbatch_size and self.batch_size % self.microbatch_size:
+            divisors = [m for m in range(2, self.batch_size + 1) if self.batch_size % m == 0]
+            nearest = min(divisors, key=lambda m: abs(m - self.microbatch_size))
+            raise InputError(
+                f"--microbatch_size={self.microbatch_size} does not divide --batch_size={self.batch_size}; "
+                f"give a divisor, such as {nearest}."
             )
 
     def check_memory(self) -> None:
