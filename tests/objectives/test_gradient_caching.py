@@ -58,6 +58,20 @@ def tensors(batch):
     return {name: tf.constant(array) for name, array in batch.items()}
 
 
+def take_steps(learner, batches):
+    """Take a step with every batch, untraced, and return the running figures after each."""
+    return [
+        {name: float(value) for name, value in learner.train_step(tensors(batch)).items()}
+        for batch in batches
+    ]
+
+
+def assert_same(actual, expected):
+    """Compare what `loss_and_gradients` returned."""
+    for ours, theirs in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, 1e-9, 1e-12)
+
+
 def without_statistics(learner):
     return {name: value for name, value in values(learner).items() if "/moving_" not in name}
 
@@ -93,40 +107,32 @@ def test_equals_its_twin(size, memory_size):
     learner = make_learner(microbatch_size=size, **options)
     slow = make_learner(**options)
     batch = tensors(make_batches(1, SOME_LABELED)[0])
-    loss, figures, gradients = learner.loss_and_gradients(batch)
-    expected_loss, expected_figures, expected_gradients = twin(slow, batch, size)
-    np.testing.assert_allclose(loss, expected_loss, 1e-12)
-    np.testing.assert_allclose(list(figures.values()), list(expected_figures.values()), 1e-12)
-    assert len(gradients) == len(expected_gradients)
-    for gradient, expected in zip(gradients, expected_gradients):
-        np.testing.assert_allclose(gradient, expected, 1e-9, 1e-12)
+    assert_same(learner.loss_and_gradients(batch), twin(slow, batch, size))
     for ours, theirs in zip(learner.state().values(), slow.state().values()):
         np.testing.assert_allclose(ours, theirs, 1e-12, err_msg=ours.path)
 
 
-def test_equal_the_undivided_batch_without_batch_statistics():
-    trained = []
+def test_equals_the_undivided_batch_without_batch_statistics():
+    results = []
     for size in (None, 2, BATCH):
         learner = make_learner(
-            dtype="float64", microbatch_size=size, augment=shift_colors, optimizer=SGD(0.1, momentum=0.9)
+            dtype="float64", microbatch_size=size, augment=shift_colors, optimizer=SGD(0.1)
         )
         for layer in learner.model._flatten_layers():
             if isinstance(layer, BatchNormalization):
                 layer.trainable = False
-        learner.compile(SGD(0.1, momentum=0.9), SGD(0.5))
-        figures = train(learner, make_batches(2, SOME_LABELED))
-        trained.append((values(learner), figures[-1]))
-    undivided, divided, whole = trained
-    assert_equal(whole[0], undivided[0])
-    for ours, theirs in zip(divided, undivided):
-        assert_close(ours, theirs, 1e-9)
+        learner.compile(SGD(0.1), SGD(0.5))
+        results.append(learner.loss_and_gradients(tensors(make_batches(1, SOME_LABELED)[0])))
+    undivided, divided, whole = results
+    assert_same(divided, undivided)
+    assert_same(whole, undivided)
 
 
 def test_rematerialization_changes_nothing():
     learners = [make_learner(dtype="float64", encoder=OneBlock, microbatch_size=4) for _ in range(2)]
     enable_remat(learners[1].model)
-    for learner in learners:
-        train(learner, make_batches(1))
+    batch = tensors(make_batches(1)[0])
+    assert_same(*(learner.loss_and_gradients(batch) for learner in learners))
     assert_close(values(learners[1]), values(learners[0]), 1e-9)
 
 
@@ -135,11 +141,13 @@ def test_equal_replicas_with_local_statistics(mirrored):
         together = make_learner(dtype="float64", global_bn=False)
     alone = make_learner(dtype="float64", microbatch_size=BATCH // mirrored.num_replicas_in_sync)
     batches = make_batches(2, SOME_LABELED)
-    for ours, theirs in zip(train(alone, batches), train(together, batches, mirrored)):
+    for ours, theirs in zip(take_steps(alone, batches), train(together, batches, mirrored)):
+        del ours["loss"]
         assert_close(ours, theirs, 1e-9)
     assert_close(without_statistics(alone), without_statistics(together), 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("global_bn", "memory_size"), [(True, 32), (False, None)])
 def test_on_replicas_equal_one_device(global_bn, memory_size):
     """Two replicas with two micro-batches of two images each."""
@@ -148,14 +156,14 @@ def test_on_replicas_equal_one_device(global_bn, memory_size):
     order = [0, 1, 4, 5, 2, 3, 6, 7] if global_bn else list(range(BATCH))
     options = {"dtype": "float64", "memory_size": memory_size}
     alone = make_learner(microbatch_size=4 if global_bn else 2, **options)
-    train(alone, [{name: array[order] for name, array in batch.items()} for batch in batches])
+    take_steps(alone, [{name: array[order] for name, array in batch.items()} for batch in batches])
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         together = make_learner(microbatch_size=4, global_bn=global_bn, **options)
     # Both steps in one call, as the training loop takes them.
-    take_steps = make_step_function(together, strategy, Stop())
+    call = make_step_function(together, strategy, Stop())
     datasets = strategy.distribute_datasets_from_function(lambda context: as_dataset(batches, 2))
-    take_steps(iter(datasets), 2)
+    call(iter(datasets), 2)
     ours, theirs = (
         values(learner) if global_bn else without_statistics(learner) for learner in (together, alone)
     )
@@ -172,13 +180,13 @@ def test_on_replicas_equal_one_device(global_bn, memory_size):
 def test_resumed_state_continues_to_the_last_bit(tmp_path):
     batches = make_batches(3, SOME_LABELED)
     uninterrupted, resumed = (make_learner(microbatch_size=4, memory_size=32) for _ in range(2))
-    train(uninterrupted, batches[:2])
+    take_steps(uninterrupted, batches[:2])
     Checkpoints(str(tmp_path), uninterrupted.state(), keep=1).save(2)
-    train(uninterrupted, batches[2:])
+    take_steps(uninterrupted, batches[2:])
     for variable in resumed.state().values():
         variable.assign(variable * 2 + tf.ones([], variable.dtype))
     assert Checkpoints(str(tmp_path), resumed.state(), keep=1).restore() == 2
-    train(resumed, batches[2:])
+    take_steps(resumed, batches[2:])
     assert_equal(values(resumed), values(uninterrupted))
 
 
