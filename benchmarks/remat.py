@@ -22,8 +22,15 @@ from benchmarks.own_process import peak_bytes, run_alone
 WAYS = ("without", "with")
 
 
-def measure(arguments):
-    """Returns a dict of peak memory in bytes, seconds and CPU seconds of a step, and the last loss."""
+def measure_steps(precision, steps, warm_up=1, **settings):
+    """Return a dict of peak memory in bytes, seconds and CPU seconds of a step, and the last loss.
+
+    Args:
+        precision: as --precision of train.py.
+        steps: timed ones.
+        warm_up: steps before them; without, the first timed one includes tracing.
+        **settings: of a PretrainConfig.
+    """
     from simclr_keras.backend import start_tensorflow_quietly
 
     start_tensorflow_quietly()
@@ -34,18 +41,13 @@ def measure(arguments):
     from simclr_keras.config.modes import PretrainConfig
     from simclr_keras.training.engine import strategy
 
-    config = PretrainConfig(
-        model=arguments.model,
-        image_size=arguments.image_size,
-        batch_size=arguments.batch_size,
-        remat=arguments.way == "with",
-    )
     keras.utils.set_random_seed(0)
-    policy = strategy.resolve_precision(arguments.precision, tf.distribute.get_strategy())
-    step = pretrain_step.make_step(config, policy)
+    policy = strategy.resolve_precision(precision, tf.distribute.get_strategy())
+    step = pretrain_step.make_step(PretrainConfig(**settings), policy)
     before, seconds, cpu_seconds = peak_bytes(), [], []
-    step()  # traces
-    for _ in range(arguments.steps):
+    for _ in range(warm_up):
+        step()
+    for _ in range(steps):
         start, cpu_start = time.perf_counter(), time.process_time()
         loss = step()
         seconds.append(time.perf_counter() - start)
@@ -56,6 +58,18 @@ def measure(arguments):
         "cpu_seconds": statistics.median(cpu_seconds),
         "loss": loss,
     }
+
+
+def measure(arguments):
+    """Return what `measure_steps` does, for one of the ways."""
+    return measure_steps(
+        arguments.precision,
+        arguments.steps,
+        model=arguments.model,
+        image_size=arguments.image_size,
+        batch_size=arguments.batch_size,
+        remat=arguments.way == "with",
+    )
 
 
 def main(argv=None):

@@ -197,6 +197,16 @@ SETTINGS = [
     Case("unknown model", ("'r51_1x_sk0'",), ("Did you mean r50_1x_sk0?",), {"model": "r51_1x_sk0"}),
     Case("no dataset", ("--dataset is missing",), ("digits", "folder:PATH", "npz:PATH"), {"dataset": None}),
     Case("batch of one", ("--batch_size=1 ",), ("at least 2",), {"batch_size": 1}),
+    *(
+        Case(
+            f"micro-batch of {size}",
+            (f"--microbatch_size={size} does not divide --batch_size=32",),
+            (f"such as {divisor}",),
+            {"microbatch_size": size},
+        )
+        for size, divisor in ((12, 8), (64, 32))
+    ),
+    Case("negative micro-batch", ("--microbatch_size=-8 ",), ("at least 0",), {"microbatch_size": -8}),
     Case("image too small", ("--image_size=7 ",), ("at least 8",), {"image_size": 7}),
     Case("image too large", ("--image_size=5000 ",), ("at most 4096",), {"image_size": 5000}),
     Case("no epochs", ("--epochs=0 ",), ("at least 1",), {"epochs": 0}),

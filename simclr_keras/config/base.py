@@ -189,3 +189,8 @@ class StageConfig(Settings):
     def remat(self) -> bool:
         """Return whether training stores only the inputs of residual blocks."""
         return False
+
+    @property
+    def global_bn(self) -> bool:
+        """Return whether batch normalization takes its statistics over all replicas in training."""
+        return True

@@ -6,14 +6,16 @@ from simclr_keras.config.base import StageConfig
 from simclr_keras.config.groups.evaluation import Evaluation
 from simclr_keras.config.groups.model import Architecture, Backbone
 from simclr_keras.config.groups.start import Start
-from simclr_keras.config.groups.training import Optimization, Rematerialization
+from simclr_keras.config.groups.training import BatchStatistics, Optimization, Rematerialization
 from simclr_keras.config.groups.views import Views
 from simclr_keras.config.option import again, option
 from simclr_keras.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class DistillConfig(Evaluation, Views, Rematerialization, Optimization, Backbone, Start, StageConfig):
+class DistillConfig(
+    Evaluation, Views, Rematerialization, BatchStatistics, Optimization, Backbone, Start, StageConfig
+):
     """Distillation (SimCLRv2, section 2, equations 2 and 3). Defaults: the paper's for ImageNet."""
 
     NAME = "distill"

@@ -6,7 +6,7 @@ from typing import ClassVar
 from simclr_keras.config.base import StageConfig
 from simclr_keras.config.groups.evaluation import Evaluation, Neighbors
 from simclr_keras.config.groups.model import Architecture, Head
-from simclr_keras.config.groups.training import Optimization, Rematerialization
+from simclr_keras.config.groups.training import BatchStatistics, Optimization, Rematerialization
 from simclr_keras.config.groups.views import Views, check_range
 from simclr_keras.config.option import again, option
 from simclr_keras.errors import InputError
@@ -16,7 +16,15 @@ from simclr_keras.models.zoo import parse_name
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig(
-    Neighbors, Evaluation, Views, Rematerialization, Optimization, Head, Architecture, StageConfig
+    Neighbors,
+    Evaluation,
+    Views,
+    Rematerialization,
+    BatchStatistics,
+    Optimization,
+    Head,
+    Architecture,
+    StageConfig,
 ):
     """Contrastive pretraining (SimCLRv2, section 2 and appendix). Defaults: the paper's ImageNet recipe."""
 
@@ -26,6 +34,14 @@ class PretrainConfig(
 
     batch_size: int = again(
         Optimization, "batch_size", help="Images per step over all replicas; each image gives two views."
+    )
+    microbatch_size: int = option(
+        0,
+        "Images per step over all replicas whose activations are in memory at a time (gradient caching): less memory, "
+        "more time, the same negatives. It divides --batch_size; batch normalization sees a micro-batch. 0: all.",
+        group="Training",
+        unit="images",
+        at_least=0,
     )
     temperature: float = option(0.1, "Temperature of NT-Xent.", group="Training", above=0)
     memory: str = option(
@@ -87,6 +103,7 @@ class PretrainConfig(
                 f"--model={self.model} is for --mode=supervised and --mode=distill; give a network such as r50_1x_sk0."
             )
         parse_name(self.model)
+        self.check_microbatch()
         self.check_views()
         check_range(self, "blur_sigma_min", "blur_sigma_max")
         self.check_schedule()
@@ -95,6 +112,16 @@ class PretrainConfig(
         if self.probe_layer > layers:
             raise InputError(
                 f"--probe_layer={self.probe_layer} is beyond the projection head; give 0 to {layers}."
+            )
+
+    def check_microbatch(self) -> None:
+        """Raise InputError if the batch is no multiple of the micro-batch."""
+        if self.microbatch_size and self.batch_size % self.microbatch_size:
+            divisors = [m for m in range(2, self.batch_size + 1) if self.batch_size % m == 0]
+            nearest = min(divisors, key=lambda m: abs(m - self.microbatch_size))
+            raise InputError(
+                f"--microbatch_size={self.microbatch_size} does not divide --batch_size={self.batch_size}; "
+                f"give a divisor, such as {nearest}."
             )
 
     def check_memory(self) -> None:

@@ -1,4 +1,4 @@
-"""Global batch normalization: statistics over the batch of all replicas, fused if that is exact."""
+"""Batch normalization: statistics over the batch of all replicas or of each, fused if that is exact."""
 
 import keras
 import tensorflow as tf
@@ -18,6 +18,9 @@ class BatchNormalization(keras.layers.Layer):
     more than one replica costs one collective in the forward and one in the backward direction. Statistics
     are float32 under bfloat16. With `trainable=False` the layer runs in inference mode and nothing moves.
 
+    After `use_local_statistics`, each replica normalizes with the statistics of its own examples. The moving statistics
+    follow the mean of the replicas' statistics, so that they stay the same everywhere.
+
     Reference: Ioffe and Szegedy 2015, arXiv 1502.03167; Chen et al. 2020, arXiv 2002.05709, section 2.2.
 
     Args:
@@ -28,6 +31,8 @@ class BatchNormalization(keras.layers.Layer):
         gamma_initializer: where gamma starts.
         fused: None chooses as above, False always takes the unfused path.
     """
+
+    is_global = True
 
     def __init__(
         self,
@@ -87,10 +92,15 @@ class BatchNormalization(keras.layers.Layer):
             )
             normalize = fused_inference if fused else unfused_inference
             return normalize(inputs, gamma, beta, mean, variance, self.epsilon)
-        if fused and replicas == 1:
+        together = replicas if self.is_global else 1
+        if fused and together == 1:
             outputs, mean, variance = fused_training(inputs, gamma, beta, self.epsilon)
         else:
-            outputs, mean, variance = unfused_training(inputs, gamma, beta, self.epsilon, replicas)
+            outputs, mean, variance = unfused_training(inputs, gamma, beta, self.epsilon, together)
+        if together < replicas:
+            moments = tf.stop_gradient(tf.stack([mean, variance]))
+            context = tf.distribute.get_replica_context()
+            mean, variance = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.MEAN, moments))
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             old = tf.convert_to_tensor(moving)
             moving.assign(old * self.momentum + tf.stop_gradient(batch) * (1 - self.momentum))
@@ -109,6 +119,20 @@ class BatchNormalization(keras.layers.Layer):
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
             "fused": self.fused,
         }
+
+
+def use_local_statistics(model: keras.Model) -> None:
+    """Make every BatchNormalization of a model use the statistics of each replica alone in training.
+
+    To be called before the training step is traced. On one device, and in the saved model, nothing changes.
+
+    >>> from simclr_keras import create_model
+    >>> from simclr_keras.models.batch_norm import use_local_statistics
+    >>> use_local_statistics(create_model("r18_0.125x_sk0", image_size=8))
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, BatchNormalization):
+            layer.is_global = False
 
 
 def in_xla_context() -> bool:

@@ -63,7 +63,7 @@ class Classifier(Learner):
 
     def objective(self, batch: dict, training: bool = True) -> tuple[tf.Tensor, dict]:
         check_batch(batch, ["views", "label"])
-        images = self._images(batch["views"], 1, training=training)
+        images = self.images(batch["views"], 1, training=training)
         logits = self.model(images, training=training)["logits"]
         return labeled_loss(logits, batch["label"], FIGURES, self.label_smoothing)
 

@@ -3,12 +3,14 @@
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.formatting import counted
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.classification import labeled_loss
+from simclr_keras.objectives.gradient_caching import cached_gradients
 from simclr_keras.objectives.learner import Learner, check_batch
 from simclr_keras.objectives.momentum import Momentum, gather_keys
 from simclr_keras.objectives.nt_xent import NTXent, nt_xent
-from simclr_keras.replicas import mean_rows, number_of_rows
+from simclr_keras.replicas import mean_rows, num_replicas, number_of_rows
 
 FIGURES = ("contrastive_loss", "contrastive_accuracy", "contrastive_entropy")  # in the order of NTXent
 PROBE_FIGURES = ("probe_loss", "probe_accuracy")
@@ -46,10 +48,16 @@ class ContrastiveLearner(Learner):
         temperature: temperature of NT-Xent, above 0.
         memory: "none", or "queue" for a momentum network.
         ema_decay, memory_size: of the momentum network and its queue, as in `Momentum`.
+        microbatch_size: examples of the global batch whose activations are in memory at a time (gradient caching,
+            docs/big_batches.md). It divides the batch and is a multiple of the number of replicas. All examples
+            stay negatives of each other; batch normalization sees a micro-batch. None: the batch is undivided.
+            `augment` is then called with a third argument, `position`: the row of its first example in the global
+            batch, and the size of that batch.
         **learner_arguments: augment, weight_decay, decayed_in_loss, on_nan of `Learner`.
 
     Raises:
-        InputError: the model's classifier is not behind a stop-gradient, or an argument is out of its range.
+        InputError: the model's classifier is not behind a stop-gradient, or an argument is out of its range; in a
+            step, if microbatch_size does not divide the batch.
 
     Attributes:
         momentum: the `Momentum`, None without memory.
@@ -63,6 +71,7 @@ class ContrastiveLearner(Learner):
         memory: str = "none",
         ema_decay: float = 0.999,
         memory_size: int = 65536,
+        microbatch_size: int | None = None,
         name: str = "contrastive",
         **learner_arguments,
     ):
@@ -73,23 +82,47 @@ class ContrastiveLearner(Learner):
                 "The classifier must be a probe that leaves the encoder alone: create_model(..., stop_gradient=True). "
                 "Received: a model with stop_gradient=False"
             )
+        if microbatch_size is not None and microbatch_size < 1:
+            raise InputError(
+                f"microbatch_size must be 1 or more, or None. Received: microbatch_size={microbatch_size}"
+            )
         figures = FIGURES if model.classifier is None else (*FIGURES, *PROBE_FIGURES)
         super().__init__(model, figures=figures, name=name, **learner_arguments)
         self.temperature = temperature
         self.momentum = Momentum(model, ema_decay, memory_size) if memory == "queue" else None
+        self.microbatch_size = microbatch_size
 
     @property
     def probe_variables(self) -> list:
         return [] if self.model.classifier is None else self.model.classifier.trainable_variables
 
+    @property
+    def endpoints(self) -> list[str]:
+        """Return the names of the model's outputs on which the loss depends."""
+        projections = f"proj_head_{self.model.projection_head.depth}"
+        return [projections] if self.model.classifier is None else [projections, "logits"]
+
     def objective(self, batch: dict, training: bool = True) -> tuple[tf.Tensor, dict]:
-        check_batch(batch, ["views"] if self.model.classifier is None else ["views", "label"])
+        self._check_batch(batch)
         # Evaluation has the same colors each time, so that its losses can be compared.
-        images = self._images(batch["views"], 2, None if training else EVALUATION_STEP)
-        outputs = self.model(images, training=training)
-        first, second = tf.split(outputs[f"proj_head_{self.model.projection_head.depth}"], 2)
-        keys = None if self.momentum is None else self.momentum.projections(images, training)
-        contrastive = self.contrast(first, second, keys, batch.get("id"), training)
+        images = self.images(batch["views"], 2, None if training else EVALUATION_STEP)
+        outputs = self.model(images, training=training) | self.momentum_outputs(images, training)
+        return self.loss_of(outputs, batch, training)
+
+    def momentum_outputs(self, images: tf.Tensor, training: bool = True) -> dict:
+        """Return {"keys": projections of the momentum network [2b, d]}, without a gradient; {} without memory."""
+        return {} if self.momentum is None else {"keys": self.momentum.projections(images, training)}
+
+    def loss_of(self, outputs: dict, batch: dict, training: bool = True) -> tuple[tf.Tensor, dict]:
+        """Return loss and figures as `objective` does.
+
+        Args:
+            outputs: dict of `endpoints` and `momentum_outputs`, [2b, d] each, first views first.
+            batch: with "label" if the model has a classifier.
+            training: False leaves the queue as it is.
+        """
+        first, second = tf.split(outputs[self.endpoints[0]], 2)
+        contrastive = self.contrast(first, second, outputs.get("keys"), batch.get("id"), training)
         count = tf.cast(mean_rows(number_of_rows(first)), first.dtype)
         figures = {name: (value * count, count) for name, value in zip(FIGURES, contrastive)}
         if self.model.classifier is None:
@@ -97,6 +130,11 @@ class ContrastiveLearner(Learner):
         labels = tf.concat([batch["label"], batch["label"]], axis=0)
         probe_loss, probe_figures = labeled_loss(outputs["logits"], labels, PROBE_FIGURES)
         return contrastive.loss + probe_loss, figures | probe_figures
+
+    def loss_and_gradients(self, batch: dict) -> tuple[tf.Tensor, dict, list]:
+        self._check_batch(batch)
+        rows = self._microbatch_rows(batch["views"].shape[0])
+        return cached_gradients(self, batch, rows) if rows else super().loss_and_gradients(batch)
 
     def contrast(
         self,
@@ -137,3 +175,21 @@ class ContrastiveLearner(Learner):
 
     def state(self) -> dict:
         return super().state() | ({} if self.momentum is None else self.momentum.state())
+
+    def _check_batch(self, batch):
+        check_batch(batch, ["views"] if self.model.classifier is None else ["views", "label"])
+
+    def _microbatch_rows(self, count):
+        """Return the rows of a micro-batch on this replica, which has `count` rows; None if it is undivided."""
+        if self.microbatch_size is None:
+            return None
+        replicas = num_replicas()
+        rows, rest = divmod(self.microbatch_size, replicas)
+        if count is None or rest or count % rows:
+            size = "an unknown number of" if count is None else count * replicas
+            raise InputError(
+                "microbatch_size must be a multiple of the number of replicas and divide the batch, whose size must be "
+                "static (drop_remainder=True). "
+                f"Received: microbatch_size={self.microbatch_size}, {size} examples, {counted(replicas, 'replica')}"
+            )
+        return None if rows == count else rows

@@ -86,11 +86,11 @@ class Distiller(Learner):
         check_batch(batch, taught * ["views"] + labeled * ["labeled_views", "labeled_label"])
         streams = []
         if taught:
-            streams.append(self._images(batch["views"], 1, training=training))
+            streams.append(self.images(batch["views"], 1, training=training))
         if labeled:
             # At a step of its own, or row i of both streams would get the same colors.
             step = -1 - call_count(self.optimizer)
-            streams.append(self._images(batch["labeled_views"], 1, step, training))
+            streams.append(self.images(batch["labeled_views"], 1, step, training))
         logits = self.model(tf.concat(streams, axis=0), training=training)["logits"]
         rows = [number_of_rows(images) for images in streams]
         count = tf.cast(mean_rows(rows[0]), logits.dtype)

@@ -172,7 +172,14 @@ class Learner(KerasInterface):
         """
         raise NotImplementedError("A Learner subclass defines objective(batch).")
 
-    def _images(self, views, count, step=None, training=True):
+    def images(
+        self,
+        views: tf.Tensor,
+        count: int,
+        step: int | tf.Tensor | None = None,
+        training: bool = True,
+        position: tuple | None = None,
+    ) -> tf.Tensor:
         """Return the model's input for a batch: [count * b, h, w, 3] float in [0, 1], first views first.
 
         Args:
@@ -180,6 +187,7 @@ class Learner(KerasInterface):
             count: views of each image that the objective needs.
             step: on which the randomness of `augment` depends; None for the count of the optimizer's micro-batches.
             training: False leaves `augment` out.
+            position: of a micro-batch: the row of its first example in the global batch, and the global batch's size.
 
         Raises:
             InputError: views of another shape or type.
@@ -190,7 +198,8 @@ class Learner(KerasInterface):
             )
         largest_pixel(views.dtype)  # or refuse
         if self.augment is not None and training:
-            return self.augment(views, call_count(self.optimizer) if step is None else step)
+            step = call_count(self.optimizer) if step is None else step
+            return self.augment(views, step) if position is None else self.augment(views, step, position)
         images = tf.concat(tf.unstack(views, axis=1), axis=0)
         return to_float(images) if images.dtype.is_integer else images
 
@@ -225,18 +234,31 @@ class Learner(KerasInterface):
         figures = self.get_metrics_result()
         return {"loss": figures[next(iter(self.averages))], **figures} if self.averages else figures
 
+    def loss_and_gradients(self, batch: dict) -> tuple[tf.Tensor, dict, list]:
+        """Return this replica's share of the loss, the figures, and the gradients of the scaled share.
+
+        Returns:
+            (loss, figures, gradients): a scalar, with the decay and divided by the number of replicas; figures as of
+            `objective`; a tensor, or None, for each of `main_variables` and then `probe_variables`.
+        """
+        with tf.GradientTape() as tape:
+            loss, figures = self.objective(batch)
+            loss, scaled = self.share_of_loss(loss)
+        return loss, figures, tape.gradient(scaled, self.main_variables + self.probe_variables)
+
+    def share_of_loss(self, loss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return this replica's share of the loss with its decay, and the same times the optimizer's loss scale."""
+        decay = self.decay_loss()
+        if decay is not None:
+            loss += tf.cast(decay, loss.dtype)
+        # Optimizers sum gradients over replicas; the loss wanted is the mean over the global batch.
+        loss /= tf.distribute.get_strategy().num_replicas_in_sync
+        return loss, self.optimizer.scale_loss(loss)
+
     def _step(self, batch):
         """Take one optimizer step and return [loss, *gradients], for the guard against non-finite batches."""
         main, probe = self.main_variables, self.probe_variables
-        with tf.GradientTape() as tape:
-            loss, figures = self.objective(batch)
-            decay = self.decay_loss()
-            if decay is not None:
-                loss += tf.cast(decay, loss.dtype)
-            # Optimizers sum gradients over replicas; the loss wanted is the mean over the global batch.
-            loss /= tf.distribute.get_strategy().num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, main + probe)
+        loss, figures, gradients = self.loss_and_gradients(batch)
         apply_gradients(self.optimizer, gradients[: len(main)], main)
         if probe:
             # From the scale of one optimizer to that of the other, in float32 as the heads.

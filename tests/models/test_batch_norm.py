@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.batch_norm import BatchNormalization, use_local_statistics
 from tests import tpu_tracing
 
 SHAPES = pytest.mark.parametrize("shape", [(8, 3, 5, 6), (8, 6)], ids=["4-D", "2-D"])
@@ -198,6 +198,27 @@ def test_replicas_together_are_one_device(mirrored, shape, dtype, tolerance):
         assert len(copies) == mirrored.num_replicas_in_sync
         for copy in copies:
             np.testing.assert_array_equal(copy, copies[0])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_local_statistics_are_those_of_each_replica(mirrored, dtype):
+    x, dy, gamma, beta = random_case((8, 3, 5, 6))
+    with mirrored.scope():
+        layer = make_layer(gamma, beta, dtype)
+    network = keras.Sequential([layer])
+    use_local_statistics(network)
+    results = replicated_run(mirrored, layer, x, dy, dtype)
+    replicas = mirrored.num_replicas_in_sync
+    parts = zip(*(twin(*part, gamma, beta) for part in zip(np.split(x, replicas), np.split(dy, replicas))))
+    y, dx, dgamma, dbeta, mean, variance = (np.stack(part) for part in parts)
+    expected = [y.reshape(x.shape), dx.reshape(x.shape), dgamma.sum(0), dbeta.sum(0)]
+    tolerance = 1e-9 if dtype == "float64" else 3e-5
+    for result, value in zip(results, expected):
+        np.testing.assert_allclose(result, value, rtol=tolerance, atol=tolerance * np.abs(value).max())
+    for ours, start, statistic in zip((layer.moving_mean, layer.moving_variance), (0, 1), (mean, variance)):
+        for copy in mirrored.experimental_local_results(ours.value):
+            np.testing.assert_allclose(copy, 0.9 * start + 0.1 * statistic.mean(0), tolerance, tolerance)
+    assert BatchNormalization.from_config(layer.get_config()).is_global
 
 
 def test_replicas_keep_the_variance_where_the_mean_is_large(mirrored):

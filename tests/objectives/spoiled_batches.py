@@ -15,8 +15,8 @@ NAN, INF = float("nan"), float("inf")
 class Spoiled(ContrastiveLearner):
     """Its batches have a "factor" on the loss of each image, and a "probe" that the probe's loss gets added."""
 
-    def objective(self, batch):
-        loss, figures = super().objective(batch)
+    def loss_of(self, outputs, batch, training=True):
+        loss, figures = super().loss_of(outputs, batch, training)
         loss *= tf.reduce_mean(batch["factor"])
         probe = tf.reduce_mean(batch["probe"]) * tf.reduce_sum(
             tf.convert_to_tensor(self.model.classifier.kernel)

@@ -59,6 +59,19 @@ def test_bad_batch_is_as_if_it_had_never_been(trouble, replicas):
         assert_equal(without_counters(guarded.state()), without_counters(twin.state()))
 
 
+def test_bad_batch_of_micro_batches_is_as_if_it_had_never_been():
+    guarded = trainer(1, microbatch_size=4, on_nan="skip_batch").reset()
+    twin = trainer(1, microbatch_size=4).reset()
+    first, second = good_batches(2)
+    twin.train([first])
+    for _ in TROUBLES:
+        twin.move_on()
+    twin.train([second])
+    guarded.train([first, *(trouble.batch() for trouble in TROUBLES), second])
+    assert guarded.learner.skipped == (len(TROUBLES), 0)
+    assert_equal(without_counters(guarded.state()), without_counters(twin.state()))
+
+
 def test_troubles_spoil_the_state_without_the_guard():
     plain, offenders = trainer(1, dtype="float32"), []
     for trouble in TROUBLES:

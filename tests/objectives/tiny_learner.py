@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.batch_norm import BatchNormalization, use_local_statistics
 from simclr_keras.models.blocks import Conv2D, spatial_mean
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.models.zoo import create_model
@@ -49,6 +49,9 @@ def make_learner(
     rate=0.1,
     on_nan="stop",
     learner_class=ContrastiveLearner,
+    microbatch_size=None,
+    global_bn=True,
+    encoder=TinyEncoder,
     optimizer=None,
     probe_optimizer=None,
     memory_size=None,
@@ -61,16 +64,19 @@ def make_learner(
     keras.utils.set_random_seed(0)
     options = {"num_classes": num_classes, "proj_dim": 8, "stop_gradient": True, "dtype": dtype}
     if name is None:
-        model = SimCLRModel(TinyEncoder(dtype=dtype), **options)
+        model = SimCLRModel(encoder(dtype=dtype), **options)
         model.build((None, image_size, image_size, 3))
     else:
         model = create_model(name, image_size=image_size, **options)
     momentum = (
         {} if memory_size is None else {"memory": "queue", "memory_size": memory_size, "ema_decay": DECAY}
     )
+    if not global_bn:
+        use_local_statistics(model)
     learner = learner_class(
         model,
         **momentum,
+        microbatch_size=microbatch_size,
         augment=augment,
         temperature=0.5,
         weight_decay=1e-2,

@@ -73,6 +73,18 @@ class Optimization:
 
 
 @dataclasses.dataclass(frozen=True)
+class BatchStatistics:
+    """Over which images batch normalization takes its statistics in training."""
+
+    global_bn: bool = option(
+        True,
+        "Normalize with the statistics of the batch of all replicas; false: with those of each replica alone, which "
+        "needs less communication.",
+        group="Training",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Rematerialization:
     """Whether activations are stored for the backward pass."""
 

@@ -82,30 +82,36 @@ class ColorBlur:
                 f"Received: blur_sigma_min={self.blur_sigma_min}, blur_sigma_max={self.blur_sigma_max}"
             )
 
-    def __call__(self, views, step):
-        """Augment this replica's rows of the global batch.
+    def __call__(self, views, step, position=None):
+        """Augment this replica's rows of the global batch, or a part of them.
 
         Args:
             views: uint8 [n, w, s, s, 3] (or float in [0, 1]), w views of each image. The shape is static, but n may
                 be unknown, as of a dataset whose last batch is smaller.
             step: int or integer scalar tensor, the global step.
+            position: of a part: the row of its first image in the global batch, and the images of that batch.
 
         Returns:
             float32 [w * n, s, s, 3] in [0, 1]: view 1 of all images, then view 2 of all images, ...
         """
         count, windows = number_of_rows(views), views.shape[1]
-        parameters = self.parameters_of_replica(step, count, windows)
+        parameters = self.parameters_of_replica(step, count, windows, position)
         # Not a transpose: that of uint8 makes oneDNN print an error on CPUs.
         images = tf.concat(tf.unstack(views, axis=1), axis=0)
         return (self._compiled if self._use_xla() else self.apply)(images, parameters)
 
-    def parameters_of_replica(self, step, count, windows=2):
-        """Return the parameters of this replica's `count` images, which are rows of the global batch.
+    def parameters_of_replica(self, step, count, windows=2, position=None):
+        """Return the parameters of `count` images of this replica, which are rows of the global batch.
+
+        Args:
+            step, position: as for calls; without a position, these are all images of the replica.
+            count: int or integer scalar tensor.
+            windows: views of each image.
 
         Returns:
             dict of tensors [windows * count, ...], all images of view 1 first; see `parameters`.
         """
-        first, batch_size = rows_of_replica(count)
+        first, batch_size = rows_of_replica(count) if position is None else position
         global_batch = self.parameters(step, batch_size, windows)
 
         def rows_of(values):

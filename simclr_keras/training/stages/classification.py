@@ -8,6 +8,7 @@ import numpy as np
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion, per_class
 from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
+from simclr_keras.models.batch_norm import use_local_statistics
 from simclr_keras.models.remat import enable_remat
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import Checkpoints, model_part, steps_in
@@ -100,6 +101,8 @@ class ClassificationStage(TrainingStage):
         config = self.config
         if config.remat:
             enable_remat(model)
+        if not config.global_bn:
+            use_local_statistics(model)
         learner = learner(
             model,
             augment=inputs.labeled_views(config)[1],

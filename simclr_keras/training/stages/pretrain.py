@@ -9,6 +9,7 @@ import tensorflow as tf
 from simclr_keras.data import pipeline
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.features import RepresentationScore, knn_bank
+from simclr_keras.models.batch_norm import use_local_statistics
 from simclr_keras.models.remat import enable_remat
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
@@ -38,6 +39,11 @@ class Pretraining(TrainingStage):
 
     MODE = "pretrain"
     COLUMNS = COLUMNS
+
+    def check_config(self):
+        super().check_config()
+        if self.config.microbatch_size:
+            checks.check_batch_divides(self.config, self.strategy.num_replicas_in_sync, "microbatch_size")
 
     def check_data(self):
         checks.check_enough_images(self.config, self.splits.train, repeat=False)
@@ -157,6 +163,8 @@ def make_learner(config, architecture, num_examples, strategy, policy):
         model = architecture.build(policy)
         if config.remat:
             enable_remat(model)
+        if not config.global_bn:
+            use_local_statistics(model)
         optimization = make_optimization(config, num_examples)
         learner = ContrastiveLearner(
             model,
@@ -165,6 +173,7 @@ def make_learner(config, architecture, num_examples, strategy, policy):
             memory=config.memory,
             ema_decay=config.ema_decay,
             memory_size=config.memory_size,
+            microbatch_size=config.microbatch_size or None,
             weight_decay=config.weight_decay,
             decayed_in_loss=optimization.decayed_in_loss,
             on_nan=config.on_nan,

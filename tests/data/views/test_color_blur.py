@@ -233,6 +233,16 @@ def test_a_single_view_is_augmented_by_the_parameters_of_its_row():
         np.testing.assert_allclose(found[row], augment.apply(views[row], own)[0], atol=1e-6)
 
 
+def test_parts_of_a_batch_see_the_views_of_the_whole():
+    augment = ColorBlur(40, seed=3, compile=False)
+    views = levels((6, 2, 40, 40, 3))
+    whole = tf.split(augment(views, 5), 2)
+    for start in (0, 2, 4):
+        part = tf.split(augment(views[start : start + 2], 5, (tf.constant(start), 6)), 2)
+        for ours, expected in zip(part, whole):
+            np.testing.assert_allclose(ours, expected[start : start + 2], atol=1e-6)
+
+
 @pytest.mark.parametrize("windows", [1, 2])
 def test_replicas_see_what_one_device_sees(mirrored, windows):
     replicas = mirrored.num_replicas_in_sync

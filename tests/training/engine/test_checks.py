@@ -26,6 +26,10 @@ def test_batch_divides_over_replicas():
         checks.check_batch_divides(make_config("digits", "x", batch_size=8), 3)
     with pytest.raises(InputError, match="fewer than 2 images for each of 3 replicas; give at least 6"):
         checks.check_batch_divides(make_config("digits", "x", batch_size=3), 3)
+    with pytest.raises(InputError, match="--microbatch_size=4 is not a multiple of the 3 replicas"):
+        checks.check_batch_divides(
+            make_config("digits", "x", batch_size=12, microbatch_size=4), 3, "microbatch_size"
+        )
 
 
 def test_data_lines(tmp_path):

@@ -1,10 +1,11 @@
-"""--remat in the stages: the same run up to rounding, which may go on without it."""
+"""--remat, --global_bn and --microbatch_size in the stages; a run with --remat is the same up to rounding."""
 
 import shutil
 
 import numpy as np
 import pytest
 
+from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.runs import architecture
 from simclr_keras.runs.open_run import load_run
@@ -33,12 +34,19 @@ def test_runs_equal_and_stages_obey(data, tmp_path, monkeypatch):
         np.testing.assert_allclose(value, expected[key], 1e-4, 1e-5, err_msg=key)
     assert not load_run(str(tmp_path / "late")).encoder.block_group1.remat
 
-    init = {"init": str(tmp_path / "late"), "remat": True}
+    init = {"init": str(tmp_path / "late"), "remat": True, "global_bn": False}
     run(configure("finetune", tmp_path / "finetuned", **init, epochs=1))
     configs = [
         configure("finetune", tmp_path / "a", **init),
-        configure("supervised", tmp_path / "b", dataset=data, remat=True),
-        configure("distill", tmp_path / "c", teacher=str(tmp_path / "finetuned"), remat=True),
+        configure("supervised", tmp_path / "b", dataset=data, remat=True, global_bn=False),
+        configure(
+            "distill", tmp_path / "c", teacher=str(tmp_path / "finetuned"), remat=True, global_bn=False
+        ),
+        make_config(data, tmp_path / "d", remat=True, global_bn=False, microbatch_size=4),
     ]
     learners = [begin(config, monkeypatch).learner for config in configs]
-    assert all(learner.model.encoder.block_group1.remat for learner in learners)
+    for learner in learners:
+        assert learner.model.encoder.block_group1.remat
+        layers = learner.model._flatten_layers()
+        assert not any(layer.is_global for layer in layers if isinstance(layer, BatchNormalization))
+    assert learners[-1].microbatch_size == 4
