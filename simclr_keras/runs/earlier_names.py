@@ -19,7 +19,7 @@ RENAMED = {
     "licence": "license",  # of result.json
 }
 # Settings that earlier versions did not have, and what they did.
-ADDED = {"memory": "none", "use_ema": False}
+ADDED = {"memory": "none", "use_ema": False, "microbatch_size": 0, "global_bn": True}
 _RESPELLED = {("distill_on", "labelled"): "labeled"}
 
 
