@@ -117,8 +117,8 @@ def test_views_change_with_the_step():
     augment = ColorBlur(image_size=40, seed=3, compile=False)
 
     class Recorder(ContrastiveLearner):
-        def _images(self, *arguments):
-            images = super()._images(*arguments)
+        def images(self, *arguments):
+            images = super().images(*arguments)
             seen.append(images.numpy())
             return images
 
