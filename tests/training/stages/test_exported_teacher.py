@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import types
 
 import numpy as np
 import pytest
 
 from benchmarks.compare_runs import differing, weights
+from simclr_keras.config.export import ExportConfig
 from simclr_keras.errors import InputError
 from simclr_keras.export import from_run
 from simclr_keras.preprocess import evaluation_view
@@ -32,9 +32,7 @@ pytestmark = [pytest.mark.usefixtures("tiny"), pytest.mark.slow]
 
 def export(run_path, out, **settings):
     """Writes the export of a run, of a tiny network, as export.py does."""
-    told = {"checkpoint": "last", "license": None, "signatures": None, "int8": False, "overwrite": False}
-    told |= {"run": str(run_path), "out": str(out), "formats": ("saved_model",), "decode_images": False}
-    from_run.run(types.SimpleNamespace(**told | settings), say=lambda line: None)
+    from_run.run(ExportConfig(run=str(run_path), out=str(out), **settings), say=lambda line: None)
     return str(out)
 
 
