@@ -74,21 +74,16 @@ def _all_outputs(learner, images, count, rows, inputs):
         }
         return outputs, [scope.get_current_value(variable) for variable in changing]
 
-    widths = _widths(model, inputs["views"].shape[2:])
-    outputs = {name: tf.zeros([count, VIEWS * rows, widths[name]], dtype) for name in learner.endpoints}
+    widths = [model.projection_head.width] + (
+        [] if model.classifier is None else [model.classifier.num_classes]
+    )
+    outputs = {
+        name: tf.zeros([count, VIEWS * rows, width], dtype) for name, width in zip(learner.endpoints, widths)
+    }
     if learner.momentum is not None:
         outputs["keys"] = tf.zeros_like(outputs[learner.endpoints[0]])
     values = [tf.convert_to_tensor(variable) for variable in changing]
     return loop_on_replicas(forward, count, inputs, (outputs, values))[0]
-
-
-def _widths(model, image_shape):
-    """Return the widths of the endpoints of the heads."""
-    features = model.encoder.compute_output_shape((None, *image_shape))["final_avg_pool"]
-    shapes = model.projection_head.compute_output_shape(features)
-    if model.classifier is not None:
-        shapes["logits"] = (None, model.classifier.num_classes)
-    return {name: shape[-1] for name, shape in shapes.items()}
 
 
 def _join(values):

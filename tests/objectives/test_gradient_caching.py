@@ -9,6 +9,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.backbone_layers import StochasticDepth
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.remat import enable_remat
+from simclr_keras.objectives.contrastive import ContrastiveLearner
 from simclr_keras.runs.checkpoints import Checkpoints
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.signals import Stop
@@ -222,7 +223,15 @@ def test_step_traces_for_tpus(global_bn):
     assert not found.without_shape
 
 
+class OtherObjective(ContrastiveLearner):
+    def objective(self, batch, training=True):
+        return super().objective(batch, training)
+
+
 def test_refusals():
+    with pytest.raises(InputError, match=r"override `loss_of`.*=4 and OtherObjective\.objective"):
+        make_learner(microbatch_size=4, learner_class=OtherObjective)
+    make_learner(learner_class=OtherObjective)
     with pytest.raises(InputError, match=r"1 or more, or None\. Received: microbatch_size=0"):
         make_learner(microbatch_size=0)
     learner, batch = make_learner(microbatch_size=3), make_batches(1)[0]
