@@ -9,7 +9,6 @@ from simclr_keras import files
 from simclr_keras.config.option import differences, may_change
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.runs.checkpoints import steps_in
-from simclr_keras.runs.earlier_names import ADDED
 from simclr_keras.runs.records import AncestorEntry, ConfigRecord, ResultRecord
 from simclr_keras.runs.run_files import CONFIG, FOLDERS, METRICS, RESULT, RunFiles
 from simclr_keras.runs.run_lock import RunLock
@@ -129,7 +128,7 @@ class RunDir(RunFiles):
                 f"--model_dir={self.path} contains a run of --mode={old.mode}; give another directory."
             )
         old.config(self.file(CONFIG))  # values of any kind could not be compared
-        changed = differences({**ADDED, **old.settings}, config)
+        changed = differences(old.settings, config)
         if changed:
             listed = ", ".join(f"--{name} was {was}, now {now}" for name, was, now, _ in changed)
             raise InputError(
