@@ -71,6 +71,7 @@ class RunDir(RunFiles):
         ancestors: list[AncestorEntry] | None = None,
         place: str | None = None,
         class_names: list[str] | None = None,
+        replicas: int | None = None,
     ) -> None:
         """Write config.json: the settings of the run, and what later stages need beside them.
 
@@ -79,14 +80,15 @@ class RunDir(RunFiles):
 
         Args:
             mode, config: of the stage.
-            ancestors, place, class_names: see `ConfigRecord`.
+            ancestors, place, class_names, replicas: see `ConfigRecord`.
         """
         old = self.read_config() if steps_in(self.checkpoints) else None
         extended_from = list(old.extended_from) if old else []
         if old and config.epochs and old.settings.get("epochs") != config.epochs:
             extended_from.append(old.settings["epochs"])
         settings = dataclasses.asdict(config)
-        self.write_config(ConfigRecord(mode, settings, ancestors, place, class_names, extended_from))
+        record = ConfigRecord(mode, settings, ancestors, place, class_names, extended_from, replicas)
+        self.write_config(record)
 
     def extended_from(self) -> list[int]:
         """Return the numbers of epochs that the run was first started for, if it was continued to more."""
