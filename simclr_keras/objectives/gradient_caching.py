@@ -94,7 +94,7 @@ def _join(values):
 
 
 def _sum_gradients(learner, images, count, inputs, variables, direct):
-    """Return the sums of `direct` and of the gradients of all micro-batches."""
+    """Return the sums of `direct` and of the gradients of all micro-batches; None if a variable has none."""
 
     def backward(index, inputs, *sums):
         views = images(index, inputs)
@@ -103,8 +103,11 @@ def _sum_gradients(learner, images, count, inputs, variables, direct):
             outputs = [endpoints[name] for name in learner.endpoints]
         upstream = [tf.gather(inputs["cached"][name], index) for name in learner.endpoints]
         gradients = tape.gradient(outputs, variables, upstream)
-        return [total if gradient is None else total + gradient for total, gradient in zip(sums, gradients)]
+        return [
+            gradient if gradient is None else total + gradient for total, gradient in zip(sums, gradients)
+        ]
 
     zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
     start = [zero if gradient is None else gradient for zero, gradient in zip(zeros, direct)]
-    return list(loop_on_replicas(backward, count, inputs, tuple(start)))
+    sums = loop_on_replicas(backward, count, inputs, tuple(start))
+    return [gradient if total is None else total for gradient, total in zip(direct, sums)]
