@@ -48,10 +48,10 @@ def main(argv=None):
     parser.add_argument("--batch_size", type=int, default=4096)
     parser.add_argument("--microbatch_size", type=int, default=256)
     parser.add_argument(
-        "--steps", type=int, default=1, help="timed steps of the large batch, after one that traces"
+        "--steps", type=int, default=1, help="timed steps of the large batch; the first one includes tracing"
     )
     parser.add_argument(
-        "--undivided_steps", type=int, default=8, help="of the small one, after one that traces"
+        "--undivided_steps", type=int, default=8, help="timed steps of the small one, after one that traces"
     )
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--way", choices=WAYS, help="measure one of them in this process")

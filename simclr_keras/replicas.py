@@ -2,6 +2,15 @@
 
 import tensorflow as tf
 
+# Arguments of a variable for which all replicas compute the same values: each keeps its own copy, no update is
+# communicated, and a checkpoint has the first (a mean of equal numbers may differ from them in the last bit).
+OWN_COPIES = {
+    "synchronization": "on_read",
+    "aggregation": "only_first_replica",
+    "trainable": False,
+    "autocast": False,
+}
+
 
 def num_replicas() -> int:
     """Return how many replicas run this call together; 1 outside of strategy.run."""

@@ -89,8 +89,8 @@ EARLIER_RUNS = [
     ),
     Case(
         "momentum network of a teacher",
-        ("--use_ema is for the student's first weights",),
-        ("give --init",),
+        ("--use_ema needs --init", "the student's first weights"),
+        ("fine-tune the teacher with --use_ema",),
         {**DISTILL, "use_ema": True},
     ),
     Case(

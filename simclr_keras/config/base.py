@@ -194,3 +194,8 @@ class StageConfig(Settings):
     def global_bn(self) -> bool:
         """Return whether batch normalization takes its statistics over all replicas in training."""
         return True
+
+    @property
+    def depends_on_replicas(self) -> bool:
+        """Return whether the results depend on the number of replicas."""
+        return not self.global_bn

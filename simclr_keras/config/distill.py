@@ -88,8 +88,8 @@ class DistillConfig(
         super().validate()
         if self.use_ema and self.init is None:
             raise InputError(
-                "--use_ema is for the student's first weights: give --init, or leave --use_ema out. A teacher has been "
-                "fine-tuned, with --use_ema there."
+                "--use_ema needs --init: it selects the student's first weights. To use the momentum network in the "
+                "teacher, fine-tune the teacher with --use_ema."
             )
         self.check_backbone(self.model, self.image_size, self.se_ratio)
         self.check_remat(self.model)

@@ -38,7 +38,8 @@ class PretrainConfig(
     microbatch_size: int = option(
         0,
         "Images per step over all replicas whose activations are in memory at a time (gradient caching): less memory, "
-        "more time, the same negatives. It divides --batch_size; batch normalization sees a micro-batch. 0: all.",
+        "more time, the same negatives. It divides --batch_size. Batch normalization sees a micro-batch, so results "
+        "depend on it and on the number of replicas. 0: all.",
         group="Training",
         unit="images",
         at_least=0,
@@ -95,6 +96,11 @@ class PretrainConfig(
         "untrained and the trained encoder.",
         group="Evaluation",
     )
+
+    @property
+    def depends_on_replicas(self) -> bool:
+        # A micro-batch is one slice of every replica's images.
+        return super().depends_on_replicas or bool(self.microbatch_size)
 
     def validate(self) -> None:
         super().validate()

@@ -26,7 +26,8 @@ def make_card(model: keras.Model, about: dict, endpoints: dict, files: list[dict
         model: the exported SimCLRModel.
         about: dict of architecture (arguments of `create_model`), image_size, class_names, stage, run, checkpoint,
             step, results, training (settings), history (rows of metrics.csv), ancestors and license; and ema, if the
-            weights are those of the momentum network.
+            weights are those of the momentum network. The results remain those of the trained network, and
+            `results_of_ema` on the card states this.
         endpoints: dict of name to (endpoint, shape).
         files: list of dicts, one for each file: format, file, and the result of its check.
     """
@@ -55,7 +56,7 @@ def make_card(model: keras.Model, about: dict, endpoints: dict, files: list[dict
             for name, (endpoint, shape) in endpoints.items()
         },
         **{name: about[name] for name in _FROM_RUN},
-        **({"ema": True} if about.get("ema") else {}),
+        **({"ema": True, "results_of_ema": False} if about.get("ema") else {}),
         "files": files,
     }
 

@@ -53,6 +53,10 @@ line, only with plain SGD."""
 _PROBE = """The logits are those of an online probe after a stop-gradient: training with them trains only the probe.
 To fine-tune the network, add your own layer to {below}."""
 
+_PROBE_OF_OTHER = (
+    "The probe was trained on the features of the trained network, not on those of the momentum network."
+)
+
 
 def as_text(card: dict, folder: str) -> str:
     """Return the text of README.md. card: content of card.json. folder: name of the export's folder."""
@@ -96,9 +100,8 @@ def _use(card, folder):
         parts.append(_TRAINING.format(**words))
     if endpoints.get(LOGITS, {}).get("stop_gradient") and formats & {SAVED_MODEL, KERAS}:
         others = [f"`{name}`" for name in endpoints if name != LOGITS]
-        parts.append(
-            _PROBE.format(below=" or ".join(others) or "another endpoint, in an export that has one")
-        )
+        text = _PROBE.format(below=" or ".join(others) or "another endpoint, in an export that has one")
+        parts.append(f"{text}\n{_PROBE_OF_OTHER}" if card.get("ema") else text)
     return "\n\n".join(parts)
 
 
@@ -151,7 +154,8 @@ def _training(card):
         )
     if card.get("ema"):
         lines.append(
-            "- weights of the momentum network, an average over training; the results are of the other"
+            "- the weights are those of the momentum network, an average over training; the results below were "
+            "measured with the trained network instead"
         )
     if card["checkpoint"] == "best":
         lines.append(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.heads import head_dtype
-from simclr_keras.replicas import number_of_rows, rows_of_replica
+from simclr_keras.replicas import OWN_COPIES, number_of_rows, rows_of_replica
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
@@ -35,11 +35,8 @@ class StochasticDepth(keras.layers.Layer):
             lambda shape, dtype: tf.constant([seed, 0], dtype),
             shape=(2,),
             dtype="int32",
-            trainable=False,
-            autocast=False,
-            synchronization="on_read",  # as in our BatchNormalization: all replicas count alike
-            aggregation="only_first_replica",
             name="draws",
+            **OWN_COPIES,
         )
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util  # the only way to ask whether XLA compiles this function
 
 from simclr_keras.errors import InputError
-from simclr_keras.replicas import num_replicas
+from simclr_keras.replicas import OWN_COPIES, num_replicas
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
@@ -19,7 +19,7 @@ class BatchNormalization(keras.layers.Layer):
     are float32 under bfloat16. With `trainable=False` the layer runs in inference mode and nothing moves.
 
     After `use_local_statistics`, each replica normalizes with the statistics of its own examples. The moving statistics
-    follow the mean of the replicas' statistics, so that they stay the same everywhere.
+    follow the mean of the replicas' statistics, weighted by their examples, so that they stay the same everywhere.
 
     Reference: Ioffe and Szegedy 2015, arXiv 1502.03167; Chen et al. 2020, arXiv 2002.05709, section 2.2.
 
@@ -66,16 +66,9 @@ class BatchNormalization(keras.layers.Layer):
             self.gamma = self.add_weight(shape, self.gamma_initializer, name="gamma", autocast=False)
         if self.center:
             self.beta = self.add_weight(shape, "zeros", name="beta", autocast=False)
-        # All replicas compute the same new value, so each keeps its own copy and no update is communicated.
-        own_copies = {
-            "synchronization": "on_read",
-            "aggregation": "only_first_replica",  # a checkpoint's mean of n equal numbers may differ in the last bit
-            "trainable": False,
-            "autocast": False,
-        }
-        own_copies |= {"shape": shape, "dtype": self.variable_dtype}
-        self.moving_mean = keras.Variable("zeros", name="moving_mean", **own_copies)
-        self.moving_variance = keras.Variable("ones", name="moving_variance", **own_copies)
+        arguments = {"shape": shape, "dtype": self.variable_dtype, **OWN_COPIES}
+        self.moving_mean = keras.Variable("zeros", name="moving_mean", **arguments)
+        self.moving_variance = keras.Variable("ones", name="moving_variance", **arguments)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         dtype = tf.as_dtype(self.variable_dtype)
@@ -98,9 +91,7 @@ class BatchNormalization(keras.layers.Layer):
         else:
             outputs, mean, variance = unfused_training(inputs, gamma, beta, self.epsilon, together)
         if together < replicas:
-            moments = tf.stop_gradient(tf.stack([mean, variance]))
-            context = tf.distribute.get_replica_context()
-            mean, variance = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.MEAN, moments))
+            mean, variance = weighted_means(mean, variance, row_count(inputs, dtype))
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             old = tf.convert_to_tensor(moving)
             moving.assign(old * self.momentum + tf.stop_gradient(batch) * (1 - self.momentum))
@@ -152,7 +143,7 @@ def fused_training(
         x=x4, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=epsilon, is_training=True
     )
     # The kernel divides the sum of squares by max(count - 1, 1).
-    count = tf.cast(tf.reduce_prod(tf.shape(x4)[:-1]), gamma.dtype)
+    count = row_count(x4, gamma.dtype)
     variance = result.batch_variance * (tf.maximum(count - 1, 1) / tf.maximum(count, 1))
     return like(x, result.y), result.batch_mean, variance
 
@@ -208,7 +199,7 @@ def unfused_training(
         x_float = tf.cast(x, gamma.dtype)
         mean = tf.reduce_mean(x_float, axes)
         variance = tf.reduce_mean(tf.math.squared_difference(x_float, mean), axes)
-        count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), gamma.dtype)
+        count = row_count(x, gamma.dtype)
         if replicas > 1:
             if x.shape[0] is None:
                 # Keras' fit splits a last batch of 1 into 1 and 0: statistics of nothing are not a number.
@@ -230,6 +221,20 @@ def unfused_training(
         return (outputs, mean, variance), gradient
 
     return normalize(x, gamma, beta)
+
+
+def row_count(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Return over how many rows the statistics of x [n, ..., c] are taken."""
+    return tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), dtype)
+
+
+def weighted_means(mean: tf.Tensor, variance: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the means over the replicas of their mean and variance [c], weighted by their rows, in one collective."""
+    # Statistics of no rows are not a number, and 0 times that would not be one either.
+    moments = [tf.where(count > 0, moment, 0.0) * count for moment in (mean, variance)]
+    sums = tf.stop_gradient(tf.concat([*moments, count[tf.newaxis]], axis=0))
+    sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+    return tuple(tf.split(sums[:-1] / sums[-1], 2))
 
 
 def combine(mean: tf.Tensor, variance: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -38,6 +38,7 @@ class ProjectionHead(keras.layers.Layer):
 
     Attributes:
         depth: layers that exist.
+        width: of the last endpoint, once the head is built.
 
     Raises:
         InputError: an argument is out of its range.
@@ -94,6 +95,7 @@ class ProjectionHead(keras.layers.Layer):
             # Attributes, not lists: tf.train.Checkpoint does not look into lists of Keras layers.
             setattr(self, dense.name, dense)
             setattr(self, norm.name, norm)
+        self.width = width
 
     def call(self, features: tf.Tensor, training: bool = False) -> dict:
         endpoints = {"proj_head_0": features}

@@ -29,9 +29,9 @@ class ContrastiveLearner(Learner):
 
     Letters: b = examples, h and w = height and width in pixels. The batch is a dict with "views" [b, 2, h, w, 3]
     (uint8, or float in [0, 1] without `augment`) and, for the probe, integers "label" [b], -1 if unknown. With memory,
-    integers "id" [b] keep past views of an example from being its negatives; they may be missing. Metrics:
-    contrastive_loss (also as `loss`) and contrastive_entropy in nats, contrastive_accuracy in [0, 1], probe_loss,
-    probe_accuracy.
+    integers "id" [b] keep past views of an example from being its negatives. They may be missing, and an id below 0 is
+    unknown. Metrics: contrastive_loss (also as `loss`) and contrastive_entropy in nats, contrastive_accuracy in [0, 1],
+    probe_loss, probe_accuracy.
 
     Source: SimCLRv2, arXiv 2006.10029, section 2.
 
@@ -56,8 +56,9 @@ class ContrastiveLearner(Learner):
         **learner_arguments: augment, weight_decay, decayed_in_loss, on_nan of `Learner`.
 
     Raises:
-        InputError: the model's classifier is not behind a stop-gradient, or an argument is out of its range; in a
-            step, if microbatch_size does not divide the batch.
+        InputError: the model's classifier is not behind a stop-gradient, an argument is out of its range, or a
+            subclass with microbatch_size overrides `objective`; in a step, if microbatch_size does not divide the
+            batch.
 
     Attributes:
         momentum: the `Momentum`, None without memory.
@@ -85,6 +86,11 @@ class ContrastiveLearner(Learner):
         if microbatch_size is not None and microbatch_size < 1:
             raise InputError(
                 f"microbatch_size must be 1 or more, or None. Received: microbatch_size={microbatch_size}"
+            )
+        if microbatch_size is not None and type(self).objective is not ContrastiveLearner.objective:
+            raise InputError(
+                "microbatch_size does not use `objective`: override `loss_of` instead, or leave microbatch_size out. "
+                f"Received: microbatch_size={microbatch_size} and {type(self).__name__}.objective"
             )
         figures = FIGURES if model.classifier is None else (*FIGURES, *PROBE_FIGURES)
         super().__init__(model, figures=figures, name=name, **learner_arguments)
@@ -175,6 +181,31 @@ class ContrastiveLearner(Learner):
 
     def state(self) -> dict:
         return super().state() | ({} if self.momentum is None else self.momentum.state())
+
+    def save_own_variables(self, store: dict) -> None:
+        """Add momentum network and queue to what `save_weights` writes."""
+        for index, variable in enumerate(self._own_state()):
+            store[str(index)] = variable
+
+    def load_own_variables(self, store: dict) -> None:
+        """Load what `save_own_variables` wrote.
+
+        Raises:
+            InputError: the file is of a learner with another memory.
+        """
+        variables, stored = self._own_state(), len(store.keys())
+        if stored != len(variables):
+            raise InputError(
+                "the weights were saved with another memory: give the learner the memory and memory_size of the one "
+                f"that saved them. Received: {counted(stored, 'variable')} of momentum network and queue, not "
+                f"{len(variables)}"
+            )
+        for index, variable in enumerate(variables):
+            variable.assign(store[str(index)])
+
+    def _own_state(self):
+        """Return the variables that only this learner has, neither its model nor its optimizers."""
+        return [] if self.momentum is None else [*self.momentum.state().values()]
 
     def _check_batch(self, batch):
         check_batch(batch, ["views"] if self.model.classifier is None else ["views", "label"])

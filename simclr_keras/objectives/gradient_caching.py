@@ -74,21 +74,16 @@ def _all_outputs(learner, images, count, rows, inputs):
         }
         return outputs, [scope.get_current_value(variable) for variable in changing]
 
-    widths = _widths(model, inputs["views"].shape[2:])
-    outputs = {name: tf.zeros([count, VIEWS * rows, widths[name]], dtype) for name in learner.endpoints}
+    widths = [model.projection_head.width] + (
+        [] if model.classifier is None else [model.classifier.num_classes]
+    )
+    outputs = {
+        name: tf.zeros([count, VIEWS * rows, width], dtype) for name, width in zip(learner.endpoints, widths)
+    }
     if learner.momentum is not None:
         outputs["keys"] = tf.zeros_like(outputs[learner.endpoints[0]])
     values = [tf.convert_to_tensor(variable) for variable in changing]
     return loop_on_replicas(forward, count, inputs, (outputs, values))[0]
-
-
-def _widths(model, image_shape):
-    """Return the widths of the endpoints of the heads."""
-    features = model.encoder.compute_output_shape((None, *image_shape))["final_avg_pool"]
-    shapes = model.projection_head.compute_output_shape(features)
-    if model.classifier is not None:
-        shapes["logits"] = (None, model.classifier.num_classes)
-    return {name: shape[-1] for name, shape in shapes.items()}
 
 
 def _join(values):
@@ -99,7 +94,7 @@ def _join(values):
 
 
 def _sum_gradients(learner, images, count, inputs, variables, direct):
-    """Return the sums of `direct` and of the gradients of all micro-batches."""
+    """Return the sums of `direct` and of the gradients of all micro-batches; None if a variable has none."""
 
     def backward(index, inputs, *sums):
         views = images(index, inputs)
@@ -108,8 +103,11 @@ def _sum_gradients(learner, images, count, inputs, variables, direct):
             outputs = [endpoints[name] for name in learner.endpoints]
         upstream = [tf.gather(inputs["cached"][name], index) for name in learner.endpoints]
         gradients = tape.gradient(outputs, variables, upstream)
-        return [total if gradient is None else total + gradient for total, gradient in zip(sums, gradients)]
+        return [
+            gradient if gradient is None else total + gradient for total, gradient in zip(sums, gradients)
+        ]
 
     zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
     start = [zero if gradient is None else gradient for zero, gradient in zip(zeros, direct)]
-    return list(loop_on_replicas(backward, count, inputs, tuple(start)))
+    sums = loop_on_replicas(backward, count, inputs, tuple(start))
+    return [gradient if total is None else total for gradient, total in zip(direct, sums)]

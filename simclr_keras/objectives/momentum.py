@@ -12,18 +12,10 @@ import tensorflow as tf
 from simclr_keras.errors import InputError
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.tiled_nt_xent import UNFILLED, UNKNOWN
-from simclr_keras.replicas import gather_rows, number_of_rows, rows_of_replica
+from simclr_keras.replicas import OWN_COPIES, gather_rows, number_of_rows, rows_of_replica
 
-# As the moving statistics of BatchNormalization: all replicas compute the same values, each for its own copy.
-OWN_COPIES = {
-    "synchronization": "on_read",
-    "aggregation": "only_first_replica",
-    "trainable": False,
-    "autocast": False,
-}
-HALF = (
-    2**16
-)  # an id travels as two floats below this, which every float type but bfloat16 and float16 represents
+# An int64 id travels as four floats of 16 bits each, which float32 and float64 represent.
+SHIFTS, LOW_BITS = (48, 32, 16, 0), 2**16 - 1
 
 
 class Momentum:
@@ -33,8 +25,9 @@ class Momentum:
     model's present values. All other variables belong to the momentum network alone: batch normalization uses the
     statistics of the momentum network's own batches, and its moving averages follow these.
 
-    There is no second Keras model: the model's layers are called with other values of their variables. So any encoder
-    works, with rematerialization, too. All variables are the same on every replica.
+    There is no second Keras model: the model's layers are called with other values of their Keras variables, also under
+    rematerialization. Other state of an encoder, such as a tf.Variable, stays common to both networks. All variables
+    are the same on every replica.
 
     Source: SimCLRv2, arXiv 2006.10029, appendix D; MoCo, arXiv 1911.05722.
 
@@ -72,7 +65,7 @@ class Momentum:
             ]
         self.queue = self.queue_ids = self.index = None
         if memory_size:
-            shape, dtype = (memory_size, self._dimensions()), model.projection_head.compute_dtype
+            shape, dtype = (memory_size, model.projection_head.width), model.projection_head.compute_dtype
             integers = {"dtype": "int64", **OWN_COPIES}
             with keras.name_scope("queue"):
                 self.queue = keras.Variable("zeros", shape, dtype, name="projections", **OWN_COPIES)
@@ -87,11 +80,6 @@ class Momentum:
         rows, dimensions = self.queue.shape
         megabytes = rows * dimensions * tf.as_dtype(self.queue.dtype).size / 1e6
         return f"{text}, queue of {rows:,} rows x {dimensions} ({megabytes:.3g} MB)"
-
-    def _dimensions(self):
-        size, head = self.model.fixed_size, self.model.projection_head
-        features = self.model.encoder.compute_output_shape((None, size, size, 3))["final_avg_pool"]
-        return head.compute_output_shape(features)[f"proj_head_{head.depth}"][-1]
 
     def state(self) -> dict:
         """Return every variable as a dict of unique name to Keras variable, for a checkpoint."""
@@ -133,10 +121,11 @@ class Momentum:
 
         Args:
             keys: a pair of [B, d], the embeddings of both views; the same on every replica.
-            ids: int [B], the ids of their examples; below 0, and None, if unknown.
+            ids: int [B], the ids of their examples, 0 to 2**63 - 1; below 0, and None, if unknown.
 
         Raises:
-            InputError: the queue is smaller than the 2B rows of a batch.
+            InputError: the queue is smaller than the 2B rows of a batch. If B is not known while tracing, only the
+                newest rows are kept instead.
         """
         if self.queue is None:
             return
@@ -146,33 +135,21 @@ class Momentum:
                 f"memory_size must be at least {rows.shape[0]}, the rows of a batch of {rows.shape[0] // 2} examples "
                 f"with two views; or 0 for no queue. Received: memory_size={size}"
             )
+        rows = rows[-size:]  # a batch of unknown size may have more
         count, first = number_of_rows(rows), tf.convert_to_tensor(self.index)
         places = (first + tf.range(count, dtype=tf.int64)) % size
         # In place, for the queue is large; by its handle, which is this replica's copy.
         tf.raw_ops.ResourceScatterUpdate(
             resource=self.queue.handle, indices=places, updates=tf.cast(rows, self.queue.dtype)
         )
-        ids = tf.fill([count], UNKNOWN) if ids is None else tf.tile(tf.cast(ids, tf.int32), [2])
-        ids = tf.cast(tf.where(ids < 0, UNKNOWN, ids), tf.int64)
+        unknown = tf.constant(UNKNOWN, tf.int64)
+        ids = tf.fill([count], unknown) if ids is None else tf.tile(tf.cast(ids, tf.int64), [2])[-size:]
+        ids = tf.where(ids < 0, unknown, ids)
         # The whole of it, for scattering integers is not possible on every device.
         age = (tf.range(size, dtype=tf.int64) - first) % size
         new = tf.gather(ids, tf.minimum(age, tf.cast(count, tf.int64) - 1))
         self.queue_ids.assign(tf.where(age < tf.cast(count, tf.int64), new, self.queue_ids))
         self.index.assign((first + tf.cast(count, tf.int64)) % size)
-
-    def copy_to(self, model: SimCLRModel) -> None:
-        """Assign the momentum network's weights and statistics to another model of the same architecture.
-
-        Raises:
-            InputError: the model has other encoder or head variables.
-        """
-        own = {v.path.partition("/")[2]: value for v, value in self._pairs}
-        targets = [*model.encoder.variables, *model.projection_head.variables]
-        paths = {v.path.partition("/")[2]: v for v in targets}
-        if {path: v.shape for path, v in paths.items()} != {path: v.shape for path, v in own.items()}:
-            raise InputError("the model is not of the architecture of the momentum network")
-        for path, variable in paths.items():
-            variable.assign(own[path])
 
 
 def gather_keys(keys: tf.Tensor, ids: Any = None) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor | None]:
@@ -180,10 +157,10 @@ def gather_keys(keys: tf.Tensor, ids: Any = None) -> tuple[tuple[tf.Tensor, tf.T
 
     Args:
         keys: [2b, d] of this replica, first views first.
-        ids: int [b], ids of this replica's examples; None if they are unknown.
+        ids: int [b], ids of this replica's examples, of any integer type; None if they are unknown.
 
     Returns:
-        (keys, ids): a pair of [B, d], and int32 [B] or None.
+        (keys, ids): a pair of [B, d], and int64 [B] or None.
 
     Raises:
         InputError: ids are not integers [b].
@@ -196,15 +173,16 @@ def gather_keys(keys: tf.Tensor, ids: Any = None) -> tuple[tuple[tf.Tensor, tf.T
                 f'The "id" of a batch must be integers [{first.shape[0]}], one per example. '
                 f"Received: {ids.dtype.name}{list(ids.shape)}"
             )
-        ids = tf.cast(ids, tf.int32)
+        ids = tf.cast(ids, tf.int64)
     _, everywhere = rows_of_replica(number_of_rows(first))
     columns = [first, second]
     if ids is not None:
-        columns += [tf.cast(part[:, tf.newaxis], first.dtype) for part in (ids // HALF, ids % HALF)]
+        parts = [tf.bitwise.bitwise_and(tf.bitwise.right_shift(ids, shift), LOW_BITS) for shift in SHIFTS]
+        columns += [tf.cast(part[:, tf.newaxis], first.dtype) for part in parts]
     dimensions = first.shape[1]
     rows = gather_rows(tf.concat(columns, axis=1), everywhere)
     first, second, parts = tf.split(rows, [dimensions, dimensions, len(columns) - 2], axis=1)
     if ids is not None:
-        parts = tf.cast(parts, tf.int32)
-        ids = parts[:, 0] * HALF + parts[:, 1]
+        parts = tf.unstack(tf.cast(parts, tf.int64), axis=1)
+        ids = tf.add_n([tf.bitwise.left_shift(part, shift) for part, shift in zip(parts, SHIFTS)])
     return (first, second), ids

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from simclr_keras.replicas import OWN_COPIES
+
 
 class Guard:
     """Undo nonfinite steps and count them; its counters are the same on every replica.
@@ -14,11 +16,9 @@ class Guard:
     """
 
     def __init__(self):
-        # As the moving statistics of BatchNormalization: each replica has its own copy, and a checkpoint the first.
-        own_copies = {"synchronization": "on_read", "aggregation": "only_first_replica", "trainable": False}
         with keras.name_scope("guard"):
             self.total, self.in_a_row = (
-                keras.Variable("zeros", shape=(), dtype="int64", name=name, **own_copies)
+                keras.Variable("zeros", shape=(), dtype="int64", name=name, **OWN_COPIES)
                 for name in ("total", "in_a_row")
             )
 

@@ -87,8 +87,8 @@ def nt_xent(
             replicas' examples in order. The caller gathers them, since it needs them for the queue too.
         queue: None, or [m, d], momentum embeddings of past batches. Needs `keys`.
         ids: None, or int [B], ids of the examples of the *global* batch, in the order of `keys`, which they need. An
-            id below 0 is unknown. Past views of an anchor's example in the queue, and the keys of an example that
-            occurs twice in the batch, are then no negatives.
+            id is 0 to 2**63 - 1; below 0 it is unknown. Past views of an anchor's example in the queue, and the keys
+            of an example that occurs twice in the batch, are then no negatives.
         queue_ids: None, or int [m], ids of the examples in the queue: -1 for a place that is not filled yet, -2 for an
             unknown example. None: all places are filled, by unknown examples.
 
@@ -134,16 +134,17 @@ def _similarities(anchors, candidates):
 
 
 def _labels(everywhere, candidates, ids, queue_ids):
-    """Return int32 labels of the global batch's examples [B], and of the queue's rows [m] if there is a queue.
+    """Return int64 labels of the global batch's examples [B], and of the queue's rows [m] if there is a queue.
 
     Equal ones belong to one example. Those of examples without an id are unlike any other.
     """
-    own = UNKNOWN - 1 - tf.range(everywhere)
-    ids = own if ids is None else tf.where(tf.cast(ids, tf.int32) < 0, own, tf.cast(ids, tf.int32))
+    own = UNKNOWN - 1 - tf.range(tf.cast(everywhere, tf.int64))
+    ids = own if ids is None else tf.where(tf.cast(ids, tf.int64) < 0, own, tf.cast(ids, tf.int64))
     if len(candidates) == 2:
         return [ids]
     size = number_of_rows(candidates[2])
-    return [ids, tf.fill([size], UNKNOWN) if queue_ids is None else tf.cast(queue_ids, tf.int32)]
+    unknown = tf.constant(UNKNOWN, tf.int64)
+    return [ids, tf.fill([size], unknown) if queue_ids is None else tf.cast(queue_ids, tf.int64)]
 
 
 def _dense_sums(anchors, candidates, rows, labels=None):

@@ -18,21 +18,31 @@ def loop_on_replicas(step: Callable, count: int, inputs: Any, state: tuple) -> t
 
     Args:
         step: function of (index, inputs, *state) to a state; all shapes and types stay the same. It runs in replica
-            context and may read and assign variables.
+            context and may read and assign variables. It returns None in place of what it never changes.
         count: 1 or more.
         inputs: nested dict, list or tuple of tensors of this replica, the same for every step.
         state: tuple of tensors, or of nested ones, of this replica.
+
+    Returns:
+        a tuple like `state`, with None in place of what the step never changes.
     """
 
     def loop(step, state):
-        _, *state = tf.while_loop(
+        unchanged = set()
+
+        def body(index, *state):
+            new = step(index, *state)
+            unchanged.update(place for place, value in enumerate(new) if value is None)
+            return index + 1, *(old if value is None else value for old, value in zip(state, new))
+
+        _, *last = tf.while_loop(
             lambda index, *_: index < count,
-            lambda index, *state: (index + 1, *step(index, *state)),
+            body,
             (0, *state),
             parallel_iterations=1,
             maximum_iterations=count,
         )
-        return tuple(state)
+        return tuple(None if place in unchanged else value for place, value in enumerate(last))
 
     if num_replicas() == 1 or in_xla_context():
         return loop(lambda index, *state: step(index, inputs, *state), state)

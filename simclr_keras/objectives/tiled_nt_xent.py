@@ -29,7 +29,7 @@ def tiled_sums(
         anchors: [2b, d] embeddings of both views, divided by the temperature. All shapes must be static.
         candidates: embeddings of both views of the global batch, [B, d] each; if there is a queue, its rows, too.
         rows: int32 [b], the rows of this replica's examples in the global batch.
-        labels: int32 [B] of the examples, and of the rows of the queue, see `is_left_out`; None if all differ.
+        labels: int [B] of the examples, and of the rows of the queue, see `is_left_out`; None if all differ.
 
     Returns:
         three scalars of the anchors' dtype.
@@ -71,8 +71,8 @@ def is_left_out(anchor_labels: tf.Tensor, candidate_labels: tf.Tensor) -> tf.Ten
     """Return [n, k], whether a candidate is no negative: of the anchor's example, or in an unfilled place.
 
     Args:
-        anchor_labels: int32 [n], never UNFILLED or UNKNOWN.
-        candidate_labels: int32 [k].
+        anchor_labels: int [n], never UNFILLED or UNKNOWN.
+        candidate_labels: int [k].
     """
     return (anchor_labels[:, tf.newaxis] == candidate_labels) | (candidate_labels == UNFILLED)
 
@@ -85,8 +85,8 @@ def log_sum_exp_of_others(
     Args:
         anchors: [n, d] float. All shapes must be static.
         candidates: [k, d] of the same dtype.
-        anchor_labels: int32 [n].
-        candidate_labels: int32 [k]; see `is_left_out`.
+        anchor_labels: int [n].
+        candidate_labels: int [k]; see `is_left_out`.
 
     Returns:
         [n]; about half the most negative number of the dtype if nothing is left.

@@ -181,9 +181,8 @@ class CheckpointReader:
         self.path, self.step = path_of(directory, step), step
         self._reader = tf.compat.v1.train.NewCheckpointReader(self.path)
         shapes = self._reader.get_variable_to_shape_map()
-        # TensorFlow writes "/" as ".S" in the keys of a dict.
         self._keys = {
-            key.partition("/")[2].partition("/.ATTRIBUTES")[0].replace(".S", "/"): key
+            _unescape(key.partition("/")[2].partition("/.ATTRIBUTES")[0]): key
             for key in shapes
             if key.startswith("state/")
         }
@@ -210,6 +209,11 @@ class CheckpointReader:
             ema: whether to take it from the momentum network, which has no classifier.
         """
         return self.read((_MOMENTUM if ema and _MOMENTUM + path in self.shapes else _MODEL) + path)
+
+
+def _unescape(name: str) -> str:
+    """Return the key of a dict, in which TensorFlow writes "/" as ".S" and "." as ".."."""
+    return re.sub(r"\.([.S])", lambda escape: "." if escape[1] == "." else "/", name)
 
 
 def steps_in(directory: str) -> list[int]:

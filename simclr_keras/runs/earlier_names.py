@@ -19,7 +19,8 @@ RENAMED = {
     "licence": "license",  # of result.json
 }
 # Settings that earlier versions did not have, and what they did.
-ADDED = {"memory": "none", "use_ema": False, "microbatch_size": 0, "global_bn": True}
+ADDED = {"memory": "none", "ema_decay": 0.999, "memory_size": 65536}
+ADDED |= {"use_ema": False, "microbatch_size": 0, "global_bn": True}
 _RESPELLED = {("distill_on", "labelled"): "labeled"}
 
 
@@ -32,7 +33,7 @@ def upgrade(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgrade_settings(mode: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a stage with the names and types of today.
+    """Return the settings of a stage with the names and types of today, and those that were added since.
 
     Args:
         mode: name of the stage; settings of an unknown one are only renamed.
@@ -46,4 +47,4 @@ def upgrade_settings(mode: str, values: dict[str, Any]) -> dict[str, Any]:
     if "random_crop" in settings:
         crop = settings.pop("random_crop")
         settings.setdefault("augment", "crop,flip,color,blur" if crop else "flip,color,blur")
-    return settings
+    return {name: value for name, value in ADDED.items() if name in fields} | settings

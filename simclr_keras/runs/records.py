@@ -46,6 +46,7 @@ class ConfigRecord:
         place: `ancestors.place_of` the dataset when the run began.
         class_names: in the order of the logits, if the run has a classifier.
         extended_from: the numbers of epochs that the run was first started for.
+        replicas: number of replicas, if the results depend on it.
     """
 
     mode: str
@@ -54,6 +55,7 @@ class ConfigRecord:
     place: str | None = None
     class_names: list[str] | None = None
     extended_from: list[int] = dataclasses.field(default_factory=list)
+    replicas: int | None = None
 
     def config(self, path: str) -> Any:
         """Return the checked config of the stage.
@@ -75,7 +77,8 @@ class ConfigRecord:
         if not isinstance(mode, str):
             raise RecordError("it names no mode")
         settings = upgrade_settings(mode, {name: v for name, v in values.items() if name not in _BESIDE})
-        check_fields({name: value for name, value in settings.items() if name != "head_layer"})
+        fields = {name: value for name, value in settings.items() if name != "head_layer"}
+        check_fields({**fields, "replicas": values.get("replicas")})
         check_list(values, "ancestors", dict)
         check_list(values, "class_names", str)
         check_list(values, "extended_from", int)
@@ -86,6 +89,7 @@ class ConfigRecord:
             place=values.get("place"),
             class_names=values.get("class_names"),
             extended_from=values.get("extended_from") or [],
+            replicas=values.get("replicas"),
         )
 
 
@@ -201,6 +205,7 @@ class ResultRecord:
 _RESULT_FIELDS = tuple(field.name for field in dataclasses.fields(ResultRecord) if field.name != "figures")
 # The entries of config.json beside the settings; "labels_chosen" and "imported" were written by earlier versions.
 _BESIDE = {"mode", "ancestors", "place", "labels_chosen", "class_names", "extended_from", "imported"}
+_BESIDE |= {"replicas"}
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from simclr_keras import files
 from simclr_keras.config.option import differences, may_change
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.runs.checkpoints import steps_in
-from simclr_keras.runs.earlier_names import ADDED
 from simclr_keras.runs.records import AncestorEntry, ConfigRecord, ResultRecord
 from simclr_keras.runs.run_files import CONFIG, FOLDERS, METRICS, RESULT, RunFiles
 from simclr_keras.runs.run_lock import RunLock
@@ -72,6 +71,7 @@ class RunDir(RunFiles):
         ancestors: list[AncestorEntry] | None = None,
         place: str | None = None,
         class_names: list[str] | None = None,
+        replicas: int | None = None,
     ) -> None:
         """Write config.json: the settings of the run, and what later stages need beside them.
 
@@ -80,14 +80,15 @@ class RunDir(RunFiles):
 
         Args:
             mode, config: of the stage.
-            ancestors, place, class_names: see `ConfigRecord`.
+            ancestors, place, class_names, replicas: see `ConfigRecord`.
         """
         old = self.read_config() if steps_in(self.checkpoints) else None
         extended_from = list(old.extended_from) if old else []
         if old and config.epochs and old.settings.get("epochs") != config.epochs:
             extended_from.append(old.settings["epochs"])
         settings = dataclasses.asdict(config)
-        self.write_config(ConfigRecord(mode, settings, ancestors, place, class_names, extended_from))
+        record = ConfigRecord(mode, settings, ancestors, place, class_names, extended_from, replicas)
+        self.write_config(record)
 
     def extended_from(self) -> list[int]:
         """Return the numbers of epochs that the run was first started for, if it was continued to more."""
@@ -129,7 +130,7 @@ class RunDir(RunFiles):
                 f"--model_dir={self.path} contains a run of --mode={old.mode}; give another directory."
             )
         old.config(self.file(CONFIG))  # values of any kind could not be compared
-        changed = differences({**ADDED, **old.settings}, config)
+        changed = differences(old.settings, config)
         if changed:
             listed = ", ".join(f"--{name} was {was}, now {now}" for name, was, now, _ in changed)
             raise InputError(

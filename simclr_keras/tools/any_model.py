@@ -111,16 +111,18 @@ def open_model(path: str, use_ema: bool = False) -> AnyModel:
             "--model is empty; give a run directory, an export, a .keras file or a TF-Hub handle."
         )
     if is_hub_handle(path):
+        _check_no_ema(path, use_ema)
         return _of_export(path)
     run_dir = RunFiles(path, "model")
-    if use_ema:
-        return _of_run(path, use_ema)
     try:
         if not tf.io.gfile.exists(path):
             raise InputError(
                 f"--model={path}: no such file or directory; give a run directory, an export, a .keras file or "
                 "a TF-Hub handle (https://...)."
             )
+        if use_ema and tf.io.gfile.isdir(path) and run_dir.has(CONFIG):
+            return _of_run(path, use_ema)
+        _check_no_ema(path, use_ema)
         if not tf.io.gfile.isdir(path):
             if not path.endswith(".keras"):
                 raise InputError(f"--model={path} is not a .keras file; give a .keras file, or a folder.")
@@ -142,6 +144,15 @@ def open_model(path: str, use_ema: bool = False) -> AnyModel:
         f"--model={path} is neither a run directory (it has no {CONFIG}) nor an export (no saved_model.pb, no "
         f"{KERAS_FILE}); give one of these."
     )
+
+
+def _check_no_ema(path, use_ema):
+    """Raise InputError if the momentum network is asked for of a model that is not a run directory."""
+    if use_ema:
+        raise InputError(
+            f"--model={path} is not a run directory, and only a run directory has a momentum network; leave --use_ema "
+            "out, or give the run directory."
+        )
 
 
 def _of_run(path, use_ema=False):

@@ -127,7 +127,8 @@ def embed(
         name, size = opened.find(endpoint), opened.size(image_size)
         compute, width = vector_function(opened, name, size)
         pooled = ", the mean over the pixels of its maps" if opened.shapes[name].rank == 4 else ""
-        say(f"model    {model}: {name}{pooled}, {width} numbers for each image of {size} x {size} pixels")
+        network = f"momentum network of {model}" if use_ema else model
+        say(f"model    {network}: {name}{pooled}, {width} numbers for each image of {size} x {size} pixels")
         opened_images = open_images(images, data_dir, labels)
         class_names = opened_images.class_names
         classes = "" if class_names is None else f", {len(class_names)} classes"
@@ -152,7 +153,13 @@ def embed(
             list(opened_images.ids),
             all_labels if has_labels else None,
             opened_images.class_names,
-            {"model": str(model), "endpoint": name, "images": opened_images.spec, "image_size": str(size)},
+            {
+                "model": str(model),
+                "use_ema": str(use_ema).lower(),
+                "endpoint": name,
+                "images": opened_images.spec,
+                "image_size": str(size),
+            },
         )
         check_file(out, ENDINGS, overwrite)  # another process may have written it meanwhile
         feature_files.write(out, result)

@@ -85,6 +85,9 @@ def test_a_probe_is_called_one(network):
     made = make_card(model, ABOUT, ENDPOINTS, FILES)
     assert made["endpoints"]["logits"]["stop_gradient"] is True
     assert "add your own layer to `encoder`." in as_text(made, "x")
+    assert "The probe was trained on the features of the trained network" in as_text(
+        {**made, "ema": True}, "x"
+    )
     assert "online probe" not in as_text(card(network), "x")
 
 
@@ -101,8 +104,15 @@ def test_best_weights_are_told_from_the_last(network):
     assert "weights of step 7, with best_top1" in as_text(card(network, checkpoint="best"), "x")
     assert "best_top1" not in as_text(card(network), "x")
     averaged = make_card(network, {**ABOUT, "ema": True}, ENDPOINTS, FILES)
-    assert "weights of the momentum network" in as_text(averaged, "x")
+    assert averaged["results_of_ema"] is False
+    text = as_text(averaged, "x")
+    assert (
+        text.index("those of the momentum network")
+        < text.index("results below")
+        < text.index("- on 1,000 im")
+    )
     assert "momentum network" not in as_text(card(network), "x")
+    assert "results_of_ema" not in card(network)
 
 
 def test_precision_of_the_figures_and_warnings_are_in_the_text(network):

@@ -253,6 +253,27 @@ def test_unequal_shares_count_by_their_rows(mirrored):
     np.testing.assert_allclose(layer.moving_variance.numpy(), x.var(0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_local_statistics_count_by_their_rows_and_none_without_rows(mirrored, dtype):
+    replicas = mirrored.num_replicas_in_sync
+    counts = [*range(replicas + 1, 2, -1), 0]
+    x = np.random.default_rng(0).normal(2, 3, (sum(counts), 4))
+    parts = np.split(x, np.cumsum(counts)[:-1])
+    with mirrored.scope():
+        layer = make_layer(np.ones(4), np.zeros(4), dtype, momentum=0)
+    layer.is_global = False
+    shares = mirrored.experimental_distribute_values_from_function(
+        lambda context: tf.constant(parts[context.replica_id_in_sync_group], dtype)
+    )
+    step = tf.function(lambda x: mirrored.run(lambda x: run(layer, x, tf.ones_like(x), dtype), args=(x,)))
+    gradients = [mirrored.experimental_local_results(value) for value in step(shares)[2:]]
+    assert np.isfinite(gradients).all()
+    expected = [[part.mean(0) for part in parts[:-1]], [part.var(0) for part in parts[:-1]]]
+    for ours, statistics in zip((layer.moving_mean, layer.moving_variance), expected):
+        for copy in mirrored.experimental_local_results(ours.value):
+            np.testing.assert_allclose(copy, np.average(statistics, 0, counts[:-1]), rtol=1e-5)
+
+
 def count_collectives(replicas, training):
     """Collectives of a forward and of a forward and backward pass through two layers, traced for TPUs."""
     strategy = tpu_tracing.fake_tpu_strategy(replicas)

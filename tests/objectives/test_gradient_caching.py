@@ -9,6 +9,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.backbone_layers import StochasticDepth
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.remat import enable_remat
+from simclr_keras.objectives.contrastive import ContrastiveLearner
 from simclr_keras.runs.checkpoints import Checkpoints
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.signals import Stop
@@ -44,6 +45,14 @@ class RandomEncoder(TinyEncoder):
         features = super().call(images, training=training)["final_avg_pool"]
         features = self.depth(self.dropout(features, training=training), training=training)
         return {"final_avg_pool": features}
+
+
+class EncoderWithUnused(TinyEncoder):
+    """With a weight on which the loss does not depend."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.unused = self.add_weight((3, 3), name="unused")
 
 
 def shift_colors(views, step, position=None):
@@ -126,6 +135,13 @@ def test_equals_the_undivided_batch_without_batch_statistics():
     assert_same(whole, undivided)
 
 
+def test_a_variable_that_the_loss_does_not_reach_has_no_gradient():
+    learner = make_learner(microbatch_size=4, encoder=EncoderWithUnused)
+    _, _, gradients = learner.loss_and_gradients(tensors(make_batches(1)[0]))
+    variables = learner.main_variables + learner.probe_variables
+    assert [v.name for v, gradient in zip(variables, gradients) if gradient is None] == ["unused"]
+
+
 def test_rematerialization_changes_nothing():
     learners = [make_learner(dtype="float64", encoder=OneBlock, microbatch_size=4) for _ in range(2)]
     enable_remat(learners[1].model)
@@ -151,7 +167,7 @@ def test_on_replicas_equal_one_device(global_bn, memory_size):
     batches = make_batches(2, SOME_LABELED)
     # Global statistics of a micro-batch are those of its parts on both replicas.
     order = [0, 1, 4, 5, 2, 3, 6, 7] if global_bn else list(range(BATCH))
-    options = {"dtype": "float64", "memory_size": memory_size}
+    options = {"dtype": "float64", "memory_size": memory_size, "encoder": EncoderWithUnused}
     alone = make_learner(microbatch_size=4 if global_bn else 2, **options)
     train(alone, [{name: array[order] for name, array in batch.items()} for batch in batches])
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -222,7 +238,15 @@ def test_step_traces_for_tpus(global_bn):
     assert not found.without_shape
 
 
+class OtherObjective(ContrastiveLearner):
+    def objective(self, batch, training=True):
+        return super().objective(batch, training)
+
+
 def test_refusals():
+    with pytest.raises(InputError, match=r"override `loss_of`.*=4 and OtherObjective\.objective"):
+        make_learner(microbatch_size=4, learner_class=OtherObjective)
+    make_learner(learner_class=OtherObjective)
     with pytest.raises(InputError, match=r"1 or more, or None\. Received: microbatch_size=0"):
         make_learner(microbatch_size=0)
     learner, batch = make_learner(microbatch_size=3), make_batches(1)[0]

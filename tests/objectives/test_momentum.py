@@ -9,6 +9,7 @@ from simclr_keras.models.remat import enable_remat
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.contrastive import ContrastiveLearner
 from simclr_keras.objectives.momentum import Momentum, gather_keys
+from simclr_keras.objectives.nt_xent import nt_xent
 from simclr_keras.runs.checkpoints import Checkpoints
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.signals import Stop
@@ -197,7 +198,7 @@ def test_whole_step_traces_for_tpus():
 
 
 def test_keys_and_ids_are_gathered_by_one_collective():
-    strategy, keys, ids = two_replicas(), tf.zeros([6, 4]), tf.constant([0, -1, 2**31 - 1])
+    strategy, keys, ids = two_replicas(), tf.zeros([6, 4]), tf.constant([2**31, -1, 2**63 - 2**16 - 1])
     function = tf.function(lambda: strategy.run(gather_keys, args=(keys, ids)))
     operations = function.get_concrete_function().graph.get_operations()
     # One more is TensorFlow's, of the lengths.
@@ -222,15 +223,48 @@ def test_remat_changes_nothing():
         np.testing.assert_allclose(results[1][name], value, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
-def test_copy_to_a_model():
-    learner = make_learner(memory_size=0)
-    train(learner, make_batches(2))
-    copy = make_learner().model
-    learner.momentum.copy_to(copy)
-    images = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype("float32")
-    np.testing.assert_allclose(
-        copy(images)["proj_head_3"], learner.momentum.projections(images, training=False), rtol=1e-6
-    )
+def test_weights_of_keras_contain_the_memory(tmp_path):
+    saved, loaded = (make_learner(memory_size=3 * ROWS) for _ in range(2))
+    for batch in batches_with_ids(2):
+        saved.train_step(batch)
+    saved.save_weights(tmp_path / "x.weights.h5")
+    loaded.load_weights(tmp_path / "x.weights.h5")
+    saved.reset_metrics()
+    assert_equal(values(loaded), values(saved))
+    assert (values(loaded)["queue/ids"] >= 70_000).any()
+    for other, counts in (
+        (make_learner(), "22 variables .* not 0"),
+        (make_learner(memory_size=0), "22 .* not 19"),
+    ):
+        with pytest.raises(ValueError, match=f"another memory: .*Received: {counts}"):
+            other.load_weights(tmp_path / "x.weights.h5")
+
+
+def test_of_a_larger_batch_of_unknown_size_the_newest_rows_stay():
+    momentum = Momentum(make_learner().model, memory_size=3)
+    keys = np.arange(4 * 8, dtype=np.float32).reshape(4, 8)
+    rows, numbers = tf.TensorSpec([None, 8]), tf.TensorSpec([None], tf.int64)
+    enqueue = tf.function(momentum.enqueue, input_signature=[(rows, rows), numbers])
+    enqueue((tf.constant(keys[:1]), tf.constant(keys[1:2])), tf.constant([5], tf.int64))
+    np.testing.assert_array_equal(momentum.queue_ids, [5, 5, -1])
+    enqueue((tf.constant(keys[:2]), tf.constant(keys[2:])), tf.constant([6, 7], tf.int64))
+    order = (int(momentum.index.numpy()) + np.arange(3)) % 3
+    np.testing.assert_array_equal(momentum.queue.numpy()[order], keys[1:])
+    np.testing.assert_array_equal(momentum.queue_ids.numpy()[order], [7, 6, 7])
+
+
+def test_ids_of_64_bits_are_kept():
+    ids = np.array([5, 5 + 2**32, 2**63 - 1, -1] * 2)  # the first two are alike in 32 bits
+    learner = make_learner(memory_size=ROWS)
+    keys = tf.random.normal([ROWS, 8])
+    learner.contrast(*tf.split(keys, 2), keys, ids)
+    np.testing.assert_array_equal(learner.momentum.queue_ids, np.where(ids < 0, -2, ids).tolist() * 2)
+    views, queue = tf.split(tf.random.normal([4, 8]), 2), tf.random.normal([2, 8])
+    losses = [
+        nt_xent(*views, keys=views, queue=queue, ids=np.array([7, 8]), queue_ids=queue_ids).loss
+        for queue_ids in ([7 + 2**32, 8 + 2**32], [-2, -2])
+    ]
+    assert losses[0] == losses[1]
 
 
 def test_arguments_that_make_no_sense_are_refused():
@@ -248,5 +282,3 @@ def test_arguments_that_make_no_sense_are_refused():
     batch = {**make_batches(1)[0], "id": np.ones(8, np.float32)}
     with pytest.raises(InputError, match=r'The "id" of a batch must be integers \[8\].*float32'):
         make_learner(memory_size=16).objective(batch)
-    with pytest.raises(InputError, match="not of the architecture"):
-        Momentum(model, memory_size=0).copy_to(make_learner("r18_0.125x_sk0").model)

@@ -59,9 +59,13 @@ def test_bad_batch_is_as_if_it_had_never_been(trouble, replicas):
         assert_equal(without_counters(guarded.state()), without_counters(twin.state()))
 
 
-def test_bad_batch_of_micro_batches_is_as_if_it_had_never_been():
-    guarded = trainer(1, microbatch_size=4, on_nan="skip_batch").reset()
-    twin = trainer(1, microbatch_size=4).reset()
+@pytest.mark.parametrize(
+    ("replicas", "memory_size"), [(1, None), pytest.param(2, 32, marks=pytest.mark.slow)]
+)
+def test_bad_batch_of_micro_batches_is_as_if_it_had_never_been(replicas, memory_size):
+    options = {"microbatch_size": 4, "memory_size": memory_size}
+    guarded = trainer(replicas, on_nan="skip_batch", **options).reset()
+    twin = trainer(replicas, **options).reset()
     first, second = good_batches(2)
     twin.train([first])
     for _ in TROUBLES:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, TrainingError
-from simclr_keras.runs.checkpoints import Checkpoints, newest_readable, steps_in
+from simclr_keras.runs.checkpoints import CheckpointReader, Checkpoints, newest_readable, steps_in
 
 NAMES = ("model/encoder/kernel", "model/encoder/bias", "optimizer/iteration")
 
@@ -71,6 +71,14 @@ def test_weights_of_another_shape_are_refused(directory):
     Checkpoints(directory, state(), 3).save(1)
     with pytest.raises(InputError, match=r"step-1 does not fit this run .*give another --model_dir"):
         Checkpoints(directory, state(shape=(3, 5)), 3).restore()
+
+
+def test_names_with_dots_are_read(tmp_path):
+    names = ("model/encoder/conv1.2/kernel", "model/a.S/b..c", "model/..")
+    variables = {name: keras.Variable(float(index)) for index, name in enumerate(names)}
+    Checkpoints(str(tmp_path), variables, 3).save(1)
+    reader = CheckpointReader(str(tmp_path), 1)
+    assert {name: float(reader.read(name)) for name in reader.shapes} == dict(zip(names, (0.0, 1.0, 2.0)))
 
 
 @pytest.mark.parametrize("name", NAMES)

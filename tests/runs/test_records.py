@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from simclr_keras.config.modes import MODES
 from simclr_keras.errors import InputError
 from simclr_keras.runs.record_checks import RecordError
 from simclr_keras.runs.records import ConfigRecord, ResultRecord, SplitRecord
@@ -15,8 +16,8 @@ ENTRY = {"run": "runs/p", "mode": "pretrain", "dataset": "digits", "step": 7, "c
 @pytest.mark.parametrize(
     "record",
     [
-        ConfigRecord("knn", {"seed": 3, "init": None}),
-        ConfigRecord("finetune", {"epochs": 2}, [ENTRY], "digits", ["a", "b"], [1]),
+        ConfigRecord("knn", {"seed": 3, "init": None, "use_ema": True}),
+        ConfigRecord("distill", {"use_ema": False, "global_bn": False}, [ENTRY], "digits", ["a", "b"], [1]),
         SplitRecord(),
         SplitRecord(["a"], 4, 1, "f", "e", 4, ["x.png"], ["y.png"]),
         ResultRecord(),
@@ -27,6 +28,17 @@ ENTRY = {"run": "runs/p", "mode": "pretrain", "dataset": "digits", "step": 7, "c
 )
 def test_record_is_read_as_written(record):
     assert type(record).from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+def test_settings_that_were_added_since_are_filled_in():
+    added = {"memory": "none", "ema_decay": 0.999, "memory_size": 65536, "microbatch_size": 0}
+    added |= {"global_bn": True}
+    assert ConfigRecord.from_json({"mode": "pretrain"}).settings == added
+    assert ConfigRecord.from_json({"mode": "knn"}).settings == {"use_ema": False}
+    assert ConfigRecord.from_json({"mode": "a_later_one"}).settings == {}
+    for mode, settings in (("pretrain", added), ("finetune", {"use_ema": False, "global_bn": True})):
+        fields = MODES[mode].__dataclass_fields__
+        assert settings == {name: fields[name].default for name in settings}
 
 
 def test_earlier_names_are_read():
@@ -45,10 +57,16 @@ def test_earlier_names_are_read():
         "eval_every_epochs": 2,
         "checkpoint_every_steps": 5,
         "checkpoint_every_minutes": 6.0,
+        "use_ema": False,
     }
     old = {"mode": "distill", "distill_on": "labelled", "labelled_batch_size": 8}
-    assert ConfigRecord.from_json(old).settings == {"distill_on": "labeled", "labeled_batch_size": 8}
-    assert ConfigRecord.from_json({"mode": "pretrain", "knn_bank": 9}).settings == {"knn_bank_size": 9}
+    assert ConfigRecord.from_json(old).settings == {
+        "distill_on": "labeled",
+        "labeled_batch_size": 8,
+        "use_ema": False,
+        "global_bn": True,
+    }
+    assert ConfigRecord.from_json({"mode": "pretrain", "knn_bank": 9}).settings["knn_bank_size"] == 9
     layers = [
         ConfigRecord.from_json({"mode": "finetune", "train_after_block": 1, "head_layer": layer}).settings
         for layer in ("1", 1)

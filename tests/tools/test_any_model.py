@@ -122,3 +122,11 @@ class TestRefusals:
             open_model(path.format(tmp_path))
         assert said in str(found.value)
         assert "\n" not in str(found.value)
+
+    def test_a_momentum_network_is_that_of_a_run(self, tmp_path):
+        (tmp_path / "model.keras").write_bytes(b"PK")
+        for path in (f"{tmp_path}/model.keras", str(tmp_path), "https://tfhub.dev/simclr/1"):
+            with pytest.raises(InputError, match=f"{path} is not a run directory.*leave --use_ema out"):
+                open_model(path, use_ema=True)
+        with pytest.raises(InputError, match="no such file"):
+            open_model(f"{tmp_path}/none", use_ema=True)

@@ -45,6 +45,7 @@ class TestWhatItWrites:
         )
         assert found.facts == {
             "model": f"{models}/run",
+            "use_ema": "false",
             "endpoint": "encoder",
             "images": f"folder:{photos}",
             "image_size": str(SIZE),

@@ -79,7 +79,7 @@ class BatchStatistics:
     global_bn: bool = option(
         True,
         "Normalize with the statistics of the batch of all replicas; false: with those of each replica alone, which "
-        "needs less communication.",
+        "needs less communication, and makes the results depend on the number of replicas.",
         group="Training",
     )
 

@@ -14,7 +14,7 @@ from simclr_keras.files import write_file
 from simclr_keras.tools.csv_lines import CsvLines
 
 ENDINGS, READABLE = (".npz", ".parquet", ".csv"), (".npz", ".parquet")
-FACTS = ("model", "endpoint", "images", "image_size")
+FACTS = ("model", "use_ema", "endpoint", "images", "image_size")
 _ROWS = 4096  # written at once, so that the matrix may be larger than memory
 
 
@@ -27,7 +27,7 @@ class Features:
         ids: n strings: relative file names, or split and row.
         labels: int32 [n], -1 for none; None if no image has a label.
         class_names: tuple, one per label value, or None.
-        facts: dict of strings, each optional: model, endpoint, images (the spec of the images), image_size.
+        facts: dict of strings, each optional: model, use_ema, endpoint, images (the spec of the images), image_size.
     """
 
     features: np.ndarray

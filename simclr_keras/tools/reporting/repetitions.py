@@ -41,6 +41,8 @@ def ancestors_of(run: Run, runs: dict[str, Run]) -> list[AncestorEntry]:
         if before is not None:
             entry = {"run": before.path, "mode": before.config.mode, "seed": before.value("seed")}
             entry["checkpoint"] = run.config.settings.get(f"{flag}_checkpoint")
+            if flag == "init" and run.config.settings.get("use_ema"):
+                entry["ema"] = True
             ancestors += [*before.result.ancestors, entry]
     return ancestors
 
@@ -51,7 +53,7 @@ def settings_of(run: Run, ancestors: list[AncestorEntry], runs: dict[str, Run]) 
     for ancestor in ancestors:
         before = runs.get(place_of(str(ancestor.get("run"))))
         own = _settings(before.config) if before else json.dumps([ancestor.get(name) for name in _COMPARED])
-        settings.append((own, ancestor.get("checkpoint")))
+        settings.append((own, ancestor.get("checkpoint"), bool(ancestor.get("ema"))))
     return tuple(settings)
 
 

@@ -27,6 +27,17 @@ def check_batch_divides(config, replicas: int, name: str = "batch_size") -> None
         )
 
 
+def check_same_replicas(run_dir, config, replicas: int) -> None:
+    """Raise InputError if a run is resumed on another number of replicas, and its results depend on it."""
+    old = run_dir.read_config() if steps_in(run_dir.checkpoints) else None
+    if config.depends_on_replicas and old and old.replicas not in (None, replicas):
+        raise InputError(
+            f"--model_dir={run_dir.path} was trained on {counted(old.replicas, 'replica')}, and there "
+            f"{'is' if replicas == 1 else 'are'} {replicas} now, on which the results depend; continue it on "
+            f"{old.replicas}, or give another --model_dir."
+        )
+
+
 def check_backbone_weights(config) -> None:
     """Raise InputError if the weights file of a keras: backbone does not exist."""
     weights = config.backbone_weights

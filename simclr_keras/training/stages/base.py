@@ -181,6 +181,9 @@ class Stage:
         """Yield the lines printed before the work starts."""
         yield f"simclr_keras {__version__}: {self.title}"
         yield f"devices  {strategies.describe(self.strategy, self.policy)}"
+        for run in self.source_runs():
+            if run.ema:
+                yield f"weights  momentum network of {run.path}"
         for line in [*introduction.describe_data(self.splits), *self.notes]:
             yield f"data     {line}"
 
@@ -205,7 +208,7 @@ class Stage:
     # Shared by subclasses.
 
     def ancestry(self) -> dict:
-        """Return what config.json records for later stages, beside the settings."""
+        """Return what config.json records beside the settings, for later stages and for resuming."""
         return {"ancestors": self.lineage(), "place": ancestors.place_of(self.config.dataset)}
 
     @property

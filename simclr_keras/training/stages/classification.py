@@ -8,15 +8,13 @@ import numpy as np
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion, per_class
 from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
-from simclr_keras.models.batch_norm import use_local_statistics
-from simclr_keras.models.remat import enable_remat
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import Checkpoints, model_part, steps_in
 from simclr_keras.runs.run_files import METRICS
 from simclr_keras.training.engine import checks, inputs, loop
 from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
-from simclr_keras.training.stages.training_stage import TrainingStage
+from simclr_keras.training.stages.training_stage import TrainingStage, set_up_layers
 
 SCORES = ("top1", "top5")
 BAD_LOSS = 2  # in units of the loss of guessing
@@ -99,10 +97,7 @@ class ClassificationStage(TrainingStage):
     def compiled(self, learner, model, optimization, **arguments):
         """Return a compiled learner (a class) of the model, and its learning rate by step; under the strategy."""
         config = self.config
-        if config.remat:
-            enable_remat(model)
-        if not config.global_bn:
-            use_local_statistics(model)
+        set_up_layers(model, config)
         learner = learner(
             model,
             augment=inputs.labeled_views(config)[1],

@@ -9,8 +9,6 @@ import tensorflow as tf
 from simclr_keras.data import pipeline
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.features import RepresentationScore, knn_bank
-from simclr_keras.models.batch_norm import use_local_statistics
-from simclr_keras.models.remat import enable_remat
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
 from simclr_keras.runs.architecture import Architecture
@@ -19,7 +17,7 @@ from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import baselines
-from simclr_keras.training.stages.training_stage import TrainingStage
+from simclr_keras.training.stages.training_stage import TrainingStage, set_up_layers
 
 FIGURES = (*CONTRASTIVE_FIGURES, *PROBE_FIGURES)
 SCORES = ("knn_top1", "knn_top5", "probe_top1", "probe_top5")
@@ -161,10 +159,7 @@ def make_learner(config, architecture, num_examples, strategy, policy):
     """Return (compiled ContrastiveLearner, learning rate by step), made under the strategy."""
     with strategy.scope():
         model = architecture.build(policy)
-        if config.remat:
-            enable_remat(model)
-        if not config.global_bn:
-            use_local_statistics(model)
+        set_up_layers(model, config)
         optimization = make_optimization(config, num_examples)
         learner = ContrastiveLearner(
             model,

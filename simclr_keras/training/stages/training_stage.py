@@ -1,15 +1,26 @@
 """A stage that trains a network: learner, loop, checkpoints and history between `begin` and `end`."""
 
 import sys
+from typing import Any
 
 import keras
 
 from simclr_keras.formatting import millions
+from simclr_keras.models.batch_norm import use_local_statistics
+from simclr_keras.models.remat import enable_remat
 from simclr_keras.runs.checkpoints import Checkpoints, steps_in
 from simclr_keras.runs.history import History
 from simclr_keras.runs.run_files import METRICS
 from simclr_keras.training.engine import checks, introduction, loop
 from simclr_keras.training.stages.base import Stage
+
+
+def set_up_layers(model: keras.Model, config: Any) -> None:
+    """Make a model's layers follow --remat and --global_bn; to be called before its training step is traced."""
+    if config.remat:
+        enable_remat(model)
+    if not config.global_bn:
+        use_local_statistics(model)
 
 
 class TrainingStage(Stage):
@@ -30,7 +41,9 @@ class TrainingStage(Stage):
         return result.to_json() if result else None
 
     def check_config(self):
-        checks.check_batch_divides(self.config, self.strategy.num_replicas_in_sync)
+        replicas = self.strategy.num_replicas_in_sync
+        checks.check_batch_divides(self.config, replicas)
+        checks.check_same_replicas(self.run_dir, self.config, replicas)
 
     def check_data(self):
         checks.check_warmup(self.config, self.num_examples)
@@ -84,6 +97,10 @@ class TrainingStage(Stage):
             "missing_images": len(self.splits.missing),
             "extended_from": run_dir.extended_from(),
         }
+
+    def ancestry(self):
+        replicas = self.strategy.num_replicas_in_sync if self.config.depends_on_replicas else None
+        return {**super().ancestry(), "replicas": replicas}
 
     def introduction(self):
         first, *rest = super().introduction()

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from simclr_keras.evaluation.metrics import accuracy_interval
-from tests.tools.made_runs import IMAGES, begin, finish, rows, whole_method
+from tests.tools.made_runs import IMAGES, begin, finish, lineage, rows, whole_method
+from tests.training.tiny import change
 
 ALONG_THE_METHOD = [
     "raw pixels, kNN",
@@ -158,6 +159,18 @@ class TestSeeds:
             config = {"seed": seed, "init": before}
             finish(tmp_path / "f" / f"{seed}", "finetune", before=[before], config=config, top1=0.5)
         assert [row.seeds for row in rows([tmp_path / "f"]) if row.is_mean] == [(0, 1)]
+
+    def test_a_momentum_network_is_another_start(self, tmp_path):
+        for seed, ema in enumerate((None, False, True)):
+            before = finish(tmp_path / "p" / f"{seed}", "pretrain", config={"seed": seed})
+            config = {"seed": seed, "init": before} | ({} if ema is None else {"use_ema": ema})
+            path = finish(tmp_path / "f" / f"{seed}", "finetune", before=[before], config=config, top1=0.5)
+            finish(tmp_path / "d" / f"{seed}", "distill", before=[path], config={"seed": seed}, top1=0.5)
+        change(
+            tmp_path / "d/2", "result.json", ancestors=[{**lineage(path)[0], "ema": True}, lineage(path)[1]]
+        )
+        for folder in ("f", "d"):
+            assert [row.seeds for row in rows([tmp_path / folder]) if row.is_mean] == [(0, 1)]
 
     def test_equal_seeds_are_no_repetition(self, tmp_path):
         for name in ("a", "b"):

@@ -125,6 +125,19 @@ def test_a_choice_that_was_stopped_goes_on_where_it_was(config, plant, monkeypat
     assert begin(config(), monkeypatch).learner.model.head_layer == 1
 
 
+def test_scores_of_an_earlier_version_are_kept(config, plant, monkeypatch, tmp_path):
+    plant([[0.1] * 3, [0.1] * 3, [0.9] * 3])
+    begin(config(), monkeypatch)
+    path = tmp_path / "run" / "head_layer.json"
+    scores = json.loads(path.read_text())
+    for name in ("use_ema", "global_bn"):
+        del scores["settings"][name]
+    path.write_text(json.dumps(scores))
+    calls = plant([])
+    assert begin(config(), monkeypatch).learner.model.head_layer == 2
+    assert not calls
+
+
 @pytest.mark.parametrize("change", ["settings", "file"])
 def test_what_was_measured_otherwise_or_is_damaged_is_measured_anew(
     config, plant, monkeypatch, tmp_path, change

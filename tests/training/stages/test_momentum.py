@@ -8,13 +8,16 @@ import pytest
 
 from simclr_keras.errors import InputError
 from simclr_keras.export.from_run import describe
+from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.open_run import load_run, open_run
-from simclr_keras.tools.any_model import open_model
+from simclr_keras.tools.embed import embed
+from simclr_keras.tools.features import feature_files
 from simclr_keras.training.engine import loop
 from tests.training.killing import kill
-from tests.training.tiny import begin, change, configure, make_config, metrics, run, variables
+from tests.training.tiny import begin, change, configure, make_config, metrics, run, silent, variables
 
 SETTINGS = {"memory": "queue", "memory_size": 48, "ema_decay": 0.5, "checkpoint_every_steps": 3}
+SETTINGS |= {"microbatch_size": 4}  # to run micro-batches through a whole stage, too
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +75,11 @@ def test_stages_take_the_momentum_network(remembering, tiny, folder, monkeypatch
         assert all(np.array_equal(value, expected[name]) for name, value in network.items())
 
     knn = run(configure("knn", folder / "knn-ema", **init))
+    assert f"weights  momentum network of {remembering.folder}" in knn.lines
     assert [entry["ema"] for entry in knn.result["ancestors"]] == [True]
     assert json.loads((knn.folder / "config.json").read_text())["use_ema"] is True
     other = run(configure("knn", folder / "knn", init=init["init"]))
+    assert not any("momentum" in line for line in other.lines)
     assert "ema" not in other.result["ancestors"][0]
     assert run(configure("eval", folder / "eval-ema", **init)).result["classifier"] == "online probe"
     with pytest.raises(InputError, match="use_ema"):
@@ -94,11 +99,30 @@ def test_export_takes_the_momentum_network(remembering, tiny):
     assert "ema" not in describe(open_run(str(remembering.folder), flag="run"))
 
 
-def test_embed_takes_the_momentum_network(remembering, tiny):
-    images = np.random.default_rng(0).uniform(size=(2, 8, 8, 3)).astype(np.float32)
+def test_embed_takes_the_momentum_network(remembering, tiny, stripes, folder):
+    files = {use_ema: str(folder / f"{use_ema}.npz") for use_ema in ("true", "false")}
+    for use_ema, out in files.items():
+        embed(remembering.config.model_dir, stripes, out, use_ema=use_ema == "true", say=silent)
+    features, others = (feature_files.read(out) for out in files.values())
+    assert [each.facts["use_ema"] for each in (features, others)] == ["true", "false"]
+    assert not np.array_equal(features.features, others.features)
+    images = evaluation_view(np.load(stripes.removeprefix("npz:"))["x_train"], 8)
     expected = load_run(str(remembering.folder), ema=True)(images)["final_avg_pool"]
-    model = open_model(str(remembering.folder), use_ema=True)
-    np.testing.assert_allclose(model.call(images, "encoder"), expected, rtol=1e-6)
+    np.testing.assert_allclose(features.features[: len(images)], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_with_micro_batches_is_resumed_on_as_many_replicas(remembering, tiny, stripes):
+    path = remembering.folder
+    old = json.loads((path / "config.json").read_text())
+    assert old["replicas"] == 1
+    change(path, "config.json", replicas=2)
+    try:
+        with pytest.raises(
+            InputError, match=r"was trained on 2 replicas, and there is 1 now.*continue it on 2"
+        ):
+            run(make_config(stripes, path, **{**SETTINGS, "epochs": 3}))
+    finally:
+        (path / "config.json").write_text(json.dumps(old))
 
 
 def test_a_queue_of_another_size_is_refused(remembering, tiny, stripes, folder):
