@@ -54,6 +54,7 @@ class VisualizeConfig(Settings):
     neighbors: int = option(8, "Neighbors of each.", group="How", unit="images", at_least=1, at_most=20)
     seed: int = option(0, "Seed of the choice of these images, and of the map.", group="How", at_least=0)
     endpoint: str | None = again(EmbedConfig, "endpoint", group="How")
+    use_ema: bool = again(EmbedConfig, "use_ema", group="How")
     image_size: int | None = again(EmbedConfig, "image_size", group="How")
     batch_size: int = again(EmbedConfig, "batch_size", group="How")
     data_dir: str | None = again(EmbedConfig, "data_dir", group="How")
@@ -61,9 +62,9 @@ class VisualizeConfig(Settings):
 
     def validate(self) -> None:
         super().validate()
-        if self.features and (self.model or self.endpoint or self.image_size):
+        if self.features and (self.model or self.endpoint or self.use_ema or self.image_size):
             raise InputError(
-                "--features are computed already: leave out --model, --endpoint and --image_size."
+                "--features are computed already: leave out --model, --endpoint, --use_ema and --image_size."
             )
         if not self.features and not (self.model and self.images):
             raise InputError(

@@ -145,7 +145,7 @@ def test_views_change_with_the_step():
     learner = make_classifier(augment=augment)
     learner.optimizer.iterations.assign(5)
     views = make_batches(1)[0]["views"]
-    images = learner._images(tf.constant(views), 1)
+    images = learner.images(tf.constant(views), 1)
     np.testing.assert_array_equal(images, augment(tf.constant(views), 5))
     assert not np.array_equal(images, augment(tf.constant(views), 4))
 

@@ -183,8 +183,8 @@ def test_teacher_sees_the_crops_of_the_student_in_inference_mode():
 def test_the_streams_have_colors_of_their_own():
     learner = make_distiller(alpha=0.5, augment=ColorBlur(image_size=40, seed=3, compile=False))
     seen = []
-    images = learner._images
-    learner._images = lambda *arguments, **options: seen.append(images(*arguments, **options)) or seen[-1]
+    images = learner.images
+    learner.images = lambda *arguments, **options: seen.append(images(*arguments, **options)) or seen[-1]
     batch = tensors(make_batches(1)[0])
     learner.objective(batch | {"labeled_views": batch["views"]})
     assert not any(np.array_equal(ours, theirs) for ours, theirs in zip(*seen))

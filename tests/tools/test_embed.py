@@ -231,7 +231,7 @@ class TestRefusals:
         real = any_model.open_model(tmp_path / "run")
         broken = any_model.dataclasses.replace(real, call=lambda x, name: real.call(x, name) / 0)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(any_model, "open_model", lambda path: broken)
+            patch.setattr(any_model, "open_model", lambda path, use_ema: broken)
             code, _, error = run(
                 embed, f"--model={tmp_path}/run", f"--images={tmp_path}/flat", f"--out={tmp_path}/f.npz"
             )
