@@ -201,14 +201,20 @@ def run_all(options, seeds):
     patterns = options.only.split(",")
     for name in RUNS:
         for seed in seeds:
-            selected = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-            if not selected or result_of(f"{options.runs}/seed{seed}/{name}"):
-                continue
-            words = command(name, options, seed)
-            print(f"\n== {name}, seed {seed}\npython train.py {' '.join(words)}", flush=True)
-            code = run_train(words)
-            if code:
-                sys.exit(f"{name} failed with exit code {code}; rerun the same command to continue.")
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+                run_unless_finished(
+                    f"{options.runs}/seed{seed}/{name}", name, seed, command(name, options, seed)
+                )
+
+
+def run_unless_finished(folder, name, seed, words):
+    """Run train.py with these words unless the folder has a result; end the program if it fails."""
+    if result_of(folder):
+        return
+    print(f"\n== {name}, seed {seed}\npython train.py {' '.join(words)}", flush=True)
+    code = run_train(words)
+    if code:
+        sys.exit(f"{name} failed with exit code {code}; rerun the same command to continue.")
 
 
 def run_train(words):

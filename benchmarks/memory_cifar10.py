@@ -15,8 +15,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from benchmarks import cifar10_method
-from benchmarks.cifar10_method import result_of
+from benchmarks.cifar10_method import result_of, run_unless_finished
 from benchmarks.command_line import make_parser, parse
 
 MEMORIES = {
@@ -82,13 +81,7 @@ def command(row, options, seed):
 def run_all(options, seeds):
     for seed in seeds:
         for row in QUICK_ROWS if options.quick else ROWS:
-            if result_of(f"{options.runs}/seed{seed}/{row}"):
-                continue
-            words = command(row, options, seed)
-            print(f"\n== {row}, seed {seed}\npython train.py {' '.join(words)}", flush=True)
-            code = cifar10_method.run_train(words)
-            if code:
-                sys.exit(f"{row} failed with exit code {code}; rerun the same command to continue.")
+            run_unless_finished(f"{options.runs}/seed{seed}/{row}", row, seed, command(row, options, seed))
 
 
 def top1_of(result):

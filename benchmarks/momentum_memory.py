@@ -12,7 +12,6 @@ ratios.
 import pathlib
 import statistics
 import sys
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
@@ -23,11 +22,9 @@ start_tensorflow_quietly()
 import tensorflow as tf
 
 from benchmarks.command_line import make_parser, parse
-from benchmarks.pretrain_step import make_step
+from benchmarks.pretrain_step import make_step, time_in_turns
 from simclr_keras.config.modes import PretrainConfig
 from simclr_keras.training.engine import strategy
-
-WARM_UP = 2  # rounds that trace and warm up
 
 
 def main(argv=None):
@@ -53,13 +50,7 @@ def main(argv=None):
         config.check_memory()
         steps[name] = make_step(config, policy)
 
-    seconds = {name: [] for name in steps}
-    for round_number in range(WARM_UP + arguments.rounds):
-        for name, run in steps.items():
-            start = time.perf_counter()
-            run()
-            if round_number >= WARM_UP:
-                seconds[name].append(time.perf_counter() - start)
+    seconds = time_in_turns(steps, arguments.rounds)
     pairs = sorted(b / a for a, b in zip(*seconds.values()))
     print(
         f"{arguments.model}, {arguments.image_size} px, batch {arguments.batch_size}, queue of "

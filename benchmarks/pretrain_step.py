@@ -70,6 +70,23 @@ def make_step(config, policy):
     return run
 
 
+def time_in_turns(steps, rounds):
+    """Return the seconds of every call by name: the steps take turns, so that a slow moment slows all of them.
+
+    Args:
+        steps: dict of name to a function without arguments.
+        rounds: timed calls of each, after those that trace and warm up.
+    """
+    seconds = {name: [] for name in steps}
+    for round_number in range(WARM_UP + rounds):
+        for name, run in steps.items():
+            start = time.perf_counter()
+            run()
+            if round_number >= WARM_UP:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
 def main(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument("--model", default="r50_1x_sk0")
@@ -83,24 +100,19 @@ def main(argv=None):
     config = PretrainConfig(
         model=arguments.model, image_size=arguments.image_size, batch_size=arguments.batch_size
     )
-    ours = make_step(config, strategy.resolve_precision(arguments.precision, tf.distribute.get_strategy()))
+    policy = strategy.resolve_precision(arguments.precision, tf.distribute.get_strategy())
+    steps = {"ours": make_step(config, policy)}
     with keras_batch_normalization():
-        theirs = make_step(config, "float32")
+        steps["theirs"] = make_step(config, "float32")
 
-    seconds = {ours: [], theirs: []}
-    for round_number in range(WARM_UP + arguments.rounds):
-        for run, times in seconds.items():
-            start = time.perf_counter()
-            run()
-            if round_number >= WARM_UP:
-                times.append(time.perf_counter() - start)
-    pairs = sorted(a / b for a, b in zip(seconds[ours], seconds[theirs]))
+    seconds = time_in_turns(steps, arguments.rounds)
+    pairs = sorted(a / b for a, b in zip(*seconds.values()))
     a, b = (statistics.median(times) for times in seconds.values())
     print(
         f"{arguments.model}, {arguments.image_size} px, batch {arguments.batch_size}, {arguments.rounds} rounds"
     )
-    print(f"ours, {arguments.precision}: median {a:.3f} s (min {min(seconds[ours]):.3f})")
-    print(f"keras BatchNormalization, float32: median {b:.3f} s (min {min(seconds[theirs]):.3f})")
+    print(f"ours, {arguments.precision}: median {a:.3f} s (min {min(seconds['ours']):.3f})")
+    print(f"keras BatchNormalization, float32: median {b:.3f} s (min {min(seconds['theirs']):.3f})")
     print(f"ratio of medians {a / b:.2f} (paired ratios {pairs[0]:.2f} to {pairs[-1]:.2f})")
 
 
