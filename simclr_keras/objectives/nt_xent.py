@@ -151,15 +151,16 @@ def _dense_sums(anchors, candidates, rows, labels=None):
     """As `tiled_sums`, for any shapes, from one matrix of all similarities."""
     local, everywhere = number_of_rows(rows), number_of_rows(candidates[0])
     # Columns: B candidates of view 1, B of view 2, m of the queue.
-    itself = tf.concat([rows, rows + everywhere], axis=0)
     positive = tf.concat([rows + everywhere, rows], axis=0)
 
     logits = tf.matmul(anchors, tf.concat(candidates, axis=0), transpose_b=True)
     # Finite, for a kernel may multiply it by 0; halved, for a maximum is subtracted from it.
     masked = tf.constant(logits.dtype.min / 2, logits.dtype)
     columns = tf.range(logits.shape[1] or tf.shape(logits)[1])[tf.newaxis]
-    left_out = columns == itself[:, tf.newaxis]
-    if labels is not None:
+    if labels is None:
+        itself = tf.concat([rows, rows + everywhere], axis=0)
+        left_out = columns == itself[:, tf.newaxis]
+    else:
         anchor_labels = tf.tile(tf.gather(labels[0], rows), [2])
         left_out = is_left_out(anchor_labels, tf.concat([labels[0], *labels], axis=0))
         left_out &= columns != positive[:, tf.newaxis]

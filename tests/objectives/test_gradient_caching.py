@@ -232,10 +232,10 @@ def test_step_traces_for_tpus(global_bn):
 
     rows = tf.TensorSpec([4], tf.int32)
     views = tf.TensorSpec([4, 2, SIZE, SIZE, 3], tf.uint8)
-    found = tpu_tracing.findings(tpu_tracing.trace(strategy, step, views, rows, rows))
-    assert found.collectives
-    assert not found.without_kernel
-    assert not found.without_shape
+    findings = tpu_tracing.findings(tpu_tracing.trace(strategy, step, views, rows, rows))
+    assert findings.collectives
+    assert not findings.without_kernel
+    assert not findings.without_shape
 
 
 class OtherObjective(ContrastiveLearner):

@@ -1,4 +1,4 @@
-"""A real process that is told to end continues to the same end. Killed ones: benchmarks/kill_and_resume.py --quick."""
+"""A real process that gets SIGTERM continues to the same end; benchmarks/kill_and_resume.py --quick kills a process."""
 
 import pathlib
 import signal
