@@ -130,6 +130,7 @@ def train(
     if missing:
         say(f"metrics.csv has no rows of epochs {missing[0]} to {missing[-1]}; continuing without them")
     take_steps = make_step_function(learner, strategy, stop, hosts)
+    is_alone = hosts.count == 1  # one that need not agree on a stop
     iterator = iter(
         strategy.distribute_datasets_from_function(
             lambda context: batches(first_step, ends[-1] - first_step, context)
@@ -161,10 +162,10 @@ def train(
             bar.advance(taken)
             if shown:
                 bar.show(figures, float(schedule(step)), clock.left(ends[-1] - step))
-            if due or stopping:
+            if due or stopping or (is_alone and stop.requested):
                 saves.save(step)
                 hosts.wait()  # for the chief, which writes
-                if stopping or (stop.requested and hosts.count == 1):
+                if stopping or (is_alone and stop.requested):
                     bar.close()
                     stop.leave(f"step {step} is saved")
         bar.close()
