@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import pickle
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from simclr_keras.errors import InputError
 
 GROUP_KEY = 1_000_003  # of the collectives here; those of strategies count from 1
 HEARTBEAT_SECONDS = 20.0  # without a sign of life from a host, before the others end
+PIECE = 1 << 20  # bytes of the chief's values that travel at a time
 STOP_KEY = "simclr_keras/stop"
 
 
@@ -87,9 +89,16 @@ class Hosts:
         if self.is_chief:
             self.wait()
 
-    def from_chief(self, function: Callable[[], float]) -> float:
-        """Return function() of the chief; the other hosts wait for it."""
-        return float(self.gather(np.float64(function() if self.is_chief else 0))[0])
+    def from_chief(self, function: Callable[[], Any]) -> Any:
+        """Return function() of the chief, a value that can be pickled; the other hosts wait for it."""
+        if self.count == 1:
+            return function()
+        content = pickle.dumps(function()) if self.is_chief else b""
+        size = int(self.gather(len(content))[0])
+        content = content.ljust(-(-size // PIECE) * PIECE, b"\0")
+        # Pieces of one size, because every shape is traced, and gathering multiplies the memory by the hosts.
+        pieces = (np.frombuffer(content[start : start + PIECE], np.int32) for start in range(0, size, PIECE))
+        return pickle.loads(b"".join(self.gather(piece)[0].tobytes() for piece in pieces))
 
     def check_same(self, text: str, what: str) -> None:
         """Raise InputError unless `text` is the same on every host.

@@ -51,7 +51,7 @@ class Baselines:
         arrays = bank[FEATURES], bank["label"], evaluation[FEATURES], evaluation["label"]
 
         def logistic_top1():
-            return logistic_probe(*arrays, num_classes=self._score.knn["num_classes"]).top1
+            return float(logistic_probe(*arrays, num_classes=self._score.knn["num_classes"]).top1)
 
         from_chief = self._score.extractor.hosts.from_chief
         return {

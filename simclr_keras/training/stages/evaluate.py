@@ -163,8 +163,14 @@ class LogisticRegressionEvaluation(EvaluationStage):
     def evaluate(self):
         train, train_labels = self.features(labeled_part(self.splits.train))
         features, labels = self.features(self.splits.evaluation)
-        regression = logistic_predict(
-            train, train_labels, features, num_classes=len(self.splits.class_names), c=self.config.logistic_c
+        regression = self.hosts.from_chief(
+            lambda: logistic_predict(
+                train,
+                train_labels,
+                features,
+                num_classes=len(self.splits.class_names),
+                c=self.config.logistic_c,
+            )
         )
         self._save(regression)
         facts = {

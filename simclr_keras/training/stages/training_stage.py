@@ -105,6 +105,11 @@ class TrainingStage(Stage):
             "extended_from": run_dir.extended_from(),
         }
 
+    def ancestry(self):
+        replicas = self.strategy.num_replicas_in_sync if self.config.depends_on_replicas else None
+        streamed = not self.splits.train.indexed and self.hosts.count > 1
+        return {**super().ancestry(), "replicas": replicas, "hosts": self.hosts.count if streamed else None}
+
     def introduction(self):
         first, *rest = super().introduction()
         yield f"{first}, encoder of {millions(self.learner.model.encoder.count_params())} parameters"
@@ -125,11 +130,6 @@ class TrainingStage(Stage):
                 f"the records of --dataset={self.config.dataset} depends on the number of hosts, now "
                 f"{self.hosts.count}; use {before} again, or give another --model_dir."
             )
-
-    def ancestry(self):
-        replicas = self.strategy.num_replicas_in_sync if self.config.depends_on_replicas else None
-        streamed = not self.splits.train.indexed and self.hosts.count > 1
-        return {**super().ancestry(), "replicas": replicas, "hosts": self.hosts.count if streamed else None}
 
     # Hooks, in the order in which `execute` uses them.
 

@@ -62,13 +62,17 @@ def test_rows_are_divided_and_come_back_in_order():
             assert sizes == [-(-rows // count)] * count
 
 
-def test_a_value_of_the_chief_is_computed_there_alone():
+@pytest.mark.parametrize("piece", [4, 64, 1 << 20])
+def test_a_value_of_the_chief_is_computed_there_alone(piece, monkeypatch):
+    monkeypatch.setattr("simclr_keras.hosts.PIECE", piece)
     computed = []
 
     def value(hosts):
-        return hosts.from_chief(lambda: computed.append(hosts.index) or 0.1)
+        return hosts.from_chief(lambda: computed.append(hosts.index) or ("name", np.arange(30)))
 
-    assert on_hosts(3, value) == [0.1] * 3
+    for name, numbers in on_hosts(3, value):
+        assert name == "name"
+        np.testing.assert_array_equal(numbers, np.arange(30))
     assert computed == [0]
 
 

@@ -28,7 +28,7 @@ def begin():
 
 
 def stages_in(folder, data, **settings):
-    """Pretraining, fine-tuning and kNN in a folder, as `host_program` takes them."""
+    """Pretraining, fine-tuning, kNN and logistic regression in a folder, as `host_program` takes them."""
     settings = {"precision": "float64", **settings}
     pretrained, finetuned = str(folder / "pretrained"), str(folder / "finetuned")
     memory = {"memory": "queue", "memory_size": 16}
@@ -36,6 +36,10 @@ def stages_in(folder, data, **settings):
         ["pretrain", {"dataset": data, "model_dir": pretrained, **memory, **settings}],
         ["finetune", {"init": pretrained, "model_dir": finetuned, **settings}],
         ["knn", {"init": pretrained, "model_dir": str(folder / "knn"), "precision": "float64"}],
+        [
+            "linear_eval",
+            {"init": pretrained, "model_dir": str(folder / "linear"), "protocol": "fast", **settings},
+        ],
     ]
 
 
@@ -52,7 +56,7 @@ def assert_same(one, hosts):
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
 def test_hosts_equal_one_process(count, tiny, begin, tmp_path):
-    """Pretraining, fine-tuning and kNN; one process then continues what the hosts began."""
+    """Pretraining, fine-tuning, kNN and logistic regression; one process then continues what the hosts began."""
     data = "npz:" + write_npz(tmp_path / "stripes.npz", test=13)
     one, hosts = tmp_path / "one", tmp_path / "hosts"
     for folder in (one, hosts):
@@ -69,8 +73,9 @@ def test_hosts_equal_one_process(count, tiny, begin, tmp_path):
     assert not any(out for _, out, _ in ends[1:])
     assert_same(one / "pretrained", hosts / "pretrained")
     assert_same(one / "finetuned", hosts / "finetuned")
-    scores = [result(folder / "knn") for folder in (one, hosts)]
-    assert scores[0]["top1"] == scores[1]["top1"]
+    for name in ("knn", "linear"):
+        scores = [result(folder / name) for folder in (one, hosts)]
+        assert scores[0]["top1"] == scores[1]["top1"]
     for folder in (one, hosts):
         _, values = stages_in(folder, data, epochs=3)[0]
         run(make_config(**values))
