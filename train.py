@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
         check_run_dir(getattr(config, flag), flag, "an earlier stage")
     from simclr_keras.backend import start_tensorflow_quietly  # help is quicker without
 
-    start_tensorflow_quietly()
+    start_tensorflow_quietly(devices=False)  # the stage sets them
     importlib.import_module(config.MODULE).run(config)
 
 

@@ -19,6 +19,8 @@ UNUSED_GPU = (
     "this line, set CUDA_VISIBLE_DEVICES=-1."
 )
 
+_is_quiet = False  # whether TensorFlow was started quietly
+
 
 def require_tensorflow() -> None:
     """Raise InputError if Keras is, or would be, started on another backend than TensorFlow.
@@ -48,24 +50,31 @@ def configured_backend() -> str:
         return "tensorflow"
 
 
-def start_tensorflow_quietly() -> None:
+def start_tensorflow_quietly(devices: bool = True) -> None:
     """Import TensorFlow without its start-up messages, which come before its own settings apply.
 
     If the user sets TF_CPP_MIN_LOG_LEVEL, that level applies instead. If the import fails, all messages are shown.
     One line on the standard error names a GPU that TensorFlow does not use.
 
+    Args:
+        devices: whether to start its devices, too; False if they are still to be set, see `quiet_start`.
+
     Raises:
         InputError: Keras is set to another backend.
     """
     require_tensorflow()
-    if "tensorflow" in sys.modules:
-        return
-    _start_tensorflow()
-    if has_nvidia_gpu():
-        import tensorflow as tf
+    if "tensorflow" not in sys.modules:
+        _start_tensorflow()
+        if has_nvidia_gpu():
+            import tensorflow as tf
 
-        if not tf.config.list_physical_devices("GPU") and sys.stderr is not None:
-            print(UNUSED_GPU, file=sys.stderr, flush=True)
+            if not tf.config.list_physical_devices("GPU") and sys.stderr is not None:
+                print(UNUSED_GPU, file=sys.stderr, flush=True)
+    if devices and _is_quiet:
+        with quiet_start():
+            import tensorflow as tf
+
+            tf.config.list_logical_devices()
 
 
 def has_nvidia_gpu(root: str = "/") -> bool:
@@ -82,19 +91,34 @@ def has_nvidia_gpu(root: str = "/") -> bool:
 
 
 def _start_tensorflow() -> None:
+    global _is_quiet
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         import tensorflow  # noqa: F401
 
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    with _hidden_messages():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # does not start them, but loads the libraries that write most
+        # Or it warns, in a hundred words, of functions that are traced again for another network.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    _is_quiet = True
+
+
+def quiet_start() -> contextlib.AbstractContextManager:
+    """Hide TensorFlow's messages while the block runs, if its import was quiet; show them if the block fails."""
+    return _hidden_messages() if _is_quiet else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _hidden_messages() -> Iterator[None]:
     with tempfile.TemporaryFile() as messages:
         try:
             with standard_error_into(messages):
-                import tensorflow as tf
-
-                tf.config.list_logical_devices()
-                # Or it warns, in a hundred words, of functions that are traced again for another network.
-                logging.getLogger("tensorflow").setLevel(logging.ERROR)
+                yield
+        except InputError:
+            raise
         except Exception:
             messages.seek(0)
             if sys.stderr is not None:

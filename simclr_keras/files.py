@@ -45,7 +45,7 @@ class _RemoteFiles:
     def __init__(self) -> None:
         from simclr_keras.backend import start_tensorflow_quietly
 
-        start_tensorflow_quietly()
+        start_tensorflow_quietly(devices=False)
         import tensorflow as tf
 
         gfile = tf.io.gfile

@@ -239,6 +239,24 @@ SETTINGS = [
         for strategy in ("one", "mirrored")
     ),
     Case(
+        "several hosts that nothing names",
+        ("--strategy=multi_worker needs several hosts", "neither TF_CONFIG nor Slurm names them"),
+        ("set TF_CONFIG on every host",),
+        {"strategy": "multi_worker"},
+    ),
+    Case(
+        "many replicas on one device",
+        ("--strategy=one is a single device", "--num_replicas=2"),
+        ("give --strategy=mirrored",),
+        {"strategy": "one", "num_replicas": 2},
+    ),
+    Case(
+        "a batch that replicas cannot share",
+        ("--batch_size=32 is not a multiple of the 3 replicas",),
+        ("give a multiple",),
+        {"num_replicas": 3},
+    ),
+    Case(
         "queue smaller than a batch",
         ("--memory_size=32 ", "less than the 64 rows", "--batch_size=32"),
         ("give 64, or 0",),

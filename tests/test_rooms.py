@@ -7,7 +7,17 @@ import pathlib
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "simclr_keras"
 # Without a room.
-SMALL = {"errors", "backend", "preprocess", "orientation", "formatting", "files", "replicas", "version"}
+SMALL = {
+    "errors",
+    "backend",
+    "preprocess",
+    "orientation",
+    "formatting",
+    "files",
+    "hosts",
+    "replicas",
+    "version",
+}
 MAY_IMPORT = {
     "config": set(),  # and the tables of model names, see NAME_TABLES
     "models": set(),

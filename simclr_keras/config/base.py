@@ -42,12 +42,30 @@ class StageConfig(Settings):
     )
     strategy: str = option(
         "auto",
-        "Devices: auto is the TPU of --tpu, else all GPUs, else the CPU.",
+        "Devices: auto is a TPU, else the hosts that TF_CONFIG or Slurm names (multi_worker), else all GPUs, else one "
+        "device.",
         group="Run",
-        choices=("auto", "one", "mirrored", "tpu"),
+        choices=("auto", "one", "mirrored", "multi_worker", "tpu"),
         resume="free",
     )
     tpu: str | None = option(None, "TPU name or address; 'local' on a TPU VM.", group="Run", resume="free")
+    num_replicas: int = option(
+        0,
+        "Use so many GPUs of each machine; without GPUs, divide the CPU into so many logical devices. 0: all GPUs, or "
+        "one CPU device.",
+        group="Run",
+        at_least=0,
+        at_most=1024,
+        resume="free",
+    )
+    host_timeout: float = option(
+        300.0,
+        "How long to wait for the other hosts of multi_worker at the start.",
+        group="Run",
+        unit="seconds",
+        above=0,
+        resume="free",
+    )
     deterministic: bool = option(
         False, "Use only bitwise repeatable TensorFlow kernels; slower on GPUs.", group="Run"
     )
@@ -149,6 +167,11 @@ class StageConfig(Settings):
         super().validate()
         if self.label_fraction is not None and self.labels_per_class is not None:
             raise InputError("--label_fraction and --labels_per_class exclude each other: give one of them.")
+        if self.strategy == "one" and self.num_replicas > 1:
+            raise InputError(
+                f"--strategy=one is a single device, and --num_replicas={self.num_replicas} asks for more; give "
+                "--strategy=mirrored, or leave one of them out."
+            )
         if self.unlabeled and self.labels is not None:
             raise InputError("--unlabeled and --labels exclude each other: give one of them.")
         # Stages with --init or --teacher inherit the dataset.

@@ -107,7 +107,7 @@ def _options():
 
 
 @_plain
-def eval_batches(source, *, image_size, batch_size, pad=False):
+def eval_batches(source, *, image_size, batch_size, pad=False, input_context=None):
     """Return all images in order with the evaluation preprocessing.
 
     Args:
@@ -115,6 +115,8 @@ def eval_batches(source, *, image_size, batch_size, pad=False):
         image_size: int, side in pixels, at least 8.
         batch_size: int, at least 1.
         pad: True fills the last batch up to batch_size rows of zeros with label and id -1 (static shapes).
+        input_context: tf.distribute.InputContext of this host, from distribute_datasets_from_function; needs `pad`.
+            With it, the batches are those of this host's replicas in replica order, and all hosts have as many.
 
     Returns:
         tf.data.Dataset of dicts: image float32 [b, image_size, image_size, 3] in [0, 1], label int32 [b]
@@ -133,18 +135,64 @@ def eval_batches(source, *, image_size, batch_size, pad=False):
 
     # Images of one size in memory are processed in whole batches: a quarter of the time.
     whole = _made_whole(source, image_size, batch_size, windows=1)
+    part = _EvaluationPart(len(source), batch_size, input_context)
     if source.indexed:
-        records = tf.data.Dataset.range(source.num_examples)
-        records = records.batch(batch_size) if whole else records
+        records = part.rows_of_host(tf.data.Dataset.range(source.num_examples))
+        records = records.batch(part.rows) if whole else records
         records = records.map(_fetcher(source), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     else:
-        records = source.stream(shuffle=False, repeat=False)
+        records = part.rows_of_host(source.stream(shuffle=False, repeat=False))
     dataset = records.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if not whole:
-        dataset = dataset.batch(batch_size)
+        dataset = dataset.batch(part.rows)
     if pad:
-        dataset = dataset.map(lambda batch: _fill_up(batch, batch_size))
+        dataset = dataset.map(lambda batch: _fill_up(batch, part.rows))
+        if part.missing_batches:
+            blank = {
+                "image": tf.zeros([0, image_size, image_size, 3]),
+                **dict.fromkeys(("label", "id"), tf.zeros([0], tf.int32)),
+            }
+            dataset = dataset.concatenate(
+                tf.data.Dataset.from_tensors(blank)
+                .map(lambda batch: _fill_up(batch, part.rows))
+                .repeat(part.missing_batches)
+            )
+        # The rows of each host are chosen here; tf.distribute must not shard them again.
+        dataset = dataset.with_options(_options()) if input_context else dataset
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+class _EvaluationPart:
+    """The rows of each evaluation batch that belong to this host's replicas; all rows without an input context.
+
+    Attributes:
+        rows: of a batch, the share of one replica.
+        missing_batches: how many fewer batches this host has than the chief, whose rows are the first ones.
+    """
+
+    def __init__(self, num_examples, batch_size, context):
+        replicas, self._hosts, self._host = (
+            (context.num_replicas_in_sync, context.num_input_pipelines, context.input_pipeline_id)
+            if context
+            else (1, 1, 0)
+        )
+        self.rows = batch_size // replicas
+        self._rows_of_host, self._batch_size = batch_size // self._hosts, batch_size
+        last = num_examples % batch_size
+        last_of_host = min(max(last - self._host * self._rows_of_host, 0), self._rows_of_host)
+        local = replicas // self._hosts
+        # Without a context the last batch is as short as it is.
+        self.missing_batches = (local if last else 0) - -(-last_of_host // self.rows) if context else 0
+
+    def rows_of_host(self, records):
+        """Return the records of a Dataset that this host prepares; the others stay undecoded."""
+        if self._hosts == 1:
+            return records
+
+        def is_own(row, _):
+            return row % self._batch_size // self._rows_of_host == self._host
+
+        return records.enumerate().filter(is_own).map(lambda _, record: record)
 
 
 def _made_whole(source, image_size, batch_size, windows):

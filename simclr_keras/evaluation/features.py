@@ -9,6 +9,7 @@ from simclr_keras.data import pipeline
 from simclr_keras.errors import DivergedError, TrainingError
 from simclr_keras.evaluation.knn import cap_bank, knn_predict
 from simclr_keras.evaluation.metrics import top_k_accuracy
+from simclr_keras.hosts import Hosts
 
 LARGE = 2e9  # bytes of features that are worth a line
 
@@ -24,11 +25,13 @@ class Extractor:
             stay static.
         endpoints: names to compute.
         say: prints a line if the endpoints of a source take gigabytes of memory; or None.
+        hosts: Hosts, which all get all endpoints; None for one.
     """
 
-    def __init__(self, model, strategy, *, image_size, batch_size, endpoints, say=None):
+    def __init__(self, model, strategy, *, image_size, batch_size, endpoints, say=None, hosts=None):
         self._strategy, self._say = strategy, say
         self._image_size = image_size
+        self.hosts = hosts or Hosts()
         replicas = strategy.num_replicas_in_sync
         self._batch_size = -(-batch_size // replicas) * replicas
 
@@ -54,11 +57,8 @@ class Extractor:
         Raises:
             DivergedError: an endpoint is not finite.
         """
-        dataset = pipeline.eval_batches(
-            source, image_size=self._image_size, batch_size=self._batch_size, pad=True
-        )
         outputs, done = {}, 0
-        for batch in self._strategy.experimental_distribute_dataset(dataset):
+        for batch in self._batches(source):
             if not self._traced:
                 # Traced explicitly, or TensorFlow takes many extractors for one function that is retraced too often.
                 self._step.get_concrete_function(batch)
@@ -77,6 +77,22 @@ class Extractor:
                 outputs[name][done:end] = value[real]
             done = end
         return outputs
+
+    def _batches(self, source):
+        """Return the global batches, of which every host reads its own rows."""
+
+        def batches(context=None):
+            return pipeline.eval_batches(
+                source,
+                image_size=self._image_size,
+                batch_size=self._batch_size,
+                pad=True,
+                input_context=context,
+            )
+
+        if self.hosts.count == 1:
+            return self._strategy.experimental_distribute_dataset(batches())
+        return self._strategy.distribute_datasets_from_function(batches)
 
     def _allocate(self, rows, values):
         """Return arrays for the endpoints of all rows, shaped like those of one batch."""
@@ -116,7 +132,10 @@ class RepresentationScore:
     def __call__(self) -> dict[str, float]:
         """Return knn_top1, knn_top5, probe_top1, probe_top5 in [0, 1]; top-5 is 1 up to 5 classes."""
         bank, outputs = self.outputs()
-        votes = knn_predict(bank["final_avg_pool"], bank["label"], outputs["final_avg_pool"], **self.knn)
+        votes = self.extractor.hosts.map_rows(
+            lambda queries: knn_predict(bank["final_avg_pool"], bank["label"], queries, **self.knn),
+            outputs["final_avg_pool"],
+        )
         scores = {"knn": votes}
         if "logits" in outputs:
             scores["probe"] = outputs["logits"]

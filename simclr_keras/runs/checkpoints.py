@@ -29,10 +29,12 @@ class Checkpoints:
         directory: path of the directory.
         state: dict of unique name to Keras variable, see `Learner.state`.
         keep: number of the newest checkpoints to keep.
+        writes: see `RunFiles`.
     """
 
-    def __init__(self, directory: str, state: Mapping[str, Any], keep: int) -> None:
+    def __init__(self, directory: str, state: Mapping[str, Any], keep: int, writes: bool = True) -> None:
         self._directory = directory
+        self._writes = writes
         self._keep = keep
         self._state = state
         variables = {name: state[name].value for name in sorted(state)}
@@ -48,7 +50,8 @@ class Checkpoints:
         Raises:
             InputError: the checkpoint is of another network, or all of them are unreadable.
         """
-        self._remove_partial()
+        if self._writes:
+            self._remove_partial()
         step, damage = newest_readable(self._directory)
         if step is None:
             return 0
@@ -85,6 +88,8 @@ class Checkpoints:
         Raises:
             TrainingError: it cannot be written; the earlier ones stay good.
         """
+        if not self._writes:
+            return
         try:
             self._write(step)
             self._damaged.discard(step)
@@ -101,6 +106,8 @@ class Checkpoints:
 
     def forget(self, step: int) -> None:
         """Delete the checkpoint of a step."""
+        if not self._writes:
+            return
         self._delete(step)
         left = steps_in(self._directory)
         if left:

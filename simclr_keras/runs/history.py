@@ -40,6 +40,8 @@ class History:
             for row in read_metrics(run_dir)
             if row["step"] <= step
         ]
+        if not run_dir.writes:
+            return
         with self._writing():
             for old in tf.io.gfile.glob(f"{run_dir.tensorboard}/events.out.tfevents.*"):
                 tf.io.gfile.remove(old)
@@ -52,6 +54,8 @@ class History:
         """Add the row of an epoch."""
         row = {name: row.get(name) for name in self._columns}
         self.rows.append(row)
+        if not self._run_dir.writes:
+            return
         write_metrics(self._run_dir, self.rows, self._columns)
         with self._writing():
             self._summarize(row)
@@ -77,6 +81,8 @@ class History:
 
     def close(self) -> None:
         """Close TensorBoard's events."""
+        if not self._run_dir.writes:
+            return
         with self._writing():
             self._writer.close()
 

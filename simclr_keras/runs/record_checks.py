@@ -49,7 +49,7 @@ def _is_interval(value: Any) -> bool:
 
 
 _IMAGES = ("training_images", "evaluation_images", "evaluation_images_seen", "epoch_images")
-_COUNTS = (*_IMAGES, "parameters", "labels_used", "epochs", "step", "head_layer", "replicas")
+_COUNTS = (*_IMAGES, "parameters", "labels_used", "epochs", "step", "head_layer", "replicas", "hosts")
 _NAMES = ("mode", "model", "dataset", "place", "checkpoint", "license")
 _TEXTS = (*_NAMES, "protocol", "classifier", "problem", "distill_on", "published_in")
 _KINDS: dict[str, Callable[[Any], bool]] = {

@@ -47,6 +47,7 @@ class ConfigRecord:
         class_names: in the order of the logits, if the run has a classifier.
         extended_from: the numbers of epochs that the run was first started for.
         replicas: number of replicas, if the results depend on it.
+        hosts: the number of hosts, if the batches depend on it; None if not.
     """
 
     mode: str
@@ -56,6 +57,7 @@ class ConfigRecord:
     class_names: list[str] | None = None
     extended_from: list[int] = dataclasses.field(default_factory=list)
     replicas: int | None = None
+    hosts: int | None = None
 
     def config(self, path: str) -> Any:
         """Return the checked config of the stage.
@@ -78,7 +80,7 @@ class ConfigRecord:
             raise RecordError("it names no mode")
         settings = upgrade_settings(mode, {name: v for name, v in values.items() if name not in _BESIDE})
         fields = {name: value for name, value in settings.items() if name != "head_layer"}
-        check_fields({**fields, "replicas": values.get("replicas")})
+        check_fields({**fields, "replicas": values.get("replicas"), "hosts": values.get("hosts")})
         check_list(values, "ancestors", dict)
         check_list(values, "class_names", str)
         check_list(values, "extended_from", int)
@@ -90,6 +92,7 @@ class ConfigRecord:
             class_names=values.get("class_names"),
             extended_from=values.get("extended_from") or [],
             replicas=values.get("replicas"),
+            hosts=values.get("hosts"),
         )
 
 
@@ -205,7 +208,7 @@ class ResultRecord:
 _RESULT_FIELDS = tuple(field.name for field in dataclasses.fields(ResultRecord) if field.name != "figures")
 # The entries of config.json beside the settings; "labels_chosen" and "imported" were written by earlier versions.
 _BESIDE = {"mode", "ancestors", "place", "labels_chosen", "class_names", "extended_from", "imported"}
-_BESIDE |= {"replicas"}
+_BESIDE |= {"replicas", "hosts"}
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ class RunDir(RunFiles):
     Nothing is made or written before `open_for`.
     """
 
-    def __init__(self, path: Any, flag: str = "model_dir") -> None:
-        super().__init__(path, flag)
+    def __init__(self, path: Any, flag: str = "model_dir", writes: bool = True) -> None:
+        super().__init__(path, flag, writes)
         self._lock = RunLock(self.path)
 
     def check(self, mode: str, config: Any) -> None:
@@ -34,7 +34,8 @@ class RunDir(RunFiles):
                 contains other things than a run, or a run with other settings (names the fields that differ).
         """
         self.check_path()
-        self._lock.check()
+        if self.writes:
+            self._lock.check()
         old = self.read_config()
         if old is None:
             # Another program's files with our names: a run would overwrite them.
@@ -46,7 +47,8 @@ class RunDir(RunFiles):
                     )
         elif steps_in(self.checkpoints) or self.has(RESULT):
             self._check_same(old, mode, config)
-        self._check_writable()
+        if self.writes:
+            self._check_writable()
 
     def open_for(self, mode: str, config: Any) -> None:
         """Make the directory and keep other processes out of it until `close`.
@@ -54,6 +56,8 @@ class RunDir(RunFiles):
         Raises:
             InputError: see `check`; or the directory cannot be made or written.
         """
+        if not self.writes:
+            return
         try:
             files.file_system(self.path).makedirs(self.path)
         except files.errors_of(self.path) as error:
@@ -72,6 +76,7 @@ class RunDir(RunFiles):
         place: str | None = None,
         class_names: list[str] | None = None,
         replicas: int | None = None,
+        hosts: int | None = None,
     ) -> None:
         """Write config.json: the settings of the run, and what later stages need beside them.
 
@@ -80,14 +85,14 @@ class RunDir(RunFiles):
 
         Args:
             mode, config: of the stage.
-            ancestors, place, class_names, replicas: see `ConfigRecord`.
+            ancestors, place, class_names, replicas, hosts: see `ConfigRecord`.
         """
         old = self.read_config() if steps_in(self.checkpoints) else None
         extended_from = list(old.extended_from) if old else []
         if old and config.epochs and old.settings.get("epochs") != config.epochs:
             extended_from.append(old.settings["epochs"])
         settings = dataclasses.asdict(config)
-        record = ConfigRecord(mode, settings, ancestors, place, class_names, extended_from, replicas)
+        record = ConfigRecord(mode, settings, ancestors, place, class_names, extended_from, replicas, hosts)
         self.write_config(record)
 
     def extended_from(self) -> list[int]:

@@ -34,11 +34,14 @@ class RunFiles:
     Args:
         path: local path or any that tf.io.gfile knows.
         flag: name of the flag that gave the path, for messages; None if the path was found below another one.
+        writes: whether this process writes the files; False on all hosts of a run but the chief, where the methods that
+            write do nothing.
     """
 
-    def __init__(self, path: Any, flag: str | None = "model_dir") -> None:
+    def __init__(self, path: Any, flag: str | None = "model_dir", writes: bool = True) -> None:
         self.path = files.expand_home(path).rstrip("/") or "/"
         self.flag = flag
+        self.writes = writes
 
     def file(self, *parts: str) -> str:
         """Return the path of a file inside the directory."""
@@ -65,7 +68,8 @@ class RunFiles:
 
     def write(self, name: str, content: bytes | str) -> None:
         """Replace a file as a whole. Raises TrainingError if it cannot be written."""
-        files.write_file(self.file(name), content)
+        if self.writes:
+            files.write_file(self.file(name), content)
 
     def read_bytes(self, name: str, most: int = -1) -> bytes | None:
         """Return the content of a file, or None if it is missing. Raises InputError if it is unreadable."""

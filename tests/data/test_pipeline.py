@@ -133,6 +133,25 @@ def test_evaluation_goes_in_order_and_can_be_padded(source, batch_size):
         assert np.all(values[N:] == (0 if name == "image" else -1))
 
 
+@pytest.mark.parametrize(("hosts", "replicas", "batch_size"), [(2, 1, 8), (3, 2, 24), (4, 1, 64)])
+def test_hosts_evaluate_their_own_rows_in_as_many_batches(source, hosts, replicas, batch_size):
+    """Joined replica by replica, the batches of all hosts are those of one host; the last host may have none."""
+    settings = {"image_size": 16, "batch_size": batch_size, "pad": True}
+    whole = list(pipeline.eval_batches(source, **settings).as_numpy_iterator())
+    parts = []
+    for host in range(hosts):
+        context = tf.distribute.InputContext(hosts, host, hosts * replicas)
+        dataset = pipeline.eval_batches(source, **settings, input_context=context)
+        assert dataset.element_spec["image"].shape[0] == batch_size // (hosts * replicas)
+        parts.append(list(dataset.as_numpy_iterator()))
+    assert {len(part) for part in parts} == {len(whole) * replicas}
+    for number, batch in enumerate(whole):
+        own = [part[number * replicas + replica] for part in parts for replica in range(replicas)]
+        for name, values in batch.items():
+            joined = np.concatenate([each[name] for each in own])
+            np.testing.assert_allclose(joined, values, atol=1e-6)
+
+
 def test_evaluation_images_are_evaluation_views():
     source = arrays()
     batch = next(iter(pipeline.eval_batches(source, image_size=40, batch_size=4)))

@@ -3,12 +3,14 @@
 import dataclasses
 import json
 
+import keras
 import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.runs import run_dir as run_dir_module
-from simclr_keras.runs.history import read_metrics, write_metrics
+from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.runs.history import History, read_metrics, write_metrics
 from simclr_keras.runs.records import ResultRecord
 from simclr_keras.runs.run_dir import RunDir
 from tests.training.begun import begin, begin_and_save, config, files
@@ -30,6 +32,22 @@ def test_config_json_holds_mode_and_settings(path):
     held = json.loads(run_dir.read_text("config.json"))
     assert held == {"mode": "pretrain", **dataclasses.asdict(config(seed=5)), "extended_from": []}
     assert files(path) == ["config.json"]
+
+
+def test_a_host_that_is_not_the_chief_writes_nothing(path):
+    run_dir, state = RunDir(path, writes=False), {"model/weight": keras.Variable([1.0])}
+    run_dir.check("pretrain", config())
+    run_dir.open_for("pretrain", config())
+    run_dir.bind("pretrain", config())
+    run_dir.write_result({"mode": "pretrain"})
+    checkpoints = Checkpoints(run_dir.checkpoints, state, keep=1, writes=False)
+    assert checkpoints.restore() == 0
+    checkpoints.save(1)
+    history = History(run_dir, ("epoch", "step"), 0)
+    history.add({"epoch": 1, "step": 1})
+    history.close()
+    run_dir.close()
+    assert files(path) is None
 
 
 def test_the_same_settings_open_it_again(path):

@@ -70,6 +70,7 @@ def train(
     stop=None,
     evaluate=lambda epoch: {"knn_top1": epoch / 10},
     problem_of=lambda row: None,
+    hosts=loop.ONE_HOST,
     **settings,
 ):
     """Run the loop over batches of 8 that contain their step, with fakes for everything else.
@@ -108,6 +109,7 @@ def train(
         first_step=first_step,
         evaluate=evaluate,
         stop=stop or Stop(),
+        hosts=hosts,
         say=recorder.say,
         problem_of=problem_of,
     )

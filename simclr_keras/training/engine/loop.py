@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from simclr_keras.errors import DivergedError
+from simclr_keras.hosts import Hosts
 from simclr_keras.training.engine.epochs import epoch_ends, warmup_steps
 from simclr_keras.training.engine.nonfinite import check_weights, read_figures
 from simclr_keras.training.engine.progress import Bar, epoch_line
@@ -14,6 +15,7 @@ from simclr_keras.training.engine.progress import Bar, epoch_line
 EVALUATIONS = 10  # per run, if --eval_every_epochs is 0
 SAVED_SECONDS = 10.0  # least time between checkpoints at ends of epochs that are not evaluated
 UNSETTLED = 0.1  # share of the epochs whose figures show no problem yet
+ONE_HOST = Hosts()
 LINE_SECONDS = 5.0  # least time between lines of epochs that are not evaluated: they may be a step long
 
 
@@ -24,17 +26,18 @@ class Problem(NamedTuple):
     advice: str
 
 
-def make_step_function(learner, strategy, stop):
+def make_step_function(learner, strategy, stop, hosts=ONE_HOST):
     """Return a function (iterator, count) that takes `count` training steps inside one graph call.
 
     The loop over steps stays in the graph, so an accelerator does not wait for Python; batches are drawn inside it
     with their static shapes (Keras' own steps_per_execution loses them under replicas). If `stop` is requested, the
-    call ends after the current step. The function returns how many steps were taken, and marks in `stop` that there is
-    something to save.
+    call ends after the current step; with several hosts, which must all take the same steps, after all of them. The
+    function returns how many steps were taken, and marks in `stop` that there is something to save.
     """
     with tf.device("CPU:0"):
         stopped = tf.Variable(False, trainable=False)
-    stop.on_request(lambda: stopped.assign(True))
+    if hosts.count == 1:
+        stop.on_request(lambda: stopped.assign(True))
 
     def one_step(iterator):
         strategy.run(learner.train_step, args=(next(iterator),))
@@ -68,7 +71,7 @@ def make_step_function(learner, strategy, stop):
         stop.nothing_to_save = False
         done = function(*arguments)
         # Read only if it may be less: reading waits for the device.
-        return int(done[0]) if stop.requested and count > 1 else count
+        return int(done[0]) if stop.requested and count > 1 and hosts.count == 1 else count
 
     return run
 
@@ -86,6 +89,7 @@ def train(
     first_step,
     evaluate,
     stop,
+    hosts=ONE_HOST,
     say=print,
     problem_of=lambda row: None,
 ):
@@ -105,6 +109,7 @@ def train(
         evaluate: function of the epoch to a dict of scores, called every --eval_every_epochs and after the last
             epoch; None if there is nothing to evaluate.
         stop: signals.Stop.
+        hosts: Hosts. What depends on time or signals is decided for all of them together.
         say: prints a line.
         problem_of: function of a row of metrics.csv to a Problem or None; the first one is printed.
 
@@ -124,7 +129,8 @@ def train(
     ]
     if missing:
         say(f"metrics.csv has no rows of epochs {missing[0]} to {missing[-1]}; continuing without them")
-    take_steps = make_step_function(learner, strategy, stop)
+    take_steps = make_step_function(learner, strategy, stop, hosts)
+    is_alone = hosts.count == 1  # one that need not agree on a stop
     iterator = iter(
         strategy.distribute_datasets_from_function(
             lambda context: batches(first_step, ends[-1] - first_step, context)
@@ -140,32 +146,35 @@ def train(
             continue
         if step == start:
             learner.reset_metrics()
-        bar = Bar(f"epoch {epoch}/{epochs}", end - start, step - start, config.batch_size)
+        title = f"epoch {epoch}/{epochs}"
+        bar = Bar(title, end - start, step - start, config.batch_size, hidden=not hosts.is_chief)
         figures = read_figures(learner, step) if step == end else None  # of a run killed before this row
         while step < end:
             count = min(config.steps_per_execution, end - step, saves.steps_until_due(step))
             clock.start()
             taken = take_steps(iterator, count)
             step += taken
-            due = step < end and saves.due(step)
-            shown = bar.due()
-            if shown or due or step == end or stop.requested:
+            due, shown, stopping = hosts.any(step < end and saves.due(step), bar.due(), stop.requested)
+            if shown or due or step == end or stopping:
                 # Waits for the device, so it is part of the time of the steps.
                 figures = read_figures(learner, step)
             clock.stop(taken)
             bar.advance(taken)
             if shown:
                 bar.show(figures, float(schedule(step)), clock.left(ends[-1] - step))
-            if due or stop.requested:
+            if due or stopping or (is_alone and stop.requested):
                 saves.save(step)
-            if stop.requested:
-                bar.close()
-                stop.leave(f"step {step} is saved")
+                hosts.wait()  # for the chief, which writes
+                if stopping or (is_alone and stop.requested):
+                    bar.close()
+                    stop.leave(f"step {step} is saved")
         bar.close()
         evaluated = evaluate is not None and (epoch % every == 0 or epoch == epochs)
-        if evaluated or epoch == epochs or saves.long_ago():
+        (long_ago,) = hosts.any(saves.long_ago())
+        if evaluated or epoch == epochs or long_ago:
             # Before the evaluation, which may take long: a run killed in it resumes there.
             saves.save(step)
+            hosts.wait()
             stop.all_saved(f"step {step} is saved")
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
         row |= {"skipped_batches": learner.skipped[0], "images_per_second": clock.take_rate()}

@@ -17,10 +17,11 @@ class Bar:
         title: text before the bar.
         total, done: steps of the epoch, and those already taken.
         batch_size: images a step, for images/s.
+        hidden: whether it is not drawn on a terminal either.
         file: where it is drawn; standard error by default.
     """
 
-    def __init__(self, title, total, done, batch_size, file=None):
+    def __init__(self, title, total, done, batch_size, hidden=False, file=None):
         file = file or sys.stderr
         self._bar = tqdm.tqdm(
             total=total * batch_size,
@@ -28,7 +29,7 @@ class Bar:
             desc=title,
             unit=" images",
             file=file,
-            disable=not file.isatty(),
+            disable=hidden or not file.isatty(),
             leave=False,
             dynamic_ncols=True,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}",

@@ -26,6 +26,7 @@ class Stop:
         self.nothing_to_save = True
         self.requested = None
         self._listener = None
+        self._first_listener = None
         self._saved = "no step was taken yet"
 
     def on_request(self, listener: Callable[[], None]) -> None:
@@ -36,6 +37,10 @@ class Stop:
         self._listener = listener
         if self.requested:
             listener()
+
+    def on_first_signal(self, listener: Callable[[int], None]) -> None:
+        """Call listener(number) once, as `on_request` does; the program does not end before it returns."""
+        self._first_listener = listener
 
     def all_saved(self, saved: str | None = None) -> None:
         """Let a signal end the program at any point from now on; an earlier one ends it now.
@@ -50,6 +55,8 @@ class Stop:
 
     def leave(self, saved: str) -> NoReturn:
         """Raise Stopped. saved: what is saved, for the message."""
+        # Without a signal here if another host received it, and this one has not been informed yet.
+        self.requested = self.requested or signal.SIGTERM
         name = signal.Signals(self.requested).name
         raise Stopped(f"stopped by {name}: {saved}; rerun the same command to continue.", self.requested)
 
@@ -71,8 +78,11 @@ class Stop:
                     2, b"\nstopped at once; rerun the same command to continue from the last checkpoint.\n"
                 )
                 os._exit(128 + number)
+            is_first = not heard
             heard.add(number)
             self.requested = self.requested or number
+            if is_first and self._first_listener:
+                self._first_listener(number)
             if self._listener:
                 self._listener()
 

@@ -1,37 +1,156 @@
 """The only place that builds a tf.distribute strategy, and that knows which arithmetic the hardware has."""
 
 import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.formatting import counted
+from simclr_keras.hosts import Hosts, connect_within
+from simclr_keras.training.hosts.cluster import Cluster, read_cluster
+from simclr_keras.training.hosts.peers import wait_for_peers
 
 
-def make_strategy(kind: str = "auto", tpu: str | None = None) -> tf.distribute.Strategy:
-    """Return the strategy for this machine's devices.
+class Devices(NamedTuple):
+    """What a run computes on.
+
+    Attributes:
+        strategy: the tf.distribute strategy.
+        hosts: Hosts.
+        reason: the kind of strategy and why it is used, for the first line of a run.
+    """
+
+    strategy: tf.distribute.Strategy
+    hosts: Hosts
+    reason: str
+
+
+_connected: dict[Cluster, Devices] = {}
+
+
+def make_devices(
+    kind: str = "auto",
+    tpu: str | None = None,
+    num_replicas: int = 0,
+    host_timeout: float = 300.0,
+    say: Callable[[str], object] = print,
+) -> Devices:
+    """Return the strategy for this machine's devices, and the hosts of the run.
+
+    Several hosts, and `num_replicas` on CPUs, need a process whose TensorFlow devices were not used yet.
 
     Args:
-        kind: "auto" (a TPU if `tpu` is given, else all GPUs if there are several, else one device), "one",
-            "mirrored" (all GPUs, or all logical CPU devices) or "tpu".
+        kind: "auto" (a TPU, else several hosts, else all GPUs if there are several, else one device), "one",
+            "mirrored" (all GPUs, or the logical CPU devices), "multi_worker" (the hosts of TF_CONFIG or Slurm) or
+            "tpu".
         tpu: name or address of a TPU, "local" on a TPU VM.
+        num_replicas: GPUs of this machine, or logical CPU devices; 0 for all that there are.
+        host_timeout: seconds to wait for the other hosts.
+        say: prints a line if hosts are late.
 
     Raises:
-        InputError: the TPU cannot be reached, or `kind` does not use it.
+        InputError: the machine does not offer this; the hosts are described wrongly; or one does not answer.
     """
     if tpu and kind not in ("auto", "tpu"):
         raise InputError(
             f"--tpu={tpu} is not used with --strategy={kind}; leave one of them out, or give --strategy=tpu."
         )
-    gpus = tf.config.list_logical_devices("GPU")
-    if kind == "tpu" or (kind == "auto" and tpu):
-        return _tpu_strategy(tpu or "local")
-    if kind == "mirrored":
-        devices = gpus or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
-    if kind == "auto" and len(gpus) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
+    has_tpu = bool(tpu or (kind == "auto" and tf.config.list_physical_devices("TPU")))
+    if kind == "tpu" or has_tpu:
+        reason = f"--tpu={tpu}" if tpu else "--strategy=tpu" if kind == "tpu" else "this machine has one"
+        _refuse_replicas(num_replicas, "a TPU, whose cores are all used")
+        return Devices(_tpu_strategy(tpu or "local"), Hosts(), f"tpu: {reason}")
+    cluster = read_cluster() if kind in ("auto", "multi_worker") else None
+    if kind == "multi_worker" and not cluster:
+        raise InputError(
+            "--strategy=multi_worker needs several hosts, and neither TF_CONFIG nor Slurm names them; set TF_CONFIG on "
+            "every host, start the run with srun, or leave --strategy out."
+        )
+    gpus = _select_gpus(num_replicas)
+    if cluster:
+        if not gpus:
+            _refuse_replicas(num_replicas, "several hosts without GPUs, which have one replica each")
+        if cluster not in _connected:  # by an earlier run in this process
+            wait_for_peers(cluster, host_timeout, say)
+            strategy = _multi_worker_strategy(cluster, len(gpus), host_timeout)
+            reason = f"multi_worker: {cluster.source} names {len(cluster.addresses)} hosts"
+            _connected[cluster] = Devices(strategy, Hosts(cluster.index, len(cluster.addresses)), reason)
+        return _connected[cluster]
+    if kind == "one":
+        return Devices(tf.distribute.get_strategy(), Hosts(), "one: --strategy=one")
+    names = _device_names(gpus, num_replicas)
+    if kind == "mirrored" and len(names) < 2 and not gpus:
+        raise InputError(
+            "--strategy=mirrored needs several devices, and this machine has one CPU device; give --num_replicas=2 for "
+            "logical ones, or --strategy=one."
+        )
+    if kind == "mirrored" or (len(names) > 1 and (gpus or num_replicas)):
+        reason = f"--num_replicas={num_replicas}" if num_replicas else f"this machine has {len(names)} GPUs"
+        reason = "--strategy=mirrored" if kind == "mirrored" else reason
+        return Devices(tf.distribute.MirroredStrategy(names), Hosts(), f"mirrored: {reason}")
+    reason = f"one: no TPU, no other host, {'1' if gpus else 'no'} GPU"
+    return Devices(tf.distribute.get_strategy(), Hosts(), reason)
+
+
+def _refuse_replicas(num_replicas, where):
+    if num_replicas:
+        raise InputError(
+            f"--num_replicas={num_replicas} is not for {where}; leave it out. It is the number of a machine's GPUs or "
+            "logical CPU devices."
+        )
+
+
+def _select_gpus(num_replicas):
+    """Return the GPUs to use; the others are hidden from TensorFlow."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus or not num_replicas:
+        return gpus
+    if num_replicas > len(gpus):
+        raise InputError(
+            f"--num_replicas={num_replicas}, and this machine has {counted(len(gpus), 'GPU')}; give fewer."
+        )
+    tf.config.set_visible_devices(gpus[:num_replicas], "GPU")
+    return gpus[:num_replicas]
+
+
+def _device_names(gpus, num_replicas):
+    """Return the names of the devices of one machine; makes logical CPU devices if there are too few."""
+    if gpus:
+        return [f"GPU:{number}" for number in range(len(gpus))]
+    if num_replicas > 1:
+        (cpu, *_) = tf.config.list_physical_devices("CPU")
+        if len(tf.config.get_logical_device_configuration(cpu) or ()) < num_replicas:
+            try:
+                tf.config.set_logical_device_configuration(
+                    cpu, [tf.config.LogicalDeviceConfiguration()] * num_replicas
+                )
+            except RuntimeError as error:
+                raise InputError(
+                    f"--num_replicas={num_replicas} comes too late, because TensorFlow's devices are in use; start "
+                    "the run in a new process."
+                ) from error
+    names = [device.name for device in tf.config.list_logical_devices("CPU")]
+    return names[: num_replicas or None]
+
+
+def _multi_worker_strategy(cluster, num_gpus, host_timeout):
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+        task_type="worker",
+        task_id=cluster.index,
+        num_accelerators={"GPU": num_gpus},
+        rpc_layer="grpc",
+    )
+    try:
+        connect_within(host_timeout, len(cluster.addresses))
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except (RuntimeError, ValueError, tf.errors.OpError) as error:
+        raise InputError(
+            f"the hosts of {cluster.source} cannot be connected ({one_line(error)}); start the same command on all of "
+            "them again."
+        ) from error
 
 
 def _tpu_strategy(tpu):
@@ -77,11 +196,12 @@ def _has_bfloat16(strategy):
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def describe(strategy: tf.distribute.Strategy, policy: str) -> str:
-    """Return number and kind of the devices, and the precision."""
+def describe(strategy: tf.distribute.Strategy, policy: str, hosts: int = 1) -> str:
+    """Return number and kind of the devices, the hosts if there are several, and the precision."""
     if isinstance(strategy, tf.distribute.TPUStrategy):
         kind = "TPU core"
     else:
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU device"
     count = strategy.num_replicas_in_sync
-    return f"{counted(count, kind)}, {policy.replace('mixed_bfloat16', 'bfloat16')}"
+    where = f" on {hosts} hosts" if hosts > 1 else ""
+    return f"{counted(count, kind)}{where}, {policy.replace('mixed_bfloat16', 'bfloat16')}"

@@ -1,5 +1,6 @@
 """The frame of every stage: checks, data, run directory, then `execute`. Subclasses define the hooks below `run`."""
 
+import contextlib
 import copy
 import dataclasses
 import gc
@@ -7,6 +8,7 @@ import time
 
 import tensorflow as tf
 
+from simclr_keras.backend import quiet_start
 from simclr_keras.data.sources.load_dataset import held_out_share
 from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.evaluation.features import Extractor
@@ -18,7 +20,7 @@ from simclr_keras.runs.run_files import RESULT
 from simclr_keras.runs.seen_images import notes_on_seen_images
 from simclr_keras.training.engine import introduction, run_names, signals
 from simclr_keras.training.engine import strategy as strategies
-from simclr_keras.training.engine.data_recovery import Recovery
+from simclr_keras.training.engine.data_recovery import Recovery, data_failure
 from simclr_keras.training.engine.inputs import eval_batch_size
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.run_data import RunData
@@ -40,11 +42,15 @@ class Stage:
     FILES: tuple[str, ...] = ()
 
     def __init__(self, config, say=print):
-        self.say = say
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
-        self.strategy = strategies.make_strategy(config.strategy, config.tpu)
+        with quiet_start():
+            self.strategy, self.hosts, reason = strategies.make_devices(
+                config.strategy, config.tpu, config.num_replicas, config.host_timeout, say
+            )
         self.policy = strategies.resolve_precision(config.precision, self.strategy)
+        devices = f"devices  {self.describe_devices()} (strategy {reason})"
+        self.say = _say_after(devices, say) if self.hosts.is_chief else lambda line: None
         paths = {flag: getattr(config, flag) for flag in config.RUN_FLAGS}
         paths = {flag: run_names.normal_path(path) for flag, path in paths.items() if path}
         config = self.inherit(dataclasses.replace(config, **paths))
@@ -58,9 +64,9 @@ class Stage:
             steps_per_execution=config.steps_per_execution
             or (20 if strategies.on_accelerator(self.strategy) else 1),
         )
-        self.run_dir = RunDir(self.config.model_dir)
+        self.run_dir = RunDir(self.config.model_dir, writes=self.hosts.is_chief)
         ids = ancestors.inherited_ids(self.source_runs(), self.config)
-        self.data = RunData(self.config, self.run_dir, ids, say)
+        self.data = RunData(self.config, self.run_dir, ids, self.say)
         self.notes: list[str] = []
         self.seen_images = 0
         self.stop = signals.Stop()
@@ -74,7 +80,11 @@ class Stage:
             Stopped: SIGINT or SIGTERM came; the current step is saved.
         """
         started = time.monotonic()
-        with signals.listening() as self.stop:
+        with signals.listening() as self.stop, self._hosts_that_answer():
+            self.hosts.share_stop(self.stop)
+            # Each host may have its own copy of the data.
+            settings = dataclasses.replace(self.config, data_dir=None), self.strategy.num_replicas_in_sync
+            self.hosts.check_same(repr(settings), "the settings, or the numbers of GPUs,")
             self.run_dir.check(self.MODE, self.config)
             result = self.finished_result()
             if result is not None:
@@ -87,15 +97,18 @@ class Stage:
                 self.say_warnings(result)
                 return result
             self.check_config()
-            self.data.load()
+            with self.hosts.chief_first():
+                self.data.load()
             if self.splits.held_out is not None:
                 ancestors.check_eval_fraction(self.config, self.lineage())
             self.notes, self.seen_images = self.doubts()
             self.check_data()
             try:
                 self.run_dir.open_for(self.MODE, self.config)
+                self._check_same_data()
                 result = self._execute_until_data_is_good()
                 result = self.run_dir.write_result(result)
+                self.hosts.wait()
             finally:
                 self.run_dir.close()
         self.say_result(result)
@@ -120,10 +133,40 @@ class Stage:
                     "--model or --image_size, in another --model_dir."
                 ) from error
             except tf.errors.OpError as error:
+                if self.hosts.count > 1:  # the others do not come back with this one
+                    raise
                 step = max(steps_in(self.run_dir.checkpoints), default=0)
                 self.stop.all_saved(f"step {step} is saved" if step else None)
                 recovery.retry(error, step, lambda: self.data.load(recheck=True))
             gc.collect()  # a Keras model is in a reference cycle
+
+    @contextlib.contextmanager
+    def _hosts_that_answer(self):
+        """Report in one line that another host has ended, or that this one cannot go on without them."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self.hosts.count == 1:
+                raise
+            if why := data_failure(error):
+                raise TrainingError(
+                    f"cannot read a batch ({why}); checkpoints are kept: repair the data, then start the same "
+                    "command on all hosts again."
+                ) from error
+            step = max(steps_in(self.run_dir.checkpoints), default=0)
+            self.stop.all_saved(f"step {step} is saved" if step else None)
+            raise TrainingError(
+                f"another host has ended, or is unreachable ({one_line(error, 100)}); see its message, then start the "
+                "same command on all hosts again: it continues from the last checkpoint."
+            ) from error
+
+    def _check_same_data(self):
+        """Raise InputError unless all hosts have the same images."""
+        if self.hosts.count == 1:
+            return
+        parts = [part for part in (self.splits.train, self.splits.evaluation) if part is not None]
+        digests = [part.fingerprint() if part.indexed else len(part) for part in parts]
+        self.hosts.check_same(repr([self.splits.class_names, digests]), "the images")
 
     @property
     def splits(self):
@@ -180,7 +223,6 @@ class Stage:
     def introduction(self):
         """Yield the lines printed before the work starts."""
         yield f"simclr_keras {__version__}: {self.title}"
-        yield f"devices  {strategies.describe(self.strategy, self.policy)}"
         for run in self.source_runs():
             if run.ema:
                 yield f"weights  momentum network of {run.path}"
@@ -207,6 +249,10 @@ class Stage:
 
     # Shared by subclasses.
 
+    def describe_devices(self) -> str:
+        """Return number and kind of the devices, the hosts if there are several, and the precision."""
+        return strategies.describe(self.strategy, self.policy, self.hosts.count)
+
     def ancestry(self) -> dict:
         """Return what config.json records beside the settings, for later stages and for resuming."""
         return {"ancestors": self.lineage(), "place": ancestors.place_of(self.config.dataset)}
@@ -225,6 +271,7 @@ class Stage:
             batch_size=eval_batch_size(self.config),
             endpoints=endpoints,
             say=self.say,
+            hosts=self.hosts,
         )
 
     def facts(self, model, evaluation) -> dict:
@@ -242,10 +289,22 @@ class Stage:
             "training_images": self.splits.train.num_examples,
             "evaluation_images": 0 if evaluation is None else count_labels(evaluation),
             "evaluation_images_seen": self.seen_images or None,
-            "devices": strategies.describe(self.strategy, self.policy),
+            "devices": self.describe_devices(),
             "precision": config.precision,
             "seed": config.seed,
             "epochs": config.epochs if config.trains else None,
             "unreadable_images": len(self.splits.unreadable),
             "warnings": self.notes,
         }
+
+
+def _say_after(first, say):
+    """Return a function that prints a line, and before its first line another one."""
+    unsaid = iter([first])
+
+    def say_line(line):
+        for unsaid_line in unsaid:
+            say(unsaid_line)
+        say(line)
+
+    return say_line

@@ -32,9 +32,12 @@ class Baselines:
             return saved
         score = self._score
         bank, evaluation = score.outputs()
-        pixels = self._pixels(score.bank), self._pixels(score.evaluation)
-        top1 = self._knn_top1(pixels[0], bank["label"], pixels[1], evaluation["label"])
-        scores = {"raw_pixels_knn_top1": top1}
+
+        def pixels_top1():
+            pixels = self._pixels(score.bank), self._pixels(score.evaluation)
+            return self._knn_top1(pixels[0], bank["label"], pixels[1], evaluation["label"])
+
+        scores = {"raw_pixels_knn_top1": score.extractor.hosts.from_chief(pixels_top1)}
         if first_step == 0:
             scores |= self._encoder_scores("random_encoder", bank, evaluation)
         self._run_dir.write_baselines(scores)
@@ -46,8 +49,15 @@ class Baselines:
 
     def _encoder_scores(self, name, bank, evaluation):
         arrays = bank[FEATURES], bank["label"], evaluation[FEATURES], evaluation["label"]
-        probe = logistic_probe(*arrays, num_classes=self._score.knn["num_classes"])
-        return {f"{name}_knn_top1": self._knn_top1(*arrays), f"{name}_logistic_top1": float(probe.top1)}
+
+        def logistic_top1():
+            return float(logistic_probe(*arrays, num_classes=self._score.knn["num_classes"]).top1)
+
+        from_chief = self._score.extractor.hosts.from_chief
+        return {
+            f"{name}_knn_top1": from_chief(lambda: self._knn_top1(*arrays)),
+            f"{name}_logistic_top1": from_chief(logistic_top1),
+        }
 
     def _knn_top1(self, *arrays):
         return float(knn_accuracy(*arrays, **self._score.knn).top1)

@@ -120,7 +120,8 @@ class ClassificationStage(TrainingStage):
     def begin(self, first_step):
         self._outputs = None
         self._extractor = self.extractor(self.learner.model, "logits")
-        best = Checkpoints(self.run_dir.best, model_part(self.learner.state()), keep=1)
+        state = model_part(self.learner.state())
+        best = Checkpoints(self.run_dir.best, state, keep=1, writes=self.hosts.is_chief)
         for step in steps_in(self.run_dir.best):
             if step > first_step:  # of epochs that were lost with a damaged checkpoint
                 best.forget(step)

@@ -129,13 +129,16 @@ class KnnEvaluation(EvaluationStage):
         config = self.config
         bank, bank_labels = self.features(knn_bank(self.splits.train, config.knn_bank_size, config.seed))
         features, labels = self.features(self.splits.evaluation)
-        votes = knn_predict(
-            bank,
-            bank_labels,
+        votes = self.hosts.map_rows(
+            lambda queries: knn_predict(
+                bank,
+                bank_labels,
+                queries,
+                num_classes=len(self.splits.class_names),
+                k=config.knn_k,
+                temperature=config.knn_temperature,
+            ),
             features,
-            num_classes=len(self.splits.class_names),
-            k=config.knn_k,
-            temperature=config.knn_temperature,
         )
         used = int(np.count_nonzero(bank_labels >= 0))
         return votes, labels, {"labels_used": used, "head_layer": config.head_layer, "knn_k": config.knn_k}
@@ -160,8 +163,14 @@ class LogisticRegressionEvaluation(EvaluationStage):
     def evaluate(self):
         train, train_labels = self.features(labeled_part(self.splits.train))
         features, labels = self.features(self.splits.evaluation)
-        regression = logistic_predict(
-            train, train_labels, features, num_classes=len(self.splits.class_names), c=self.config.logistic_c
+        regression = self.hosts.from_chief(
+            lambda: logistic_predict(
+                train,
+                train_labels,
+                features,
+                num_classes=len(self.splits.class_names),
+                c=self.config.logistic_c,
+            )
         )
         self._save(regression)
         facts = {
@@ -180,7 +189,8 @@ class LogisticRegressionEvaluation(EvaluationStage):
             self.model.classifier.bias.assign(regression.bias)
         self.run_dir.write_architecture(self.architecture)
         step = self.ancestor.weights.step
-        checkpoints = Checkpoints(self.run_dir.checkpoints, state_of_model(self.model), keep=2)
+        state = state_of_model(self.model)
+        checkpoints = Checkpoints(self.run_dir.checkpoints, state, keep=2, writes=self.hosts.is_chief)
         checkpoints.save(step)
         for other in {*steps_in(self.run_dir.checkpoints)} - {step}:
             checkpoints.forget(other)

@@ -95,7 +95,7 @@ class _Trial:
         self._num_examples = max(num_labels, config.batch_size)
         self._learner, _ = stage.learner_on(layer, self._num_examples)
         self._start = {name: variable.numpy() for name, variable in self._learner.state().items()}
-        self._take_steps = make_step_function(self._learner, stage.strategy, stage.stop)
+        self._take_steps = make_step_function(self._learner, stage.strategy, stage.stop, stage.hosts)
         self._extractor = stage.extractor(self._learner.model, "logits")
 
     def top1(self, train, test) -> float:
@@ -110,7 +110,8 @@ class _Trial:
         )
         while step < steps:
             step += self._take_steps(iterator, min(config.steps_per_execution, steps - step))
-            if stop.requested:
+            (stopping,) = self._stage.hosts.any(stop.requested)
+            if stopping:
                 stop.leave(FOLDS_SAVED)
         read_figures(self._learner, step)  # raises if they are no longer finite
         outputs = self._extractor(test)

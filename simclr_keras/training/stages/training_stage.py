@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from simclr_keras.formatting import millions
+from simclr_keras.errors import InputError
+from simclr_keras.formatting import counted, millions
 from simclr_keras.models.batch_norm import use_local_statistics
 from simclr_keras.models.remat import enable_remat
 from simclr_keras.runs.checkpoints import Checkpoints, steps_in
@@ -55,13 +56,18 @@ class TrainingStage(Stage):
         if resumed:
             config_record = run_dir.read_config()
             self.check_lineage(config_record.ancestors if config_record else None)
+            self.check_hosts(config_record)
         self.data.bind(resumed, self.count_epoch_images())
         # After the data: preparing it may draw from Python's generator, which initializers take their seeds from.
         keras.utils.set_random_seed(config.seed)
         self.learner, self.schedule = self.make_learner()
-        checks.check_space(run_dir, self.learner.state(), config)
-        checkpoints = Checkpoints(run_dir.checkpoints, self.learner.state(), config.keep_checkpoints)
+        if self.hosts.is_chief:
+            checks.check_space(run_dir, self.learner.state(), config)
+        checkpoints = Checkpoints(
+            run_dir.checkpoints, self.learner.state(), config.keep_checkpoints, writes=self.hosts.is_chief
+        )
         first_step = checkpoints.restore(self.say)
+        self.hosts.check_same(str(first_step), f"the checkpoints that --model_dir={config.model_dir} shows")
         # After the refusals: the directory may hold another stage, or a longer run.
         run_dir.bind(self.MODE, config, **self.ancestry())
         run_dir.write_architecture(self.architecture)
@@ -84,6 +90,7 @@ class TrainingStage(Stage):
             first_step=first_step,
             evaluate=evaluate,
             stop=self.stop,
+            hosts=self.hosts,
             say=self.say,
             problem_of=self.problem_of,
         )
@@ -100,7 +107,8 @@ class TrainingStage(Stage):
 
     def ancestry(self):
         replicas = self.strategy.num_replicas_in_sync if self.config.depends_on_replicas else None
-        return {**super().ancestry(), "replicas": replicas}
+        streamed = not self.splits.train.indexed and self.hosts.count > 1
+        return {**super().ancestry(), "replicas": replicas, "hosts": self.hosts.count if streamed else None}
 
     def introduction(self):
         first, *rest = super().introduction()
@@ -112,6 +120,16 @@ class TrainingStage(Stage):
     def num_examples(self) -> int:
         """Return the number of images of an epoch; the one that the run began with, even if images are missing now."""
         return self.data.epoch_images or self.count_epoch_images()
+
+    def check_hosts(self, config_record) -> None:
+        """Raise InputError if a run on a stream is resumed on another number of hosts, which see other batches."""
+        before = (config_record and config_record.hosts) or 1
+        if not self.splits.train.indexed and before != self.hosts.count:
+            raise InputError(
+                f"--model_dir={self.config.model_dir} was trained on {counted(before, 'host')}, and the order of "
+                f"the records of --dataset={self.config.dataset} depends on the number of hosts, now "
+                f"{self.hosts.count}; use {before} again, or give another --model_dir."
+            )
 
     # Hooks, in the order in which `execute` uses them.
 

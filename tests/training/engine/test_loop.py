@@ -8,10 +8,12 @@ import types
 
 import pytest
 import tensorflow as tf
+from tensorflow.python.distribute.values import PerReplica
 
 from simclr_keras.errors import DivergedError, TrainingError
 from simclr_keras.training.engine import loop
 from simclr_keras.training.engine.signals import Stop
+from tests import tpu_tracing
 from tests.training.fake_loop import STRATEGY, CountingLearner, Recorder, train
 
 
@@ -26,6 +28,47 @@ def test_a_call_takes_as_many_steps_as_it_is_told(count):
     assert take_steps(iterator, 3) == 3
     assert int(learner.steps) == count + 3
     assert int(learner.last) == count + 2
+
+
+class SummingLearner:
+    """Adds up what it gets on all replicas."""
+
+    def __init__(self):
+        self.sum = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)
+
+    def train_step(self, batch):
+        self.sum.assign_add(batch)
+
+
+def test_calls_of_several_steps_draw_their_batches_on_replicas(mirrored):
+    with mirrored.scope():
+        learner = SummingLearner()
+    take_steps = loop.make_step_function(learner, mirrored, Stop())
+    data = tf.data.Dataset.range(100, output_type=tf.float32)
+    iterator, steps = iter(mirrored.distribute_datasets_from_function(lambda _: data)), 0
+    for count in (3, 1, 2):
+        assert take_steps(iterator, count) == count
+        steps += count
+        assert learner.sum.numpy() == sum(range(steps * mirrored.num_replicas_in_sync))
+
+
+def test_call_of_several_steps_traces_for_tpus():
+    """Every draw is a batch of static shape, which XLA needs."""
+    strategy = tpu_tracing.fake_tpu_strategy()
+    with strategy.scope():
+        learner = SummingLearner()
+    take_steps = loop.make_step_function(learner, strategy, Stop())
+
+    class Iterator:
+        def __next__(self):
+            return PerReplica([tf.constant(1.0), tf.constant(2.0)])
+
+    call = tf.function(lambda: take_steps(Iterator(), 3))
+    graph = call.get_concrete_function().graph.as_graph_def(add_shapes=True)
+    assert any(node.op == "AssignAddVariableOp" for node in tpu_tracing.replicated_nodes(graph))
+    found = tpu_tracing.findings(graph)
+    assert not found.without_kernel
+    assert not found.without_shape
 
 
 def test_a_run_takes_every_step_once_and_in_order():

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import Stopped, TrainingError
+from simclr_keras.hosts import Hosts
 from simclr_keras.training.engine.signals import Stop, listening
 from tests.training.fake_loop import CountingLearner, Recorder, train
 
@@ -107,3 +108,43 @@ class TestStop:
         with pytest.raises(Stopped, match="step 6 is saved"), listening() as stop:
             train(recorder=recorder, stop=stop, evaluate=evaluate)
         assert recorder.events == [("save", 6)]
+
+
+class TwoHosts(Hosts):
+    """This host beside another one, where something is due after step 3: the number of the flag."""
+
+    def __init__(self, due):
+        super().__init__(0, 2)
+        self.due, self.calls = due, 0
+
+    def any(self, *flags):
+        flags = list(flags)
+        if len(flags) == 3:  # after every call of the graph
+            self.calls += 1
+            flags[self.due] = flags[self.due] or self.calls == 3
+        return flags
+
+
+SAVE_DUE, STOP = 0, 2
+
+
+def test_stop_of_another_host_ends_this_one_at_its_step():
+    recorder = Recorder()
+    with pytest.raises(Stopped, match="SIGTERM: step 3 is saved"):
+        train(recorder=recorder, hosts=TwoHosts(STOP))
+    assert recorder.events == [("save", 3)]
+
+
+def test_stop_of_this_host_waits_for_the_others(monkeypatch):
+    """The call goes on to its last step, because the other host takes all of its steps, too."""
+    stop, recorder = Stop(), Recorder()
+    learner = TestStop().learner(stop, 1)
+    monkeypatch.setattr(stop, "_listener", lambda: None)
+    with pytest.raises(Stopped, match="SIGTERM: step 4 is saved"):
+        train(learner=learner, recorder=recorder, stop=stop, hosts=TwoHosts(STOP), steps_per_execution=4)
+    assert int(learner.steps) == 4
+
+
+def test_checkpoint_that_is_due_on_another_host_is_saved():
+    recorder = train(epochs=1, hosts=TwoHosts(SAVE_DUE))
+    assert next(event for event in recorder.events if event[0] == "save") == ("save", 3)

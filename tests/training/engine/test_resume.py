@@ -176,7 +176,7 @@ def test_stop_while_the_data_fails(tiny, data, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         raise tf.errors.NotFoundError(None, None, "IteratorGetNext: photo.jpg; No such file")
 
-    def make_step_function(learner, strategy, stop):
+    def make_step_function(learner, strategy, stop, hosts):
         stop.nothing_to_save = False
         return fail
 

@@ -5,6 +5,7 @@ import pytest
 
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.evaluation.features import RepresentationScore
+from simclr_keras.hosts import Hosts
 from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.training.stages.baselines import Baselines, table
 from tests.training.tiny import make_config, write_npz
@@ -26,6 +27,8 @@ def splits(tmp_path_factory):
 
 class Encoder:
     """Stands for an Extractor: before training it sees nothing, afterwards the class itself."""
+
+    hosts = Hosts()
 
     def __init__(self):
         self.trained = False

@@ -35,7 +35,7 @@ def test_the_classifier_sits_on_the_layer_and_the_layers_above_it_are_gone(
     begun = begin(config(head_layer=layer), monkeypatch)
     model = begun.learner.model
     assert (model.head_layer, model.projection_head.depth) == (layer, layer)
-    assert f"from layer {layer} of its projection head" in begun.lines[0]
+    assert f"from layer {layer} of its projection head" in begun.lines[1]
     found, before = variables(model), saved_variables(pretrained.folder)
     kept = {name for name in before if name.startswith("encoder")}
     kept |= {

@@ -51,7 +51,7 @@ def test_the_classifier_trains_on_the_layer_that_is_judged(done, monkeypatch, tm
     assert begun.learner.model.head_layer == 2
     names = {variable.path.partition("/")[2] for variable in begun.learner.main_variables}
     assert names == {"classifier/kernel", "classifier/bias"}
-    assert "layer 2 of its projection head, frozen" in begun.lines[0]
+    assert "layer 2 of its projection head, frozen" in begun.lines[1]
 
 
 @pytest.mark.slow

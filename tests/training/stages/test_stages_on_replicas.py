@@ -15,7 +15,13 @@ def test_replicas_distill_and_fine_tune_as_one_device_does(
             before = {"init": str(pretrained.folder)}
             if mode == "distill":
                 before = {"teacher": str(tmp_path / "finetune-one"), "alpha": 0.5, "labeled_batch_size": 8}
-            settings = {"strategy": strategy, "precision": "float64", "augment": "crop,flip,color"}
+            steps = 2 if strategy == "mirrored" else 1  # the last call of an epoch takes fewer
+            settings = {
+                "steps_per_execution": steps,
+                "strategy": strategy,
+                "precision": "float64",
+                "augment": "crop,flip,color",
+            }
             own_collectives()
             run(configure(mode, tmp_path / f"{mode}-{strategy}", **before, **settings))
         one, two = (metrics(tmp_path / f"{mode}-{strategy}") for strategy in ("one", "mirrored"))

@@ -44,7 +44,7 @@ def test_all_of_the_network_is_trained_and_there_is_no_projection_head(stripes, 
     for name, value in after.items():
         assert not np.array_equal(value, before[name]), name
     assert (begun.learner.label_smoothing, begun.learner.augment is not None) == (0.1, True)
-    assert "from scratch on 12 labels" in begun.lines[0]
+    assert "from scratch on 12 labels" in begun.lines[1]
 
 
 def test_seed_decides_weights_and_labels_not_evaluation_images(stripes, monkeypatch, tmp_path):

@@ -1,0 +1,176 @@
+"""What the hosts of a run agree on: when to stop, what is due, and results that each computes a part of."""
+
+import contextlib
+import hashlib
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.eager import context  # the only way to the values that hosts leave for each other
+
+from simclr_keras.errors import InputError
+
+GROUP_KEY = 1_000_003  # of the collectives here; those of strategies count from 1
+HEARTBEAT_SECONDS = 20.0  # without a sign of life from a host, before the others end
+PIECE = 1 << 20  # bytes of the chief's values that travel at a time
+STOP_KEY = "simclr_keras/stop"
+
+
+class Hosts:
+    """The processes that train together, one on each host; every one calls the same methods in the same order.
+
+    Args:
+        index: of this host; host 0 is the chief, which alone prints and writes files.
+        count: number of hosts. If it is 1, nothing is communicated.
+
+    >>> from simclr_keras.hosts import Hosts
+    >>> Hosts().any(True, False)
+    [True, False]
+    """
+
+    def __init__(self, index: int = 0, count: int = 1) -> None:
+        self.index, self.count = index, count
+        self._gathers: dict[tuple, Callable] = {}
+        self._stop: Any = None
+
+    @property
+    def is_chief(self) -> bool:
+        return self.index == 0
+
+    def gather(self, values: Any) -> np.ndarray:
+        """Return [hosts, *shape], the numbers of every host; shape and type are the same on all of them."""
+        values = np.asarray(values)[np.newaxis]
+        if self.count == 1:
+            return values
+        key = (values.dtype, values.shape)
+        if key not in self._gathers:
+            # All hosts number their collectives in the same order.
+            self._gathers[key] = self._make_gather(len(self._gathers) + 1)
+        return self._gathers[key](tf.constant(values)).numpy()
+
+    def _make_gather(self, instance_key):
+        @tf.function(autograph=False)
+        def gather(values):
+            # On the CPU, so that no host waits for the steps that its devices still have to take.
+            with tf.device(f"/job:worker/task:{self.index}/device:CPU:0"):
+                return tf.raw_ops.CollectiveGatherV2(
+                    input=values,
+                    group_size=self.count,
+                    group_key=GROUP_KEY,
+                    instance_key=instance_key,
+                    ordering_token=[],
+                    communication_hint="ring",
+                )
+
+        return gather
+
+    def any(self, *flags: Any) -> list[bool]:
+        """Return for each flag whether it is true on any host."""
+        if self.count == 1:
+            return [bool(flag) for flag in flags]
+        return [bool(flag) for flag in self.gather(np.array(flags, bool).astype(np.int32)).any(axis=0)]
+
+    def wait(self) -> None:
+        """Return when every host has called this."""
+        self.any(False)
+
+    @contextlib.contextmanager
+    def chief_first(self) -> Iterator[None]:
+        """Run the block on the chief, then on the other hosts: it may prepare files that they find then."""
+        if not self.is_chief:
+            self.wait()
+        yield
+        if self.is_chief:
+            self.wait()
+
+    def from_chief(self, function: Callable[[], Any]) -> Any:
+        """Return function() of the chief, a value that can be pickled; the other hosts wait for it."""
+        if self.count == 1:
+            return function()
+        content = pickle.dumps(function()) if self.is_chief else b""
+        size = int(self.gather(len(content))[0])
+        content = content.ljust(-(-size // PIECE) * PIECE, b"\0")
+        # Pieces of one size, because every shape is traced, and gathering multiplies the memory by the hosts.
+        pieces = (np.frombuffer(content[start : start + PIECE], np.int32) for start in range(0, size, PIECE))
+        return pickle.loads(b"".join(self.gather(piece)[0].tobytes() for piece in pieces))
+
+    def check_same(self, text: str, what: str) -> None:
+        """Raise InputError unless `text` is the same on every host.
+
+        Args:
+            text: is compared by its hash. what: what it is, in the plural, for the message.
+        """
+        digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.int32)
+        digests = self.gather(digest)
+        different = [str(host) for host, other in enumerate(digests) if (other != digests[0]).any()]
+        if different:
+            raise InputError(
+                f"{what} differ between host 0 and host {', '.join(different)}; start the same command with the same "
+                "files on every host."
+            )
+
+    def map_rows(self, function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+        """Return function(rows), of which every host computes a part.
+
+        Args:
+            function: of rows [m, ...] to results [m, ...] row by row.
+            rows: [n, ...], the same on every host.
+        """
+        if self.count == 1:
+            return function(rows)
+        size = -(-len(rows) // self.count)
+        # The last host takes rows of the first, if its own are fewer: all parts have one shape.
+        own = np.arange(self.index * size, (self.index + 1) * size) % len(rows)
+        parts = self.gather(function(rows[own]))
+        return parts.reshape(-1, *parts.shape[2:])[: len(rows)]
+
+    def share_stop(self, stop: Any) -> None:
+        """Pass the first signal of any host on to all others, so that each ends as if it had received it.
+
+        Args:
+            stop: signals.Stop.
+        """
+        if self.count == 1:
+            return
+
+        def tell(number: signal.Signals) -> None:
+            try:
+                context.context().set_config_key_value(STOP_KEY, str(int(number)))
+            except tf.errors.OpError:  # another host was first
+                return
+
+        stop.on_first_signal(tell)
+        is_listening, self._stop = self._stop is not None, stop
+        if not is_listening:
+            threading.Thread(target=self._listen, name="stop of other hosts", daemon=True).start()
+
+    def _listen(self):
+        try:
+            number = int(context.context().get_config_key_value(STOP_KEY))
+        except (tf.errors.OpError, ValueError):  # the run ends
+            return
+        time.sleep(0.2)  # it may come to this host, too: Ctrl-C twice would end it at once
+        if not self._stop.requested:
+            os.kill(os.getpid(), number)
+
+
+def connect_within(seconds: float, count: int) -> None:
+    """Set how long the hosts wait to be connected, before the strategy connects them.
+
+    Args:
+        seconds: to wait. count: number of hosts.
+    """
+    configuration = context.coordination_config_pb2
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader="/job:worker/replica:0/task:0",
+        cluster_register_timeout_in_ms=int(1000 * seconds),
+        heartbeat_timeout_in_ms=int(1000 * HEARTBEAT_SECONDS),
+        coordinated_jobs=[configuration.CoordinatedJob(name="worker", num_tasks=count)],
+    )

@@ -1,0 +1,1 @@
+"""The hosts of a run: which there are, and whether they answer."""

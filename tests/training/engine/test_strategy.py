@@ -1,0 +1,108 @@
+"""Which strategy is used, and why; what this machine cannot offer is refused."""
+
+import types
+
+import pytest
+import tensorflow as tf
+
+from simclr_keras.errors import InputError
+from simclr_keras.hosts import Hosts
+from simclr_keras.training.engine import strategy as strategies
+from simclr_keras.training.engine.strategy import describe, make_devices
+from simclr_keras.training.hosts.cluster import Cluster
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """A machine whose devices can be set, and whose strategies are the names of their devices."""
+    machine = types.SimpleNamespace(GPU=[], TPU=[], CPU=["cpu"], visible=None, cluster=None)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: getattr(machine, kind))
+    monkeypatch.setattr(
+        tf.config, "set_visible_devices", lambda devices, _: setattr(machine, "visible", devices)
+    )
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda names: names)
+    monkeypatch.setattr(strategies, "_tpu_strategy", lambda tpu: f"TPU {tpu}")
+    monkeypatch.setattr(strategies, "_multi_worker_strategy", lambda *arguments: arguments)
+    monkeypatch.setattr(strategies, "wait_for_peers", lambda *_: None)
+    monkeypatch.setattr(strategies, "read_cluster", lambda: machine.cluster)
+    monkeypatch.setattr(strategies, "_connected", {})
+    return machine
+
+
+def test_auto_prefers_tpu_then_hosts_then_gpus_then_one_device(machine):
+    one = tf.distribute.get_strategy()
+    assert make_devices()[::2] == (one, "one: no TPU, no other host, no GPU")
+    machine.GPU = ["gpu0"]
+    assert make_devices()[::2] == (one, "one: no TPU, no other host, 1 GPU")
+    machine.GPU = ["gpu0", "gpu1"]
+    assert make_devices()[::2] == (["GPU:0", "GPU:1"], "mirrored: this machine has 2 GPUs")
+    machine.cluster = Cluster(("a:1", "b:2"), 1, "Slurm")
+    devices = make_devices(host_timeout=7.0)
+    assert devices.strategy == (machine.cluster, 2, 7.0)
+    assert (devices.hosts.index, devices.hosts.count) == (1, 2)
+    assert devices.reason == "multi_worker: Slurm names 2 hosts"
+    assert make_devices() is devices  # a process connects once
+    machine.TPU = ["tpu"]
+    assert make_devices()[::2] == ("TPU local", "tpu: this machine has one")
+    assert make_devices(tpu="mine")[::2] == ("TPU mine", "tpu: --tpu=mine")
+
+
+def test_a_flag_decides_against_what_is_there(machine):
+    machine.cluster = Cluster(("a:1", "b:2"), 1, "Slurm")
+    machine.GPU = machine.TPU = ["first", "second"]
+    assert make_devices("one")[::2] == (tf.distribute.get_strategy(), "one: --strategy=one")
+    assert make_devices("mirrored")[::2] == (["GPU:0", "GPU:1"], "mirrored: --strategy=mirrored")
+    assert make_devices("mirrored", num_replicas=1).strategy == ["GPU:0"]
+    assert machine.visible == ["first"]
+    assert make_devices("tpu")[::2] == ("TPU local", "tpu: --strategy=tpu")
+
+
+def test_num_replicas_makes_logical_cpu_devices(machine, monkeypatch):
+    made = []
+    monkeypatch.setattr(tf.config, "get_logical_device_configuration", lambda cpu: None)
+    monkeypatch.setattr(
+        tf.config, "set_logical_device_configuration", lambda cpu, devices: made.append((cpu, len(devices)))
+    )
+    devices = make_devices(num_replicas=3)
+    assert devices.reason == "mirrored: --num_replicas=3"
+    assert [name[-5:] for name in devices.strategy] == ["CPU:0", "CPU:1", "CPU:2"]
+    assert made == [("cpu", 3)]
+
+
+def test_what_the_machine_cannot_offer_is_refused(machine, monkeypatch):
+    def refused(words, *arguments, **settings):
+        with pytest.raises(InputError, match=words):
+            make_devices(*arguments, **settings)
+
+    refused("--strategy=multi_worker needs several hosts, .* set TF_CONFIG", "multi_worker")
+    refused("--num_replicas=2 is not for a TPU", tpu="mine", num_replicas=2)
+
+    def too_late(*_):
+        raise RuntimeError("devices cannot be modified")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.config, "get_logical_device_configuration", lambda cpu: None)
+        patch.setattr(tf.config, "set_logical_device_configuration", too_late)
+        refused("--num_replicas=3 comes too late, .* in a new process", num_replicas=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.config, "list_logical_devices", lambda kind: [types.SimpleNamespace(name="CPU:0")])
+        refused("--strategy=mirrored needs several devices, .* give --num_replicas=2", "mirrored")
+    machine.cluster = Cluster(("a:1", "b:2"), 0, "TF_CONFIG")
+    refused("--num_replicas=2 is not for several hosts without GPUs", num_replicas=2)
+    machine.GPU = ["gpu0", "gpu1"]
+    refused("--num_replicas=3, and this machine has 2 GPUs", num_replicas=3)
+
+
+def test_description_counts_devices_and_hosts():
+    strategy = types.SimpleNamespace(num_replicas_in_sync=4)
+    assert describe(strategy, "mixed_bfloat16") == "4 CPU devices, bfloat16"
+    assert describe(strategy, "float32", hosts=2) == "4 CPU devices on 2 hosts, float32"
+
+
+def test_one_host_agrees_with_itself():
+    hosts = Hosts()
+    assert hosts.is_chief
+    assert hosts.any(1, 0, None) == [True, False, False]
+    assert hosts.from_chief(lambda: 0.25) == 0.25
+    assert hosts.map_rows(lambda rows: [row + 1 for row in rows], [1, 2]) == [2, 3]
+    hosts.check_same("text", "texts")

@@ -1,0 +1,100 @@
+"""What hosts agree on, with threads in place of machines."""
+
+import threading
+import types
+
+import numpy as np
+import pytest
+
+from simclr_keras.errors import InputError
+from simclr_keras.hosts import Hosts
+from simclr_keras.training.stages.training_stage import TrainingStage
+
+
+class ThreadHosts(Hosts):
+    """Hosts that are threads of one process, and gather through a list."""
+
+    def __init__(self, index, shared, barrier):
+        super().__init__(index, len(shared))
+        self._shared, self._barrier = shared, barrier
+
+    def gather(self, values):
+        self._shared[self.index] = np.asarray(values)
+        self._barrier.wait(10)
+        gathered = np.stack(self._shared)
+        self._barrier.wait(10)
+        return gathered
+
+
+def on_hosts(count, function):
+    """Returns what function(hosts) returns, or raises, on each of so many hosts."""
+    shared, barrier, results = [None] * count, threading.Barrier(count), [None] * count
+
+    def work(index):
+        try:
+            results[index] = function(ThreadHosts(index, shared, barrier))
+        except InputError as error:
+            results[index] = error
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_any_is_true_on_all_hosts_if_on_one():
+    assert on_hosts(3, lambda hosts: hosts.any(hosts.index == 2, False, 1)) == [[True, False, True]] * 3
+
+
+def test_rows_are_divided_and_come_back_in_order():
+    for count in (2, 3, 4):
+        for rows in (1, 2, 7, 8):
+            numbers, sizes = np.arange(rows)[:, np.newaxis], []
+
+            def square(part):
+                sizes.append(len(part))  # noqa: B023  called at once
+                return part**2
+
+            for squares in on_hosts(count, lambda hosts: hosts.map_rows(square, numbers)):  # noqa: B023
+                np.testing.assert_array_equal(squares, numbers**2)
+            assert sizes == [-(-rows // count)] * count
+
+
+@pytest.mark.parametrize("piece", [4, 64, 1 << 20])
+def test_a_value_of_the_chief_is_computed_there_alone(piece, monkeypatch):
+    monkeypatch.setattr("simclr_keras.hosts.PIECE", piece)
+    computed = []
+
+    def value(hosts):
+        return hosts.from_chief(lambda: computed.append(hosts.index) or ("name", np.arange(30)))
+
+    for name, numbers in on_hosts(3, value):
+        assert name == "name"
+        np.testing.assert_array_equal(numbers, np.arange(30))
+    assert computed == [0]
+
+
+def test_hosts_with_other_settings_are_named():
+    def check(hosts):
+        hosts.check_same("batch 8" if hosts.index < 2 else "batch 16", "the settings")
+
+    for refusal in on_hosts(3, check):
+        assert "the settings differ between host 0 and host 2; start the same command" in str(refusal)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_streams_alone_keep_their_number_of_hosts(indexed):
+    stage = types.SimpleNamespace(
+        splits=types.SimpleNamespace(train=types.SimpleNamespace(indexed=indexed)),
+        hosts=Hosts(0, 4),
+        config=types.SimpleNamespace(model_dir="runs/a", dataset="imagenet2012"),
+    )
+    TrainingStage.check_hosts(stage, types.SimpleNamespace(hosts=4))
+    for before in (2, None):
+        if indexed:
+            TrainingStage.check_hosts(stage, types.SimpleNamespace(hosts=before))
+            continue
+        with pytest.raises(InputError, match=rf"was trained on {before or 1} host.*use {before or 1} again"):
+            TrainingStage.check_hosts(stage, types.SimpleNamespace(hosts=before))

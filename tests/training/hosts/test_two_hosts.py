@@ -1,0 +1,136 @@
+"""Two and four hosts, real processes: the results of one process, files of the chief alone, stops and kills."""
+
+import re
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks.compare_runs import differing
+from simclr_keras.runs.checkpoints import steps_in
+from tests.training.hosts.processes import outputs, start
+from tests.training.tiny import configure, make_config, metrics, result, run, saved_variables, write_npz
+
+
+@pytest.fixture
+def begin():
+    """The function `start`, whose processes end with the test."""
+    begun = []
+
+    def begin_and_note(*arguments):
+        begun.extend(processes := start(*arguments))
+        return processes
+
+    yield begin_and_note
+    for process in begun:
+        process.kill()
+
+
+def stages_in(folder, data, **settings):
+    """Pretraining, fine-tuning, kNN and logistic regression in a folder, as `host_program` takes them."""
+    settings = {"precision": "float64", **settings}
+    pretrained, finetuned = str(folder / "pretrained"), str(folder / "finetuned")
+    memory = {"memory": "queue", "memory_size": 16}
+    return [
+        ["pretrain", {"dataset": data, "model_dir": pretrained, **memory, **settings}],
+        ["finetune", {"init": pretrained, "model_dir": finetuned, **settings}],
+        ["knn", {"init": pretrained, "model_dir": str(folder / "knn"), "precision": "float64"}],
+        [
+            "linear_eval",
+            {"init": pretrained, "model_dir": str(folder / "linear"), "protocol": "fast", **settings},
+        ],
+    ]
+
+
+def assert_same(one, hosts):
+    """Compares the figures of every epoch and the last weights of two runs."""
+    for name in metrics(one)[0]:
+        values, expected = ([float(row[name] or 0) for row in metrics(path)] for path in (hosts, one))
+        np.testing.assert_allclose(values, expected, rtol=1e-9, atol=1e-9, err_msg=name)
+    weights = saved_variables(hosts)
+    for name, value in saved_variables(one).items():
+        np.testing.assert_allclose(weights[name], value, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_hosts_equal_one_process(count, tiny, begin, tmp_path):
+    """Pretraining, fine-tuning, kNN and logistic regression; one process then continues what the hosts began."""
+    data = "npz:" + write_npz(tmp_path / "stripes.npz", test=13)
+    one, hosts = tmp_path / "one", tmp_path / "hosts"
+    for folder in (one, hosts):
+        folder.mkdir()
+    settings = {"steps_per_execution": 3}
+    processes = begin(stages_in(hosts, data, **settings), tmp_path, count)
+    for mode, values in stages_in(one, data, **settings):
+        run(make_config(**values) if mode == "pretrain" else configure(mode, **values))
+    ends = outputs(processes)
+    assert [code for code, _, _ in ends] == [0] * count, [error[-2000:] for _, _, error in ends]
+    assert ends[0][1].startswith(
+        f"devices  {count} CPU devices on {count} hosts, float64 (strategy multi_worker: "
+    )
+    assert not any(out for _, out, _ in ends[1:])
+    assert_same(one / "pretrained", hosts / "pretrained")
+    assert_same(one / "finetuned", hosts / "finetuned")
+    for name in ("knn", "linear"):
+        scores = [result(folder / name) for folder in (one, hosts)]
+        assert scores[0]["top1"] == scores[1]["top1"]
+    for folder in (one, hosts):
+        _, values = stages_in(folder, data, epochs=3)[0]
+        run(make_config(**values))
+    assert_same(one / "pretrained", hosts / "pretrained")
+
+
+@pytest.mark.slow
+def test_num_replicas_divides_the_cpu_of_a_new_process(begin, tmp_path):
+    data = "npz:" + write_npz(tmp_path / "stripes.npz")
+    settings = {"dataset": data, "model_dir": str(tmp_path / "run"), "num_replicas": 2, "train_steps": 2}
+    ((code, out, error),) = outputs(begin([["pretrain", settings]], tmp_path, 1))
+    assert code == 0, error
+    assert out.splitlines()[0] == "devices  2 CPU devices, float32 (strategy mirrored: --num_replicas=2)"
+    assert error == ""
+
+
+def wait_for_step(folder, step, processes):
+    """Waits until a run has a checkpoint after `step`."""
+    deadline = time.monotonic() + 300
+    while max(steps_in(str(folder / "checkpoints")), default=-1) <= step:
+        assert all(process.poll() is None for process in processes), [p.stderr.read() for p in processes]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_hosts_that_are_stopped_and_killed_end_as_undisturbed_ones(begin, tmp_path):
+    """SIGTERM to the host that is not the chief, then SIGKILL to it, then the end."""
+    data = "npz:" + write_npz(tmp_path / "stripes.npz", test=13)
+    settings = {"dataset": data, "epochs": 20, "eval_every_epochs": 10, "checkpoint_every_steps": 5}
+
+    def begin_run(name):
+        (tmp_path / name).mkdir(exist_ok=True)
+        values = {**settings, "model_dir": str(tmp_path / name / "run")}
+        return begin([["pretrain", values]], tmp_path / name, 2)
+
+    folder, whole = tmp_path / "stopped" / "run", begin_run("whole")
+    processes = begin_run("stopped")
+    wait_for_step(folder, 0, processes)
+    processes[1].send_signal(signal.SIGTERM)
+    ends = outputs(processes)
+    assert [code for code, _, _ in ends] == [143, 143], ends
+    lines = [error.splitlines()[-1] for _, _, error in ends]
+    assert lines[0] == lines[1]
+    step = int(re.search(r"stopped by SIGTERM: step (\d+) is saved; rerun", lines[0])[1])
+    assert steps_in(str(folder / "checkpoints"))[-1] == step
+
+    processes = begin_run("stopped")
+    wait_for_step(folder, step, processes)
+    processes[1].kill()
+    ends = outputs(processes)
+    assert [code for code, _, _ in ends] == [1, -signal.SIGKILL], ends
+    assert "error: another host has ended, or is unreachable (" in ends[0][2].splitlines()[-1]
+    assert f", continued at step {step}" in ends[0][1]
+
+    ends = [*outputs(begin_run("stopped")), *outputs(whole)]
+    assert [code for code, _, _ in ends] == [0] * 4, ends
+    assert not differing(folder, tmp_path / "whole" / "run")
