@@ -12,6 +12,7 @@ import pytest
 
 import train
 from benchmarks import cifar10_method, memory_cifar10, remat
+from tests.training.tiny import make_tiny
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
 # A few words that each benchmark must print, in this order.
@@ -31,6 +32,7 @@ OUTPUT = {
     "resume_at_scale": r"streamed from 4 files.*arrays in memory",
     "split_by_content": r"stratified +by content.*long tail.*hash",
     "teacher_sharpness": r"labeled +20 images.*others +20 images",
+    "two_hosts": r"one process: .*unfused: .*two processes: .*ratio of two processes",
 }
 SLOW = (
     "cifar10_method",
@@ -63,6 +65,9 @@ def test_quick(name, tmp_path, monkeypatch, capsys):
         flags += [f"--table={tmp_path}/table.md"] if name == "cifar10_method" else []
         # In this process: several starts of TensorFlow take longer than the runs.
         monkeypatch.setattr(cifar10_method, "run_train", lambda words: train.main(["train.py", *words]))
+    if name == "two_hosts":  # two real processes train in tests/training/hosts
+        make_tiny(monkeypatch)
+        monkeypatch.setattr(benchmark, "run_hosts", lambda way, flags: train.main(["train.py", *flags]))
     if hasattr(benchmark, "run_alone"):
         # In this process, for the same reason; then peaks of memory mean nothing.
         for module in (benchmark, remat):  # which measures for gradient_caching, too

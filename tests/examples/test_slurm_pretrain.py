@@ -89,5 +89,6 @@ def test_job_that_is_stopped_saves_and_requeues_itself(tmp_path):
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 143, said
     assert "(strategy multi_worker: Slurm names 2 hosts)" in said
-    assert f"stopped by SIGTERM: step {max(steps_in(str(run / 'checkpoints')))} is saved" in said
+    stopped = f"stopped by SIGTERM: step {max(steps_in(str(run / 'checkpoints')))} is saved"
+    assert said.count(stopped) == 2  # both tasks, at one step
     assert (tmp_path / "scontrol").read_text() == f"requeue {job}\n"

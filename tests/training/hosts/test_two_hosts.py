@@ -1,6 +1,5 @@
 """Two and four hosts, real processes: the results of one process, files of the chief alone, stops and kills."""
 
-import re
 import signal
 import time
 
@@ -62,8 +61,9 @@ def test_hosts_equal_one_process(count, tiny, begin, tmp_path):
     for folder in (one, hosts):
         folder.mkdir()
     settings = {"steps_per_execution": 3}
-    processes = begin(stages_in(hosts, data, **settings), tmp_path, count)
-    for mode, values in stages_in(one, data, **settings):
+    stages = 4 if count == 2 else 1
+    processes = begin(stages_in(hosts, data, **settings)[:stages], tmp_path, count)
+    for mode, values in stages_in(one, data, **settings)[:stages]:
         run(make_config(**values) if mode == "pretrain" else configure(mode, **values))
     ends = outputs(processes)
     assert [code for code, _, _ in ends] == [0] * count, [error[-2000:] for _, _, error in ends]
@@ -72,6 +72,8 @@ def test_hosts_equal_one_process(count, tiny, begin, tmp_path):
     )
     assert not any(out for _, out, _ in ends[1:])
     assert_same(one / "pretrained", hosts / "pretrained")
+    if count > 2:  # the other stages differ in nothing that more hosts would show
+        return
     assert_same(one / "finetuned", hosts / "finetuned")
     for name in ("knn", "linear"):
         scores = [result(folder / name) for folder in (one, hosts)]
@@ -102,8 +104,8 @@ def wait_for_step(folder, step, processes):
 
 
 @pytest.mark.slow
-def test_hosts_that_are_stopped_and_killed_end_as_undisturbed_ones(begin, tmp_path):
-    """SIGTERM to the host that is not the chief, then SIGKILL to it, then the end."""
+def test_hosts_of_which_one_was_killed_end_as_undisturbed_ones(begin, tmp_path):
+    """For SIGTERM see tests/examples/test_slurm_pretrain.py."""
     data = "npz:" + write_npz(tmp_path / "stripes.npz", test=13)
     settings = {"dataset": data, "epochs": 20, "eval_every_epochs": 10, "checkpoint_every_steps": 5}
 
@@ -112,25 +114,16 @@ def test_hosts_that_are_stopped_and_killed_end_as_undisturbed_ones(begin, tmp_pa
         values = {**settings, "model_dir": str(tmp_path / name / "run")}
         return begin([["pretrain", values]], tmp_path / name, 2)
 
-    folder, whole = tmp_path / "stopped" / "run", begin_run("whole")
-    processes = begin_run("stopped")
+    folder, whole = tmp_path / "killed" / "run", begin_run("whole")
+    processes = begin_run("killed")
     wait_for_step(folder, 0, processes)
-    processes[1].send_signal(signal.SIGTERM)
-    ends = outputs(processes)
-    assert [code for code, _, _ in ends] == [143, 143], ends
-    lines = [error.splitlines()[-1] for _, _, error in ends]
-    assert lines[0] == lines[1]
-    step = int(re.search(r"stopped by SIGTERM: step (\d+) is saved; rerun", lines[0])[1])
-    assert steps_in(str(folder / "checkpoints"))[-1] == step
-
-    processes = begin_run("stopped")
-    wait_for_step(folder, step, processes)
     processes[1].kill()
     ends = outputs(processes)
     assert [code for code, _, _ in ends] == [1, -signal.SIGKILL], ends
     assert "error: another host has ended, or is unreachable (" in ends[0][2].splitlines()[-1]
-    assert f", continued at step {step}" in ends[0][1]
+    step = steps_in(str(folder / "checkpoints"))[-1]
 
-    ends = [*outputs(begin_run("stopped")), *outputs(whole)]
+    ends = [*outputs(begin_run("killed")), *outputs(whole)]
     assert [code for code, _, _ in ends] == [0] * 4, ends
+    assert f", continued at step {step}" in ends[0][1]
     assert not differing(folder, tmp_path / "whole" / "run")
