@@ -7,6 +7,9 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "0")
 os.environ["MPLBACKEND"] = "agg"
+# Networks of tests are so small that threads cost more than they save, and pytest-xdist has a process per core.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pathlib
 import signal
@@ -26,6 +29,13 @@ LOGICAL_DEVICES = 4
 # A suite started in the background of a shell script has it ignored, and so would the runs it interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+def rewrite_graphs(yes):
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not yes})
+
+
+# Rewriting each graph for speed takes a fifth of the suite's time: graphs here run for a few steps. The tests that start
+# processes of their own run the graphs that users run.
+rewrite_graphs(False)
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * LOGICAL_DEVICES
 )
@@ -48,6 +58,14 @@ def count_collectives_anew():
 def own_collectives():
     count_collectives_anew()
     return count_collectives_anew
+
+
+@pytest.fixture
+def rewritten_graphs():
+    """Graphs are rewritten as they are for users: for tests that compare with XLA or with a process of its own."""
+    rewrite_graphs(True)
+    yield
+    rewrite_graphs(False)
 
 
 @pytest.fixture(params=[2, 4])

@@ -214,7 +214,7 @@ def test_graph_has_one_copy_of_the_network_for_any_number():
     assert counts == [[2, 1], [2, 1]]
 
 
-def test_step_is_compiled_by_xla():
+def test_step_is_compiled_by_xla(rewritten_graphs):
     learners = [make_learner(microbatch_size=4, dtype="float64") for _ in range(2)]
     for learner, compiled in zip(learners, (False, True)):
         make_step(learner, jit_compile=compiled)(make_batches(1)[0])

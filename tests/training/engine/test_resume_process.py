@@ -31,7 +31,7 @@ def wait_for(path, process):
 
 
 @pytest.mark.slow
-def test_a_process_told_to_end_continues_to_the_same_end(tmp_path):
+def test_a_process_told_to_end_continues_to_the_same_end(tmp_path, rewritten_graphs):
     data = "npz:" + write_npz(tmp_path / "stripes.npz")
     settings = {"checkpoint_every_steps": 1, "epochs": 3}
     pretrain.run(make_config(data, tmp_path / "whole", **settings), say=silent)
