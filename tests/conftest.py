@@ -29,11 +29,12 @@ LOGICAL_DEVICES = 4
 # A suite started in the background of a shell script has it ignored, and so would the runs it interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
 def rewrite_graphs(yes):
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not yes})
 
 
-# Rewriting each graph for speed takes a fifth of the suite's time: graphs here run for a few steps. The tests that start
+# Rewriting each graph for speed takes a fifth of the suite's time: graphs here run for a few steps. Tests that start
 # processes of their own run the graphs that users run.
 rewrite_graphs(False)
 tf.config.set_logical_device_configuration(
