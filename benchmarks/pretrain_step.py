@@ -28,6 +28,7 @@ import tensorflow as tf
 from benchmarks.command_line import make_parser, parse
 from simclr_keras.config.modes import PretrainConfig
 from simclr_keras.models import blocks, heads, resnet
+from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.runs.architecture import Architecture
 from simclr_keras.training.engine import strategy
 from simclr_keras.training.stages import pretrain
@@ -51,21 +52,37 @@ def keras_batch_normalization():
         yield
 
 
-def make_step(config, policy):
-    """Returns a function that takes one step and waits for it."""
+def make_step(config, policy, devices=None, fused=True):
+    """Return a function that takes one step and waits for it.
+
+    Args:
+        config: PretrainConfig.
+        policy: name of a Keras dtype policy.
+        devices: tf.distribute strategy; None for the current one.
+        fused: whether batch normalization may take its fused kernels.
+    """
+    devices = devices or tf.distribute.get_strategy()
     architecture = Architecture.of_pretraining(config, num_classes=10)
-    learner, _ = pretrain.make_learner(config, architecture, 50_000, tf.distribute.get_strategy(), policy)
-    size = (config.batch_size, 2, config.image_size, config.image_size, 3)
+    with devices.scope():
+        learner, _ = pretrain.make_learner(config, architecture, 50_000, devices, policy)
+    for layer in learner.model._flatten_layers():
+        if isinstance(layer, BatchNormalization) and not fused:
+            layer.fused = False
     rng = np.random.default_rng(0)
-    batch = {
-        "views": tf.constant(rng.integers(0, 256, size, np.uint8)),
-        "label": tf.constant(rng.integers(0, CLASSES, config.batch_size), tf.int32),
-        "id": tf.range(config.batch_size),
-    }
-    step = tf.function(learner.train_step, autograph=False)
+    rows = config.batch_size // devices.num_replicas_in_sync
+    size = (rows, 2, config.image_size, config.image_size, 3)
+    batch = devices.experimental_distribute_values_from_function(
+        lambda context: {
+            "views": tf.constant(rng.integers(0, 256, size, np.uint8)),
+            "label": tf.constant(rng.integers(0, CLASSES, rows), tf.int32),
+            "id": tf.range(rows) + context.replica_id_in_sync_group * rows,
+        }
+    )
+    step = tf.function(lambda batch: devices.run(learner.train_step, args=(batch,)), autograph=False)
 
     def run():
-        return float(step(batch)["contrastive_loss"])
+        loss = step(batch)["contrastive_loss"]
+        return [float(copy) for copy in devices.experimental_local_results(loss)]
 
     return run
 

@@ -1,4 +1,4 @@
-"""Rows of the global batch: which belong to this replica, and those of all replicas."""
+"""Sums over all replicas, and rows of the global batch: which belong to this replica, and those of all."""
 
 import tensorflow as tf
 
@@ -72,3 +72,48 @@ def gather_rows(values: tf.Tensor, everywhere: int | tf.Tensor) -> tf.Tensor:
     if isinstance(everywhere, int):
         rows.set_shape([everywhere, values.shape[1]])  # some strategies' collective leaves it out
     return rows
+
+
+def sum_over_replicas(tensors: list) -> list:
+    """Return the sums of the tensors over all replicas, by one collective for all that have the same type.
+
+    Args:
+        tensors: of static shapes, or None, which stays None.
+    """
+    if num_replicas() == 1:
+        return tensors
+    sums = [tensor if tensor is None else tf.convert_to_tensor(tensor) for tensor in tensors]
+    for dtype in dict.fromkeys(tensor.dtype for tensor in sums if tensor is not None):
+        places = [place for place, tensor in enumerate(sums) if tensor is not None and tensor.dtype == dtype]
+        shapes = [sums[place].shape for place in places]
+        flat = tf.concat([tf.reshape(sums[place], [-1]) for place in places], axis=0)
+        flat = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, flat)
+        parts = tf.split(flat, [shape.num_elements() for shape in shapes])
+        for place, part, shape in zip(places, parts, shapes):
+            sums[place] = tf.reshape(part, shape)
+    return sums
+
+
+def precise_sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
+    """Return the sum of float64 values [k] over all replicas, by one collective of 3k float32 values.
+
+    TPUs have no collective of float64. If the values of the replicas differ by a factor of less than 4, the relative
+    error is about 2**-44 on 2 replicas and 2**-37 on 512. If they differ by more, it is that of float32 at the worst.
+    """
+    sums = sum_over_replicas(split_in_three(values, num_replicas()))
+    return tf.add_n([tf.cast(part, tf.float64) for part in sums])
+
+
+def split_in_three(values: tf.Tensor, replicas: int) -> list[tf.Tensor]:
+    """Return float32 tensors that add up to float64 values: few leading bits, few of the rest, and what then remains.
+
+    So few that the leading bits of all replicas' values are summed without rounding.
+    """
+    dropped = (replicas - 1).bit_length() + 2
+    parts = []
+    for _ in range(2):
+        # Rounded, not cut off: so the rests have both signs, and their sums stay small.
+        bits = tf.bitcast(tf.cast(values, tf.float32), tf.int32) + (1 << (dropped - 1))
+        parts.append(tf.bitcast(tf.bitwise.bitwise_and(bits, -(1 << dropped)), tf.float32))
+        values -= tf.cast(parts[-1], tf.float64)
+    return [*parts, tf.cast(values, tf.float32)]

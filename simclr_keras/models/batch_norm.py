@@ -1,22 +1,23 @@
-"""Batch normalization: statistics over the batch of all replicas or of each, fused if that is exact."""
+"""Batch normalization: statistics over the batch of all replicas or of each, by fused kernels if they are exact."""
 
 import keras
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util  # the only way to ask whether XLA compiles this function
 
 from simclr_keras.errors import InputError
-from simclr_keras.replicas import OWN_COPIES, num_replicas
+from simclr_keras.models.batch_moments import combine, row_count, weighted_means
+from simclr_keras.replicas import OWN_COPIES, num_replicas, sum_over_replicas
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
 class BatchNormalization(keras.layers.Layer):
     """Normalize over all axes but the last, with the statistics of the global batch.
 
-    The moving variance follows the biased batch variance, as in the released SimCLR code. On one replica
-    the fused kernel does the work; with several replicas, in float64 and under XLA (whose fused kernel
-    computes E[x^2] - E[x]^2 and loses the variance if mean >> std) the same maths is written out. There,
-    more than one replica costs one collective in the forward and one in the backward direction. Statistics
-    are float32 under bfloat16. With `trainable=False` the layer runs in inference mode and nothing moves.
+    The moving variance follows the biased batch variance, as in the released SimCLR code. Fused kernels do the work,
+    except in float64 and under XLA (whose fused kernel computes E[x^2] - E[x]^2 and loses the variance if
+    mean >> std): there the same maths is written out. More than one replica costs one collective in the forward and
+    one in the backward direction, whose size does not depend on the number of replicas. Statistics are float32 under
+    bfloat16. With `trainable=False` the layer runs in inference mode and nothing moves.
 
     After `use_local_statistics`, each replica normalizes with the statistics of its own examples. The moving statistics
     follow the mean of the replicas' statistics, weighted by their examples, so that they stay the same everywhere.
@@ -86,10 +87,11 @@ class BatchNormalization(keras.layers.Layer):
             normalize = fused_inference if fused else unfused_inference
             return normalize(inputs, gamma, beta, mean, variance, self.epsilon)
         together = replicas if self.is_global else 1
-        if fused and together == 1:
-            outputs, mean, variance = fused_training(inputs, gamma, beta, self.epsilon)
-        else:
+        if not fused:
             outputs, mean, variance = unfused_training(inputs, gamma, beta, self.epsilon, together)
+        else:
+            train = fused_training if together == 1 else replicated_training
+            outputs, mean, variance = train(inputs, gamma, beta, self.epsilon)
         if together < replicas:
             mean, variance = weighted_means(mean, variance, row_count(inputs, dtype))
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -183,12 +185,49 @@ def unfused_inference(
     return tf.cast(centered * (gamma * tf.math.rsqrt(variance + epsilon)) + beta, x.dtype)
 
 
+def replicated_training(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """As fused_training, over the examples of all replicas; the maths is that of unfused_training.
+
+    The kernel for training gives the statistics of this replica, the one for inference normalizes with those of all.
+    The gradient kernel for inference, to which mean and variance are constants, gives gamma / std * dy and both sums.
+    The rest of dx, -gamma / std * (sum dy + xhat * sum dy*xhat) / N, is a normalization of x, too.
+    """
+
+    @tf.custom_gradient
+    def normalize(x, gamma, beta):
+        _, mean, variance = fused_training(x, gamma, beta, epsilon)
+        mean, variance, count = combine(mean, variance, row_count(x, gamma.dtype))
+
+        def gradient(dy, *_):
+            frozen = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=as_images(dy),
+                x=as_images(x),
+                scale=gamma,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=tf.constant([], gamma.dtype),
+                epsilon=epsilon,
+                is_training=False,
+            )
+            dbeta, dgamma = frozen.offset_backprop, frozen.scale_backprop
+            sums = sum_over_replicas([dbeta, dgamma])
+            slope = -gamma * tf.math.rsqrt(variance + epsilon) / count
+            rest = fused_inference(x, slope * sums[1], slope * sums[0], mean, variance, epsilon)
+            return like(x, frozen.x_backprop) + rest, dgamma, dbeta
+
+        return (fused_inference(x, gamma, beta, mean, variance, epsilon), mean, variance), gradient
+
+    return normalize(x, gamma, beta)
+
+
 def unfused_training(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, replicas: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """As fused_training, over the examples of all replicas.
 
-    Forward: mean and variance are those of each replica, combined exactly (Chan et al. 1983). Backward:
+    Forward: mean and variance are those of each replica, combined. Backward:
     with y = gamma * xhat + beta over N rows, dx = gamma / std * (dy - (sum dy + xhat * sum dy*xhat) / N).
     The gradients of gamma and beta stay local, as those of all other variables do.
     """
@@ -201,9 +240,6 @@ def unfused_training(
         variance = tf.reduce_mean(tf.math.squared_difference(x_float, mean), axes)
         count = row_count(x, gamma.dtype)
         if replicas > 1:
-            if x.shape[0] is None:
-                # Keras' fit splits a last batch of 1 into 1 and 0: statistics of nothing are not a number.
-                mean, variance = (tf.where(count > 0, moment, 0.0) for moment in (mean, variance))
             mean, variance, count = combine(mean, variance, count)
         inverse = tf.math.rsqrt(variance + epsilon)
         outputs = tf.cast((x_float - mean) * (inverse * gamma) + beta, x.dtype)
@@ -211,42 +247,11 @@ def unfused_training(
         def gradient(dy, *_):
             dy = tf.cast(dy, gamma.dtype)
             xhat = (tf.cast(x, gamma.dtype) - mean) * inverse
-            sums = tf.stack([tf.reduce_sum(dy, axes), tf.reduce_sum(dy * xhat, axes)])
-            dbeta, dgamma = tf.unstack(sums)
-            if replicas > 1:
-                sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+            dbeta, dgamma = tf.reduce_sum(dy, axes), tf.reduce_sum(dy * xhat, axes)
+            sums = sum_over_replicas([dbeta, dgamma]) if replicas > 1 else [dbeta, dgamma]
             dx = (dy - (sums[0] + xhat * sums[1]) / count) * (inverse * gamma)
             return tf.cast(dx, x.dtype), dgamma, dbeta
 
         return (outputs, mean, variance), gradient
 
     return normalize(x, gamma, beta)
-
-
-def row_count(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Return over how many rows the statistics of x [n, ..., c] are taken."""
-    return tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), dtype)
-
-
-def weighted_means(mean: tf.Tensor, variance: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the means over the replicas of their mean and variance [c], weighted by their rows, in one collective."""
-    # Statistics of no rows are not a number, and 0 times that would not be one either.
-    moments = [tf.where(count > 0, moment, 0.0) * count for moment in (mean, variance)]
-    sums = tf.stop_gradient(tf.concat([*moments, count[tf.newaxis]], axis=0))
-    sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
-    return tuple(tf.split(sums[:-1] / sums[-1], 2))
-
-
-def combine(mean: tf.Tensor, variance: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return mean [c], biased variance [c] and row count of all replicas together, in one collective."""
-    local = tf.concat([mean, variance, count[tf.newaxis]], axis=0)
-    gathered = tf.distribute.get_replica_context().all_gather(local[tf.newaxis], axis=0)
-    channels = mean.shape[0]
-    means, variances, counts = gathered[:, :channels], gathered[:, channels:-1], gathered[:, -1:]
-    total = tf.reduce_sum(counts)
-    weights = counts / total
-    # Means are compared with one of themselves first: their sum would lose digits where mean >> std.
-    shifts = means - means[0]
-    shift = tf.reduce_sum(weights * shifts, axis=0)
-    spread = tf.reduce_sum(weights * tf.math.squared_difference(shifts, shift), axis=0)
-    return means[0] + shift, tf.reduce_sum(weights * variances, axis=0) + spread, total

@@ -19,6 +19,7 @@ from simclr_keras.optim.apply_gradients import (
     variable_groups,
 )
 from simclr_keras.preprocess import largest_pixel, to_float
+from simclr_keras.replicas import sum_over_replicas
 
 
 class Learner(KerasInterface):
@@ -226,7 +227,7 @@ class Learner(KerasInterface):
     def test_step(self, data: dict) -> dict:
         """Return the running metrics, with this replica's share of an evaluation batch, in inference mode."""
         _, figures = self.objective(batch_of(data), training=False)
-        self._report(figures)
+        self._report(*sum_over_replicas([self._table(figures)]))
         return self._logs()
 
     def _logs(self):
@@ -251,7 +252,7 @@ class Learner(KerasInterface):
         decay = self.decay_loss()
         if decay is not None:
             loss += tf.cast(decay, loss.dtype)
-        # Optimizers sum gradients over replicas; the loss wanted is the mean over the global batch.
+        # Gradients are summed over replicas; the loss wanted is the mean over the global batch.
         loss /= tf.distribute.get_strategy().num_replicas_in_sync
         return loss, self.optimizer.scale_loss(loss)
 
@@ -259,6 +260,8 @@ class Learner(KerasInterface):
         """Take one optimizer step and return [loss, *gradients], for the guard against non-finite batches."""
         main, probe = self.main_variables, self.probe_variables
         loss, figures, gradients = self.loss_and_gradients(batch)
+        # All that replicas exchange after the backward pass, in one collective.
+        *gradients, sums = sum_over_replicas([*gradients, self._table(figures)])
         apply_gradients(self.optimizer, gradients[: len(main)], main)
         if probe:
             # From the scale of one optimizer to that of the other, in float32 as the heads.
@@ -269,7 +272,7 @@ class Learner(KerasInterface):
             ]
             apply_gradients(self.probe_optimizer, probe_gradients, probe)
         self.after_update()
-        self._report(figures)
+        self._report(sums)
         return [loss, *gradients]
 
     def after_update(self) -> None:
@@ -285,15 +288,16 @@ class Learner(KerasInterface):
                 moving_on |= {id(variable) for variable in own_variables(optimizer)}
         return [variable for variable in self.state().values() if id(variable) not in moving_on]
 
-    def _report(self, figures):
-        """Add the figures of all replicas to the averages, by one collective."""
+    def _table(self, figures):
+        """Return the (sum, weight) of this replica as [figures, 2]; None if there are no figures."""
         if not self.averages:
-            return
+            return None
         dtype = self.model.projection_head.compute_dtype
-        sums = tf.stack([[tf.cast(value, dtype) for value in figures[name]] for name in self.averages])
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            sums = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
-        for average, row in zip(self.averages.values(), tf.unstack(sums)):
+        return tf.stack([[tf.cast(value, dtype) for value in figures[name]] for name in self.averages])
+
+    def _report(self, sums):
+        """Add the table of all replicas to the averages."""
+        for average, row in zip(self.averages.values(), tf.unstack(sums) if self.averages else []):
             average.add(*tf.unstack(row))
 
     def state(self) -> dict:

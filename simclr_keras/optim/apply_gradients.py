@@ -1,9 +1,12 @@
-"""Apply gradients as Keras optimizers require: loss scale, clipping over replicas, averages, counters."""
+"""Apply sums of gradients with Keras optimizers: loss scale, clipping, counters, no further communication."""
+
+import functools
 
 import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.replicas import num_replicas
 
 
 def check_optimizer(optimizer: keras.optimizers.Optimizer, replicas: int) -> None:
@@ -51,34 +54,21 @@ def loss_scale(optimizer: keras.optimizers.Optimizer) -> float | tf.Tensor:
 
 
 def apply_gradients(optimizer: keras.optimizers.Optimizer, gradients: list, variables: list) -> None:
-    """Take an optimizer step with the gradients of this replica's share of the scaled loss.
+    """Take an optimizer step with gradients of the scaled loss, already summed over all replicas.
 
-    Keras clips on each replica before the sum, and LossScaleOptimizer looks for overflow on one replica only. In these
-    two cases the gradients are summed first, and each replica passes an equal part of the sum: on all replicas the
-    step is that of one device.
+    So clipping and the search for overflow see on every replica what they see on one device. On several replicas the
+    optimizer itself communicates nothing from then on: Keras would sum again, and broadcast its counter of steps.
     """
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    parts = innermost(optimizer)
-    clips = any(part.clipnorm or part.global_clipnorm or part.clipvalue for part in parts)
-    if replicas > 1 and (clips or hasattr(optimizer, "inner_optimizer")):
-        gradients = _equal_parts(optimizer, gradients, variables, replicas)
+    if num_replicas() > 1:
+        for part in innermost(optimizer):
+            part._all_reduce_sum_gradients = lambda pairs: pairs
+            part._iterations.assign_add = functools.partial(_add_on_this_replica, part._iterations)
     optimizer.apply_gradients(zip(gradients, variables))
 
 
-def _equal_parts(optimizer, gradients, variables, replicas):
-    """Return the clipped sum of all replicas' gradients, divided by the number of replicas."""
-    scale = loss_scale(optimizer)
-    present = [index for index, gradient in enumerate(gradients) if gradient is not None]
-    sums = tf.distribute.get_replica_context().all_reduce(
-        tf.distribute.ReduceOp.SUM, [gradients[index] for index in present]
-    )
-    sums = {index: gradient / tf.cast(scale, gradient.dtype) for index, gradient in zip(present, sums)}
-    for part in innermost(optimizer):
-        own = [i for i in present if part._var_key(variables[i]) in part._trainable_variables_indices]
-        # Their parts are too short to be clipped once more.
-        sums.update(zip(own, part._clip_gradients([sums[i] for i in own])))
-    parts = {index: gradient * tf.cast(scale / replicas, gradient.dtype) for index, gradient in sums.items()}
-    return [parts.get(index) for index in range(len(gradients))]
+def _add_on_this_replica(variable, value):
+    # By its handle: in replica context, assigning to a mirrored variable broadcasts the value of the first replica.
+    tf.raw_ops.AssignAddVariableOp(resource=variable.handle, value=tf.cast(value, variable.dtype))
 
 
 def _inside(optimizer):

@@ -19,6 +19,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
 OUTPUT = {
     "backbone_parity": r"keras:MobileNet +differs by .*\n0 networks differ",
     "cifar10_method": r"pretrain, knn.*finetune-1pct-layer1.*fine-tuning beats supervised",
+    "collectives": r"8 \| total \| 4\d .*collectives / least.*\| 8 \| 1\.0",
     "export_speed": r"of its parameters' bytes.*in process.*HubLayer",
     "finetune_step": r"a step of ours.*ratio of medians.*last loss",
     "gradient_caching": r"batch 4: peak.*batch 8 in micro-batches of 4: peak.*ratios: memory",
@@ -29,6 +30,7 @@ OUTPUT = {
     "nt_xent_memory": r"dense, 1,500 views x 16: peak.*tiled, 1,500 views.*tiled / dense: memory",
     "pretrain_step": r"ours.*keras BatchNormalization.*ratio of medians",
     "remat": r"without --remat: peak.*with --remat: peak.*ratios: memory",
+    "replica_step": r"1 replica: median.*2 replicas, unfused / 1 replica, unfused: median ratio",
     "resume_at_scale": r"streamed from 4 files.*arrays in memory",
     "split_by_content": r"stratified +by content.*long tail.*hash",
     "teacher_sharpness": r"labeled +20 images.*others +20 images",

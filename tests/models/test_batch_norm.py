@@ -56,6 +56,7 @@ def run(layer, x, dy, dtype):
 
 
 def moving(layer):
+    """The moving mean and variance, of the first replica."""
     return [layer.moving_mean.numpy(), layer.moving_variance.numpy()]
 
 
@@ -221,12 +222,21 @@ def test_local_statistics_are_those_of_each_replica(mirrored, dtype):
     assert BatchNormalization.from_config(layer.get_config()).is_global
 
 
-def test_replicas_keep_the_variance_where_the_mean_is_large(mirrored):
-    x = np.random.default_rng(0).normal(1000, 1, (64, 8, 8, 4))
+@pytest.mark.parametrize("fused", [None, False])
+@pytest.mark.parametrize(("ratio", "tolerance"), [(1e3, 5e-4), (1e4, 5e-3)])
+def test_replicas_are_exact_if_the_mean_is_large(mirrored, fused, ratio, tolerance):
+    """A new layer, whose moving mean is 0, against float64: within a few float32 roundings of the means."""
+    x = np.random.default_rng(0).normal(ratio, 1, (64, 4, 4, 4)).astype("float32")
+    x += np.arange(64).reshape(-1, 1, 1, 1) // 16  # no two replicas have the same mean
+    dy = np.random.default_rng(1).normal(size=x.shape)
     with mirrored.scope():
-        layer = make_layer(np.ones(4), np.zeros(4), "float32", momentum=0)
-    replicated_run(mirrored, layer, x, x, "float32")
-    np.testing.assert_allclose(layer.moving_variance.numpy(), x.var((0, 1, 2)), rtol=0.01)
+        layer = make_layer(np.ones(4), np.zeros(4), "float32", momentum=0, fused=fused)
+    results = replicated_run(mirrored, layer, x, dy, "float32")
+    *expected, mean, variance = twin(x, dy, np.ones(4), np.zeros(4))
+    np.testing.assert_allclose(layer.moving_mean.numpy(), mean, rtol=1e-6)
+    np.testing.assert_allclose(layer.moving_variance.numpy(), variance, rtol=tolerance)
+    for result, value in zip(results[:2], expected):
+        np.testing.assert_allclose(result, value, rtol=0, atol=tolerance * np.abs(value).max())
 
 
 def test_bfloat16_replicas_are_one_device(mirrored):
@@ -239,18 +249,32 @@ def test_bfloat16_replicas_are_one_device(mirrored):
         assert np.abs(result - expected).max() < 0.02 * np.abs(expected).max()
 
 
-def test_unequal_shares_count_by_their_rows(mirrored):
-    x = np.random.default_rng(0).normal(2, 3, (11, 4))
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-5)])
+def test_unequal_shares_count_by_their_rows_and_none_without_rows(mirrored, dtype, tolerance):
+    rng = np.random.default_rng(0)
+    counts = [*range(mirrored.num_replicas_in_sync + 1, 2, -1), 0]
+    x, dy = rng.normal(2, 3, (sum(counts), 4)), rng.normal(size=(sum(counts), 4))
     with mirrored.scope():
-        layer = make_layer(np.ones(4), np.zeros(4), "float64", momentum=0)
-    parts = np.array_split(x, mirrored.num_replicas_in_sync)
-    assert len({len(part) for part in parts}) > 1
-    shares = mirrored.experimental_distribute_values_from_function(
-        lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+        layer = make_layer(np.ones(4), np.zeros(4), dtype, momentum=0)
+    ends = np.cumsum(counts)
+
+    def shares_of(values):
+        parts = np.split(values, ends[:-1])
+        return mirrored.experimental_distribute_values_from_function(
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group], dtype)
+        )
+
+    @tf.function(reduce_retracing=True)  # so that the number of rows is not known
+    def step(x, dy):
+        return mirrored.run(lambda x, dy: run(layer, x, dy, dtype), args=(x, dy))
+
+    y, dx, dgamma, dbeta = (
+        mirrored.experimental_local_results(value) for value in step(shares_of(x), shares_of(dy))
     )
-    tf.function(lambda x: mirrored.run(lambda x: layer(x, training=True), args=(x,)))(shares)
-    np.testing.assert_allclose(layer.moving_mean.numpy(), x.mean(0), rtol=1e-12)
-    np.testing.assert_allclose(layer.moving_variance.numpy(), x.var(0), rtol=1e-12)
+    *expected, mean, variance = twin(x, dy, np.ones(4), np.zeros(4))
+    results = [tf.concat(y, 0), tf.concat(dx, 0), sum(dgamma), sum(dbeta), *moving(layer)]
+    for result, value in zip(results, [*expected, mean, variance]):
+        np.testing.assert_allclose(result, value, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -274,35 +298,34 @@ def test_local_statistics_count_by_their_rows_and_none_without_rows(mirrored, dt
             np.testing.assert_allclose(copy, np.average(statistics, 0, counts[:-1]), rtol=1e-5)
 
 
-def count_collectives(replicas, training):
-    """Collectives of a forward and of a forward and backward pass through two layers, traced for TPUs."""
+def collective_shapes(replicas, training):
+    """Shapes of the collectives in a forward and a backward pass through one layer, traced for TPUs."""
     strategy = tpu_tracing.fake_tpu_strategy(replicas)
     with strategy.scope():
-        layers = [BatchNormalization(), BatchNormalization()]
-        for layer in layers:
-            layer.build((None, 6))
+        layer = BatchNormalization()
+        layer.build((None, 6))
 
-    def forward(x):
-        for layer in layers:
-            x = layer(x, training=training)
-        return tf.reduce_sum(x**3)
-
-    def both(x):
+    def step(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = forward(x)
+            y = tf.reduce_sum(layer(x, training=training) ** 3)
         return tf.reduce_sum(tape.gradient(y, x))
 
-    spec = tf.TensorSpec([4, 2, 2, 6], tf.float32)
-    found = [tpu_tracing.findings(tpu_tracing.trace(strategy, step, spec)) for step in (forward, both)]
-    assert not any(each.without_kernel or each.without_shape for each in found)
-    return [sum(each.collectives.values()) for each in found]
+    graph = tpu_tracing.trace(strategy, step, tf.TensorSpec([4, 2, 2, 6], tf.float32))
+    found = tpu_tracing.findings(graph)
+    assert not found.without_kernel
+    assert not found.without_shape
+    nodes = [node for node in tpu_tracing.replicated_nodes(graph) if node.op in tpu_tracing.COLLECTIVES]
+    assert {node.attr["T"].type for node in nodes} <= {tf.float32.as_datatype_enum}
+    return sorted(node.attr["_output_shapes"].list.shape[0].dim[0].size for node in nodes)
 
 
-def test_one_collective_per_layer_and_direction():
-    assert count_collectives(replicas=2, training=True) == [2, 4]
-    assert count_collectives(replicas=2, training=False) == [0, 0]
-    assert count_collectives(replicas=1, training=True) == [0, 0]
+def test_one_collective_per_direction_of_a_size_without_replicas():
+    channels = 6
+    for replicas in (2, 4):
+        assert collective_shapes(replicas, training=True) == [2 * channels, 6 * channels + 3]
+    assert collective_shapes(2, training=False) == []
+    assert collective_shapes(1, training=True) == []
 
 
 def test_one_replica_in_float32_runs_the_fused_kernel_and_float64_needs_no_collective():

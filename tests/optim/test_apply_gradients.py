@@ -8,7 +8,14 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.optim.apply_gradients import apply_gradients, call_count, check_optimizer, variable_groups
+from simclr_keras.optim.apply_gradients import (
+    apply_gradients,
+    call_count,
+    check_optimizer,
+    innermost,
+    variable_groups,
+)
+from simclr_keras.replicas import sum_over_replicas
 
 GRADIENTS = np.random.default_rng(0).normal(size=(2, 3, 4))  # [replica, variable, entry]
 
@@ -48,7 +55,7 @@ def after_a_step(make, strategy, gradients):
 
     def step(gradients):
         scaled = [optimizer.scale_loss(gradient) for gradient in tf.unstack(gradients)]
-        apply_gradients(optimizer, scaled, variables)
+        apply_gradients(optimizer, sum_over_replicas(scaled), variables)
 
     parts = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(gradients[context.replica_id_in_sync_group])
@@ -64,7 +71,7 @@ def two():
 
 @pytest.mark.parametrize(("make", "options"), OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_the_sum_over_replicas_is_clipped(two, make, options):
-    together, _ = after_a_step(lambda: make(**options), two, GRADIENTS)
+    together, optimizer = after_a_step(lambda: make(**options), two, GRADIENTS)
     alone, _ = after_a_step(
         lambda: make(**options),
         tf.distribute.get_strategy(),
@@ -72,6 +79,8 @@ def test_the_sum_over_replicas_is_clipped(two, make, options):
     )
     assert np.abs(alone - 1).max() > 1e-3
     np.testing.assert_allclose(together, alone, rtol=1e-12)
+    for part in innermost(optimizer):
+        assert [int(copy) for copy in two.experimental_local_results(part.iterations.value)] == [1, 1]
 
 
 def test_overflow_on_the_last_replica_skips_the_step_on_all(two):
