@@ -58,6 +58,12 @@ EARLIER_RUNS = [
         {**DISTILL, "teacher": "published:finetune_1pct/r50_1x_sk0"},
     ),
     Case(
+        "--init: missing PyTorch file",
+        ("--init=torch:{tmp}/nowhere.safetensors is not found",),
+        ("give torch:FILE.safetensors",),
+        {**FINETUNE, "init": "torch:{tmp}/nowhere.safetensors"},
+    ),
+    Case(
         "--init: no address of a hub",
         ("--init=hf://repo is not an address",),
         ("give hf://USER/REPO",),

@@ -34,6 +34,8 @@ def run(config: Any, say: Callable = print) -> dict:
     check_packages(config.formats)
     source = open_source(config.run, config.checkpoint, flag="run", ema=config.ema)
     about = describe(source, config.license)
+    for note in source.notes:
+        say(f"weights  {source.path}: {note}")
     model = remove_unused_layers(source.model(), config.signatures, source.path)
     representative = representative_images(config, source) if config.int8 else None
     say(

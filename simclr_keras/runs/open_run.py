@@ -26,6 +26,7 @@ class OpenRun:
         weights: of the checkpoint that was asked for. checkpoint: its name, "last" or "best".
         ema: whether they are those of the momentum network.
         address: what the user gave instead of a path, such as published:NAME; None for a path.
+        notes: what is not as the user may expect, such as arrays that were left out.
 
     Raises:
         InputError: the run names more or fewer classes than its classifier has.
@@ -41,6 +42,7 @@ class OpenRun:
     checkpoint: str
     ema: bool = False
     address: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names, classes = self.class_names, self.weights.num_classes

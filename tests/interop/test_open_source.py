@@ -9,18 +9,20 @@ import types
 import numpy as np
 import pytest
 
-from simclr_keras import load_published
+from simclr_keras import load_published, load_run
 from simclr_keras.config.modes import MODES
 from simclr_keras.errors import InputError
 from simclr_keras.export import from_run
 from simclr_keras.interop.fetching import addresses
 from simclr_keras.interop.open_source import open_source
+from simclr_keras.interop.torch_files.write import write_torch
 from simclr_keras.tools import import_published, verify_published
 from simclr_keras.tools.any_model import open_model
 from simclr_keras.training.stages.distill import Distillation
 from simclr_keras.training.stages.finetune import Finetuning
 from tests.earlier_runs import DIGITS, finetuning, make_run
 from tests.interop.fetching.bucket import serve
+from tests.interop.torch_files.networks import make
 from tests.tools.models_to_run import run
 from tests.tools.published_files import MODEL, write_release
 
@@ -96,6 +98,23 @@ def test_stages_start_from_names(tmp_path):
     config = MODES["distill"](**quick, teacher=FINETUNED, model_dir=str(tmp_path / "distill"))
     result = Distillation(config, say=lambda line: None).run()
     assert (result["classes"], result["ancestors"][0]["run"]) == (1000, FINETUNED)
+
+
+@pytest.mark.slow
+def test_stage_starts_from_pytorch(tmp_path):
+    model, architecture = make(image_size=8, pixel_mean=(0.4, 0.5, 0.6), pixel_std=(0.2, 0.3, 0.25))
+    write_torch(model, architecture, str(tmp_path / "network.safetensors"))
+    address, lines = f"torch:{tmp_path}/network.safetensors", []
+    quick = {"dataset": "digits", "image_size": 8, "batch_size": 64, "epochs": 1, "warmup_epochs": 0.0}
+    quick |= {"labels_per_class": 2, "learning_rate": 1e-12, "init": address}
+    config = MODES["finetune"](**quick, model_dir=str(tmp_path / "finetune"))
+    result = Finetuning(config, say=lines.append).run()
+    assert [entry["run"] for entry in result["ancestors"]] == [address]
+    assert any("images become (pixels - (0.4, 0.5, 0.6))" in line for line in lines)
+    encoder = load_run(tmp_path / "finetune").encoder
+    assert encoder.pixel_mean == (0.4, 0.5, 0.6)
+    for actual, expected in zip(encoder.trainable_variables, model.encoder.trainable_variables):
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def test_commands_take_names(tmp_path):

@@ -1,4 +1,4 @@
-"""The addresses that stand for a run directory: published:NAME and hf://USER/REPO. Imports no TensorFlow."""
+"""The addresses that stand for a run directory: published:NAME, torch:FILE, hf://USER/REPO. Imports no TensorFlow."""
 
 import difflib
 import os
@@ -9,7 +9,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.interop.categories import CATEGORIES
 from simclr_keras.models.zoo import PUBLISHED as MODELS
 
-PUBLISHED, HUGGING_FACE = "published:", "hf://"
+PUBLISHED, TORCH, HUGGING_FACE = "published:", "torch:", "hf://"
 DEFAULT_CATEGORY = "pretrained"
 NAMES = tuple(f"{category}/{model}" for category in CATEGORIES for model in MODELS)
 
@@ -24,6 +24,11 @@ def check_address(address: str | None, flag: str, stage: str) -> None:
         published_name(address, f"--{flag}")
     elif address and address.startswith(HUGGING_FACE):
         repository(address, f"--{flag}")
+    elif address and address.startswith(TORCH):
+        if not os.path.isfile(address.removeprefix(TORCH)):
+            raise InputError(
+                f"--{flag}={address} is not found; give torch:FILE.safetensors of PyTorch's weights."
+            )
     else:
         check_run_dir(address, flag, stage)
 

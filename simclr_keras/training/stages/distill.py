@@ -146,7 +146,7 @@ class Distillation(ClassificationStage):
         self.architecture = Architecture.of_classifier(config, self.teacher.architecture.num_classes)
         start = (self.student or self.teacher).architecture
         if start.name == config.model:  # keep its stem, whatever the size of the images is now
-            self.architecture = dataclasses.replace(self.architecture, image_size=start.image_size)
+            self.architecture = self.architecture.with_stem_of(start)
         with self.strategy.scope():
             # Before the teacher, which may draw from the seeded generator: the same seed gives the same student.
             student = self.architecture.build(self.policy, **backbone_arguments(config))
