@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from simclr_keras.config import command_line
 from simclr_keras.config.export import ExportConfig
-from simclr_keras.config.output_paths import check_run_dir
+from simclr_keras.interop.fetching.addresses import check_address
 
 INTRODUCTION = """\
 Exports a trained network, so that any program can use it and train it further.
@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> None:
         print(command_line.help_text(INTRODUCTION, ExportConfig))
         return
     config = command_line.read(ExportConfig, argv)
-    check_run_dir(config.run, "run", "a training run")
+    check_address(config.run, "run", "a training run")
     from simclr_keras.backend import start_tensorflow_quietly  # help is quicker without
 
     start_tensorflow_quietly()

@@ -9,7 +9,7 @@ from simclr_keras.config import command_line, recipes
 from simclr_keras.config.base import StageConfig
 from simclr_keras.config.modes import MODES, config_class, make_config
 from simclr_keras.config.option import Settings, option
-from simclr_keras.config.output_paths import check_run_dir
+from simclr_keras.interop.fetching.addresses import check_address
 
 INTRODUCTION = """\
 Trains SimCLRv2 networks. If a run was interrupted, rerun the same command to continue it.
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     config = read_flags(argv)
     # The most common mistake is reported before TensorFlow is imported, which takes seconds.
     for flag in config.RUN_FLAGS:
-        check_run_dir(getattr(config, flag), flag, "an earlier stage")
+        check_address(getattr(config, flag), flag, "an earlier stage")
     from simclr_keras.backend import start_tensorflow_quietly  # help is quicker without
 
     start_tensorflow_quietly(devices=False)  # the stage sets them

@@ -11,6 +11,7 @@ from simclr_keras.config.export import ExportConfig  # noqa: E402
 from simclr_keras.config.modes import MODES  # noqa: E402
 from simclr_keras.config.recipes import RECIPES  # noqa: E402
 from simclr_keras.tools.embed import EmbedConfig  # noqa: E402
+from simclr_keras.tools.export_torch import ExportTorchConfig  # noqa: E402
 from simclr_keras.tools.import_published import ImportConfig  # noqa: E402
 from simclr_keras.tools.predict import PredictConfig  # noqa: E402
 from simclr_keras.tools.report import ReportConfig  # noqa: E402
@@ -22,6 +23,7 @@ TOOLS = {
     "predict": PredictConfig,
     "visualize": VisualizeConfig,
     "report": ReportConfig,
+    "export_torch": ExportTorchConfig,
     "import_published": ImportConfig,
     "verify_published": VerifyConfig,
 }

@@ -45,6 +45,30 @@ EARLIER_RUNS = [
         "no --teacher", ("--teacher is missing",), ("--teacher=runs/finetune-",), {**DISTILL, "teacher": None}
     ),
     *starting_from("nowhere", "FLAG={runs}/nowhere", "not found", right=("--model_dir of an earlier",)),
+    Case(
+        "--init: unknown published name",
+        ("--init=published:r50_1x_sk3 is unknown",),
+        ("did you mean r50_1x_sk",),
+        {**FINETUNE, "init": "published:r50_1x_sk3"},
+    ),
+    Case(
+        "--teacher: unknown published name",
+        ("--teacher=published:finetune_1pct/r50_1x_sk0 is unknown",),
+        ("finetuned_1pct/r50_1x_sk0",),
+        {**DISTILL, "teacher": "published:finetune_1pct/r50_1x_sk0"},
+    ),
+    Case(
+        "--init: missing PyTorch file",
+        ("--init=torch:{tmp}/nowhere.safetensors is not found",),
+        ("give torch:FILE.safetensors",),
+        {**FINETUNE, "init": "torch:{tmp}/nowhere.safetensors"},
+    ),
+    Case(
+        "--init: no address of a hub",
+        ("--init=hf://repo is not an address",),
+        ("give hf://USER/REPO",),
+        {**FINETUNE, "init": "hf://repo"},
+    ),
     *starting_from("file", "FLAG={runs}/file", "is a file", right=("give a directory",)),
     *starting_from(
         "empty", "FLAG={runs}/empty", "it has no config.json", right=("--model_dir of an earlier",)

@@ -19,16 +19,22 @@ METHODS = {"extract", "extractall", "unpack_archive", "unsafe_load", "enable_uns
 FUNCTIONS = {
     "yaml.load",
     "yaml.full_load",
-    "torch.load",
     "os.system",
     "os.popen",
     "subprocess.getoutput",
     "subprocess.getstatusoutput",
 }
 # What a keyword must be, if it is given: anything else, a variable too, is refused.
-KEYWORDS = {"allow_pickle": False, "safe_mode": True, "shell": False, "extract": False, "untar": False}
+KEYWORDS = {
+    "allow_pickle": False,
+    "safe_mode": True,
+    "weights_only": True,
+    "shell": False,
+    "extract": False,
+    "untar": False,
+}
 # What must be given, as the default is another or may become one.
-OBLIGATORY = {"numpy.load": "allow_pickle"}
+OBLIGATORY = {"numpy.load": "allow_pickle", "torch.load": "weights_only"}
 
 
 def dangers(text):

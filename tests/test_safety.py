@@ -62,6 +62,8 @@ DANGEROUS = [
     "import yaml\nyaml.load(text)",
     "import yaml as y\ny.unsafe_load(text)",
     "import torch\ntorch.load(path)",
+    "import torch\ntorch.load(path, weights_only=False)",
+    "from torch import load\nload(path)",
     "keras.models.load_model(path, safe_mode=False)",
     "keras.config.enable_unsafe_deserialization()",
     "import os\nos.system(command)",

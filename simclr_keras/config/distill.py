@@ -24,8 +24,8 @@ class DistillConfig(
 
     teacher: str | None = option(
         None,
-        "Teacher: run directory of a finished run with a classifier, or an exported SavedModel with logits (folder or "
-        "https:// address).",
+        "Teacher: run directory of a finished run with a classifier, an address such as "
+        "published:finetuned_1pct/r50_1x_sk0, or an exported SavedModel with logits (folder or https:// address).",
         group="Chain",
         required="give the run directory of a fine-tuned or supervised network, such as --teacher=runs/finetune-...",
     )
@@ -38,7 +38,7 @@ class DistillConfig(
     init: str | None = again(
         Start,
         "init",
-        help="Run directory whose encoder is the student's initial one.",
+        help="Run directory, or an address such as published:r50_1x_sk0, whose encoder is the student's initial one.",
         required=None,
         default_words="random weights",
     )

@@ -15,7 +15,10 @@ class ExportConfig(Settings):
     """The flags of export.py."""
 
     run: str = option(
-        "", "Run directory of the network.", group="What", required="give the --model_dir of a training run"
+        "",
+        "Run directory of the network, or an address such as published:r50_1x_sk0.",
+        group="What",
+        required="give the --model_dir of a training run",
     )
     checkpoint: str = option(
         "last",

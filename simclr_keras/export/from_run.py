@@ -14,8 +14,9 @@ from simclr_keras.export.export_folder import check_out
 from simclr_keras.export.remove_unused_layers import remove_unused_layers
 from simclr_keras.export.write import check_packages, write_export
 from simclr_keras.formatting import duration
+from simclr_keras.interop.open_source import open_source
 from simclr_keras.runs.history import read_metrics
-from simclr_keras.runs.open_run import OpenRun, open_run
+from simclr_keras.runs.open_run import OpenRun
 
 MAX_ROWS = 200  # of metrics.csv on a card
 BATCH = 50
@@ -31,8 +32,10 @@ def run(config: Any, say: Callable = print) -> dict:
     started = time.monotonic()
     check_out(config.out, config.overwrite)
     check_packages(config.formats)
-    source = open_run(config.run, config.checkpoint, flag="run", ema=config.ema)
+    source = open_source(config.run, config.checkpoint, flag="run", ema=config.ema)
     about = describe(source, config.license)
+    for note in source.notes:
+        say(f"weights  {source.path}: {note}")
     model = remove_unused_layers(source.model(), config.signatures, source.path)
     representative = representative_images(config, source) if config.int8 else None
     say(

@@ -1,11 +1,13 @@
 """The encoder: ResNet with selective kernels, ResNet-D and squeeze-excitation; returns named endpoints."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.batch_norm import BatchNormalization
-from simclr_keras.models.blocks import Composite, Conv2D, ResidualBlock, spatial_mean, strided
+from simclr_keras.models.blocks import Composite, Conv2D, ResidualBlock, pad, spatial_mean, strided
 from simclr_keras.models.image_model import ImageModel
 from simclr_keras.models.remat import recomputed
 
@@ -18,6 +20,7 @@ BLOCKS = {
     200: (3, 24, 36, 3),
 }
 GROUP_CHANNELS = (64, 128, 256, 512)
+POOL_PADDINGS = ("same", "torch")
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
@@ -28,12 +31,14 @@ class Stem(keras.layers.Layer):
         width: factor of all channel counts.
         kind: "conv" (7x7/2 and max-pool), "resnet_d" (three 3x3, the first with stride 2, and max-pool), or
             "small" (one 3x3/1, no pool), for images of at most 32 pixels.
+        max_pool_padding: see ResNet.
     """
 
-    def __init__(self, width: float, kind: str, **kwargs):
+    def __init__(self, width: float, kind: str, max_pool_padding: str = "same", **kwargs):
         super().__init__(**kwargs)
         self.width = width
         self.kind = kind
+        self.max_pool_padding = max_pool_padding
         full, half = scaled(64, width), scaled(32, width)
         sizes = {
             "conv": ((full, 7, 2),),
@@ -62,12 +67,15 @@ class Stem(keras.layers.Layer):
         for conv, norm in self.pairs:
             initial_conv = conv(x)
             x = tf.nn.relu(norm(initial_conv, training=training))
-        if self.kind != "small":
+        if self.kind != "small" and self.max_pool_padding == "torch":
+            x = tf.nn.max_pool2d(pad(x, 3), 3, 2, "VALID")  # zeros are no more than any output of ReLU
+        elif self.kind != "small":
             x = tf.nn.max_pool2d(x, 3, 2, "SAME")
         return {"initial_conv": initial_conv, "initial_max_pool": x}
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "width": self.width, "kind": self.kind}
+        config = {"width": self.width, "kind": self.kind, "max_pool_padding": self.max_pool_padding}
+        return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable("simclr_keras")
@@ -85,6 +93,11 @@ class ResNet(ImageModel):
         selective_kernel: selective kernels with the ResNet-D stem and shortcuts.
         se_ratio: squeeze-excitation ratio in [0, 1]; 0 for none.
         small_images: the stem for images of at most 32 pixels.
+        max_pool_padding: of the stem's max-pool, "same" (as the release: nothing before and one pixel after, for even
+            sizes) or "torch" (one pixel on each side).
+        pixel_mean, pixel_std: three numbers each, or None; images become (images - mean) / std before the first
+            convolution. PyTorch's networks were trained so. At the door, not in the weights, because padding with
+            zeros comes after it.
 
     Raises:
         InputError: an argument is out of its range.
@@ -97,6 +110,9 @@ class ResNet(ImageModel):
         selective_kernel: bool = False,
         se_ratio: float = 0.0,
         small_images: bool = False,
+        max_pool_padding: str = "same",
+        pixel_mean: Sequence[float] | None = None,
+        pixel_std: Sequence[float] | None = None,
         name: str = "encoder",
         **kwargs,
     ):
@@ -107,13 +123,27 @@ class ResNet(ImageModel):
             raise InputError(f"width must be above 0. Received: width={width}")
         if not 0 <= se_ratio <= 1:
             raise InputError(f"se_ratio must be in [0, 1]. Received: se_ratio={se_ratio}")
+        if max_pool_padding not in POOL_PADDINGS:
+            raise InputError(
+                f"max_pool_padding must be one of {', '.join(POOL_PADDINGS)}. Received: "
+                f"max_pool_padding={max_pool_padding!r}"
+            )
+        for numbers in (pixel_mean, pixel_std):
+            if (numbers is None) != (pixel_mean is None) or (numbers is not None and len(numbers) != 3):
+                raise InputError(
+                    "pixel_mean and pixel_std must be three numbers each, or both None. "
+                    f"Received: pixel_mean={pixel_mean}, pixel_std={pixel_std}"
+                )
         self.depth = depth
         self.width = width
+        self.max_pool_padding = max_pool_padding
+        self.pixel_mean = None if pixel_mean is None else tuple(pixel_mean)
+        self.pixel_std = None if pixel_std is None else tuple(pixel_std)
         self.selective_kernel = selective_kernel
         self.se_ratio = se_ratio
         self.small_images = small_images
         kind = "small" if small_images else "resnet_d" if selective_kernel else "conv"
-        self.stem = Stem(width, kind, name="stem", dtype=self.dtype_policy)
+        self.stem = Stem(width, kind, max_pool_padding, name="stem", dtype=self.dtype_policy)
         for i, (num_blocks, channels) in enumerate(zip(BLOCKS[depth], GROUP_CHANNELS), start=1):
             group = BlockGroup(
                 num_blocks,
@@ -139,6 +169,9 @@ class ResNet(ImageModel):
             shape = group.compute_output_shape(shape)
 
     def call(self, images: tf.Tensor, training: bool = False) -> dict:
+        if self.pixel_mean is not None:
+            mean, std = (tf.constant(numbers, images.dtype) for numbers in (self.pixel_mean, self.pixel_std))
+            images = (images - mean) / std
         endpoints = dict(self.stem(images, training=training))
         x = endpoints["initial_max_pool"]
         for group in self.block_groups:
@@ -162,6 +195,9 @@ class ResNet(ImageModel):
             "selective_kernel": self.selective_kernel,
             "se_ratio": self.se_ratio,
             "small_images": self.small_images,
+            "max_pool_padding": self.max_pool_padding,
+            "pixel_mean": self.pixel_mean,
+            "pixel_std": self.pixel_std,
         }
 
 

@@ -168,6 +168,9 @@ def create_model(
     backbone_weights: str | os.PathLike | None = None,
     backbone_trainable: bool = True,
     dense_layers: Sequence[int] = (256,),
+    max_pool_padding: str = "same",
+    pixel_mean: Sequence[float] | None = None,
+    pixel_std: Sequence[float] | None = None,
 ) -> "SimCLRModel":
     """Return the named model as a built SimCLRModel with fresh weights.
 
@@ -202,6 +205,7 @@ def create_model(
             .weights.h5, .keras or .h5 file; see load_backbone_weights.
         backbone_trainable: whether a Keras backbone trains; if not, it is in inference mode and the dense layers train.
         dense_layers: widths of the dense layers between a Keras backbone and its representation.
+        max_pool_padding, pixel_mean, pixel_std: of a ResNet, see `ResNet`: for weights from PyTorch.
 
     Raises:
         InputError: an argument is out of its range.
@@ -234,7 +238,8 @@ def create_model(
 
         depth, width, selective_kernel = parse_name(name)
         small_images = image_size <= MAX_SMALL_IMAGE_SIZE
-        encoder = ResNet(depth, width, selective_kernel, se_ratio, small_images, dtype=dtype)
+        torch_like = {"max_pool_padding": max_pool_padding, "pixel_mean": pixel_mean, "pixel_std": pixel_std}
+        encoder = ResNet(depth, width, selective_kernel, se_ratio, small_images, **torch_like, dtype=dtype)
     model = SimCLRModel(
         encoder,
         num_classes=num_classes,

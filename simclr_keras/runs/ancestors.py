@@ -10,6 +10,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.runs.open_run import OpenRun
 from simclr_keras.runs.records import AncestorEntry
 
+UNKNOWN = "unknown"  # the dataset of weights from elsewhere
 _TRAINED_ON_LABELS = ("finetune", "supervised", "distill")
 
 
@@ -105,6 +106,11 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
         raise InputError(
             f"--labels={config.labels} goes with folder:PATH, but --{flag}={run.path} was trained on "
             f"{own.dataset}; give another --{flag}, or --dataset=folder:PATH."
+        )
+    if config.dataset is None and own.dataset == UNKNOWN:
+        raise InputError(
+            f"--dataset is missing: the data that --{flag}={run.path} was trained on is unknown; give --dataset, such "
+            "as --dataset=folder:photos."
         )
     if config.dataset is None:
         labels = None if config.unlabeled else config.labels or own.labels

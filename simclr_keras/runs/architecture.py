@@ -24,6 +24,10 @@ class Architecture:
     kept_head_layers: int | None = None
     stop_gradient: bool = False
     dense_layers: tuple[int, ...] | None = None  # of a keras: backbone alone
+    # Of weights from PyTorch, see ResNet; model.json has them only if they are not the defaults.
+    max_pool_padding: str = "same"
+    pixel_mean: tuple[float, ...] | None = None
+    pixel_std: tuple[float, ...] | None = None
 
     @classmethod
     def of_pretraining(cls, config: Any, num_classes: int | None) -> "Architecture":
@@ -52,6 +56,11 @@ class Architecture:
             se_ratio=config.se_ratio,
             dense_layers=tuple(config.dense_widths) if config.model.startswith("keras:") else None,
         )
+
+    def with_stem_of(self, other: "Architecture") -> "Architecture":
+        """Return the same network with what the encoder of another one does to images before its first block."""
+        names = ("image_size", "max_pool_padding", "pixel_mean", "pixel_std")
+        return dataclasses.replace(self, **{name: getattr(other, name) for name in names})
 
     def with_classifier(self, num_classes: int, head_layer: int) -> "Architecture":
         """Return the same encoder with a classifier on a layer of its head, without the layers above it.
@@ -86,8 +95,9 @@ class Architecture:
     def to_json(self) -> dict[str, Any]:
         """Return the dict that model.json holds: arguments of `create_model`."""
         values = dataclasses.asdict(self)
-        if self.dense_layers is None:
-            del values["dense_layers"]
+        for field in dataclasses.fields(self)[-4:]:
+            if values[field.name] == field.default:
+                del values[field.name]
         return values
 
     @classmethod
@@ -102,8 +112,10 @@ class Architecture:
                 raise RecordError(f"{name} is {value!r}")
         if not {"name", "image_size"} <= values.keys():
             raise RecordError("it has no name or image_size")
-        dense = values.get("dense_layers")
-        architecture = cls(**{**values, "dense_layers": None if dense is None else tuple(dense)})
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, (list, tuple))}
+        architecture = cls(**{**values, **lists})
+        if (architecture.pixel_mean is None) != (architecture.pixel_std is None):
+            raise RecordError("it has only one of pixel_mean and pixel_std")
         if architecture.head_layer > architecture.head_depth:
             raise RecordError(f"head_layer is {architecture.head_layer}, of {architecture.head_depth} layers")
         return architecture
@@ -121,6 +133,12 @@ def _is_model_name(value: Any) -> bool:
     return True
 
 
+def _is_three_numbers(value: Any) -> bool:
+    return (
+        isinstance(value, list) and len(value) == 3 and all(type(number) in (int, float) for number in value)
+    )
+
+
 _CHECKS = {
     "name": _is_model_name,
     "num_classes": _integer(1, optional=True),
@@ -134,4 +152,7 @@ _CHECKS = {
     "kept_head_layers": _integer(0, optional=True),
     "stop_gradient": lambda value: type(value) is bool,
     "dense_layers": lambda value: type(value) is list and all(map(_integer(1), value)),
+    "max_pool_padding": lambda value: value in ("same", "torch"),
+    "pixel_mean": lambda value: value is None or _is_three_numbers(value),
+    "pixel_std": lambda value: value is None or (_is_three_numbers(value) and min(value) > 0),
 }

@@ -1,19 +1,16 @@
 """Open a run directory: the one way to read a run, for later stages, exports and tools."""
 
 import dataclasses
-import warnings
-from collections.abc import Collection
 from typing import Any
 
 import tensorflow as tf
 
-from simclr_keras.errors import InputError, one_line
+from simclr_keras.errors import InputError
 from simclr_keras.runs.architecture import Architecture
-from simclr_keras.runs.checkpoints import CheckpointReader, model_variables, newest_readable, steps_in
+from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.records import AncestorEntry, ConfigRecord, ResultRecord, SplitRecord
 from simclr_keras.runs.run_files import CONFIG, MODEL, SPLIT, RunFiles
-
-ATTEMPTS = 3  # to read a checkpoint of a run that is still training and keeps only the newest
+from simclr_keras.runs.weights import StoredWeights, Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +25,8 @@ class OpenRun:
         architecture: of its network.
         weights: of the checkpoint that was asked for. checkpoint: its name, "last" or "best".
         ema: whether they are those of the momentum network.
+        address: what the user gave instead of a path, such as published:NAME; None for a path.
+        notes: what is not as the user may expect, such as arrays that were left out.
 
     Raises:
         InputError: the run names more or fewer classes than its classifier has.
@@ -39,9 +38,11 @@ class OpenRun:
     split: SplitRecord
     result: ResultRecord
     architecture: Architecture
-    weights: "Weights"
+    weights: StoredWeights
     checkpoint: str
     ema: bool = False
+    address: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names, classes = self.class_names, self.weights.num_classes
@@ -51,8 +52,8 @@ class OpenRun:
 
     @property
     def path(self) -> str:
-        """Path of the run directory."""
-        return self.files.path
+        """Path of the run directory, or the address that stands for it."""
+        return self.address or self.files.path
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -155,102 +156,6 @@ def load_run(path: str, checkpoint: str = "last", dtype: str = "float32", *, ema
         InputError: there is no run, its settings are damaged, or it has no readable checkpoint or momentum network.
     """
     return open_run(path, checkpoint, ema=ema).model(dtype)
-
-
-class Weights:
-    """The weights of the model in a checkpoint of a run.
-
-    Args:
-        files: of the run.
-        checkpoint: "last" or "best".
-        ema: whether to take encoder and projection head from the momentum network.
-
-    Raises:
-        InputError: there is no readable checkpoint, or no momentum network.
-    """
-
-    def __init__(self, files: RunFiles, checkpoint: str = "last", ema: bool = False) -> None:
-        self._files, self._checkpoint, self._ema = files, checkpoint, ema
-        self._reader = self._newest()
-        if ema and not self._reader.has_ema:
-            option = {"model_dir": "ema=True", "run": "--ema"}.get(str(files.flag), "--use_ema")
-            raise InputError(
-                f"{files.path} has no momentum network, which only runs of --mode=pretrain with --memory=queue keep; "
-                f"leave {option} out, or give another --{files.flag}."
-            )
-
-    def _newest(self) -> CheckpointReader:
-        files = self._files
-        directory = files.best if self._checkpoint == "best" else files.checkpoints
-        step, damage = newest_readable(directory, f"give another --{files.flag}")
-        if step is None and self._checkpoint == "best":
-            option = {"model_dir": "checkpoint", "run": "--checkpoint"}.get(
-                str(files.flag), f"--{files.flag}_checkpoint"
-            )
-            raise InputError(
-                f"{files.path} has no best checkpoint, which only runs that evaluate a classifier keep; give "
-                f"{option}=last."
-            )
-        if step is None:
-            raise InputError(
-                f"{files.path} has no checkpoint; let the run finish an epoch, restore the folder, or give another "
-                f"--{files.flag}."
-            )
-        for bad, reason in damage.items():
-            warnings.warn(
-                f"the checkpoint of step {bad} is damaged ({reason}): taking that of step {step}",
-                stacklevel=4,
-            )
-        return CheckpointReader(directory, step)
-
-    @property
-    def step(self) -> int:
-        """Step of the checkpoint."""
-        return self._reader.step
-
-    @property
-    def num_classes(self) -> int | None:
-        """Number of classes of the classifier; None if there is no classifier."""
-        shape = self._reader.model_shapes().get("classifier/bias")
-        return shape[0] if shape else None
-
-    def load_into(self, model: Any, parts: Collection[str] | None = None) -> None:
-        """Assign the weights to a model; newer ones if a training run has deleted these meanwhile.
-
-        Args:
-            model: a built SimCLRModel.
-            parts: first words of the paths to load ("encoder", ...), of which the checkpoint may contain more than
-                the model; None for all, if both must contain the same.
-
-        Raises:
-            InputError: names or shapes are not those of the model, or the checkpoint is unreadable.
-        """
-        failure: Exception | None = None
-        for _ in range(ATTEMPTS):
-            if failure:
-                self._reader = self._newest()
-            try:
-                return self._load_into(model, parts)
-            except tf.errors.OpError as error:
-                failure = error
-        raise InputError(
-            f"the checkpoint {self._reader.path} is unreadable ({one_line(failure)}); try again."
-        ) from failure
-
-    def _load_into(self, model: Any, parts: Collection[str] | None) -> None:
-        variables, stored = model_variables(model), self._reader.model_shapes()
-        if parts is not None:
-            variables = {path: v for path, v in variables.items() if path.split("/")[0] in parts}
-            stored = {path: shape for path, shape in stored.items() if path in variables}
-        shapes = {path: list(variable.shape) for path, variable in variables.items()}
-        if shapes != stored:
-            differing = sorted(path for path in shapes | stored if shapes.get(path) != stored.get(path))
-            raise InputError(
-                f"the checkpoint {self._reader.path} is not of the model of this run. Differing: "
-                f"{', '.join(differing[:3])}"
-            )
-        for path, variable in variables.items():
-            variable.assign(self._reader.read_of_model(path, self._ema))
 
 
 def _check_has_network(files: RunFiles, config: Any) -> None:

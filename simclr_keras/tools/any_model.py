@@ -15,7 +15,7 @@ from simclr_keras.export.formats.names import KERAS_FILE, LITERT_FILE, ONNX_FILE
 from simclr_keras.export.loading.find_saved_model import is_hub_handle, is_saved_model
 from simclr_keras.export.loading.loaded_model import load_saved_model
 from simclr_keras.files import expand_home
-from simclr_keras.runs.open_run import open_run
+from simclr_keras.interop.open_source import is_address, open_source
 from simclr_keras.runs.run_files import CONFIG, RunFiles
 
 _OTHER_FORMATS = {LITERT_FILE: "LiteRT", ONNX_FILE: "ONNX"}
@@ -96,7 +96,7 @@ class AnyModel:
 
 
 def open_model(path: str, use_ema: bool = False) -> AnyModel:
-    """Open a run directory, the folder of an export, a .keras file or a TF-Hub handle.
+    """Open a run directory or what stands for it, the folder of an export, a .keras file or a TF-Hub handle.
 
     Args:
         path: of the model.
@@ -110,6 +110,8 @@ def open_model(path: str, use_ema: bool = False) -> AnyModel:
         raise InputError(
             "--model is empty; give a run directory, an export, a .keras file or a TF-Hub handle."
         )
+    if is_address(path):
+        return _of_run(path, use_ema)
     if is_hub_handle(path):
         _check_no_ema(path, use_ema)
         return _of_export(path)
@@ -156,7 +158,7 @@ def _check_no_ema(path, use_ema):
 
 
 def _of_run(path, use_ema=False):
-    run = open_run(path, flag="model", ema=use_ema)
+    run = open_source(path, flag="model", ema=use_ema)
     return _of_keras(path, run.model(), run.image_size, run.class_names)
 
 

@@ -33,8 +33,8 @@ class EmbedConfig(Settings):
 
     model: str = option(
         "",
-        "A run directory, the folder of an export (any SavedModel with signatures), a .keras file or a TF-Hub handle "
-        "(https://...).",
+        "A run directory, an address such as published:r50_1x_sk0, the folder of an export (any SavedModel with "
+        "signatures), a .keras file or a TF-Hub handle (https://...).",
         required="give a run directory, an export, a .keras file or a TF-Hub handle",
     )
     images: str = option(

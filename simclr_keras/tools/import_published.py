@@ -31,8 +31,8 @@ class ImportConfig(Settings):
 
     path: str = option(
         "",
-        "Published weights: the prefix of a checkpoint, a folder with one, or a SavedModel.",
-        required="give the prefix of a checkpoint, a folder with one, or a SavedModel",
+        "Published weights: a published name, the prefix of a checkpoint, a folder with one, or a SavedModel.",
+        required="give a published name, the prefix of a checkpoint, a folder with one, or a SavedModel",
     )
     out: str = option("", "Run directory to write.", required="give a run directory to write")
     name: str | None = option(
@@ -91,18 +91,20 @@ def import_published(
         InputError: one line: see `load_published`; the kind of network is not known; `out` or the names will not do.
         TrainingError: the disk is full, or the like.
     """
+    from simclr_keras.interop.imported_run import described, make
     from simclr_keras.interop.published import open_published
     from simclr_keras.tools import imported_run
 
     imported_run.check_out(out, overwrite)
     published = open_published(path, name, ema=ema, head_layer=head_layer)
-    run = imported_run.make(published, out, dataset, class_names)
+    run = make(published, out, dataset)
+    class_names = imported_run.read_class_names(class_names, run.result.get("classes"))
     form, keys, skipped = published.source.form.NAME, published.network.keys, published.network.skipped
     say(f"weights  {path}: {form}, {len(keys)} variables of {run.config.model}")
     for why, count in sorted(collections.Counter(skipped.values()).items()):
         say(f"         left out: {count} of the {why}")
-    say(f"kind     {imported_run.described(run)}")
-    imported_run.write(run, published, out, overwrite)
+    say(f"kind     {described(run)}")
+    imported_run.write(run, published, out, class_names, overwrite)
     say(f"run      {out}, for --init, --teacher and export.py --run")
     return run.result
 

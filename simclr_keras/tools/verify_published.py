@@ -6,6 +6,7 @@ import sys
 from simclr_keras.config import command_line
 from simclr_keras.config.option import Settings, again, option
 from simclr_keras.errors import InputError
+from simclr_keras.interop.fetching.addresses import PUBLISHED, published_name
 from simclr_keras.tools.import_published import ImportConfig
 
 PROGRAM = "verify_published"
@@ -16,6 +17,7 @@ and prints the published accuracy beside its own.
   python -m simclr_keras.tools.verify_published --path=simclrv2/finetuned_1pct/r50_1x_sk0 \\
       --data_dir=/data/tfds
   python -m simclr_keras.tools.verify_published --run=runs/r50-1pct --data_dir=/data/tfds
+  python -m simclr_keras.tools.verify_published --path=published:r50_1x_sk0 --write_digests
 
 Exit codes: 0 done, whatever the accuracy; 2 the command, the file or the data are wrong."""
 
@@ -35,6 +37,11 @@ class VerifyConfig(Settings):
     )
     data_dir: str | None = option(None, "Folder in which TensorFlow Datasets keeps prepared data.")
     batch_size: int = option(256, "Images per step.", unit="images", at_least=1)
+    write_digests: bool = option(
+        False,
+        "Instead of evaluating, check all arrays of the published name in --path and write the digests of its files "
+        "into the package, for later downloads to be compared with.",
+    )
 
     def validate(self) -> None:
         super().validate()
@@ -43,6 +50,8 @@ class VerifyConfig(Settings):
         for flag in ("name", "head_layer", "ema"):
             if self.run and not (getattr(self, flag) is None or getattr(self, flag) is False):  # 0 is a layer
                 raise InputError(f"--{flag} needs --path; a run directory in --run has its own.")
+        if self.write_digests and not (self.path or "").startswith(PUBLISHED):
+            raise InputError("--write_digests needs a published name, such as --path=published:r50_1x_sk0.")
 
 
 def main(argv: list[str]) -> None:
@@ -54,7 +63,32 @@ def main(argv: list[str]) -> None:
     from simclr_keras.backend import start_tensorflow_quietly
 
     start_tensorflow_quietly()
-    verify(**dataclasses.asdict(config))
+    if config.write_digests:
+        write_digests(config.path)
+        return
+    settings = dataclasses.asdict(config)
+    del settings["write_digests"]
+    verify(**settings)
+
+
+def write_digests(path, *, say=print):
+    """Check every array of a published network, and add the digests of its files to the package's table.
+
+    Args:
+        path: published:NAME. say: prints a line.
+
+    Raises:
+        InputError: it cannot be downloaded, or keys, shapes or values are wrong.
+        TrainingError: the table cannot be written.
+    """
+    from simclr_keras.interop.fetching.cache import TABLE, add_to_table
+    from simclr_keras.interop.published import open_published
+
+    published = open_published(path)
+    for variable in published.shapes():
+        published.read(variable)
+    add_to_table(published_name(path))
+    say(f"{len(published.shapes())} arrays are good; wrote {TABLE}")
 
 
 def verify(
@@ -122,9 +156,9 @@ def _of_file(path, name, head_layer, ema):
 
 
 def _of_run(path):
-    from simclr_keras.runs.open_run import open_run
+    from simclr_keras.interop.open_source import open_source
 
-    opened = open_run(path, flag="run")
+    opened = open_source(path, flag="run")
     result = opened.result
     if not result.imported:
         raise InputError(f"--run={path} was not imported; train.py --mode=eval --init={path} evaluates it.")

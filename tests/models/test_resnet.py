@@ -251,3 +251,23 @@ def test_bad_arguments_are_named():
     ]:
         with pytest.raises(InputError, match=message):
             ResNet(**arguments)
+
+
+def test_options_of_pytorch_are_kept(tmp_path):
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+    torch_like = {"max_pool_padding": "torch", "pixel_mean": mean, "pixel_std": std}
+    images = np.random.default_rng(0).uniform(size=(1, 40, 40, 3)).astype(np.float32)
+    model = create_model("r18_0.125x_sk0", image_size=40, **torch_like)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected = model(images)["final_avg_pool"]
+    np.testing.assert_array_equal(loaded(images)["final_avg_pool"], expected)
+    stem = model.encoder.stem((images - np.float32(mean)) / np.float32(std))
+    np.testing.assert_allclose(model(images)["initial_conv"], stem["initial_conv"], rtol=1e-6, atol=1e-6)
+    for arguments in (
+        {"max_pool_padding": "valid"},
+        {"pixel_mean": mean},
+        {**torch_like, "pixel_std": (1, 1)},
+    ):
+        with pytest.raises(InputError, match="Received"):
+            create_model("r18_0.125x_sk0", image_size=40, **arguments)

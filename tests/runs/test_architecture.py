@@ -11,6 +11,9 @@ from simclr_keras.runs.run_files import RunFiles
 from tests.training.tiny import GROUPED, configure, make_config
 
 WHOLE = Architecture.of_pretraining(make_config("digits", "run", proj_layers=3, probe_layer=1), 3)
+OF_PYTORCH = dataclasses.replace(
+    WHOLE, max_pool_padding="torch", pixel_mean=(0.4, 0.5, 0.6), pixel_std=(0.2, 0.3, 0.25)
+)
 BACKBONE = configure(
     "supervised", "run", dataset="digits", model="keras:VGG16", image_size=32, dense_layers="32,16"
 )
@@ -51,6 +54,14 @@ def test_head_depth_is_that_of_the_network(tiny, settings, depth):
     assert architecture.head_depth == depth == architecture.build().projection_head.depth
 
 
+def test_network_that_starts_from_another_treats_images_alike():
+    assert "pixel_mean" not in WHOLE.to_json()
+    student = Architecture.of_classifier(configure("supervised", "run", dataset="digits"), 7)
+    expected = {**student.to_json(), "max_pool_padding": "torch", "image_size": OF_PYTORCH.image_size}
+    expected |= {"pixel_mean": (0.4, 0.5, 0.6), "pixel_std": (0.2, 0.3, 0.25)}
+    assert student.with_stem_of(OF_PYTORCH).to_json() == expected
+
+
 def test_classifier_from_scratch_has_no_head(tiny):
     architecture = Architecture.of_classifier(configure("supervised", "run", dataset="digits"), 7)
     model = architecture.build()
@@ -64,7 +75,7 @@ def test_keras_backbone_keeps_its_dense_layers():
 
 
 @pytest.mark.parametrize(
-    "architecture", [WHOLE, WHOLE.with_classifier(5, 1), Architecture.of_classifier(BACKBONE, 7)]
+    "architecture", [WHOLE, OF_PYTORCH, WHOLE.with_classifier(5, 1), Architecture.of_classifier(BACKBONE, 7)]
 )
 def test_architecture_is_read_as_written(tmp_path, architecture):
     run = RunFiles(tmp_path)
@@ -81,6 +92,8 @@ def test_architecture_is_read_as_written(tmp_path, architecture):
         ({"dtype": "float16"}, "dtype is 'float16'"),
         ({"name": None}, "name is None"),
         ({"head_layer": 4}, "head_layer is 4, of 3 layers"),
+        ({"pixel_std": [0, 1, 1]}, r"pixel_std is \[0, 1, 1\]"),
+        ({"pixel_mean": [0, 0, 0]}, "it has only one of pixel_mean and pixel_std"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

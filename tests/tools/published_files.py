@@ -34,6 +34,21 @@ def write_published(
     return path
 
 
+def write_release(folder, category, **arguments):
+    """Writes the same into folder/category/model/saved_model, as the release's bucket has it; returns CATEGORY/MODEL.
+
+    Args:
+        folder, category, arguments: as in `write_published`.
+    """
+    path = write_published(folder, category, **arguments)
+    variables = path / "saved_model" / "variables"
+    variables.mkdir(parents=True)
+    (path / "saved_model" / "saved_model.pb").write_bytes(b"")  # of a TF1 hub module, which needs no names
+    for file in path.glob("model.ckpt-*"):
+        file.rename(variables / f"variables{file.suffix}")
+    return f"{category}/{path.name}"
+
+
 class SmallImagenet(tfds.core.GeneratorBasedBuilder):
     """ImageNet with 24 images of noise in each of its two splits."""
 

@@ -226,6 +226,7 @@ class Stage:
         for run in self.source_runs():
             if run.ema:
                 yield f"weights  momentum network of {run.path}"
+            yield from (f"weights  {run.path}: {note}" for note in run.notes)
         for line in [*introduction.describe_data(self.splits), *self.notes]:
             yield f"data     {line}"
 

@@ -4,10 +4,10 @@ import dataclasses
 
 from simclr_keras.data import pipeline
 from simclr_keras.errors import InputError
+from simclr_keras.interop.open_source import open_source
 from simclr_keras.objectives.distillation import FIGURES, Distiller
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.architecture import Architecture
-from simclr_keras.runs.open_run import open_run
 from simclr_keras.training.engine import checks
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import exported_teacher
@@ -38,7 +38,7 @@ class Distillation(ClassificationStage):
         self.exported = exported_teacher.is_export(config.teacher)
         self.teacher = self._open_teacher(config)
         self.student = (
-            open_run(config.init, config.init_checkpoint, "init", finished=True, ema=config.use_ema)
+            open_source(config.init, config.init_checkpoint, "init", finished=True, ema=config.use_ema)
             if config.init
             else None
         )
@@ -62,7 +62,7 @@ class Distillation(ClassificationStage):
     def _open_teacher(self, config):
         if self.exported:
             return exported_teacher.ExportedTeacher(config.teacher)
-        teacher = open_run(config.teacher, config.teacher_checkpoint, "teacher", finished=True)
+        teacher = open_source(config.teacher, config.teacher_checkpoint, "teacher", finished=True)
         if teacher.architecture.num_classes is None or teacher.config.NAME == "pretrain":
             raise InputError(
                 f"--teacher={config.teacher} is a run of --mode={teacher.config.NAME}, which has no classifier to "
@@ -146,7 +146,7 @@ class Distillation(ClassificationStage):
         self.architecture = Architecture.of_classifier(config, self.teacher.architecture.num_classes)
         start = (self.student or self.teacher).architecture
         if start.name == config.model:  # keep its stem, whatever the size of the images is now
-            self.architecture = dataclasses.replace(self.architecture, image_size=start.image_size)
+            self.architecture = self.architecture.with_stem_of(start)
         with self.strategy.scope():
             # Before the teacher, which may draw from the seeded generator: the same seed gives the same student.
             student = self.architecture.build(self.policy, **backbone_arguments(config))

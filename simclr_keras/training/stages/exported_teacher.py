@@ -9,11 +9,11 @@ from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.export.export_folder import CARD
 from simclr_keras.export.loading.find_saved_model import is_hub_handle, is_saved_model
 from simclr_keras.export.loading.loaded_model import LoadedModel, load_saved_model
+from simclr_keras.runs.ancestors import UNKNOWN
 from simclr_keras.runs.architecture import Architecture
 from simclr_keras.runs.record_checks import RecordError
 from simclr_keras.runs.records import ResultRecord
 
-UNKNOWN = "unknown"
 REMEDY = "give the export of a fine-tuned, supervised or distilled run"
 
 

@@ -1,7 +1,7 @@
 """The part of a stage that starts from the run in --init."""
 
+from simclr_keras.interop.open_source import open_source
 from simclr_keras.runs import ancestors
-from simclr_keras.runs.open_run import open_run
 
 
 class FromRun:
@@ -12,7 +12,7 @@ class FromRun:
     """
 
     def inherit(self, config):
-        self.ancestor = open_run(
+        self.ancestor = open_source(
             config.init, config.init_checkpoint, "init", finished=True, ema=config.use_ema
         )
         config = ancestors.inherit(config, self.ancestor, "init")

@@ -1,0 +1,150 @@
+"""Open whatever a flag accepts in place of a run directory: the one place that knows these addresses."""
+
+import dataclasses
+from typing import Any
+
+from simclr_keras.config.modes import make_config
+from simclr_keras.errors import InputError
+from simclr_keras.interop import imported_run
+from simclr_keras.interop.fetching.addresses import HUGGING_FACE, PUBLISHED, TORCH, published_name
+from simclr_keras.interop.fetching.cache import fetch_published
+from simclr_keras.interop.fetching.hugging_face import fetch_repository
+from simclr_keras.interop.published import Published, open_published
+from simclr_keras.interop.torch_files.open_torch import TorchFile, open_torch
+from simclr_keras.runs.ancestors import UNKNOWN
+from simclr_keras.runs.architecture import Architecture
+from simclr_keras.runs.open_run import OpenRun, open_run
+from simclr_keras.runs.records import ConfigRecord, ResultRecord, SplitRecord
+from simclr_keras.runs.run_files import RunFiles, is_run_dir
+from simclr_keras.runs.weights import ArrayWeights
+from simclr_keras.version import __version__
+
+
+def is_address(address: str) -> bool:
+    """Return whether a value is one of the addresses below, rather than the path of a run directory."""
+    return address.startswith((PUBLISHED, TORCH, HUGGING_FACE))
+
+
+def open_source(
+    address: str,
+    checkpoint: str = "last",
+    flag: str = "model_dir",
+    *,
+    finished: bool = False,
+    ema: bool = False,
+) -> OpenRun:
+    """Open a run directory, or weights from elsewhere as if they were those of a finished run.
+
+    - published:NAME: a network of the release, downloaded once
+    - torch:FILE: a ResNet of PyTorch, see `torch_files.open_torch`
+    - hf://USER/REPO: a run directory on the Hugging Face Hub
+    - else the path of a run directory
+
+    Args:
+        address: one of these.
+        checkpoint, flag, finished, ema: as in `open_run`.
+
+    Raises:
+        InputError: one line: see `open_run`, `open_published` and `fetch_repository`; or weights from elsewhere are
+            asked for another checkpoint or a momentum network.
+    """
+    if not is_address(address):
+        return open_run(address, checkpoint, flag, finished=finished, ema=ema)
+    if address.startswith(HUGGING_FACE):
+        folder = fetch_repository(address, f"--{flag}")
+        if not is_run_dir(folder):
+            raise InputError(
+                f"--{flag}={address} contains no run directory. For weights of the release, import them with "
+                f"python -m simclr_keras.tools.import_published --path={address} --name=pretrained/r50_1x_sk0 or the "
+                "like, and give the run directory."
+            )
+        run = open_run(folder, checkpoint, flag, finished=finished, ema=ema)
+        return dataclasses.replace(run, address=address)
+    _check_one_network(address, checkpoint, flag, ema)
+    if address.startswith(TORCH):
+        return _of_torch(open_torch(address.removeprefix(TORCH)), address, flag)
+    published = open_published(fetch_published(published_name(address, f"--{flag}")))
+    return _of_published(published, address, flag)
+
+
+def _check_one_network(address: str, checkpoint: str, flag: str, ema: bool) -> None:
+    """Raise InputError if a choice is made among the networks of a run, of which there is one here."""
+    if checkpoint != "last":
+        option = {"model_dir": "checkpoint", "run": "--checkpoint"}.get(flag, f"--{flag}_checkpoint")
+        raise InputError(
+            f"{option}={checkpoint}: --{flag}={address} has one set of weights; leave {option} out."
+        )
+    if ema:
+        option = {"model_dir": "ema=True", "run": "--ema"}.get(flag, "--use_ema")
+        raise InputError(f"--{flag}={address} has no momentum network; leave {option} out.")
+
+
+def _of_published(published: Published, address: str, flag: str) -> OpenRun:
+    """Return the OpenRun of weights of the release."""
+    run = imported_run.make(published, address, origin=PUBLISHED)
+    weights = ArrayWeights(address, published.shapes(), published.read, run.result.get("step", 0))
+    files, architecture = RunFiles(published.source.path, flag), Architecture(**published.architecture)
+    return as_run(address, files, run.config, run.result, architecture, weights)
+
+
+def _of_torch(file: TorchFile, address: str, flag: str) -> OpenRun:
+    """Return the OpenRun of weights of PyTorch: supervised with a classifier, else pretrained without a head."""
+    architecture = file.architecture
+    values = {
+        "model": architecture.name,
+        "image_size": architecture.image_size,
+        "se_ratio": architecture.se_ratio,
+    }
+    values |= {"dataset": UNKNOWN, "model_dir": address, "precision": "float32"}
+    mode = "supervised"
+    if architecture.num_classes is None:
+        mode, values = "pretrain", {**values, "proj_mode": "none"}
+    config = make_config(mode, {}, values)
+    result = {
+        "mode": mode,
+        "finished": True,
+        "imported": True,
+        "imported_from": address.rpartition("/")[2],
+        "imported_format": "PyTorch",
+        "version": __version__,
+        "model": architecture.name,
+        "dataset": UNKNOWN,
+        "image_size": architecture.image_size,
+        "epochs": config.epochs,
+        "classes": architecture.num_classes,
+        "left_out": file.left_out or None,
+    }
+    weights = ArrayWeights(address, file.shapes, file.read)
+    files = RunFiles(address.removeprefix(TORCH), flag)
+    return as_run(address, files, config, result, architecture, weights, file.notes)
+
+
+def as_run(
+    address: str,
+    files: RunFiles,
+    config: Any,
+    result: dict,
+    architecture: Architecture,
+    weights: ArrayWeights,
+    notes: tuple[str, ...] = (),
+) -> OpenRun:
+    """Return the OpenRun of weights that are in no run directory.
+
+    Args:
+        address: what stands for the run directory. files: of the folder or file with the weights.
+        config: of the stage that trains such networks. result: content of a result.json, a dict.
+        architecture: of the network. weights: all of its weights. notes: see OpenRun.
+    """
+    record = ConfigRecord(config.NAME, dataclasses.asdict(config), ancestors=[])
+    return OpenRun(
+        files,
+        record,
+        config,
+        SplitRecord(),
+        ResultRecord.from_json(result),
+        architecture,
+        weights,
+        checkpoint="last",
+        address=address,
+        notes=notes,
+    )

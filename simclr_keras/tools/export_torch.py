@@ -1,0 +1,85 @@
+"""python -m simclr_keras.tools.export_torch: a network as a safetensors file for torchvision and timm."""
+
+import dataclasses
+import sys
+
+from simclr_keras.config import command_line
+from simclr_keras.config.export import ExportConfig
+from simclr_keras.config.option import Settings, again, option
+from simclr_keras.config.output_paths import check_file
+from simclr_keras.interop.fetching.addresses import check_address
+
+PROGRAM = "export_torch"
+INTRODUCTION = """\
+Writes the encoder and the classifier of a run as a safetensors file with the names of torchvision
+(plain ResNets) and timm (selective kernels). The file is computed in NumPy, and in PyTorch if that is
+installed, and compared with the network before it gets its name.
+
+  python -m simclr_keras.tools.export_torch --run=runs/classifier --out=classifier.safetensors
+
+docs/start_from.md shows how to load it.
+
+Exit codes: 0 done; 1 the file cannot be written, or differs from the network; 2 the command is wrong."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportTorchConfig(Settings):
+    """The flags of export_torch."""
+
+    run: str = again(ExportConfig, "run", group="Flags")
+    checkpoint: str = again(ExportConfig, "checkpoint", group="Flags")
+    ema: bool = again(ExportConfig, "ema", group="Flags")
+    out: str = option("", "File to write, NAME.safetensors.", required="give a file to write")
+    overwrite: bool = option(False, "Replace an existing file.")
+
+    def validate(self) -> None:
+        super().validate()
+        check_file(self.out, ".safetensors", self.overwrite)
+
+
+def main(argv: list[str]) -> None:
+    """Export as the command line says, see `command_line.run`."""
+    if command_line.wants_help(argv):
+        print(command_line.help_text(INTRODUCTION, ExportTorchConfig))
+        return
+    config = command_line.read(ExportTorchConfig, argv)
+    check_address(config.run, "run", "a training run")
+    from simclr_keras.backend import start_tensorflow_quietly
+
+    start_tensorflow_quietly()
+    export_torch(config)
+
+
+def export_torch(config: ExportTorchConfig, say=print) -> dict:
+    """Write the file; return what `write_torch` returns.
+
+    Args:
+        config: the flags. say: prints a line.
+    """
+    from simclr_keras.interop.open_source import open_source
+    from simclr_keras.interop.torch_files.write import write_torch
+
+    source = open_source(config.run, config.checkpoint, flag="run", ema=config.ema)
+    result = write_torch(source.model(), source.architecture, config.out)
+    say(f"network  {source.architecture.name}: {result['arrays']} arrays, compared in {_figures(result)}")
+    if result["left_out"]:
+        say(f"         left out: {len(result['left_out'])} arrays of the projection head and what is on it")
+    architecture = source.architecture
+    if architecture.pixel_mean is None:
+        say("pixels   RGB in [0, 1], without mean and std")
+    else:
+        say(
+            f"pixels   RGB in [0, 1], minus mean {architecture.pixel_mean}, over std {architecture.pixel_std}"
+        )
+    if architecture.max_pool_padding == "same" and architecture.image_size > 32:
+        say("max-pool replace it by nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2))")
+    say(f"wrote    {config.out}")
+    return result
+
+
+def _figures(result):
+    return " and ".join(f"{kind} (differs by {value:.0e})" for kind, value in result["differences"].items())
+
+
+if __name__ == "__main__":
+    command_line.leave(command_line.run(main, sys.argv, PROGRAM))
