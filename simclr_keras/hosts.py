@@ -2,8 +2,8 @@
 
 import contextlib
 import hashlib
+import io
 import os
-import pickle
 import signal
 import threading
 import time
@@ -89,16 +89,31 @@ class Hosts:
         if self.is_chief:
             self.wait()
 
-    def from_chief(self, function: Callable[[], Any]) -> Any:
-        """Return function() of the chief, a value that can be pickled; the other hosts wait for it."""
+    def from_chief(self, function: Callable[[], Any], make: Callable[[tuple], Any] | None = None) -> Any:
+        """Return function() of the chief; the other hosts wait for it.
+
+        Args:
+            function: returns a number, an array or a text, or a tuple of those if `make` is given.
+            make: puts the tuple together on the other hosts: tuple, or `_make` of a NamedTuple.
+        """
         if self.count == 1:
             return function()
-        content = pickle.dumps(function()) if self.is_chief else b""
+        content = b""
+        if self.is_chief:
+            value = function()
+            file = io.BytesIO()
+            np.savez(file, *(value if make else [value]))
+            content = file.getvalue()
         size = int(self.gather(len(content))[0])
         content = content.ljust(-(-size // PIECE) * PIECE, b"\0")
         # Pieces of one size, because every shape is traced, and gathering multiplies the memory by the hosts.
         pieces = (np.frombuffer(content[start : start + PIECE], np.int32) for start in range(0, size, PIECE))
-        return pickle.loads(b"".join(self.gather(piece)[0].tobytes() for piece in pieces))
+        received = io.BytesIO(b"".join(self.gather(piece)[0].tobytes() for piece in pieces)[:size])
+        with np.load(received, allow_pickle=False) as arrays:
+            values = tuple(arrays[name] if arrays[name].ndim else arrays[name].item() for name in arrays)
+        if self.is_chief:
+            return value
+        return make(values) if make else values[0]
 
     def check_same(self, text: str, what: str) -> None:
         """Raise InputError unless `text` is the same on every host.

@@ -6,7 +6,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.features import knn_bank
 from simclr_keras.evaluation.knn import knn_predict
-from simclr_keras.evaluation.linear_probe import logistic_predict
+from simclr_keras.evaluation.linear_probe import ProbeScores, logistic_predict
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import Checkpoints, state_of_model, steps_in
 from simclr_keras.training.engine import checks
@@ -170,7 +170,8 @@ class LogisticRegressionEvaluation(EvaluationStage):
                 features,
                 num_classes=len(self.splits.class_names),
                 c=self.config.logistic_c,
-            )
+            ),
+            ProbeScores._make,
         )
         self._save(regression)
         facts = {

@@ -68,11 +68,15 @@ def test_a_value_of_the_chief_is_computed_there_alone(piece, monkeypatch):
     computed = []
 
     def value(hosts):
-        return hosts.from_chief(lambda: computed.append(hosts.index) or ("name", np.arange(30)))
+        several = hosts.from_chief(
+            lambda: computed.append(hosts.index) or ("name", np.arange(30), True, 1.5), list
+        )
+        return [*several, hosts.from_chief(lambda: np.full(2, -np.inf))]
 
-    for name, numbers in on_hosts(3, value):
-        assert name == "name"
+    for name, numbers, yes, rate, array in on_hosts(3, value):
+        assert (name, yes, rate) == ("name", True, 1.5)
         np.testing.assert_array_equal(numbers, np.arange(30))
+        np.testing.assert_array_equal(array, [-np.inf, -np.inf])
     assert computed == [0]
 
 
