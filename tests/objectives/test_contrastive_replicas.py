@@ -1,4 +1,4 @@
-"""ContrastiveLearner on several replicas: the same as one device; several steps a call; resuming; TPU tracing."""
+"""ContrastiveLearner on two replicas: several steps in a call, and resuming."""
 
 import pytest
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""The momentum memory: against a NumPy twin over many steps, on replicas, resumed, skipped, and traced for TPUs."""
+"""The momentum memory: against a NumPy twin over many steps, resumed, and skipped."""
 
 import numpy as np
 import pytest

@@ -206,7 +206,7 @@ def test_replicas_in_float32_are_one_device_but_for_rounding(name):
 
 
 @pytest.mark.parametrize("name", [case(name) for name in OBJECTIVES])
-def test_xla_compiles_the_same_step(name, tiles):
+def test_xla_compiles_the_same_step(name, tiles, rewritten_graphs):
     if name.endswith("tiled"):
         tiles()
     order = np.arange(BATCH)
