@@ -23,7 +23,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 class _LocalFiles:
     """The functions of tf.io.gfile that are used here, for local paths."""
 
-    exists, isdir, listdir, rename = os.path.exists, os.path.isdir, os.listdir, os.rename
+    exists, isdir, listdir, rename_folder = os.path.exists, os.path.isdir, os.listdir, os.rename
     remove, rmtree, open = os.remove, shutil.rmtree, open
 
     @staticmethod
@@ -65,6 +65,15 @@ class _RemoteFiles:
 
     def listdir(self, path: str) -> list[str]:
         return [name.rstrip("/") for name in self._gfile.listdir(path)]
+
+    def rename_folder(self, path: str, target: str) -> None:
+        # File by file: not every file system takes along what is in a folder.
+        for folder, _, names in self._gfile.walk(path):
+            inside = target + folder.removeprefix(path).rstrip("/")
+            self._gfile.makedirs(inside)
+            for name in names:
+                self._gfile.rename(f"{folder.rstrip('/')}/{name}", f"{inside}/{name}")
+        self._gfile.rmtree(path)
 
     def modified(self, path: str) -> float:
         return float(self._gfile.stat(path).mtime_nsec) / 1e9
@@ -218,8 +227,8 @@ def whole_folder(path: str, check: Callable[[str], object]) -> Iterator[str]:
             to_disk(folder)
         check(target)  # again: another process may have made it meanwhile
         if system.exists(target):
-            system.rename(target, old)
-        system.rename(partial, target)
+            system.rename_folder(target, old)
+        system.rename_folder(partial, target)
         to_disk(parent or "/")
     except Exception as error:
         if not (isinstance(error, OSError) or _is_tensorflow_error(error)):
@@ -228,7 +237,7 @@ def whole_folder(path: str, check: Callable[[str], object]) -> Iterator[str]:
         raise TrainingError(f"cannot write {path} ({one_line(error)}){remedy}.") from error
     finally:
         if system.exists(old) and not system.exists(target):
-            system.rename(old, target)
+            system.rename_folder(old, target)
         for leftover in (partial, old):
             with contextlib.suppress(*errors):
                 if system.exists(leftover):
@@ -243,7 +252,7 @@ def _recover(parent: str, name: str, target: str) -> None:
         for entry in sorted(system.listdir(parent or "/")):
             match, path = pattern.fullmatch(entry), f"{parent}/{entry}"
             if match and match[1] == "old" and not system.exists(target):
-                system.rename(path, target)
+                system.rename_folder(path, target)
             elif match and time.time() - system.modified(path) > ABANDONED:
                 system.rmtree(path)
 

@@ -98,6 +98,19 @@ def test_folder_is_replaced_as_a_whole(tmp_path):
     assert os.listdir(tmp_path) == ["e"]
 
 
+def test_remote_folder_is_replaced_with_what_is_in_it(tmp_path):
+    parent = f"ram://{tmp_path.name}"
+    for name in ("old", "new"):
+        with whole_folder(f"{parent}/e", lambda path: None) as folder:
+            tf.io.gfile.makedirs(f"{folder}/inner/most")
+            for place in ("", "/inner/most"):
+                write_file(f"{folder}{place}/{name}", name)
+    for place in ("", "/inner/most"):
+        assert read_file(f"{parent}/e{place}/new") == b"new"
+        assert read_file(f"{parent}/e{place}/old") is None
+    assert names(parent) == ["e"]
+
+
 @pytest.mark.parametrize("error", [InputError("no"), TrainingError("no"), KeyboardInterrupt()])
 def test_folder_stays_if_the_block_fails(tmp_path, error):
     write(tmp_path / "old", "old")

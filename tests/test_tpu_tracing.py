@@ -28,6 +28,22 @@ def test_an_op_without_xla_kernel_is_reported():
     assert found.without_kernel == {"ResizeBicubic": 1}
 
 
+def test_a_call_to_the_host_is_reported():
+    def step(images):
+        tf.print("on the host")
+        return tf.py_function(tf.reduce_sum, [images], tf.float32)
+
+    assert {"PrintV2", "EagerPyFunc"} <= findings(step).without_kernel.keys()
+
+
+def test_a_collective_of_64_bits_is_reported():
+    def step(images):
+        total = tf.reduce_sum(tf.cast(images, tf.float64))
+        return tf.distribute.get_replica_context().all_reduce("sum", total)
+
+    assert findings(step).wide_collectives == {"float64": 1}
+
+
 def test_a_shape_that_depends_on_values_is_reported():
     found = findings(lambda images: tf.reduce_sum(tf.boolean_mask(images, images[:, 0, 0, 0] > 0.5)))
     assert found.without_shape

@@ -21,8 +21,10 @@ _Device = collections.namedtuple("_Device", "name device_type")
 COLLECTIVES = frozenset({"CrossReplicaSum", "AllToAll", "CollectivePermute"})
 _MARKS = {"TPUReplicateMetadata", "TPUReplicatedInput", "TPUReplicatedOutput", "TPUCompilationResult"}
 
-Findings = collections.namedtuple("Findings", "collectives without_kernel without_shape")
-Findings.__doc__ = "Counters of op names in the replicated part of a graph."
+Findings = collections.namedtuple("Findings", "collectives wide_collectives without_kernel without_shape")
+Findings.__doc__ = (
+    "Counters of op names in the replicated part of a graph; of wide collectives, of 64-bit types."
+)
 
 
 class _Resolver:
@@ -80,7 +82,10 @@ def findings(graph):
     nodes = list(replicated_nodes(graph))
     count = collections.Counter
     return Findings(
-        collectives=count(node.op for node in nodes if node.op in COLLECTIVES),
+        collectives=count(node.op for node in nodes if is_collective(node)),
+        wide_collectives=count(
+            dtype.name for dtype in map(_type, filter(is_collective, nodes)) if dtype.size == 8
+        ),
         without_kernel=count(node.op for node in nodes if not has_xla_kernel(node)),
         without_shape=count(node.op for node in nodes if not has_static_shapes(node)),
     )
@@ -102,8 +107,16 @@ def replicated_nodes(graph):
             pending.extend((inner, replicated) for inner in library[name].node_def)
 
 
+def is_collective(node):
+    return node.op in COLLECTIVES
+
+
+def _type(node):
+    return tf.as_dtype(node.attr["T"].type)
+
+
 def has_xla_kernel(node):
-    if node.op in COLLECTIVES or node.op in _MARKS:
+    if is_collective(node) or node.op in _MARKS:
         return True
     for constraints in _xla_kernels().get(node.op, []):
         used = {name: {node.attr[name].type, *node.attr[name].list.type} - {0} for name in constraints}

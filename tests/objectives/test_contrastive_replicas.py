@@ -1,4 +1,4 @@
-"""ContrastiveLearner on several replicas: the same as one device; several steps a call; resuming; TPU tracing."""
+"""ContrastiveLearner on two replicas: several steps in a call, and resuming."""
 
 import pytest
 import tensorflow as tf
@@ -7,7 +7,6 @@ from simclr_keras.data.views.color_blur import ColorBlur
 from simclr_keras.runs.checkpoints import Checkpoints
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.signals import Stop
-from tests import tpu_tracing
 from tests.objectives.tiny_learner import (
     SOME_LABELED,
     as_dataset,
@@ -22,27 +21,6 @@ from tests.objectives.tiny_learner import (
 
 def two_replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
-def compare_with_one_device(strategy, batches, **options):
-    alone = make_learner(dtype="float64", **options)
-    with strategy.scope():
-        together = make_learner(dtype="float64", **options)
-    assert_close(values(together), values(alone), 0)
-    for ours, theirs in zip(train(together, batches, strategy), train(alone, batches)):
-        assert_close(ours, theirs, 1e-9)
-    assert_close(values(together), values(alone), 1e-9)
-
-
-def test_replicas_equal_one_device_with_labels_spread_unevenly(mirrored):
-    compare_with_one_device(mirrored, make_batches(3, SOME_LABELED))
-
-
-@pytest.mark.slow
-def test_replicas_see_the_views_one_device_would():
-    # 40: a blur of 5 taps. By XLA: plain kernels round otherwise for other numbers of images, on some processors.
-    augment = ColorBlur(image_size=40, seed=3)
-    compare_with_one_device(two_replicas(), make_batches(3), augment=augment)
 
 
 def iterate(strategy, batches):
@@ -89,29 +67,3 @@ def test_restored_state_continues_to_the_last_bit(tmp_path):
     assert Checkpoints(str(tmp_path), resumed.state(), keep=1).restore() == 3
     train(resumed, batches[3:], strategy)
     assert_equal(values(resumed), values(uninterrupted))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "dtype", "size", "on_nan"),
-    [("r18_0.125x_sk0", "float32", 8, "skip_batch"), ("r50_0.125x_sk1", "mixed_bfloat16", 40, "stop")],
-)
-def test_whole_step_traces_for_tpus(name, dtype, size, on_nan):
-    strategy = tpu_tracing.fake_tpu_strategy()
-    with strategy.scope():
-        # On a TPU the step is compiled as a whole, and nothing in it on its own.
-        augment = ColorBlur(size, compile=False)
-        learner = make_learner(name, image_size=size, dtype=dtype, augment=augment, on_nan=on_nan)
-
-    def step(views, label, number):
-        return learner.train_step({"views": views, "label": label, "id": number})
-
-    rows = tf.TensorSpec([4], tf.int32)
-    views = tf.TensorSpec([4, 2, size, size, 3], tf.uint8)
-    graph = tpu_tracing.trace(strategy, step, views, rows, rows)
-    found = tpu_tracing.findings(graph)
-    is_guarded = any(node.op == "IsFinite" for node in tpu_tracing.replicated_nodes(graph))
-    assert is_guarded == (on_nan == "skip_batch")
-    assert found.collectives
-    assert not found.without_kernel
-    assert not found.without_shape

@@ -1,4 +1,4 @@
-"""The momentum memory: against a NumPy twin over many steps, on replicas, resumed, skipped, and traced for TPUs."""
+"""The momentum memory: against a NumPy twin over many steps, resumed, and skipped."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,11 @@ from simclr_keras.objectives.nt_xent import nt_xent
 from simclr_keras.runs.checkpoints import Checkpoints
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.signals import Stop
-from tests import tpu_tracing
 from tests.models.block_encoders import OneBlock
 from tests.objectives import release_twin
 from tests.objectives.nt_xent_twin import twin
 from tests.objectives.spoiled_batches import TROUBLES, good_batches, trainer
-from tests.objectives.test_contrastive_replicas import compare_with_one_device, iterate, two_replicas
+from tests.objectives.test_contrastive_replicas import iterate, two_replicas
 from tests.objectives.test_nonfinite import without_counters
 from tests.objectives.tiny_learner import (
     BATCH,
@@ -125,12 +124,6 @@ def test_unfilled_places_are_no_negatives():
     assert (ids == -1).sum() == 47 * ROWS
 
 
-@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_replicas_equal_one_device(replicas):
-    strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
-    compare_with_one_device(strategy, batches_with_ids(5), memory_size=3 * ROWS)
-
-
 def test_no_memory_has_no_variables_and_memory_keeps_those_of_the_model():
     plain, with_memory = make_learner(), make_learner(memory_size=ROWS)
     added = values(with_memory).keys() - values(plain).keys()
@@ -179,22 +172,6 @@ def test_several_steps_in_one_call_and_a_resumed_run_are_bitwise_the_same(tmp_pa
     assert Checkpoints(str(tmp_path), resumed.state(), keep=1).restore() == 3
     train(resumed, batches[3:], strategy)
     assert_equal(values(resumed), values(learner))
-
-
-def test_whole_step_traces_for_tpus():
-    strategy = tpu_tracing.fake_tpu_strategy()
-    with strategy.scope():
-        learner = make_learner(on_nan="skip_batch", memory_size=48)
-
-    def step(views, label, number):
-        return learner.train_step({"views": views, "label": label, "id": number})
-
-    rows = tf.TensorSpec([4], tf.int32)
-    graph = tpu_tracing.trace(strategy, step, tf.TensorSpec([4, 2, 8, 8, 3], tf.uint8), rows, rows)
-    operations = tpu_tracing.findings(graph)
-    assert operations.collectives
-    assert not operations.without_kernel
-    assert not operations.without_shape
 
 
 def test_keys_and_ids_are_gathered_by_one_collective():

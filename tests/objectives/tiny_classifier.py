@@ -22,13 +22,14 @@ def make_model(
     image_size=SIZE,
     num_classes=CLASSES,
     after_block=NOTHING,
+    encoder=TinyEncoder,
     **options,
 ):
-    """The named network, or the tiny one, frozen up to a place; the same weights for each seed."""
+    """The named network, or one of a tiny encoder, frozen up to a place; the same weights for each seed."""
     keras.utils.set_random_seed(seed)
     options = {"num_classes": num_classes, "proj_layers": 0, "dtype": dtype, **options}
     if name is None:
-        model = SimCLRModel(TinyEncoder(dtype=dtype), **options)
+        model = SimCLRModel(encoder(dtype=dtype), **options)
         model.build((None, image_size, image_size, 3))
     else:
         model = create_model(name, image_size=image_size, **options)

@@ -55,6 +55,7 @@ def make_learner(
     optimizer=None,
     probe_optimizer=None,
     memory_size=None,
+    proj_layers=3,
     **compile_options,
 ):
     """A compiled learner of the named network, or of the tiny one; the same weights each time.
@@ -62,7 +63,8 @@ def make_learner(
     With a memory_size it has a momentum network, which moves fast.
     """
     keras.utils.set_random_seed(0)
-    options = {"num_classes": num_classes, "proj_dim": 8, "stop_gradient": True, "dtype": dtype}
+    options = {"num_classes": num_classes, "proj_layers": proj_layers, "proj_dim": 8}
+    options |= {"stop_gradient": True, "dtype": dtype}
     if name is None:
         model = SimCLRModel(encoder(dtype=dtype), **options)
         model.build((None, image_size, image_size, 3))
