@@ -1,6 +1,7 @@
 """Open whatever a flag accepts in place of a run directory: the one place that knows these addresses."""
 
 import dataclasses
+import glob
 from typing import Any
 
 from simclr_keras.config.modes import make_config
@@ -10,7 +11,7 @@ from simclr_keras.interop.fetching.addresses import HUGGING_FACE, PUBLISHED, TOR
 from simclr_keras.interop.fetching.cache import fetch_published
 from simclr_keras.interop.fetching.hugging_face import fetch_repository
 from simclr_keras.interop.published import Published, open_published
-from simclr_keras.interop.torch_files.open_torch import TorchFile, open_torch
+from simclr_keras.interop.torch_files.open_torch import open_torch
 from simclr_keras.runs.ancestors import UNKNOWN
 from simclr_keras.runs.architecture import Architecture
 from simclr_keras.runs.open_run import OpenRun, open_run
@@ -37,7 +38,7 @@ def open_source(
 
     - published:NAME: a network of the release, downloaded once
     - torch:FILE: a ResNet of PyTorch, see `torch_files.open_torch`
-    - hf://USER/REPO: a run directory on the Hugging Face Hub
+    - hf://USER/REPO: a run directory, or a ResNet of PyTorch in one safetensors file, on the Hugging Face Hub
     - else the path of a run directory
 
     Args:
@@ -52,19 +53,28 @@ def open_source(
         return open_run(address, checkpoint, flag, finished=finished, ema=ema)
     if address.startswith(HUGGING_FACE):
         folder = fetch_repository(address, f"--{flag}")
-        if not is_run_dir(folder):
-            raise InputError(
-                f"--{flag}={address} contains no run directory. For weights of the release, import them with "
-                f"python -m simclr_keras.tools.import_published --path={address} --name=pretrained/r50_1x_sk0 or the "
-                "like, and give the run directory."
-            )
-        run = open_run(folder, checkpoint, flag, finished=finished, ema=ema)
-        return dataclasses.replace(run, address=address)
+        if is_run_dir(folder):
+            run = open_run(folder, checkpoint, flag, finished=finished, ema=ema)
+            return dataclasses.replace(run, address=address)
+        _check_one_network(address, checkpoint, flag, ema)
+        return _of_torch(_only_safetensors(folder, address, flag), address, flag)
     _check_one_network(address, checkpoint, flag, ema)
     if address.startswith(TORCH):
-        return _of_torch(open_torch(address.removeprefix(TORCH)), address, flag)
+        return _of_torch(address.removeprefix(TORCH), address, flag)
     published = open_published(fetch_published(published_name(address, f"--{flag}")))
     return _of_published(published, address, flag)
+
+
+def _only_safetensors(folder: str, address: str, flag: str) -> str:
+    """Return the path of the only safetensors file in the folder of a repository."""
+    paths = sorted(glob.glob(f"{glob.escape(folder)}/*.safetensors"))
+    if len(paths) != 1:
+        raise InputError(
+            f"--{flag}={address} contains no run directory, and {len(paths)} safetensors files instead of one. Import "
+            f"weights of the release with python -m simclr_keras.tools.import_published --path={address} "
+            "--name=pretrained/r50_1x_sk0 or the like; give a file of several as torch:FILE."
+        )
+    return paths[0]
 
 
 def _check_one_network(address: str, checkpoint: str, flag: str, ema: bool) -> None:
@@ -87,8 +97,9 @@ def _of_published(published: Published, address: str, flag: str) -> OpenRun:
     return as_run(address, files, run.config, run.result, architecture, weights)
 
 
-def _of_torch(file: TorchFile, address: str, flag: str) -> OpenRun:
+def _of_torch(path: str, address: str, flag: str) -> OpenRun:
     """Return the OpenRun of weights of PyTorch: supervised with a classifier, else pretrained without a head."""
+    file = open_torch(path)
     architecture = file.architecture
     values = {
         "model": architecture.name,
@@ -115,7 +126,7 @@ def _of_torch(file: TorchFile, address: str, flag: str) -> OpenRun:
         "left_out": file.left_out or None,
     }
     weights = ArrayWeights(address, file.shapes, file.read)
-    files = RunFiles(address.removeprefix(TORCH), flag)
+    files = RunFiles(path, flag)
     return as_run(address, files, config, result, architecture, weights, file.notes)
 
 

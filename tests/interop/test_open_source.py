@@ -154,8 +154,13 @@ def test_hugging_face_repositories(release, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     opened = open_source("hf://user/run", flag="init", finished=True)
     assert (opened.path, opened.record.mode) == ("hf://user/run", "finetune")
-    with pytest.raises(InputError, match=r"contains no run directory\. .* --path=hf://user/weights --name="):
+    with pytest.raises(
+        InputError, match=r"contains no run directory, and 0 .* --path=hf://user/weights --name="
+    ):
         open_source("hf://user/weights", flag="init")
+    model, architecture = make(image_size=8)
+    write_torch(model, architecture, str(tmp_path / "user" / "weights" / "model.safetensors"))
+    np.testing.assert_array_equal(logits(open_source("hf://user/weights").model()), logits(model))
     expected = logits(load_published(PRETRAINED))
     np.testing.assert_array_equal(
         logits(load_published("hf://user/weights", f"pretrained/{MODEL}")), expected
