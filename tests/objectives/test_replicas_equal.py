@@ -116,12 +116,12 @@ def run(name, dtype, order, strategy, **options):
     """Take all steps.
 
     Returns:
-        a list with, for each step, loss and gradients summed over the replicas, and the running figures; and the
+        a list with, for each step, the loss and gradients of all replicas together, and the running figures; and the
         state at the end.
     """
     with strategy.scope():
         learner = OBJECTIVES[name].make(dtype, Brightness(order))
-    names = [variable.path for variable in learner.main_variables + learner.probe_variables]
+    paths = [variable.path for variable in learner.main_variables + learner.probe_variables]
     rows = BATCH // strategy.num_replicas_in_sync
 
     @tf.function(autograph=False, **options)
@@ -137,10 +137,12 @@ def run(name, dtype, order, strategy, **options):
         local = strategy.experimental_distribute_values_from_function(
             lambda context, batch=in_order: {key: part(array, context) for key, array in batch.items()}
         )
-        sums = [np.sum(strategy.experimental_local_results(value), axis=0) for value in step(local)]
+        losses, *gradients = map(strategy.experimental_local_results, step(local))
+        for path, copies in zip(paths, gradients, strict=True):
+            np.testing.assert_array_equal(copies, [copies[0]] * len(copies), err_msg=path)
         figures = {key: float(value) for key, value in learner.get_metrics_result().items()}
-        steps.append({"loss": {"": sums[0]}, "gradients": dict(zip(names, sums[1:])), "figures": figures})
-    assert len(names) == len(sums) - 1
+        summed = {path: copies[0].numpy() for path, copies in zip(paths, gradients)}
+        steps.append({"loss": {"": np.sum(losses)}, "gradients": summed, "figures": figures})
     for variable in learner.state().values():
         copies = strategy.experimental_local_results(variable.value)
         for copy in copies[1:]:
