@@ -34,7 +34,7 @@ OUTPUT = {
     "resume_at_scale": r"streamed from 4 files.*arrays in memory",
     "split_by_content": r"stratified +by content.*long tail.*hash",
     "teacher_sharpness": r"labeled +20 images.*others +20 images",
-    "two_hosts": r"one process: .*unfused: .*two processes: .*ratio of two processes",
+    "two_hosts": r"one process: .*path of replicas: .*two processes: .*ratio of medians",
 }
 SLOW = (
     "cifar10_method",
