@@ -8,7 +8,6 @@ each turn, and their quartiles.
     python benchmarks/replica_step.py --model=r50_1x_sk0 --image_size=224 --batch_size=8 --precision=bfloat16
 """
 
-import os
 import pathlib
 import statistics
 import sys
@@ -17,10 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from simclr_keras.backend import start_tensorflow_quietly
 
-os.environ.setdefault(
-    "TF_CPP_MIN_LOG_LEVEL", "2"
-)  # then only the import is done now, and devices start later
-start_tensorflow_quietly()
+start_tensorflow_quietly(devices=False)
 
 import tensorflow as tf
 
