@@ -53,7 +53,7 @@ def keras_batch_normalization():
 
 
 def make_step(config, policy, devices=None, fused=True):
-    """Return a function that takes one step and waits for it.
+    """Return a function that takes one step, waits for it, and returns the loss.
 
     Args:
         config: PretrainConfig.
@@ -81,8 +81,9 @@ def make_step(config, policy, devices=None, fused=True):
     step = tf.function(lambda batch: devices.run(learner.train_step, args=(batch,)), autograph=False)
 
     def run():
-        loss = step(batch)["contrastive_loss"]
-        return [float(copy) for copy in devices.experimental_local_results(loss)]
+        loss = step(batch)["contrastive_loss"]  # the same on every replica
+        copies = [float(copy) for copy in devices.experimental_local_results(loss)]
+        return copies[0]
 
     return run
 

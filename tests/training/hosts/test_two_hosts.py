@@ -54,7 +54,7 @@ def assert_same(one, hosts):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
-def test_hosts_equal_one_process(count, tiny, begin, tmp_path):
+def test_hosts_equal_one_process(count, tiny, begin, tmp_path, rewritten_graphs):
     """Pretraining, fine-tuning, kNN and logistic regression; one process then continues what the hosts began."""
     data = "npz:" + write_npz(tmp_path / "stripes.npz", test=13)
     one, hosts = tmp_path / "one", tmp_path / "hosts"
