@@ -17,7 +17,7 @@ from simclr_keras.runs.architecture import Architecture
 from simclr_keras.runs.open_run import OpenRun, open_run
 from simclr_keras.runs.records import ConfigRecord, ResultRecord, SplitRecord
 from simclr_keras.runs.run_files import RunFiles, is_run_dir
-from simclr_keras.runs.weights import ArrayWeights
+from simclr_keras.runs.weights import ArrayWeights, checkpoint_option, ema_option
 from simclr_keras.version import __version__
 
 
@@ -80,13 +80,12 @@ def _only_safetensors(folder: str, address: str, flag: str) -> str:
 def _check_one_network(address: str, checkpoint: str, flag: str, ema: bool) -> None:
     """Raise InputError if a choice is made among the networks of a run, of which there is one here."""
     if checkpoint != "last":
-        option = {"model_dir": "checkpoint", "run": "--checkpoint"}.get(flag, f"--{flag}_checkpoint")
+        option = checkpoint_option(flag)
         raise InputError(
             f"{option}={checkpoint}: --{flag}={address} has one set of weights; leave {option} out."
         )
     if ema:
-        option = {"model_dir": "ema=True", "run": "--ema"}.get(flag, "--use_ema")
-        raise InputError(f"--{flag}={address} has no momentum network; leave {option} out.")
+        raise InputError(f"--{flag}={address} has no momentum network; leave {ema_option(flag)} out.")
 
 
 def _of_published(published: Published, address: str, flag: str) -> OpenRun:

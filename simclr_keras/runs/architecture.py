@@ -7,6 +7,9 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.zoo import MIN_IMAGE_SIZE, check_name, create_model
 from simclr_keras.runs.record_checks import RecordError
 
+# Of weights from PyTorch, see ResNet; model.json has them only if they are not the defaults.
+TORCH_LIKE = ("max_pool_padding", "pixel_mean", "pixel_std")
+
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
@@ -24,7 +27,6 @@ class Architecture:
     kept_head_layers: int | None = None
     stop_gradient: bool = False
     dense_layers: tuple[int, ...] | None = None  # of a keras: backbone alone
-    # Of weights from PyTorch, see ResNet; model.json has them only if they are not the defaults.
     max_pool_padding: str = "same"
     pixel_mean: tuple[float, ...] | None = None
     pixel_std: tuple[float, ...] | None = None
@@ -59,8 +61,9 @@ class Architecture:
 
     def with_stem_of(self, other: "Architecture") -> "Architecture":
         """Return the same network with what the encoder of another one does to images before its first block."""
-        names = ("image_size", "max_pool_padding", "pixel_mean", "pixel_std")
-        return dataclasses.replace(self, **{name: getattr(other, name) for name in names})
+        return dataclasses.replace(
+            self, **{name: getattr(other, name) for name in ("image_size", *TORCH_LIKE)}
+        )
 
     def with_classifier(self, num_classes: int, head_layer: int) -> "Architecture":
         """Return the same encoder with a classifier on a layer of its head, without the layers above it.
@@ -95,9 +98,10 @@ class Architecture:
     def to_json(self) -> dict[str, Any]:
         """Return the dict that model.json holds: arguments of `create_model`."""
         values = dataclasses.asdict(self)
-        for field in dataclasses.fields(self)[-4:]:
-            if values[field.name] == field.default:
-                del values[field.name]
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in ("dense_layers", *TORCH_LIKE):
+            if values[name] == defaults[name]:
+                del values[name]
         return values
 
     @classmethod

@@ -13,6 +13,16 @@ from simclr_keras.runs.run_files import RunFiles
 ATTEMPTS = 3  # to read a checkpoint of a run that is still training and keeps only the newest
 
 
+def checkpoint_option(flag: str | None) -> str:
+    """Return the option that chooses a checkpoint of the run in a flag, as messages name it."""
+    return {"model_dir": "checkpoint", "run": "--checkpoint"}.get(str(flag), f"--{flag}_checkpoint")
+
+
+def ema_option(flag: str | None) -> str:
+    """Return the option that chooses the momentum network of the run in a flag, as messages name it."""
+    return {"model_dir": "ema=True", "run": "--ema"}.get(str(flag), "--use_ema")
+
+
 class StoredWeights:
     """Arrays by their path within a SimCLRModel. A subclass defines the three members below and `source`.
 
@@ -107,10 +117,9 @@ class Weights(StoredWeights):
         self._files, self._checkpoint, self._ema = files, checkpoint, ema
         self._reader = self._newest()
         if ema and not self._reader.has_ema:
-            option = {"model_dir": "ema=True", "run": "--ema"}.get(str(files.flag), "--use_ema")
             raise InputError(
                 f"{files.path} has no momentum network, which only runs of --mode=pretrain with --memory=queue keep; "
-                f"leave {option} out, or give another --{files.flag}."
+                f"leave {ema_option(files.flag)} out, or give another --{files.flag}."
             )
 
     def _newest(self) -> CheckpointReader:
@@ -118,12 +127,9 @@ class Weights(StoredWeights):
         directory = files.best if self._checkpoint == "best" else files.checkpoints
         step, damage = newest_readable(directory, f"give another --{files.flag}")
         if step is None and self._checkpoint == "best":
-            option = {"model_dir": "checkpoint", "run": "--checkpoint"}.get(
-                str(files.flag), f"--{files.flag}_checkpoint"
-            )
             raise InputError(
                 f"{files.path} has no best checkpoint, which only runs that evaluate a classifier keep; give "
-                f"{option}=last."
+                f"{checkpoint_option(files.flag)}=last."
             )
         if step is None:
             raise InputError(

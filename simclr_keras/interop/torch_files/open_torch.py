@@ -10,7 +10,7 @@ from simclr_keras.files import expand_home
 from simclr_keras.interop.network import LARGE, SMALL
 from simclr_keras.interop.torch_files.match import TorchNetwork, match_arrays
 from simclr_keras.interop.torch_files.read import METADATA, read_arrays
-from simclr_keras.runs.architecture import Architecture
+from simclr_keras.runs.architecture import TORCH_LIKE, Architecture
 from simclr_keras.runs.record_checks import RecordError
 
 # Of ImageNet: torchvision's networks, MoCo, DINO and most others were trained on images normalized by these.
@@ -72,7 +72,7 @@ def open_torch(path: str) -> TorchFile:
         "max_pool_padding": "torch",
         "pixel_mean": [*MEAN],
         "pixel_std": [*STD],
-        **{name: value for name, value in about.items() if name in _ABOUT},
+        **{name: value for name, value in about.items() if name in ("image_size", *TORCH_LIKE)},
         "num_classes": network.num_classes,
         "proj_mode": "none",
         "se_ratio": encoder.se_ratio,
@@ -84,6 +84,3 @@ def open_torch(path: str) -> TorchFile:
             f"{path} has a damaged entry {METADATA} in its metadata ({error}); write it again."
         ) from error
     return TorchFile(architecture, network.left_out, network)
-
-
-_ABOUT = ("image_size", "max_pool_padding", "pixel_mean", "pixel_std")

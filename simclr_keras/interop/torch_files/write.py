@@ -13,6 +13,7 @@ from simclr_keras.interop.torch_files.forward import NumPy, Torch, forward
 from simclr_keras.interop.torch_files.names import TorchArray, classifier_arrays, encoder_arrays, head_arrays
 from simclr_keras.interop.torch_files.read import METADATA, safetensors_numpy
 from simclr_keras.models.zoo import parse_name
+from simclr_keras.runs.architecture import TORCH_LIKE
 from simclr_keras.runs.checkpoints import model_variables
 
 TOLERANCE = 1e-5  # of the largest output
@@ -71,9 +72,7 @@ def write_torch(model: Any, architecture: Any, path: str) -> dict[str, Any]:
     about = {
         "model": architecture.name,
         "image_size": architecture.image_size,
-        "max_pool_padding": architecture.max_pool_padding,
-        "pixel_mean": architecture.pixel_mean,
-        "pixel_std": architecture.pixel_std,
+        **{name: getattr(architecture, name) for name in TORCH_LIKE},
     }
     content = safetensors.save(arrays, metadata={"format": "pt", METADATA: json.dumps(about)})
     differences = compare(model, safetensors.load(content), architecture)
