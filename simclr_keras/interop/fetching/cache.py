@@ -47,10 +47,11 @@ def fetch_published(name: str) -> str:
         with _locked(base, name):
             if not os.path.exists(stamp):  # another process may have fetched it meanwhile
                 _fetch(f"{mirror.rstrip('/')}/{name}/saved_model", folder)
-                _check(folder, _table().get(name, {}))
-                write_file(stamp, json.dumps(digests_of(folder), indent=2) + "\n")
+                digests = digests_of(folder)
+                _check(folder, digests, _table().get(name, {}))
+                write_file(stamp, json.dumps(digests, indent=2) + "\n")
                 return folder
-    _check(folder, _read(stamp))
+    _check(folder, digests_of(folder), _read(stamp))
     return folder
 
 
@@ -81,7 +82,7 @@ def _in_folder(mirror: str, name: str) -> str:
             f"{MIRROR}={mirror} has no {name}/saved_model; copy it there, or give an address (https://...)."
         )
     if name in _table():
-        _check(folder, _table()[name])
+        _check(folder, digests_of(folder), _table()[name])
     return folder
 
 
@@ -105,9 +106,8 @@ def _fetch(address: str, folder: str) -> None:
                 raise
 
 
-def _check(folder: str, expected: dict[str, str]) -> None:
+def _check(folder: str, digests: dict[str, str], expected: dict[str, str]) -> None:
     """Raise InputError, with the name of the file, if one is missing or has another digest than expected."""
-    digests = digests_of(folder) if expected else {}
     for file in sorted(expected):
         if digests.get(file) != expected[file]:
             what = "is damaged: its SHA-256 is not the recorded one" if file in digests else "is missing"
