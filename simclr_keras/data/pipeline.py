@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from simclr_keras.data.evaluation_part import EvaluationPart
 from simclr_keras.data.sampler import Sampler, shuffled_indices
 from simclr_keras.data.views.autoaugment import auto_augment
 from simclr_keras.data.views.crop import CropConfig, make_views, make_views_of_batch
@@ -135,7 +136,7 @@ def eval_batches(source, *, image_size, batch_size, pad=False, input_context=Non
 
     # Images of one size in memory are processed in whole batches: a quarter of the time.
     whole = _made_whole(source, image_size, batch_size, windows=1)
-    part = _EvaluationPart(len(source), batch_size, input_context)
+    part = EvaluationPart(len(source), batch_size, input_context)
     if source.indexed:
         records = part.rows_of_host(tf.data.Dataset.range(source.num_examples))
         records = records.batch(part.rows) if whole else records
@@ -160,39 +161,6 @@ def eval_batches(source, *, image_size, batch_size, pad=False, input_context=Non
         # The rows of each host are chosen here; tf.distribute must not shard them again.
         dataset = dataset.with_options(_options()) if input_context else dataset
     return dataset.prefetch(tf.data.AUTOTUNE)
-
-
-class _EvaluationPart:
-    """The rows of each evaluation batch that belong to this host's replicas; all rows without an input context.
-
-    Attributes:
-        rows: of a batch, the share of one replica.
-        missing_batches: how many fewer batches this host has than the chief, whose rows are the first ones.
-    """
-
-    def __init__(self, num_examples, batch_size, context):
-        replicas, self._hosts, self._host = (
-            (context.num_replicas_in_sync, context.num_input_pipelines, context.input_pipeline_id)
-            if context
-            else (1, 1, 0)
-        )
-        self.rows = batch_size // replicas
-        self._rows_of_host, self._batch_size = batch_size // self._hosts, batch_size
-        last = num_examples % batch_size
-        last_of_host = min(max(last - self._host * self._rows_of_host, 0), self._rows_of_host)
-        local = replicas // self._hosts
-        # Without a context the last batch is as short as it is.
-        self.missing_batches = (local if last else 0) - -(-last_of_host // self.rows) if context else 0
-
-    def rows_of_host(self, records):
-        """Return the records of a Dataset that this host prepares; the others stay undecoded."""
-        if self._hosts == 1:
-            return records
-
-        def is_own(row, _):
-            return row % self._batch_size // self._rows_of_host == self._host
-
-        return records.enumerate().filter(is_own).map(lambda _, record: record)
 
 
 def _made_whole(source, image_size, batch_size, windows):

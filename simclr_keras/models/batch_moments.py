@@ -28,9 +28,8 @@ def combine(mean: tf.Tensor, variance: tf.Tensor, count: tf.Tensor) -> tuple[tf.
     sums = sum_over_replicas([sums])[0] if dtype == tf.float64 else precise_sum_over_replicas(sums)
     mean, square = tf.split(sums[:-1] / sums[-1], 2)
     variance = square - mean * mean
-    variance = tf.where(
-        variance < 0, tf.zeros_like(variance), variance
-    )  # unlike a maximum, it keeps what is not a number
+    # Unlike a maximum, this keeps what is not a number.
+    variance = tf.where(variance < 0, tf.zeros_like(variance), variance)
     return tuple(tf.cast(value, dtype) for value in (mean, variance, sums[-1]))
 
 
