@@ -18,6 +18,17 @@ SMALL = {
     "replicas",
     "version",
 }
+BELOW_TRAINING = {
+    "config",
+    "data",
+    "evaluation",
+    "export",
+    "interop",
+    "models",
+    "objectives",
+    "optim",
+    "runs",
+}
 MAY_IMPORT = {
     "config": set(),  # and the tables of model names, see NAME_TABLES
     "models": set(),
@@ -28,29 +39,8 @@ MAY_IMPORT = {
     "runs": {"config", "data", "models"},
     "interop": {"config", "models", "runs"},
     "export": {"config", "data", "interop", "models", "runs"},
-    "training": {
-        "config",
-        "data",
-        "evaluation",
-        "export",
-        "interop",
-        "models",
-        "objectives",
-        "optim",
-        "runs",
-    },
-    "tools": {
-        "config",
-        "data",
-        "evaluation",
-        "export",
-        "interop",
-        "models",
-        "objectives",
-        "optim",
-        "runs",
-        "training",
-    },
+    "training": BELOW_TRAINING,
+    "tools": BELOW_TRAINING | {"training"},
 }
 NAME_TABLES = {"simclr_keras.models.backbone_names", "simclr_keras.models.zoo"}  # import no TensorFlow
 MOST_FILES = 14

@@ -7,9 +7,10 @@ import base64
 import contextlib
 import http.server
 import json
-import threading
 
 import tensorflow as tf
+
+from tests.http_server import answering
 
 
 def _value(given):
@@ -57,11 +58,5 @@ def serving(path, name):
         def log_message(self, *_):
             pass
 
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", bodies
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(Handler) as address:
+        yield address, bodies

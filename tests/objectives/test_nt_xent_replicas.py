@@ -79,10 +79,10 @@ def test_traces_for_tpus(memory):
     options = {"keys": (tf.ones([8, 16]),) * 2, "queue": tf.ones([5, 16])} if memory else {}
     strategy = tpu_tracing.fake_tpu_strategy()
     spec = tf.TensorSpec([4, 16], tf.bfloat16)
-    found = tpu_tracing.findings(tpu_tracing.trace(strategy, step_with_gradients(**options), spec, spec))
-    assert set(found.collectives) == (set() if memory else {"CrossReplicaSum"})
-    assert not found.without_kernel
-    assert not found.without_shape
+    findings = tpu_tracing.findings(tpu_tracing.trace(strategy, step_with_gradients(**options), spec, spec))
+    assert set(findings.collectives) == (set() if memory else {"CrossReplicaSum"})
+    assert not findings.without_kernel
+    assert not findings.without_shape
 
 
 def test_a_call_outside_of_the_replicas_is_refused():

@@ -86,10 +86,10 @@ LEARNERS = {
 
 
 def assert_compiles(graph):
-    found = tpu_tracing.findings(graph)
-    assert not found.without_kernel
-    assert not found.without_shape
-    return found
+    findings = tpu_tracing.findings(graph)
+    assert not findings.without_kernel
+    assert not findings.without_shape
+    return findings
 
 
 SLOW = ("pretrain", "distill")
@@ -120,9 +120,9 @@ def test_several_steps_in_one_call(name, monkeypatch):
     # The graph that the training loop calls; without a TPU it can be made, but not run.
     take_steps = inspect.getclosurevars(make_step_function(learner, strategy, Stop())).nonlocals["take_steps"]
     graph = take_steps.get_concrete_function(iterator, tf.constant(3)).graph.as_graph_def(add_shapes=True)
-    found = assert_compiles(graph)
-    assert found.collectives["CrossReplicaSum"]
-    assert not found.wide_collectives
+    findings = assert_compiles(graph)
+    assert findings.collectives["CrossReplicaSum"]
+    assert not findings.wide_collectives
     is_guarded = any(node.op == "IsFinite" for node in tpu_tracing.replicated_nodes(graph))
     assert is_guarded == (learner.on_nan == "skip_batch")
 

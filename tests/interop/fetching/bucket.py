@@ -7,6 +7,8 @@ import hashlib
 import http.server
 import threading
 
+from tests.http_server import answering
+
 
 class Bucket(http.server.BaseHTTPRequestHandler):
     """Serves the files of `log.folder`, and does to them what `log` orders."""
@@ -61,12 +63,5 @@ class Log:
 def serve(folder):
     """Yields (address, Log) of a bucket with the files of a folder."""
     log = Log(folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Bucket, log))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", log
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(functools.partial(Bucket, log)) as address:
+        yield address, log
