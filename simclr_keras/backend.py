@@ -126,6 +126,24 @@ def _hidden_messages() -> Iterator[None]:
             raise
 
 
+@contextlib.contextmanager
+def custom_gradients_freed() -> Iterator[None]:
+    """Free, at the end of the block, the graphs that were traced in it, with their networks.
+
+    TensorFlow keeps every tf.custom_gradient that it has traced, and by it the whole graph, until the process ends.
+    What was traced in the block can still be called afterwards, but no longer be differentiated.
+    """
+    from tensorflow.python.framework.ops import gradient_registry
+
+    before = set(gradient_registry.list())
+    try:
+        yield
+    finally:
+        for name in set(gradient_registry.list()) - before:
+            if name.startswith("CustomGradient-"):
+                del gradient_registry._registry[name]
+
+
 def ignore_missing_plot_backend() -> None:
     """Unset MPLBACKEND if it names a module that is missing: TensorFlow imports matplotlib, which would fail.
 

@@ -11,6 +11,7 @@ os.environ["MPLBACKEND"] = "agg"
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import pathlib
 import signal
 
@@ -18,6 +19,8 @@ import matplotlib
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from simclr_keras.backend import custom_gradients_freed
 
 # Tests that have a cache folder of their own would have programs look for all fonts again, which is seconds and a line
 # on some machines; nor does a user's own style count.
@@ -67,6 +70,14 @@ def rewritten_graphs():
     rewrite_graphs(True)
     yield
     rewrite_graphs(False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def freed_graphs():
+    """Or a process that runs many test files grows to 8 GB."""
+    with custom_gradients_freed():
+        yield
+    gc.collect()  # a Keras model is in a reference cycle
 
 
 @pytest.fixture(params=[2, 4])

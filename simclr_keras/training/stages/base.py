@@ -8,7 +8,7 @@ import time
 
 import tensorflow as tf
 
-from simclr_keras.backend import quiet_start
+from simclr_keras.backend import custom_gradients_freed, quiet_start
 from simclr_keras.data.sources.load_dataset import held_out_share
 from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.evaluation.features import Extractor
@@ -80,7 +80,7 @@ class Stage:
             Stopped: SIGINT or SIGTERM came; the current step is saved.
         """
         started = time.monotonic()
-        with signals.listening() as self.stop, self._hosts_that_answer():
+        with signals.listening() as self.stop, self._hosts_that_answer(), custom_gradients_freed():
             self.hosts.share_stop(self.stop)
             # Each host may have its own copy of the data.
             settings = dataclasses.replace(self.config, data_dir=None), self.strategy.num_replicas_in_sync
