@@ -3,8 +3,8 @@
 The step is traced under a tf.distribute.TPUStrategy made from invented metadata; nothing runs. Every `CrossReplicaSum`
 of the replicated part is counted, with the bytes that one replica contributes. XLA may still merge some of them.
 
-The least possible: gradients once, two vectors per batch normalization and direction in one collective, embeddings once.
-The times are arithmetic with published link speeds, not measurements. Latency is left out.
+The least possible: gradients once, two vectors per batch normalization and direction in one collective, embeddings
+once. The times are arithmetic with published link speeds, not measurements. Latency is left out.
 
     python benchmarks/collectives.py                      # r50_1x_sk0, 224 px, batch 4096, 32, 128 and 512 replicas
     python benchmarks/collectives.py --model=r152_3x_sk1 --replicas=512
