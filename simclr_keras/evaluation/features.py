@@ -81,7 +81,7 @@ class Extractor:
     def _batches(self, source):
         """Return the global batches, of which every host reads its own rows."""
 
-        def batches(context=None):
+        def batches(context):
             return pipeline.eval_batches(
                 source,
                 image_size=self._image_size,
@@ -90,8 +90,7 @@ class Extractor:
                 input_context=context,
             )
 
-        if self.hosts.count == 1:
-            return self._strategy.experimental_distribute_dataset(batches())
+        # Not experimental_distribute_dataset, which divides a stream among the hosts of a TPU slice by its files.
         return self._strategy.distribute_datasets_from_function(batches)
 
     def _allocate(self, rows, values):

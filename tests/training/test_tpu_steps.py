@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.data import pipeline
 from simclr_keras.data.views.color_blur import ColorBlur
 from simclr_keras.evaluation.features import Extractor
 from simclr_keras.models import resnet
@@ -134,7 +133,6 @@ def test_features_of_evaluation():
     extractor = Extractor(
         network, strategy, image_size=SIZE, batch_size=8, endpoints=("final_avg_pool", "logits")
     )
-    images = pipeline.eval_batches(arrays(), image_size=SIZE, batch_size=8, pad=True)
-    (batch, *_) = strategy.experimental_distribute_dataset(images)
+    (batch, *_) = extractor._batches(arrays())
     graph = extractor._step.get_concrete_function(batch).graph.as_graph_def(add_shapes=True)
     assert_compiles(graph)
