@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +13,13 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context  # the only way to the values that hosts leave for each other
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, some
 
 GROUP_KEY = 1_000_003  # of the collectives here; those of strategies count from 1
 HEARTBEAT_SECONDS = 20.0  # without a sign of life from a host, before the others end
 PIECE = 1 << 20  # bytes of the chief's values that travel at a time
 STOP_KEY = "simclr_keras/stop"
+SIGNAL_SECONDS = 0.2  # until a signal has come to all hosts, if it was sent to all
 
 
 class Hosts:
@@ -30,8 +30,8 @@ class Hosts:
         count: number of hosts. If it is 1, nothing is communicated.
 
     >>> from simclr_keras.hosts import Hosts
-    >>> Hosts().any(True, False)
-    [True, False]
+    >>> Hosts().largest(True, False)
+    [1, 0]
     """
 
     def __init__(self, index: int = 0, count: int = 1) -> None:
@@ -70,15 +70,13 @@ class Hosts:
 
         return gather
 
-    def any(self, *flags: Any) -> list[bool]:
-        """Return for each flag whether it is true on any host."""
-        if self.count == 1:
-            return [bool(flag) for flag in flags]
-        return [bool(flag) for flag in self.gather(np.array(flags, bool).astype(np.int32)).any(axis=0)]
+    def largest(self, *numbers: int | None) -> list[int]:
+        """Return for each integer, flag or None, which is 0, the largest one of all hosts."""
+        return self.gather([int(number or 0) for number in numbers]).max(axis=0).tolist()
 
     def wait(self) -> None:
         """Return when every host has called this."""
-        self.any(False)
+        self.largest(0)
 
     @contextlib.contextmanager
     def chief_first(self) -> Iterator[None]:
@@ -115,19 +113,21 @@ class Hosts:
             return value
         return make(values) if make else values[0]
 
-    def check_same(self, text: str, what: str) -> None:
-        """Raise InputError unless `text` is the same on every host.
+    def check_same(self, values: dict[str, Any]) -> None:
+        """Raise InputError unless the values are the same on every host.
 
         Args:
-            text: is compared by its hash. what: what it is, in the plural, for the message.
+            values: by their names in the message; the hashes of their representations are compared.
         """
-        digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.int32)
-        digests = self.gather(digest)
-        different = [str(host) for host, other in enumerate(digests) if (other != digests[0]).any()]
-        if different:
+        hashes = [hashlib.sha256(repr(value).encode()).digest() for value in values.values()]
+        digests = self.gather([np.frombuffer(content, np.int32) for content in hashes])
+        differs = (digests != digests[0]).any(axis=2)  # [hosts, values]
+        if differs.any():
+            hosts = [str(host) for host in np.flatnonzero(differs.any(axis=1))]
+            names = [name for name, is_other in zip(values, differs.any(axis=0)) if is_other]
             raise InputError(
-                f"{what} differ between host 0 and host {', '.join(different)}; start the same command with the same "
-                "files on every host."
+                f"host 0 and host {some(hosts)} differ in {some(names)}; start the same command with the same files on "
+                "every host."
             )
 
     def map_rows(self, function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -154,13 +154,13 @@ class Hosts:
         if self.count == 1:
             return
 
-        def tell(number: signal.Signals) -> None:
+        def pass_on(number: int) -> None:
             try:
                 context.context().set_config_key_value(STOP_KEY, str(int(number)))
             except tf.errors.OpError:  # another host was first
                 return
 
-        stop.on_first_signal(tell)
+        stop.on_first_signal(pass_on)
         is_listening, self._stop = self._stop is not None, stop
         if not is_listening:
             threading.Thread(target=self._listen, name="stop of other hosts", daemon=True).start()
@@ -170,7 +170,7 @@ class Hosts:
             number = int(context.context().get_config_key_value(STOP_KEY))
         except (tf.errors.OpError, ValueError):  # the run ends
             return
-        time.sleep(0.2)  # it may come to this host, too: Ctrl-C twice would end it at once
+        time.sleep(SIGNAL_SECONDS)  # it may come to this host, too: Ctrl-C twice would end it at once
         if not self._stop.requested:
             os.kill(os.getpid(), number)
 

@@ -154,7 +154,9 @@ def train(
             clock.start()
             taken = take_steps(iterator, count)
             step += taken
-            due, shown, stopping = hosts.any(step < end and saves.due(step), bar.due(), stop.requested)
+            due, shown, stopping = hosts.largest(
+                step < end and saves.due(step), hosts.is_chief and bar.due(), stop.requested
+            )
             if shown or due or step == end or stopping:
                 # Waits for the device, so it is part of the time of the steps.
                 figures = read_figures(learner, step)
@@ -167,10 +169,10 @@ def train(
                 hosts.wait()  # for the chief, which writes
                 if stopping or (is_alone and stop.requested):
                     bar.close()
-                    stop.leave(f"step {step} is saved")
+                    stop.leave(f"step {step} is saved", stopping)
         bar.close()
         evaluated = evaluate is not None and (epoch % every == 0 or epoch == epochs)
-        (long_ago,) = hosts.any(saves.long_ago())
+        (long_ago,) = hosts.largest(saves.long_ago())
         if evaluated or epoch == epochs or long_ago:
             # Before the evaluation, which may take long: a run killed in it resumes there.
             saves.save(step)

@@ -53,10 +53,14 @@ class Stop:
         if self.requested:
             self.leave(self._saved)
 
-    def leave(self, saved: str) -> NoReturn:
-        """Raise Stopped. saved: what is saved, for the message."""
-        # Without a signal here if another host received it, and this one has not been informed yet.
-        self.requested = self.requested or signal.SIGTERM
+    def leave(self, saved: str, number: int = 0) -> NoReturn:
+        """Raise Stopped.
+
+        Args:
+            saved: what is saved, for the message.
+            number: of the signal, if another host received it; by default that of this one.
+        """
+        self.requested = number or self.requested
         name = signal.Signals(self.requested).name
         raise Stopped(f"stopped by {name}: {saved}; rerun the same command to continue.", self.requested)
 

@@ -13,6 +13,7 @@ from simclr_keras.data.sources.load_dataset import held_out_share
 from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.evaluation.features import Extractor
 from simclr_keras.formatting import counted, duration
+from simclr_keras.hosts import SIGNAL_SECONDS
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.run_dir import RunDir
@@ -82,9 +83,9 @@ class Stage:
         started = time.monotonic()
         with signals.listening() as self.stop, self._hosts_that_answer(), custom_gradients_freed():
             self.hosts.share_stop(self.stop)
+            settings = {f"--{name}": value for name, value in vars(self.config).items() if name != "data_dir"}
             # Each host may have its own copy of the data.
-            settings = dataclasses.replace(self.config, data_dir=None), self.strategy.num_replicas_in_sync
-            self.hosts.check_same(repr(settings), "the settings, or the numbers of GPUs,")
+            self.hosts.check_same({**settings, "the number of GPUs": self.strategy.num_replicas_in_sync})
             self.run_dir.check(self.MODE, self.config)
             result = self.finished_result()
             if result is not None:
@@ -153,6 +154,8 @@ class Stage:
                     f"cannot read a batch ({why}); checkpoints are kept: repair the data, then start the same "
                     "command on all hosts again."
                 ) from error
+            # A signal that ended the other host may still be on its way to this one.
+            time.sleep(3 * SIGNAL_SECONDS)
             step = max(steps_in(self.run_dir.checkpoints), default=0)
             self.stop.all_saved(f"step {step} is saved" if step else None)
             raise TrainingError(
@@ -166,7 +169,7 @@ class Stage:
             return
         parts = [part for part in (self.splits.train, self.splits.evaluation) if part is not None]
         digests = [part.fingerprint() if part.indexed else len(part) for part in parts]
-        self.hosts.check_same(repr([self.splits.class_names, digests]), "the images")
+        self.hosts.check_same({"the images": [self.splits.class_names, digests]})
 
     @property
     def splits(self):

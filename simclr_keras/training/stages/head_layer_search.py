@@ -110,9 +110,9 @@ class _Trial:
         )
         while step < steps:
             step += self._take_steps(iterator, min(config.steps_per_execution, steps - step))
-            (stopping,) = self._stage.hosts.any(stop.requested)
+            (stopping,) = self._stage.hosts.largest(stop.requested)
             if stopping:
-                stop.leave(FOLDS_SAVED)
+                stop.leave(FOLDS_SAVED, stopping)
         read_figures(self._learner, step)  # raises if they are no longer finite
         outputs = self._extractor(test)
         return top_k_accuracy(outputs["logits"], outputs["label"], 1)

@@ -67,7 +67,7 @@ class TrainingStage(Stage):
             run_dir.checkpoints, self.learner.state(), config.keep_checkpoints, writes=self.hosts.is_chief
         )
         first_step = checkpoints.restore(self.say)
-        self.hosts.check_same(str(first_step), f"the checkpoints that --model_dir={config.model_dir} shows")
+        self.hosts.check_same({f"the newest checkpoint in --model_dir={config.model_dir}": first_step})
         # After the refusals: the directory may hold another stage, or a longer run.
         run_dir.bind(self.MODE, config, **self.ancestry())
         run_dir.write_architecture(self.architecture)

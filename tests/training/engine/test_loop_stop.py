@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -117,12 +118,15 @@ class TwoHosts(Hosts):
         super().__init__(0, 2)
         self.due, self.calls = due, 0
 
-    def any(self, *flags):
-        flags = list(flags)
-        if len(flags) == 3:  # after every call of the graph
+    def largest(self, *numbers):
+        numbers = super().largest(*numbers)
+        if len(numbers) == 3:  # after every call of the graph
             self.calls += 1
-            flags[self.due] = flags[self.due] or self.calls == 3
-        return flags
+            numbers[self.due] = numbers[self.due] or (self.calls == 3) * signal.SIGINT
+        return numbers
+
+    def gather(self, values):
+        return np.asarray(values)[np.newaxis]
 
 
 SAVE_DUE, STOP = 0, 2
@@ -130,8 +134,9 @@ SAVE_DUE, STOP = 0, 2
 
 def test_stop_of_another_host_ends_this_one_at_its_step():
     recorder = Recorder()
-    with pytest.raises(Stopped, match="SIGTERM: step 3 is saved"):
+    with pytest.raises(Stopped, match="SIGINT: step 3 is saved") as stopped:
         train(recorder=recorder, hosts=TwoHosts(STOP))
+    assert stopped.value.code == 130
     assert recorder.events == [("save", 3)]
 
 

@@ -102,7 +102,7 @@ def test_description_counts_devices_and_hosts():
 def test_one_host_agrees_with_itself():
     hosts = Hosts()
     assert hosts.is_chief
-    assert hosts.any(1, 0, None) == [True, False, False]
+    assert hosts.largest(True, 0, None, 15) == [1, 0, 0, 15]
     assert hosts.from_chief(lambda: 0.25) == 0.25
     assert hosts.map_rows(lambda rows: [row + 1 for row in rows], [1, 2]) == [2, 3]
-    hosts.check_same("text", "texts")
+    hosts.check_same({"text": "text"})

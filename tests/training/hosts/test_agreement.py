@@ -1,13 +1,18 @@
 """What hosts agree on, with threads in place of machines."""
 
+import os
+import signal
 import threading
 import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, Stopped
 from simclr_keras.hosts import Hosts
+from simclr_keras.training.engine import signals
+from simclr_keras.training.stages.base import Stage
 from simclr_keras.training.stages.training_stage import TrainingStage
 
 
@@ -44,8 +49,11 @@ def on_hosts(count, function):
     return results
 
 
-def test_any_is_true_on_all_hosts_if_on_one():
-    assert on_hosts(3, lambda hosts: hosts.any(hosts.index == 2, False, 1)) == [[True, False, True]] * 3
+def test_largest_number_of_all_hosts():
+    assert (
+        on_hosts(3, lambda hosts: hosts.largest(hosts.index == 2, False, 1, [2, None, 15][hosts.index]))
+        == [[1, 0, 1, 15]] * 3
+    )
 
 
 def test_rows_are_divided_and_come_back_in_order():
@@ -82,10 +90,20 @@ def test_a_value_of_the_chief_is_computed_there_alone(piece, monkeypatch):
 
 def test_hosts_with_other_settings_are_named():
     def check(hosts):
-        hosts.check_same("batch 8" if hosts.index < 2 else "batch 16", "the settings")
+        hosts.check_same({"--seed": 1, "--batch_size": 8 if hosts.index < 2 else 16})
 
     for refusal in on_hosts(3, check):
-        assert "the settings differ between host 0 and host 2; start the same command" in str(refusal)
+        assert "host 0 and host 2 differ in --batch_size; start the same command" in str(refusal)
+
+
+def test_host_that_a_signal_ended_stops_the_others(tmp_path):
+    """The connection fails before the signal is passed on."""
+    stage = types.SimpleNamespace(hosts=Hosts(0, 2), run_dir=types.SimpleNamespace(checkpoints=str(tmp_path)))
+    with signals.listening() as stage.stop:
+        stage.stop.nothing_to_save = False
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        with pytest.raises(Stopped, match="SIGTERM: no step was taken"), Stage._hosts_that_answer(stage):
+            raise tf.errors.UnavailableError(None, None, "Socket closed")
 
 
 @pytest.mark.parametrize("indexed", [True, False])
