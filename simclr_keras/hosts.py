@@ -189,3 +189,7 @@ def connect_within(seconds: float, count: int) -> None:
         heartbeat_timeout_in_ms=int(1000 * HEARTBEAT_SECONDS),
         coordinated_jobs=[configuration.CoordinatedJob(name="worker", num_tasks=count)],
     )
+    service = context.context().coordination_service
+    if hasattr(service, "cluster_register_with_barrier"):  # not in TensorFlow 2.18
+        # Or the first host waits without end if an address is that of another program, or of this host itself.
+        service.cluster_register_with_barrier = True

@@ -148,8 +148,8 @@ def _multi_worker_strategy(cluster, num_gpus, host_timeout):
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         raise InputError(
-            f"the hosts of {cluster.source} cannot be connected ({one_line(error)}); start the same command on all of "
-            "them again."
+            f"the hosts of {cluster.source} cannot be connected ({one_line(error, 100)}); check that each address is "
+            "another host's, then start the same command on all of them again."
         ) from error
 
 

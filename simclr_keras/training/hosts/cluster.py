@@ -47,8 +47,8 @@ def _from_tf_config(text: str) -> Cluster | None:
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise _malformed(f"it is no JSON: {one_line(error)}") from error
-    jobs = _dict(values, "the whole").get("cluster")
+        raise _malformed(f"it is not JSON: {one_line(error)}") from error
+    jobs = _dict(values, "it").get("cluster")
     if not jobs:  # some services set TF_CONFIG on a single machine, too
         return None
     others = sorted({*_dict(jobs, "cluster")} - {*JOBS})
@@ -64,7 +64,7 @@ def _from_tf_config(text: str) -> Cluster | None:
     # Some services write the index as text.
     index = int(index) if isinstance(index, str) and index.isdecimal() else index
     if type(index) is not int or not 0 <= index < count:
-        raise _malformed(f"its task is {one_line(json.dumps(task), 60)}, which is none of its cluster")
+        raise _malformed(f"its task is {one_line(json.dumps(task), 60)}, which is not in its cluster")
     return Cluster(
         tuple(addresses), index + (len(jobs.get("chief", [])) if job == "worker" else 0), "TF_CONFIG"
     )
@@ -91,7 +91,7 @@ def _list(values: Any, job: str) -> list:
 def _address(address: Any) -> str:
     port = address.rpartition(":")[2] if isinstance(address, str) else ""
     if not re.fullmatch(r".+:\d+", str(address)) or not 0 < int(port) < 65536:
-        raise _malformed(f"{one_line(address, 60)!r} is no address host:port")
+        raise _malformed(f"{one_line(address, 60)!r} is not an address host:port")
     return address
 
 

@@ -42,17 +42,17 @@ def test_tf_config_names_hosts(monkeypatch):
 
 def test_malformed_tf_config_is_refused(monkeypatch):
     for text, words in (
-        ("{worker", "it is no JSON"),
-        ("[]", "the whole is not an object"),
+        ("{worker", "it is not JSON"),
+        ("[]", "(it is not an object"),
         (json.dumps(config([1])), "cluster is not an object"),
         (json.dumps(config({"worker": "a:1"})), "worker is not a list"),
         (json.dumps(config({"worker": TWO, "ps": ["c:3"]})), "the job ps"),
-        (json.dumps(config({"worker": ["a:1", "b"]})), "'b' is no address host:port"),
-        (json.dumps(config({"worker": ["a:1", "b:70000"]})), "'b:70000' is no address"),
-        (json.dumps(config({"worker": ["a:1", 7]})), "'7' is no address"),
+        (json.dumps(config({"worker": ["a:1", "b"]})), "'b' is not an address host:port"),
+        (json.dumps(config({"worker": ["a:1", "b:70000"]})), "'b:70000' is not an address"),
+        (json.dumps(config({"worker": ["a:1", 7]})), "'7' is not an address"),
         (json.dumps(config({"worker": ["a:1", "a:1"]})), "two hosts have the address a:1"),
-        (json.dumps(config({"worker": TWO}, index=2)), '"index": 2}, which is none of its cluster'),
-        (json.dumps(config({"worker": TWO}, index=True)), "none of its cluster"),
+        (json.dumps(config({"worker": TWO}, index=2)), '"index": 2}, which is not in its cluster'),
+        (json.dumps(config({"worker": TWO}, index=True)), "not in its cluster"),
         (json.dumps(config({"worker": TWO}, "evaluator")), '"evaluator"'),
         (json.dumps({"cluster": {"worker": TWO}}), "task is not an object"),
     ):

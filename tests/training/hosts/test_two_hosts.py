@@ -1,6 +1,7 @@
 """Two and four hosts, real processes: the results of one process, files of the chief alone, stops and kills."""
 
 import signal
+import socket
 import time
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from benchmarks.compare_runs import differing
 from simclr_keras.runs.checkpoints import steps_in
-from tests.training.hosts.processes import outputs, start
+from tests.training.hosts.processes import free_ports, outputs, start
 from tests.training.tiny import configure, make_config, metrics, result, run, saved_variables, write_npz
 
 
@@ -92,6 +93,19 @@ def test_num_replicas_divides_the_cpu_of_a_new_process(begin, tmp_path):
     assert code == 0, error
     assert out.splitlines()[0] == "devices  2 CPU devices, float32 (strategy mirrored: --num_replicas=2)"
     assert error == ""
+
+
+@pytest.mark.slow
+def test_program_that_answers_in_place_of_a_host_is_refused(begin, tmp_path, monkeypatch):
+    settings = {"dataset": "npz:" + write_npz(tmp_path / "stripes.npz"), "model_dir": str(tmp_path / "run")}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ports = [*free_ports(1), server.getsockname()[1]]
+        monkeypatch.setattr("tests.training.hosts.processes.free_ports", lambda count: ports)
+        ((code, _, error),) = outputs(
+            begin([["pretrain", {**settings, "host_timeout": 2.0}]], tmp_path, 2, [0])
+        )
+    assert code == 2
+    assert "TF_CONFIG cannot be connected (" in error.splitlines()[-1]
 
 
 def wait_for_step(folder, step, processes):
