@@ -45,7 +45,7 @@ class DistillConfig(
     model: str | None = again(
         Start,
         "model",
-        help="Student: r{depth}_{width}x_sk{0,1} or keras:NAME, such as keras:VGG16.",
+        help="Student: r{depth}_{width}x_sk{0,1}, keras:NAME, such as keras:VGG16, or hub:PRESET.",
         default_words="the teacher's encoder",
     )
     image_size: int | None = again(

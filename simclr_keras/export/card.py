@@ -32,6 +32,7 @@ def make_card(model: keras.Model, about: dict, endpoints: dict, files: list[dict
         files: list of dicts, one for each file: format, file, and the result of its check.
     """
     size, config = about["image_size"], model.get_config()
+    encoder_range = getattr(model.encoder, "pixel_range", None)
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -49,6 +50,8 @@ def make_card(model: keras.Model, about: dict, endpoints: dict, files: list[dict
             "range": [0, 1],
             "resize": "bicubic",
             "crop_proportion": CROP_PROPORTION if size > LARGEST_SIZE_WITHOUT_CROP else None,
+            # What the network makes of [0, 1] itself, before its first layer.
+            **({"encoder_range": encoder_range} if encoder_range else {}),
         },
         "endpoints": {
             name: {"output": endpoint, "shape": shape, "dtype": "float32"}

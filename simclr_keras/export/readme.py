@@ -112,6 +112,10 @@ def _images(card):
         "## Images\n\nRGB, float32 in [0, 1]: divide 8-bit pixels by 255; there is no mean or standard deviation step. "
         f"For evaluation, images were cropped to {crop} and resized to {size} x {size} (bicubic, no antialiasing)."
     )
+    inside = card["preprocessing"].get("encoder_range")
+    if inside:
+        low_high = f"`{inside}`" if isinstance(inside, str) else f"{inside[0]} to {inside[1]}"
+        text += f" The network itself brings the pixels to the range that its encoder takes, {low_high}."
     if any(file.get("decode_images") for file in card["files"]):
         text += (
             "\nThe signatures `NAME_from_bytes` do this preprocessing: their input `image_bytes` is a batch of JPEG, "

@@ -1,11 +1,13 @@
-"""The networks of keras.applications by name: their pixel ranges and smallest image sizes."""
+"""Names of foreign encoders: keras:NAME with pixel range and smallest image size of each network, and hub:PRESET."""
 
 import dataclasses
 import difflib
+import importlib.util
 
 from simclr_keras.errors import InputError
 
 PREFIX = "keras:"
+HUB_PREFIX = "hub:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,14 +16,14 @@ class BackboneRecord:
 
     Attributes:
         name: as in keras.applications.
-        pixels: range of its input: "caffe" (BGR in [0, 255] less the mean of ImageNet), "tf" ([-1, 1]), "torch" ([0, 1]
-            standardized with ImageNet's mean and deviation) or "inside" ([0, 255], scaled within the network).
+        pixels: range of its input: least and greatest pixel, "caffe" (BGR in [0, 255] less the mean of ImageNet) or
+            "torch" ([0, 1] standardized with ImageNet's mean and deviation).
         min_size: least height and width of the images in pixels.
         weights_size: a size of image at which Keras gives the pretrained weights, which fit any.
     """
 
     name: str
-    pixels: str
+    pixels: str | tuple[int, int]
     min_size: int = 32
     weights_size: int = 224
 
@@ -34,24 +36,35 @@ BACKBONES = {
     record.name: record
     for record in (
         *_family("caffe", "VGG16 VGG19 ResNet50 ResNet101 ResNet152"),
-        *_family("tf", "ResNet50V2 ResNet101V2 ResNet152V2 MobileNet MobileNetV2 NASNetMobile"),
-        *_family("tf", "NASNetLarge", weights_size=331),
-        *_family("tf", "InceptionV3 InceptionResNetV2", min_size=75),
-        *_family("tf", "Xception", min_size=71),
+        *_family((-1, 1), "ResNet50V2 ResNet101V2 ResNet152V2 MobileNet MobileNetV2 NASNetMobile"),
+        *_family((-1, 1), "NASNetLarge", weights_size=331),
+        *_family((-1, 1), "InceptionV3 InceptionResNetV2", min_size=75),
+        *_family((-1, 1), "Xception", min_size=71),
         *_family("torch", "DenseNet121 DenseNet169 DenseNet201"),
-        *_family("inside", "MobileNetV3Small MobileNetV3Large"),
-        *_family("inside", "EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3"),
-        *_family("inside", "EfficientNetB4 EfficientNetB5 EfficientNetB6 EfficientNetB7"),
-        *_family("inside", "EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 EfficientNetV2B3"),
-        *_family("inside", "EfficientNetV2S EfficientNetV2M EfficientNetV2L"),
-        *_family("inside", "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge"),
+        *_family((0, 255), "MobileNetV3Small MobileNetV3Large"),
+        *_family((0, 255), "EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3"),
+        *_family((0, 255), "EfficientNetB4 EfficientNetB5 EfficientNetB6 EfficientNetB7"),
+        *_family((0, 255), "EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 EfficientNetV2B3"),
+        *_family((0, 255), "EfficientNetV2S EfficientNetV2M EfficientNetV2L"),
+        *_family((0, 255), "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge"),
     )
 }
 
 
 def is_backbone(name: str) -> bool:
-    """Return whether a model's name begins with keras:."""
-    return str(name).lower().startswith(PREFIX)
+    """Return whether a model's name begins with keras: or hub:."""
+    return str(name).lower().startswith(PREFIX) or is_hub(name)
+
+
+def is_hub(name: str) -> bool:
+    """Return whether a model's name begins with hub:."""
+    return str(name).startswith(HUB_PREFIX)
+
+
+def check_hub_installed(name: str) -> None:
+    """Raise InputError if hub:PRESET is asked for and keras-hub is not installed."""
+    if is_hub(name) and importlib.util.find_spec("keras_hub") is None:
+        raise InputError(f"{name} needs the package keras-hub: pip install keras-hub")
 
 
 def backbone_record(name: str) -> BackboneRecord:

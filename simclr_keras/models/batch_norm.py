@@ -71,7 +71,8 @@ class BatchNormalization(keras.layers.Layer):
         self.moving_mean = keras.Variable("zeros", name="moving_mean", **arguments)
         self.moving_variance = keras.Variable("ones", name="moving_variance", **arguments)
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: bool = False, mask: None = None) -> tf.Tensor:
+        # The mask, of which images have none, is an argument in the graphs of functional models.
         dtype = tf.as_dtype(self.variable_dtype)
         channels = inputs.shape[-1]
         gamma = tf.ones([channels], dtype) if self.gamma is None else tf.convert_to_tensor(self.gamma)

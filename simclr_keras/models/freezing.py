@@ -21,7 +21,7 @@ def freeze(model: "SimCLRModel", after_block: int, heads: bool = False) -> None:
     Args:
         model: a built SimCLRModel.
         after_block: -1 freezes nothing, 0 the stem, 1 to 3 the stem and the block groups 1 to after_block, 4 the whole
-            encoder. An encoder without block groups (keras: backbones) takes -1 and 4 alone.
+            encoder. An encoder without block groups (keras: and hub: backbones, Keras models) takes -1 and 4 alone.
         heads: whether the projection head is frozen too, so that the classifier alone trains; with 4 only.
 
     Raises:

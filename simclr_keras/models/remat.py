@@ -23,7 +23,7 @@ def enable_remat(model: keras.Model) -> None:
         model: a SimCLRModel whose encoder is a ResNet.
 
     Raises:
-        InputError: the encoder has no block groups of residual blocks (keras: backbones, encoders of your own).
+        InputError: the encoder has no block groups of residual blocks (keras: and hub: backbones, your own).
     """
     groups = getattr(model.encoder, "block_groups", None)
     if not groups or not all(hasattr(group, "remat") for group in groups):

@@ -6,7 +6,9 @@ import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.models import backbones, resnet  # noqa: F401  so that a .keras file finds its encoder
+from simclr_keras.models import resnet  # noqa: F401  so that a .keras file finds its encoder
+from simclr_keras.models.foreign import backbones  # noqa: F401  likewise
+from simclr_keras.models.foreign.encoder import ForeignEncoder, PixelRange
 from simclr_keras.models.heads import ClassificationHead, ProjectionHead, head_dtype
 from simclr_keras.models.image_model import ImageModel
 
@@ -32,7 +34,10 @@ class SimCLRModel(ImageModel):
     (TensorShape([2, 64]), TensorShape([2, 16]))
 
     Args:
-        encoder: a layer that turns images [n, h, w, 3] into a dict with final_avg_pool, for instance ResNet.
+        encoder: any keras.Model from images [n, h, w, 3] to features [n, d], which becomes a ForeignEncoder; or a layer
+            that turns images into a dict with final_avg_pool, for instance ResNet.
+        pixel_range: of the pixels that a keras.Model takes, the least and the greatest, such as (0, 255) or (-1, 1);
+            see `foreign.encoder.to_pixel_range`. None is (0, 1). The SimCLRModel takes pixels in [0, 1] all the same.
         num_classes: classes of the classifier; None for no classifier.
         proj_layers, proj_mode, proj_dim, proj_hidden_dim: as in ProjectionHead.
         kept_head_layers: only the first so many layers of the projection head exist; None for all. The weights of a
@@ -58,11 +63,21 @@ class SimCLRModel(ImageModel):
         stop_gradient: bool = False,
         classifier_init: str = "normal",
         kept_head_layers: int | None = None,
+        pixel_range: PixelRange | None = None,
         name: str = "simclr",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
         dtype = head_dtype(self.dtype_policy)
+        if is_foreign(encoder):
+            encoder = ForeignEncoder(
+                encoder, (0, 1) if pixel_range is None else pixel_range, dtype=self.dtype_policy
+            )
+        elif pixel_range is not None:
+            raise InputError(
+                "pixel_range is for an encoder that is a keras.Model with one output, features [n, d]. "
+                f"Received: pixel_range={pixel_range!r} with a {type(encoder).__name__}"
+            )
         self.encoder = encoder
         self.projection_head = ProjectionHead(
             proj_layers, proj_mode, proj_dim, proj_hidden_dim, kept_head_layers, dtype=dtype
@@ -139,3 +154,12 @@ class SimCLRModel(ImageModel):
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "SimCLRModel":
         encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects=custom_objects)
         return cls(**{**config, "encoder": encoder})
+
+
+def is_foreign(encoder: keras.layers.Layer) -> bool:
+    """Return whether an encoder is a keras.Model that does not return a dict of endpoints."""
+    if not isinstance(encoder, keras.Model) or isinstance(encoder, ImageModel):
+        return False
+    if isinstance(encoder, keras.Sequential) or hasattr(encoder, "inputs"):
+        return not isinstance(getattr(encoder, "_outputs_struct", None), dict)
+    return encoder.compute_output_shape.__func__ is keras.Model.compute_output_shape

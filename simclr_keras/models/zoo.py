@@ -1,4 +1,4 @@
-"""The named models r{depth}_{width}x_sk{0,1}, with their published results, and keras:NAME; create_model."""
+"""The named models r{depth}_{width}x_sk{0,1}, their published results, keras:NAME, hub:PRESET; create_model."""
 
 import dataclasses
 import difflib
@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from simclr_keras.errors import InputError
-from simclr_keras.models.backbone_names import BACKBONES, PREFIX, backbone_record, is_backbone
+from simclr_keras.models.backbone_names import (
+    BACKBONES,
+    HUB_PREFIX,
+    PREFIX,
+    backbone_record,
+    is_backbone,
+    is_hub,
+)
 
 if TYPE_CHECKING:
     from simclr_keras.models.simclr import SimCLRModel
@@ -98,7 +105,7 @@ def model_record(name: str) -> ModelRecord:
     57.9
 
     Args:
-        name: r{depth}_{width}x_sk{0,1} or keras:NAME.
+        name: r{depth}_{width}x_sk{0,1}, keras:NAME or hub:PRESET.
 
     Raises:
         InputError: there is no such model.
@@ -108,12 +115,17 @@ def model_record(name: str) -> ModelRecord:
 
 
 def check_name(name: str) -> None:
-    """Accept the names that `create_model` knows: r{depth}_{width}x_sk{0,1}, and keras:NAME as in keras.applications.
+    """Accept the names that `create_model` knows: r{depth}_{width}x_sk{0,1}, keras:NAME and hub:PRESET.
 
     Raises:
         InputError: there is no such model; the message names the nearest one.
     """
-    if is_backbone(name):
+    if is_hub(name):
+        if name == HUB_PREFIX:
+            raise InputError(
+                f"Unknown model; give a preset of keras-hub, hub:PRESET. Received: name={name!r}"
+            )
+    elif is_backbone(name):
         backbone_record(name)
     elif name in BACKBONES:
         raise InputError(f"Unknown model; did you mean {PREFIX}{name}? Received: name={name!r}")
@@ -186,7 +198,7 @@ def create_model(
 
     Args:
         name: r{depth}_{width}x_sk{0,1}, see list_models; or keras:NAME, such as keras:VGG16, for any network of
-            keras.applications as the encoder, which gets no projection head (the four proj_ arguments do not apply).
+            keras.applications as the encoder; or hub:PRESET for a backbone of keras-hub.
         num_classes: classes of the linear classifier (logits); None for none.
         proj_layers: layers of the projection head, 0 or more (3 in SimCLRv2).
         proj_dim: width of the embedding.
@@ -201,8 +213,8 @@ def create_model(
         classifier_init: "normal" (standard deviation 0.01) or "zeros".
         dtype: "float32", "mixed_bfloat16" or "float64". Heads are float32 at least.
         kept_head_layers: only the first so many layers of the projection head exist; None for all.
-        backbone_weights: of a Keras backbone: None for random ones, "imagenet" (downloaded once) or the path of a
-            .weights.h5, .keras or .h5 file; see load_backbone_weights.
+        backbone_weights: of a Keras backbone: None for random ones, "imagenet" (keras:, downloaded once), "preset"
+            (hub:) or the path of a .weights.h5, .keras or .h5 file; see load_backbone_weights.
         backbone_trainable: whether a Keras backbone trains; if not, it is in inference mode and the dense layers train.
         dense_layers: widths of the dense layers between a Keras backbone and its representation.
         max_pool_padding, pixel_mean, pixel_std: of a ResNet, see `ResNet`: for weights from PyTorch.
@@ -223,15 +235,22 @@ def create_model(
     if is_backbone(name):
         if se_ratio:
             raise InputError(f"{name} takes no squeeze-excitation. Received: se_ratio={se_ratio}")
-        from simclr_keras.models.backbones import KerasBackbone
+        from simclr_keras.models.foreign.backbones import KerasBackbone
 
-        proj_mode = "none"
+        published = "preset" if is_hub(name) else "imagenet"
+        if backbone_weights in {"preset", "imagenet"} - {published}:
+            raise InputError(
+                f"backbone_weights of {name} must be None, {published!r} or a file. "
+                f"Received: backbone_weights={backbone_weights!r}"
+            )
         application = name.removeprefix(PREFIX)
         encoder = KerasBackbone(application, image_size, dense_layers, backbone_trainable, dtype=dtype)
+        encoder.initial_weights = backbone_weights
     else:
         if backbone_weights is not None or not backbone_trainable:
             raise InputError(
-                f"backbone_weights and backbone_trainable are for models named {PREFIX}NAME. Received: name={name!r}, "
+                f"backbone_weights and backbone_trainable are for models named {PREFIX}NAME or {HUB_PREFIX}PRESET. "
+                f"Received: name={name!r}, "
                 f"backbone_weights={backbone_weights!r}, backbone_trainable={backbone_trainable}"
             )
         from simclr_keras.models.resnet import ResNet
@@ -254,8 +273,4 @@ def create_model(
         dtype=dtype,
     )
     model.build((None, image_size, image_size, 3))
-    if backbone_weights is not None:
-        from simclr_keras.models.backbone_weights import load_backbone_weights
-
-        load_backbone_weights(encoder, backbone_weights)
     return model

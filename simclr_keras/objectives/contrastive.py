@@ -64,6 +64,8 @@ class ContrastiveLearner(Learner):
         momentum: the `Momentum`, None without memory.
     """
 
+    VIEWS = 2
+
     def __init__(
         self,
         model: SimCLRModel,

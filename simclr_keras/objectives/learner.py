@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
+from simclr_keras.models.foreign.layers import set_views
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.averages import Average
 from simclr_keras.objectives.keras_interface import KerasInterface, batch_of
@@ -43,7 +44,12 @@ class Learner(KerasInterface):
             statistics and metrics stay. The optimizers' `iterations` still advance, and with them schedule and
             randomness; `skipped` counts the batch.
         name: name of the learner.
+
+    Attributes:
+        VIEWS: of each image, in a batch that the model gets in training.
     """
+
+    VIEWS = 1
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class Learner(KerasInterface):
         # Keras scales the loss by this policy, so it is not the global one.
         super().__init__(name=name, dtype=model.dtype_policy)
         self.model = model
+        set_views(model, self.VIEWS)
         self.augment = augment
         # Float32 or float64, as the heads.
         self.averages = {name: Average(name, model.projection_head.compute_dtype) for name in figures}

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from simclr_keras.errors import InputError
+from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.zoo import MIN_IMAGE_SIZE, check_name, create_model
 from simclr_keras.runs.record_checks import RecordError
 
@@ -26,7 +27,7 @@ class Architecture:
     head_layer: int = 0
     kept_head_layers: int | None = None
     stop_gradient: bool = False
-    dense_layers: tuple[int, ...] | None = None  # of a keras: backbone alone
+    dense_layers: tuple[int, ...] | None = None  # of a keras: or hub: backbone alone
     max_pool_padding: str = "same"
     pixel_mean: tuple[float, ...] | None = None
     pixel_std: tuple[float, ...] | None = None
@@ -45,6 +46,7 @@ class Architecture:
             se_ratio=config.se_ratio,
             head_layer=config.probe_layer,
             stop_gradient=True,
+            dense_layers=tuple(config.dense_widths) if is_backbone(config.model) else None,
         )
 
     @classmethod
@@ -56,7 +58,7 @@ class Architecture:
             num_classes=num_classes,
             proj_mode="none",
             se_ratio=config.se_ratio,
-            dense_layers=tuple(config.dense_widths) if config.model.startswith("keras:") else None,
+            dense_layers=tuple(config.dense_widths) if is_backbone(config.model) else None,
         )
 
     def with_stem_of(self, other: "Architecture") -> "Architecture":

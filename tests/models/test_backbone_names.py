@@ -7,6 +7,7 @@ import sys
 import keras
 import pytest
 
+from simclr_keras.config.pretrain import PretrainConfig
 from simclr_keras.errors import InputError
 from simclr_keras.models.backbone_names import BACKBONES, backbone_record
 from simclr_keras.models.zoo import check_name, create_model, model_record
@@ -53,6 +54,16 @@ def test_names_are_checked_without_tensorflow_or_keras():
 def test_a_record_says_what_the_network_wants():
     assert (backbone_record("keras:VGG16").pixels, backbone_record("keras:VGG16").min_size) == ("caffe", 32)
     assert (backbone_record("keras:InceptionV3").pixels, backbone_record("keras:InceptionV3").min_size) == (
-        "tf",
+        (-1, 1),
         75,
     )
+
+
+def test_a_backbone_of_keras_hub_needs_the_package(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    check_name("hub:resnet_50_imagenet")
+    for function in (create_model, lambda name: PretrainConfig(dataset="digits", model=name).validate()):
+        with pytest.raises(InputError, match=r"hub:resnet_50_imagenet needs .*: pip install keras-hub"):
+            function("hub:resnet_50_imagenet")
+    with pytest.raises(InputError, match="hub:PRESET"):
+        check_name("hub:")

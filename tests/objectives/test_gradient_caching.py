@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.models.backbone_layers import StochasticDepth
 from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.foreign.layers import Dropout
 from simclr_keras.models.remat import enable_remat
 from simclr_keras.objectives.contrastive import ContrastiveLearner
 from simclr_keras.runs.checkpoints import Checkpoints
@@ -31,11 +31,11 @@ SGD = keras.optimizers.SGD
 
 
 class RandomEncoder(TinyEncoder):
-    """With Dropout and StochasticDepth behind the convolution."""
+    """With dropout of Keras and ours behind the convolution."""
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.dropout, self.depth = keras.layers.Dropout(0.3, seed=1), StochasticDepth(0.3)
+        self.dropout, self.depth = keras.layers.Dropout(0.3, seed=1), Dropout(0.3, (None, 1, 1, 1))
         self.depth.build((None, 8))
 
     def call(self, images, training=False):

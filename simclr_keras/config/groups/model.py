@@ -1,10 +1,10 @@
-"""Settings of the network: encoder, projection head, and what only a keras.applications backbone has."""
+"""Settings of the network: encoder, projection head, and what only keras: and hub: backbones have."""
 
 import dataclasses
 
 from simclr_keras.config.option import option
 from simclr_keras.errors import InputError
-from simclr_keras.models.backbone_names import backbone_record, is_backbone
+from simclr_keras.models.backbone_names import backbone_record, check_hub_installed, is_backbone, is_hub
 from simclr_keras.models.zoo import check_name
 
 
@@ -14,7 +14,8 @@ class Architecture:
 
     model: str = option(
         "r50_1x_sk0",
-        "Encoder r{depth}_{width}x_sk{0,1}: depth 18 34 50 101 152 200, any width above 0.",
+        "Encoder r{depth}_{width}x_sk{0,1}: depth 18 34 50 101 152 200, any width above 0. Or keras:NAME of "
+        "keras.applications, such as keras:ConvNeXtTiny, or hub:PRESET of keras-hub.",
         group="Model",
     )
     image_size: int = option(
@@ -51,20 +52,20 @@ class Head:
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """Settings of keras.applications backbones, such as keras:VGG16; a class beside it has model and image_size."""
+    """Settings of backbones, such as keras:VGG16 and hub:PRESET; a class beside it has model and image_size."""
 
     backbone_weights: str | None = option(
         None,
-        "Initial weights of a keras: backbone: imagenet, or a weights file.",
+        "Initial weights of a backbone: imagenet (keras:), preset (hub:), or a weights file.",
         group="Model",
         default_words="random",
     )
     freeze_backbone: bool = option(
-        False, "Freeze a keras: backbone and train only the layers on it.", group="Model"
+        False, "Freeze a keras: or hub: backbone and train only the layers on it.", group="Model"
     )
     dense_layers: str | None = option(
         None,
-        "Widths of dense layers on a keras: backbone, such as 256,128.",
+        "Widths of dense layers on a keras: or hub: backbone, such as 256,128.",
         group="Model",
         default_words="none",
     )
@@ -86,7 +87,13 @@ class Backbone:
                 if getattr(self, name):
                     raise InputError(f"--{name} is for models such as keras:VGG16, not for --model={model}.")
             return
-        least = backbone_record(model).min_size
+        check_hub_installed(model)
+        published = "preset" if is_hub(model) else "imagenet"
+        if self.backbone_weights in {"preset", "imagenet"} - {published}:
+            raise InputError(
+                f"--backbone_weights={self.backbone_weights} is not for --model={model}: give {published} or a file."
+            )
+        least = 1 if is_hub(model) else backbone_record(model).min_size
         if image_size is not None and image_size < least:
             raise InputError(
                 f"--image_size={image_size} is too small for --model={model}: it must be at least {least}."

@@ -12,6 +12,7 @@ from simclr_keras.interop.layers import Encoder
 from simclr_keras.interop.torch_files.forward import NumPy, Torch, forward
 from simclr_keras.interop.torch_files.names import TorchArray, classifier_arrays, encoder_arrays, head_arrays
 from simclr_keras.interop.torch_files.read import METADATA, safetensors_numpy
+from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.zoo import parse_name
 from simclr_keras.runs.architecture import TORCH_LIKE
 from simclr_keras.runs.checkpoints import model_variables
@@ -29,8 +30,8 @@ def arrays_of(model: Any, name: str) -> list[TorchArray]:
     Raises:
         InputError: it is no ResNet.
     """
-    if name.startswith("keras:"):
-        raise InputError(f"{name} is a network of keras.applications; only ResNets have names in PyTorch.")
+    if is_backbone(name):
+        raise InputError(f"{name} is no ResNet of this package; only ResNets have names in PyTorch.")
     depth, width, selective = parse_name(name)
     encoder = model.encoder
     variant = Encoder(depth, width, selective, encoder.se_ratio, encoder.small_images)

@@ -39,12 +39,13 @@ def check_same_replicas(run_dir, config, replicas: int) -> None:
 
 
 def check_backbone_weights(config) -> None:
-    """Raise InputError if the weights file of a keras: backbone does not exist."""
+    """Raise InputError if the weights file of a backbone does not exist."""
     weights = config.backbone_weights
-    if weights in (None, "imagenet") or "://" in weights or os.path.isfile(weights):
+    if weights in (None, "imagenet", "preset") or "://" in weights or os.path.isfile(weights):
         return
     raise InputError(
-        f"--backbone_weights={weights} not found; give imagenet, or a .weights.h5, .keras or .h5 file."
+        f"--backbone_weights={weights} not found; give imagenet (keras:), preset (hub:), or a .weights.h5, .keras or "
+        ".h5 file."
     )
 
 

@@ -1,6 +1,7 @@
 """Names made from a config: the default run directory, and one spelling for every path."""
 
 import os
+import re
 
 from simclr_keras.data.sources.load_dataset import PATH_KINDS
 
@@ -18,7 +19,7 @@ def default_model_dir(mode: str, config) -> str:
         return f"runs/{mode}{fast}-{run}{layer}{_labels_file(config)}{_labels_suffix(config)}"
     data = config.dataset.rstrip("/").split("/")[-1] if ":" in config.dataset else config.dataset
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in data.removesuffix(".npz"))
-    return f"runs/{mode}-{name}-{config.model.replace(':', '-')}{layer}{_labels_suffix(config)}"
+    return f"runs/{mode}-{name}-{re.sub('[:/]+', '-', config.model)}{layer}{_labels_suffix(config)}"
 
 
 def _labels_file(config) -> str:

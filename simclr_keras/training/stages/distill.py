@@ -5,6 +5,7 @@ import dataclasses
 from simclr_keras.data import pipeline
 from simclr_keras.errors import InputError
 from simclr_keras.interop.open_source import open_source
+from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.objectives.distillation import FIGURES, Distiller
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.architecture import Architecture
@@ -12,7 +13,7 @@ from simclr_keras.training.engine import checks
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import exported_teacher
 from simclr_keras.training.stages.classification import ClassificationStage, columns
-from simclr_keras.training.stages.supervised import backbone_arguments
+from simclr_keras.training.stages.training_stage import backbone_arguments
 
 SELF_TEMPERATURE, OTHER_TEMPERATURE = 0.1, 1.0  # the paper's, section 3
 LABELED_SEED = 1_000_003  # added to the seed, or both streams would have the same crops
@@ -205,7 +206,7 @@ def _with_network_of(start, config):
             "leave --se_ratio out, or give --model."
         )
     dense = config.dense_layers
-    if name.startswith("keras:") and dense is None:
+    if is_backbone(name) and dense is None:
         dense = ",".join(map(str, start.architecture.dense_layers or ())) or None
     return dataclasses.replace(config, model=name, se_ratio=se_ratio, dense_layers=dense)
 

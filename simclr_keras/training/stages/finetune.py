@@ -6,6 +6,7 @@ import keras
 
 from simclr_keras.config.classify import finetuning_rate
 from simclr_keras.errors import InputError
+from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.freezing import freeze
 from simclr_keras.objectives.classification import FIGURES, Classifier
 from simclr_keras.runs import ancestors
@@ -46,7 +47,7 @@ class Finetuning(FromRun, ClassificationStage):
         self.head_layer = None if config.head_layer == "auto" else config.head_layer
         if self.head_layer is not None:
             ancestors.check_head_layer(self.head_layer, self.ancestor)
-        if config.model.startswith("keras:") and config.freeze_through not in (-1, 4):
+        if is_backbone(config.model) and config.freeze_through not in (-1, 4):
             raise InputError(
                 f"--freeze_through={config.freeze_through} is not for --init={config.init}: {config.model} has "
                 "no block groups; give -1 or 4."

@@ -6,6 +6,7 @@ from simclr_keras.runs.architecture import Architecture
 from simclr_keras.training.engine import checks
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages.classification import ClassificationStage, columns
+from simclr_keras.training.stages.training_stage import backbone_arguments
 
 
 def run(config, say=print) -> dict:
@@ -34,10 +35,3 @@ class Supervised(ClassificationStage):
             model = self.architecture.build(self.policy, **backbone_arguments(config))
             optimization = make_optimization(config, self.num_examples, adapt_classifier=True)
             return self.compiled(Classifier, model, optimization, label_smoothing=config.label_smoothing)
-
-
-def backbone_arguments(config) -> dict:
-    """Return how a keras: backbone starts, which is no part of its architecture; empty for other models."""
-    if not config.model.startswith("keras:"):
-        return {}
-    return {"backbone_weights": config.backbone_weights, "backbone_trainable": not config.freeze_backbone}

@@ -7,6 +7,7 @@ import keras
 
 from simclr_keras.errors import InputError
 from simclr_keras.formatting import counted, millions
+from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.batch_norm import use_local_statistics
 from simclr_keras.models.remat import enable_remat
 from simclr_keras.runs.checkpoints import Checkpoints, steps_in
@@ -22,6 +23,13 @@ def set_up_layers(model: keras.Model, config: Any) -> None:
         enable_remat(model)
     if not config.global_bn:
         use_local_statistics(model)
+
+
+def backbone_arguments(config: Any) -> dict:
+    """Return how a keras: or hub: backbone starts, which is no part of its architecture; empty for other models."""
+    if not is_backbone(config.model):
+        return {}
+    return {"backbone_weights": config.backbone_weights, "backbone_trainable": not config.freeze_backbone}
 
 
 class TrainingStage(Stage):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.models.backbone_names import backbone_record
-from tests.models.small_backbones import (  # noqa: F401  with the fixture of short networks
+from tests.models.foreign.small_backbones import (  # noqa: F401  with the fixture of short networks
     IMAGES,
     assert_same_outputs,
     create,

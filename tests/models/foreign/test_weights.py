@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.models import backbone_weights
 from simclr_keras.models.backbone_names import backbone_record
-from simclr_keras.models.backbone_weights import copy, load_backbone_weights
-from simclr_keras.models.backbones import DEVIATION, stock_model
+from simclr_keras.models.foreign.backbones import stock_model
+from simclr_keras.models.foreign.encoder import DEVIATION
+from simclr_keras.models.foreign.weights import load_backbone_weights
 from simclr_keras.models.zoo import create_model
-from tests.models.small_backbones import short_applications  # noqa: F401  a fixture
+from tests.models.foreign.small_backbones import short_applications  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.slow  # together, as each loads or makes networks
 
@@ -28,26 +28,20 @@ def create(weights, name="keras:MobileNet", **arguments):
 
 
 @pytest.fixture(scope="module")
-def model():
-    """One model for all files: what a file does not fill would show as values of the file before."""
-    return create(None)
-
-
-@pytest.fixture(scope="module")
-def stock():
-    return stock_model(backbone_record("keras:MobileNet"), 224)
+def network():
+    """One network for all files: what a file does not fill would show as zeros."""
+    return keras.applications.MobileNet(
+        weights=None, include_top=False, pooling="avg", input_shape=(32, 32, 3)
+    )
 
 
 @pytest.fixture
-def fill(model, stock, monkeypatch):
-    """Fill the model from a file, without building the network of keras.applications again for each."""
-
+def fill(network):
     def fill(weights):
-        monkeypatch.setattr(backbone_weights, "stock_model", lambda *_: stock)
-        for variable in [*stock.weights, *model.encoder.base.weights]:
+        for variable in network.weights:
             variable.assign(tf.zeros_like(variable))
-        load_backbone_weights(model.encoder, weights)
-        return model
+        load_backbone_weights(network, weights, "keras:MobileNet", None)
+        return lambda images: {"pooled": network(PREPROCESSED)}
 
     return fill
 
@@ -202,7 +196,7 @@ def test_imagenet_weights_are_those_that_keras_downloads(known, monkeypatch, tmp
 
 def test_efficientnets_published_weights_are_read_as_keras_reads_them(monkeypatch, tmp_path):
     """They hold deviations for variances, for which Keras makes up with weights="imagenet", and with a file not."""
-    stock = stock_model(create_model("keras:EfficientNetB0", image_size=32).encoder.record, 224)
+    stock = stock_model(backbone_record("keras:EfficientNetB0"), 224)
     stock.get_layer(index=2).adapt_mean.assign([0.485, 0.456, 0.406])
     stock.get_layer(index=2).adapt_variance.assign(DEVIATION)
     path = tmp_path / "efficientnetb0_notop.h5"
@@ -225,9 +219,3 @@ def test_the_dense_layers_and_the_classifier_start_fresh(known, tmp_path):
     assert not any("/base/" in variable.path for variable in filled.trainable_variables)
     assert "backbone_weights" not in str(filled.get_config())
     assert not pathlib.Path(filled.get_config()["name"]).exists()
-
-
-def test_a_conversion_takes_weights_layer_by_layer(known, model):
-    copy(known["bare"], model.encoder.base)
-    for theirs, ours in zip(known["bare"].weights, model.encoder.base.weights):
-        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras.src.applications import convnext, efficientnet
+from keras.src.applications import convnext, efficientnet, mobilenet_v3
 
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.zoo import create_model
@@ -33,17 +33,33 @@ special = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module", autouse=True)
 def short_applications():
-    """Take most blocks out of ConvNeXtTiny and EfficientNet; a module that imports this fixture has them short."""
+    """Take most blocks out of ConvNeXtTiny, EfficientNet and MobileNetV3, for a module that imports this fixture."""
     small = {"depths": [1, 1, 1, 1], "projection_dims": [8, 16, 32, 64]}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(convnext.MODEL_CONFIGS, "tiny", convnext.MODEL_CONFIGS["tiny"] | small)
         patch.setattr(efficientnet, "DEFAULT_BLOCKS_ARGS", efficientnet.DEFAULT_BLOCKS_ARGS[:2])
+        block = mobilenet_v3._inverted_res_block
+
+        def first_blocks(x, *arguments):
+            return block(x, *arguments) if arguments[-1] <= 2 else x
+
+        patch.setattr(mobilenet_v3, "_inverted_res_block", first_blocks)
         yield
 
 
 def create(name=SMALL, **arguments):
     keras.utils.set_random_seed(0)
-    return create_model(name, **{"num_classes": 3, "image_size": 32, "dense_layers": (16,)} | arguments)
+    defaults = {"num_classes": 3, "image_size": 32, "dense_layers": (16,), "proj_mode": "none"}
+    return create_model(name, **defaults | arguments)
+
+
+def copy_weights(source, target):
+    """Copy the weights of a network of keras.applications to another build of it, of which one may be an encoder's."""
+    ours, theirs = (
+        [w for w in model.weights if not w.path.endswith(("/draws", "/count"))] for model in (source, target)
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        other.assign(one)
 
 
 def shaken(weights):

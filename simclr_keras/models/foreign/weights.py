@@ -1,4 +1,4 @@
-"""Fill a Keras backbone with ImageNet's weights or those of a file; a file is only ever read as arrays."""
+"""Fill a network with ImageNet's weights or those of a file; a file is only ever read as arrays."""
 
 import contextlib
 import io
@@ -6,7 +6,7 @@ import os
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import h5py
 import keras
@@ -15,9 +15,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import expand_home
-from simclr_keras.models.backbone_layers import Standardize, StochasticDepth, leaves
-from simclr_keras.models.backbone_names import PREFIX
-from simclr_keras.models.backbones import DEVIATION, KerasBackbone, stock_model
+from simclr_keras.models.foreign.encoder import DEVIATION
 
 IMAGENET = "imagenet"
 ENDINGS = (".weights.h5", ".keras", ".h5", ".hdf5")
@@ -25,24 +23,27 @@ ENDINGS = (".weights.h5", ".keras", ".h5", ".hdf5")
 MAX_TOP_ARRAYS = 6
 
 
-def load_backbone_weights(encoder: KerasBackbone, weights: str | os.PathLike) -> None:
-    """Fill the network of a built KerasBackbone, not the dense layers on top of it.
+def load_backbone_weights(
+    network: keras.Model, weights: str | os.PathLike, name: str, published_network: Callable[[], keras.Model]
+) -> None:
+    """Fill a network as keras.applications or keras-hub builds it.
 
     Args:
-        encoder: a KerasBackbone.
+        network: to fill.
         weights: "imagenet", which Keras downloads once; or the path of a .weights.h5, .keras or (legacy) .h5 file of
-            the same network of keras.applications, with or without its classifier.
+            the same network, with or without its classifier.
+        name: of the network, for messages.
+        published_network: returns the network with ImageNet's weights.
 
     Raises:
         InputError: the weights cannot be downloaded or read, or are of another network.
     """
-    record = encoder.record
     if weights == IMAGENET:
         try:
-            stock = stock_model(record, record.weights_size, IMAGENET)
+            network.set_weights(published_network().get_weights())
         except Exception as error:  # whatever the network, the disk or Keras's check of the file may raise
             raise InputError(
-                f"the imagenet weights of {PREFIX}{record.name} cannot be downloaded ({one_line(error)}); give "
+                f"the imagenet weights of {name} cannot be downloaded ({one_line(error)}); give "
                 f"backbone_weights a file of them, or none. Received: backbone_weights={weights!r}"
             ) from error
     else:
@@ -54,16 +55,21 @@ def load_backbone_weights(encoder: KerasBackbone, weights: str | os.PathLike) ->
             )
         if not tf.io.gfile.exists(weights) or tf.io.gfile.isdir(weights):
             raise InputError(f"there is no such weights file. Received: backbone_weights={weights!r}")
-        stock = stock_model(record, record.weights_size)
         try:
             with local_copy(weights) as path:
-                read_into(stock, path)
+                read_into(network, path)
         except Exception as error:  # h5py, zipfile and Keras raise many kinds for a wrong file
             raise InputError(
-                f"{weights} does not hold the weights of {PREFIX}{record.name} ({one_line(error)}); give a file of "
-                f"that network as keras.applications builds it. Received: backbone_weights={weights!r}"
+                f"{weights} does not hold the weights of {name} ({one_line(error)}); give a file of "
+                f"that network as its package builds it. Received: backbone_weights={weights!r}"
             ) from error
-    copy(stock, encoder.base)
+    for layer in network.layers:
+        # EfficientNet's published weights hold the deviation in place of the variance, for which Keras makes up by one
+        # more layer that it has with weights="imagenet" alone.
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+            variance = layer.adapt_variance.numpy()
+            if np.shape(variance) == (3,) and np.allclose(variance, DEVIATION, atol=1e-3):
+                layer.adapt_variance.assign(np.square(variance))
 
 
 @contextlib.contextmanager
@@ -129,20 +135,3 @@ def count_arrays(member: h5py.Group | h5py.Dataset) -> int:
     if isinstance(member, h5py.Dataset):
         return 1
     return sum(count_arrays(inner) for _, inner in members(member))
-
-
-def copy(stock: keras.Model, base: keras.Model) -> None:
-    """Give the weights of a model of keras.applications to its conversion."""
-    sources = [layer for layer in leaves(stock) if layer.weights]
-    targets = [layer for layer in leaves(base) if layer.weights and not isinstance(layer, StochasticDepth)]
-    for source, target in zip(sources, targets, strict=True):
-        values = [weight.numpy() for weight in source.weights]
-        if isinstance(target, Standardize):
-            mean, variance, _ = values  # the last one counts what it was adapted to
-            # EfficientNet's published weights hold the deviation in its place, for which Keras makes up by one more
-            # layer that it has with weights="imagenet" alone.
-            if np.allclose(variance, DEVIATION, atol=1e-3):
-                variance = np.square(variance)
-            values = [mean, variance]
-        for weight, value in zip(target.weights, values, strict=True):
-            weight.assign(value)

@@ -8,15 +8,15 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
-from simclr_keras.models.backbone_layers import StochasticDepth, leaves
 from simclr_keras.models.backbone_names import BACKBONES, backbone_record
-from simclr_keras.models.backbone_weights import copy
-from simclr_keras.models.backbones import preprocessed, stock_model
 from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.foreign.backbones import stock_model
+from simclr_keras.models.foreign.encoder import check_pixel_range, to_pixel_range
 from simclr_keras.models.zoo import create_model
-from tests.models.small_backbones import (  # noqa: F401  with the fixture of short networks
+from tests.models.foreign.small_backbones import (  # noqa: F401  with the fixture of short networks
     IMAGES,
     SMALL,
+    copy_weights,
     create,
     noise,
     settle,
@@ -24,15 +24,6 @@ from tests.models.small_backbones import (  # noqa: F401  with the fixture of sh
     short_applications,
     special,
 )
-
-
-def give_back(base, stock):
-    """The reverse of `copy`."""
-    sources = [layer for layer in leaves(base) if layer.weights and not isinstance(layer, StochasticDepth)]
-    for source, target in zip(sources, [layer for layer in leaves(stock) if layer.weights]):
-        for ours, theirs in zip(source.weights, target.weights):
-            theirs.assign(ours)
-
 
 PREPROCESSING = {
     "MobileNet": "mobilenet",
@@ -51,7 +42,7 @@ def test_a_backbone_computes_what_keras_does_with_its_own_preprocessing(name):
     for layer in stock.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # or it computes with the values before
-    copy(stock, model.encoder.base)
+    copy_weights(stock, model.encoder.base)
     momenta = [
         [layer.momentum for layer in network.layers if hasattr(layer, "momentum")]
         for network in (stock, model.encoder.base)
@@ -70,7 +61,7 @@ def test_moving_statistics_follow_the_batch_as_in_keras(name):
     size = backbone_record(f"keras:{name}").min_size
     model = create(f"keras:{name}", image_size=size)
     stock = stock_model(model.encoder.record, size)
-    copy(stock, model.encoder.base)
+    copy_weights(stock, model.encoder.base)
     for layer in stock.layers:
         if hasattr(layer, "momentum"):
             layer.momentum = 0.9
@@ -97,10 +88,12 @@ def statistics(network):
 
 
 def test_preprocessing_is_exact():
-    for pixels in sorted({record.pixels for record in BACKBONES.values()}):
-        module = {"caffe": "vgg16", "tf": "mobilenet", "torch": "densenet", "inside": "efficientnet"}[pixels]
+    modules = {"caffe": "vgg16", (-1, 1): "mobilenet", "torch": "densenet", (0, 255): "efficientnet"}
+    assert {record.pixels for record in BACKBONES.values()} == modules.keys()
+    for pixels, module in modules.items():
         expected = getattr(keras.applications, module).preprocess_input(IMAGES * 255.0)
-        np.testing.assert_allclose(preprocessed(tf.constant(IMAGES), pixels), expected, rtol=1e-4, atol=1e-4)
+        actual = to_pixel_range(tf.constant(IMAGES), check_pixel_range(pixels))
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_endpoints_are_the_pooled_output_and_what_dense_layers_make_of_it():
@@ -163,8 +156,8 @@ def test_bfloat16_comes_as_near_to_float32_as_in_keras_with_float_outputs_and_we
         stock = stock_model(plain.encoder.record, 64)
     finally:
         keras.config.set_dtype_policy("float32")
-    give_back(plain.encoder.base, stock)
-    theirs = stock(preprocessed(tf.constant(images), plain.encoder.record.pixels))
+    copy_weights(plain.encoder.base, stock)
+    theirs = stock(to_pixel_range(tf.constant(images), plain.encoder.pixel_range))
     error = distance(theirs, expected["pooled"])
     assert 0 < distance(endpoints["pooled"], expected["pooled"]) < 1.3 * error
 
@@ -197,8 +190,7 @@ def test_bad_arguments_are_named():
     for name, arguments, message in [
         (SMALL, {"dense_layers": (8, 0)}, r"dense_layers=\(8, 0\)"),
         (SMALL, {"se_ratio": 0.25}, "no squeeze-excitation.*se_ratio=0.25"),
-        (SMALL, {"head_layer": 1}, "between 0 and 0.* head_layer=1"),
-        (SMALL, {"kept_head_layers": 1}, "between 0 and 0.* kept_head_layers=1"),
+        (SMALL, {"backbone_weights": "preset"}, "None, 'imagenet' or a file.*backbone_weights='preset'"),
         (SMALL, {"dtype": "float16"}, "dtype='float16'"),
         ("r18_1x_sk0", {"backbone_weights": "imagenet"}, "named keras:NAME.*backbone_weights='imagenet'"),
         ("r18_1x_sk0", {"backbone_trainable": False}, "named keras:NAME.*backbone_trainable=False"),

@@ -1,25 +1,19 @@
-"""The layers that take the place of Keras's in a backbone."""
+"""Dropout and standardization of Keras models as encoders, and the names of their layers."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.models.backbone_layers import (
-    LayerScale,
-    Standardize,
-    StochasticDepth,
-    converted,
-    stable_names,
-)
+from simclr_keras.models.foreign.layers import Dropout, Standardize, stable_names
 from tests import tpu_tracing
 
 ROWS = np.ones((4096, 2, 2, 3), "float32")
 
 
-def stochastic_depth(rate=0.25, **options):
+def stochastic_depth(rate=0.25, noise_shape=(None, 1, 1, 1)):
     keras.utils.set_random_seed(3)
-    layer = StochasticDepth(rate, name="drop", **options)
+    layer = Dropout(rate, noise_shape, name="drop")
     layer.build((None, 2, 2, 3))
     return layer
 
@@ -53,7 +47,7 @@ def test_draws_are_a_function_of_a_variable_that_counts_calls():
     other.draws.assign(layer.draws - [0, 1])
     np.testing.assert_array_equal(kept(other(ROWS, training=True)), second)
     keras.utils.set_random_seed(4)
-    another = StochasticDepth(0.25)
+    another = Dropout(0.25, (None, 1, 1, 1))
     assert (kept(another(ROWS, training=True)) != first).any()
 
 
@@ -84,25 +78,21 @@ def test_standardize_reads_its_variables_at_every_call():
     layer = Standardize()
     images = np.random.default_rng(0).uniform(0, 1, (2, 4, 4, 3)).astype("float32")
     np.testing.assert_array_equal(layer(images), images)
-    layer.mean.assign([0.1, 0.2, 0.3])
-    layer.variance.assign([4.0, 0.25, 1.0])
+    layer.adapt_mean.assign([0.1, 0.2, 0.3])
+    layer.adapt_variance.assign([4.0, 0.25, 1.0])
     np.testing.assert_allclose(layer(images), (images - [0.1, 0.2, 0.3]) / [2, 0.5, 1], rtol=1e-5)
 
 
-def test_layer_scale_has_a_factor_per_channel():
-    layer = LayerScale(1e-6)
-    np.testing.assert_allclose(layer(ROWS[:2]), np.full((2, 2, 2, 3), 1e-6), rtol=1e-6)
-    layer.gamma.assign([1.0, 2.0, 3.0])
-    np.testing.assert_allclose(layer(ROWS[:2])[0, 0, 0], [1, 2, 3])
-    assert layer.gamma.path.endswith("/gamma")
+def test_single_elements_and_other_slices_are_dropped():
+    elements = np.asarray(stochastic_depth(noise_shape=None)(ROWS, training=True))
+    assert (elements == 0).mean() == pytest.approx(0.25, abs=0.01)
+    assert np.any(elements.min(axis=(1, 2, 3)) != elements.max(axis=(1, 2, 3)))
+    shared = np.asarray(stochastic_depth(noise_shape=(1, None, None, None))(ROWS, training=True))
+    np.testing.assert_array_equal(shared, np.broadcast_to(shared[:1], shared.shape))
 
 
 def test_config_round_trip():
-    for layer in [
-        StochasticDepth(0.25, name="drop"),
-        Standardize(name="standardize"),
-        LayerScale(1e-6, name="scale"),
-    ]:
+    for layer in [Dropout(0.25, (None, 1, 1, 1), seed=1, name="drop"), Standardize(name="standardize")]:
         copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
         assert copy.get_config() == layer.get_config()
 
@@ -131,14 +121,3 @@ def test_numbered_names_start_anew_and_given_ones_stay():
             "last_1",
             "conv2d_2",
         ]
-
-
-def test_a_converted_network_keeps_the_settings_of_its_layers():
-    model = converted(stock(), "mixed_bfloat16")
-    norm = model.get_layer("batch_normalization_1")
-    assert (norm.momentum, norm.epsilon, norm.scale, norm.center) == (0.9, 1e-3, False, True)  # Keras: 0.99
-    assert norm.compute_dtype == "bfloat16"
-    paths = [variable.path for variable in model.variables]
-    assert len(set(paths)) == len(paths)
-    assert "nested/conv2d_2/kernel" in paths
-    assert model(np.zeros((2, 8, 8, 3), "float32")).shape == (2, 4, 4, 4)

@@ -1,0 +1,1 @@
+"""Encoders that are not built here: any keras.Model, networks of keras.applications and keras-hub."""
