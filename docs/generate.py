@@ -66,6 +66,7 @@ def recipes_page() -> str:
     for name, recipe in RECIPES.items():
         values = ", ".join(f"`{key}={value}`" for key, value in recipe.values.items())
         added = ADDED.get(recipe.mode, "" if "dataset" in recipe.values else " --dataset=folder:photos")
+        added = " --init=RUN" + added if name == "photos_continue" else added
         command = f"python train.py --mode={recipe.mode} --recipe={name}{added}"
         parts.append(f"## {name}\n\n{recipe.about}\n\n    {command}\n\n{values}")
     return "\n\n".join(parts) + "\n"

@@ -437,10 +437,22 @@ NETWORKS = [
         {**SUPERVISED, "model": "VGG16"},
     ),
     Case(
-        "a backbone for pretraining",
-        ("--model=keras:VGG16", "--mode=supervised and --mode=distill"),
-        ("r50_1x_sk0",),
-        {"model": "keras:VGG16"},
+        "a head of a source without a source",
+        ("--init_head=fresh needs --init",),
+        ("leave --init_head out",),
+        {"init_head": "fresh"},
+    ),
+    Case(
+        "a source without a head for pretraining",
+        ("--init={runs}/headless", "no whole projection head"),
+        ("--init_head=fresh",),
+        {"init": "{runs}/headless", "model": None, "image_size": None},
+    ),
+    Case(
+        "weights of a preset for keras.applications",
+        ("--backbone_weights=preset", "keras:"),
+        ("imagenet or a file",),
+        {**BACKBONE, "backbone_weights": "preset"},
     ),
     *(
         Case(
@@ -449,7 +461,11 @@ NETWORKS = [
             ("r50_1x_sk0",),
             {**command, "remat": True},
         )
-        for command in (BACKBONE, {**DISTILL, "model": "keras:VGG16", "image_size": 32})
+        for command in (
+            BACKBONE,
+            {**DISTILL, "model": "keras:VGG16", "image_size": 32},
+            {"mode": "pretrain", "model": "keras:VGG16", "image_size": 32},
+        )
     ),
     Case(
         "images too small for a backbone",
@@ -533,12 +549,6 @@ OPTIONS = [
         ("--teacher does not belong to --mode=finetune",),
         ("--mode=distill",),
         {**FINETUNE, "teacher": "{runs}/finetuned"},
-    ),
-    Case(
-        "a start for pretraining",
-        ("--init does not belong to --mode=pretrain",),
-        ("--mode=finetune",),
-        {"init": "{runs}/pretrained"},
     ),
     Case(
         "the recipe of another mode",

@@ -175,7 +175,7 @@ class StageConfig(Settings):
         if self.unlabeled and self.labels is not None:
             raise InputError("--unlabeled and --labels exclude each other: give one of them.")
         # Stages with --init or --teacher inherit the dataset.
-        if self.dataset is None and not self.RUN_FLAGS:
+        if self.dataset is None and not any(getattr(self, flag) for flag in self.RUN_FLAGS):
             raise InputError(
                 "--dataset is missing: give digits, folder:PATH, npz:PATH or a TensorFlow Datasets name "
                 "such as cifar10."

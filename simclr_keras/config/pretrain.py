@@ -5,13 +5,12 @@ from typing import ClassVar
 
 from simclr_keras.config.base import StageConfig
 from simclr_keras.config.groups.evaluation import Evaluation, Neighbors
-from simclr_keras.config.groups.model import Architecture, Head
+from simclr_keras.config.groups.model import Architecture, Backbone, Head
+from simclr_keras.config.groups.start import Start
 from simclr_keras.config.groups.training import BatchStatistics, Optimization, Rematerialization
 from simclr_keras.config.groups.views import Views, check_range
 from simclr_keras.config.option import again, option
 from simclr_keras.errors import InputError
-from simclr_keras.models.backbone_names import is_backbone
-from simclr_keras.models.zoo import parse_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +22,8 @@ class PretrainConfig(
     BatchStatistics,
     Optimization,
     Head,
-    Architecture,
+    Backbone,
+    Start,
     StageConfig,
 ):
     """Contrastive pretraining (SimCLRv2, section 2 and appendix). Defaults: the paper's ImageNet recipe."""
@@ -32,6 +32,28 @@ class PretrainConfig(
     NAME = "pretrain"
     MODULE = "simclr_keras.training.stages.pretrain"
 
+    init: str | None = again(
+        Start,
+        "init",
+        help="Network to continue from: a run directory, FILE.keras, or an address such as published:r50_1x_sk0 "
+        "(docs/start_from.md).",
+        required=None,
+        default_words="random weights",
+    )
+    init_head: str = option(
+        "keep",
+        "Projection head with --init: keep that of --init, or a fresh one.",
+        group="Chain",
+        choices=("keep", "fresh"),
+    )
+    # Without --init, the defaults are those of Architecture: see __post_init__.
+    model: str | None = again(
+        Architecture, "model", default=None, default_words="r50_1x_sk0, or that of --init"
+    )
+    image_size: int | None = again(
+        Architecture, "image_size", default=None, default_words="224, or that of --init"
+    )
+    se_ratio: float = again(Architecture, "se_ratio")
     batch_size: int = again(
         Optimization, "batch_size", help="Images per step over all replicas; each image gives two views."
     )
@@ -97,6 +119,12 @@ class PretrainConfig(
         group="Evaluation",
     )
 
+    def __post_init__(self) -> None:
+        if self.init is None:
+            for name in ("model", "image_size"):
+                if getattr(self, name) is None:
+                    object.__setattr__(self, name, getattr(Architecture, name))
+
     @property
     def depends_on_replicas(self) -> bool:
         # A micro-batch is one slice of every replica's images.
@@ -104,11 +132,9 @@ class PretrainConfig(
 
     def validate(self) -> None:
         super().validate()
-        if is_backbone(self.model):
-            raise InputError(
-                f"--model={self.model} is for --mode=supervised and --mode=distill; give a network such as r50_1x_sk0."
-            )
-        parse_name(self.model)
+        self.check_backbone(self.model, self.image_size, self.se_ratio)
+        self.check_remat(self.model)
+        self.check_start()
         self.check_microbatch()
         self.check_views()
         check_range(self, "blur_sigma_min", "blur_sigma_max")
@@ -118,6 +144,18 @@ class PretrainConfig(
         if self.probe_layer > layers:
             raise InputError(
                 f"--probe_layer={self.probe_layer} is beyond the projection head; give 0 to {layers}."
+            )
+
+    def check_start(self) -> None:
+        """Raise InputError if settings of --init are given without it, or two settings set the first weights."""
+        for name in ("init_head", "init_checkpoint", "use_ema"):
+            value = getattr(self, name)
+            if self.init is None and value != type(self).__dataclass_fields__[name].default:
+                raise InputError(f"--{name}={value} needs --init: give it, or leave --{name} out.")
+        if self.init and self.backbone_weights:
+            raise InputError(
+                f"--backbone_weights={self.backbone_weights} and --init={self.init} both set the first weights; give "
+                "one of them."
             )
 
     def check_microbatch(self) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import os
 from typing import Any
 
 from simclr_keras.config.modes import make_config
@@ -10,6 +11,7 @@ from simclr_keras.interop import imported_run
 from simclr_keras.interop.fetching.addresses import HUGGING_FACE, PUBLISHED, TORCH, published_name
 from simclr_keras.interop.fetching.cache import fetch_published
 from simclr_keras.interop.fetching.hugging_face import fetch_repository
+from simclr_keras.interop.keras_file import open_keras
 from simclr_keras.interop.published import Published, open_published
 from simclr_keras.interop.torch_files.open_torch import open_torch
 from simclr_keras.runs.ancestors import UNKNOWN
@@ -20,10 +22,12 @@ from simclr_keras.runs.run_files import RunFiles, is_run_dir
 from simclr_keras.runs.weights import ArrayWeights, checkpoint_option, ema_option
 from simclr_keras.version import __version__
 
+KERAS_ENDING = ".keras"
+
 
 def is_address(address: str) -> bool:
     """Return whether a value is one of the addresses below, rather than the path of a run directory."""
-    return address.startswith((PUBLISHED, TORCH, HUGGING_FACE))
+    return address.startswith((PUBLISHED, TORCH, HUGGING_FACE)) or address.endswith(KERAS_ENDING)
 
 
 def open_source(
@@ -38,6 +42,7 @@ def open_source(
 
     - published:NAME: a network of the release, downloaded once
     - torch:FILE: a ResNet of PyTorch, see `torch_files.open_torch`
+    - FILE.keras: a SimCLRModel saved by Keras, or by export.py --formats=keras
     - hf://USER/REPO: a run directory, or a ResNet of PyTorch in one safetensors file, on the Hugging Face Hub
     - else the path of a run directory
 
@@ -61,6 +66,8 @@ def open_source(
     _check_one_network(address, checkpoint, flag, ema)
     if address.startswith(TORCH):
         return _of_torch(address.removeprefix(TORCH), address, flag)
+    if not address.startswith(PUBLISHED):
+        return _of_keras(address, flag)
     published = open_published(fetch_published(published_name(address, f"--{flag}")))
     return _of_published(published, address, flag)
 
@@ -127,6 +134,37 @@ def _of_torch(path: str, address: str, flag: str) -> OpenRun:
     weights = ArrayWeights(address, file.shapes, file.read)
     files = RunFiles(path, flag)
     return as_run(address, files, config, result, architecture, weights, file.notes)
+
+
+def _of_keras(path: str, flag: str) -> OpenRun:
+    """Return the OpenRun of a SimCLRModel in a .keras file: supervised with a trained classifier, else pretrained."""
+    architecture, arrays = open_keras(path, flag)
+    values = {"model": architecture.name, "image_size": architecture.image_size, "dataset": UNKNOWN}
+    values |= {"se_ratio": architecture.se_ratio, "model_dir": path, "precision": "float32"}
+    if architecture.dense_layers:
+        values["dense_layers"] = ",".join(map(str, architecture.dense_layers))
+    mode = "supervised"
+    if architecture.num_classes is None or architecture.stop_gradient:
+        mode = "pretrain"
+        names = ("proj_mode", "proj_dim", "proj_hidden_dim")
+        values |= {name: getattr(architecture, name) for name in names}
+        values["proj_layers"] = max(architecture.proj_layers, 1)
+    config = make_config(mode, {}, values)
+    result = {
+        "mode": mode,
+        "finished": True,
+        "imported": True,
+        "imported_from": os.path.basename(path),
+        "imported_format": "Keras",
+        "version": __version__,
+        "model": architecture.name,
+        "dataset": UNKNOWN,
+        "image_size": architecture.image_size,
+        "epochs": config.epochs,
+        "classes": architecture.num_classes,
+    }
+    weights = ArrayWeights(path, {name: array.shape for name, array in arrays.items()}, arrays.__getitem__)
+    return as_run(path, RunFiles(path, flag), config, result, architecture, weights)
 
 
 def as_run(

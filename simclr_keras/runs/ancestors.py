@@ -7,6 +7,7 @@ from typing import Any
 
 from simclr_keras.data.sources.load_dataset import PATH_KINDS, held_out_share
 from simclr_keras.errors import InputError
+from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.runs.open_run import OpenRun
 from simclr_keras.runs.records import AncestorEntry
 
@@ -98,7 +99,7 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
         config: of the stage. run: that it starts from. flag: that gave the run, for messages.
 
     Raises:
-        InputError: --image_size is not the one that a keras: backbone was built for, or --labels are for a folder.
+        InputError: --image_size is not the one that a backbone was built for, or --labels are for a folder.
     """
     own = run.config
     inherited: dict[str, Any] = {}
@@ -130,6 +131,33 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
     return config
 
 
+def inherit_network(config: Any, run: OpenRun) -> Any:
+    """Return the config of a pretraining with the parts of --init's network that it leaves open.
+
+    Settings at their defaults are open. A fresh head is that of the config.
+
+    Raises:
+        InputError: a setting differs from the network, or there is no whole head to keep.
+    """
+    own = run.architecture
+    values: dict[str, Any] = {"se_ratio": own.se_ratio}
+    if is_backbone(own.name):
+        values["dense_layers"] = ",".join(map(str, own.dense_layers or ())) or None
+    if config.init_head == "keep":
+        if not own.head_depth or own.head_depth < own.whole_head_depth:
+            raise InputError(
+                f"--init={run.path} has no whole projection head; give --init_head=fresh, or another --init."
+            )
+        names = ("proj_mode", "proj_layers", "proj_dim", "proj_hidden_dim")
+        values |= {name: getattr(own, name) for name in names}
+    for name, value in values.items():
+        present, default = getattr(config, name), type(config).__dataclass_fields__[name].default
+        if present not in (value, default):
+            remedy = f"leave --{name} out" + (", or give --init_head=fresh" if "proj" in name else "")
+            raise InputError(f"--{name}={present}, but --init={run.path} has {value or 'none'}; {remedy}.")
+    return dataclasses.replace(config, **values)
+
+
 def labels_of(ancestors: Sequence[AncestorEntry], dataset: str) -> int:
     """Return the most labels of a dataset that any network among these runs was trained on.
 
@@ -149,7 +177,7 @@ def labels_of(ancestors: Sequence[AncestorEntry], dataset: str) -> int:
 def check_image_size(config: Any, run: OpenRun, flag: str) -> None:
     """Raise InputError if the network of a run does not take images of that size."""
     name, size = run.architecture.name, run.architecture.image_size
-    if name.startswith("keras:") and config.image_size != size:
+    if is_backbone(name) and config.image_size != size:
         raise InputError(
             f"--image_size={config.image_size}, but --{flag}={run.path} contains {name}, built for {size}; leave "
             "--image_size out."

@@ -48,6 +48,10 @@ class StoredWeights:
         shape = self.shapes().get("classifier/bias")
         return next(iter(shape)) if shape else None
 
+    def of_momentum_network(self) -> "StoredWeights | None":
+        """Return the weights of the momentum network that was trained beside these; None if there is none."""
+        return None
+
     def load_into(self, model: Any, parts: Collection[str] | None = None) -> None:
         """Assign the weights to a model.
 
@@ -150,6 +154,11 @@ class Weights(StoredWeights):
     @property
     def step(self) -> int:  # type: ignore[override]
         return self._reader.step
+
+    def of_momentum_network(self) -> StoredWeights | None:
+        if self._ema or not self._reader.has_ema:
+            return None
+        return Weights(self._files, self._checkpoint, ema=True)
 
     def shapes(self) -> Mapping[str, Collection[int]]:
         return self._reader.model_shapes()

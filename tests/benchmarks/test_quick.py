@@ -11,7 +11,7 @@ import re
 import pytest
 
 import train
-from benchmarks import cifar10_method, memory_cifar10, remat
+from benchmarks import cifar10_method, continued_pretraining, memory_cifar10, remat
 from tests.training.tiny import make_tiny
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
@@ -20,6 +20,7 @@ OUTPUT = {
     "backbone_parity": r"keras:MobileNet +differs by .*\n0 networks differ",
     "cifar10_method": r"pretrain, knn.*finetune-1pct-layer1.*fine-tuning beats supervised",
     "collectives": r"8 \| total \| \d\d .*collectives / least.*\| 8 \| 1\.0\d+ \| 1\.0\d+ ",
+    "continued_pretraining": r"classes 0-4 \| kNN.*continued \| linear.*random weights \| linear",
     "export_speed": r"of its parameters' bytes.*in process.*HubLayer",
     "finetune_step": r"a step of ours.*ratio of medians.*last loss",
     "gradient_caching": r"batch 4: peak.*batch 8 in micro-batches of 4: peak.*ratios: memory",
@@ -38,6 +39,7 @@ OUTPUT = {
 }
 SLOW = (
     "cifar10_method",
+    "continued_pretraining",
     "export_speed",
     "finetune_step",
     "gradient_caching",
@@ -62,11 +64,13 @@ def test_every_benchmark_is_tested_and_documented():
 def test_quick(name, tmp_path, monkeypatch, capsys):
     benchmark = importlib.import_module(f"benchmarks.{name}")
     flags = ["--quick"]
-    if name in ("cifar10_method", "memory_cifar10"):
+    if name in ("cifar10_method", "continued_pretraining", "memory_cifar10"):
         flags += [f"--runs={tmp_path}/runs"]
         flags += [f"--table={tmp_path}/table.md"] if name == "cifar10_method" else []
         # In this process: several starts of TensorFlow take longer than the runs.
         monkeypatch.setattr(cifar10_method, "run_train", lambda words: train.main(["train.py", *words]))
+    if name == "continued_pretraining":
+        make_tiny(monkeypatch)
     if name == "two_hosts":  # two real processes train in tests/training/hosts
         make_tiny(monkeypatch)
         monkeypatch.setattr(benchmark, "run_hosts", lambda way, flags: train.main(["train.py", *flags]))
@@ -110,6 +114,8 @@ def test_train_commands_parse():
     commands = [cifar10_method.command(name, options, 0) for name in cifar10_method.RUNS]
     options = memory_cifar10.read_flags(["--flags=--ema_decay=0.99"])
     commands += [memory_cifar10.command(row, options, 0) for row in memory_cifar10.ROWS]
+    options = continued_pretraining.read_flags([])
+    commands += [words for _, _, words in continued_pretraining.commands(options, 0)]
     commands += [[f"--mode={stage}", *flags] for stage, flags in kill_and_resume.STAGES.items()]
     for words in commands:
         train.read_flags(["train.py", *words])

@@ -24,7 +24,7 @@ NEEDED = {
 HEADINGS = ("Choose", "Run", "Chain", "Data", "Model", "Training", "Views", "Evaluation")
 BESIDE = {name: {"model": "keras:VGG16"} for name in ("backbone_weights", "freeze_backbone", "dense_layers")}
 BESIDE |= {name: {"memory": "queue"} for name in ("ema_decay", "memory_size")}
-BESIDE |= {"use_ema": {"init": "runs/earlier"}}
+BESIDE |= {name: {"init": "runs/earlier"} for name in ("use_ema", "init_checkpoint", "init_head")}
 EXAMPLES = {"memory_size": 8192, "model": "r18_1x_sk0", "augment": "crop,color", "dense_layers": "64,32"}
 FIELDS = [(mode, field) for mode, cls in MODES.items() for field in dataclasses.fields(cls)]
 

@@ -42,6 +42,7 @@ def test_recipes_are_valid_and_complete():
         needed |= {"model", "image_size"} if mode in ("pretrain", "supervised") else set()
         needed |= {"temperature"} if mode in ("pretrain", "distill") else set()
         needed |= {"augment"} if mode != "pretrain" else set()
+        needed -= {"model", "image_size"} if name == "photos_continue" else set()  # those of --init
         needed -= {"learning_rate"} if config.learning_rate is None else set()  # the network chooses it
         if mode == "pretrain" and "dataset" in values:  # photos keep the paper's colors
             needed |= {"color_strength", "blur_probability"}

@@ -14,7 +14,7 @@ class Start:
 
     init: str | None = option(
         None,
-        "Run directory of an earlier, finished stage to start from, or an address such as published:r50_1x_sk0 "
+        "Run directory of an earlier, finished stage, FILE.keras, or an address such as published:r50_1x_sk0 "
         "(docs/start_from.md).",
         group="Chain",
         required="give the run directory of an earlier stage, such as --init=runs/pretrain-...",

@@ -119,6 +119,11 @@ RECIPES = {
     "photos_pretrain": Recipe(
         "pretrain", photos.PHOTOS_PRETRAIN, "Some thousand photos on one machine; not from a paper."
     ),
+    "photos_continue": Recipe(
+        "pretrain",
+        photos.PHOTOS_CONTINUE,
+        "Photos, starting from published or earlier weights with --init; not from a paper.",
+    ),
     "photos_finetune": Recipe(
         "finetune", photos.PHOTOS_FINETUNE, "After photos_pretrain: a few hundred labels."
     ),

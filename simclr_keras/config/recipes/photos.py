@@ -1,6 +1,7 @@
 """A folder of some thousand photos with a few hundred labels, on one machine: not from a paper, tried on small data.
 
 python train.py --mode=pretrain --recipe=photos_pretrain --dataset=folder:photos --model_dir=runs/photos
+python train.py --mode=pretrain --recipe=photos_continue --init=published:r50_1x_sk0 --dataset=folder:photos
 python train.py --mode=finetune --recipe=photos_finetune --init=runs/photos --labels=labels.csv
 python train.py --mode=distill --recipe=photos_distill --teacher=runs/finetune-photos-r18_1x_sk0-layer1
 """
@@ -17,6 +18,20 @@ PHOTOS_PRETRAIN = {
     "warmup_epochs": 5.0,
     "weight_decay": 5e-4,
     "temperature": 0.2,
+}
+# From published or earlier weights, whose network and image size it takes. A quarter of the learning rate of
+# PHOTOS_PRETRAIN, with a warm-up: at the rate of random weights, the first epochs undo what the weights know. If the
+# contrastive loss does not fall within ten epochs, double the rate; if kNN falls below that of --mode=knn on --init,
+# halve it.
+PHOTOS_CONTINUE = {
+    "batch_size": 64,
+    "epochs": 50,
+    "optimizer": "momentum",
+    "learning_rate": 0.03,  # peak 0.03 * 64/256 = 0.0075
+    "learning_rate_scaling": "linear",
+    "warmup_epochs": 5.0,
+    "weight_decay": 1e-4,  # of the release
+    "temperature": 0.1,  # of the release, for which its head was trained
 }
 PHOTOS_FINETUNE = {
     "batch_size": 64,

@@ -9,15 +9,17 @@ import tensorflow as tf
 from simclr_keras.data import pipeline
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.features import RepresentationScore, knn_bank
+from simclr_keras.interop.open_source import open_source
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
+from simclr_keras.runs import ancestors
 from simclr_keras.runs.architecture import Architecture
 from simclr_keras.training.engine import checks, inputs, loop
 from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import baselines
-from simclr_keras.training.stages.training_stage import TrainingStage, set_up_layers
+from simclr_keras.training.stages.training_stage import TrainingStage, backbone_arguments, set_up_layers
 
 FIGURES = (*CONTRASTIVE_FIGURES, *PROBE_FIGURES)
 SCORES = ("knn_top1", "knn_top5", "probe_top1", "probe_top5")
@@ -33,13 +35,35 @@ def run(config, say=print) -> dict:
 
 
 class Pretraining(TrainingStage):
-    """A run of --mode=pretrain."""
+    """A run of --mode=pretrain.
+
+    Attributes:
+        ancestor: the OpenRun in --init, or None.
+    """
 
     MODE = "pretrain"
     COLUMNS = COLUMNS
+    ancestor = None
+
+    def inherit(self, config):
+        if config.init is None:
+            return config
+        self.ancestor = open_source(
+            config.init, config.init_checkpoint, "init", finished=True, ema=config.use_ema
+        )
+        config = ancestors.inherit(config, self.ancestor, "init")
+        ancestors.check_same_model(config, self.ancestor, "init")
+        return ancestors.inherit_network(config, self.ancestor)
+
+    def lineage(self):
+        return self.ancestor.as_ancestors() if self.ancestor else []
+
+    def source_runs(self):
+        return [self.ancestor] if self.ancestor else []
 
     def check_config(self):
         super().check_config()
+        checks.check_backbone_weights(self.config)
         if self.config.microbatch_size:
             checks.check_batch_divides(self.config, self.strategy.num_replicas_in_sync, "microbatch_size")
 
@@ -49,12 +73,18 @@ class Pretraining(TrainingStage):
 
     @property
     def title(self):
-        return f"pretraining {self.config.model}"
+        start = f", starting from {self.ancestor.path}" if self.ancestor else ""
+        return f"pretraining {self.config.model}{start}"
 
     def make_learner(self):
         classes = len(self.splits.class_names) if self.splits.train.has_labels else None
         self.architecture = Architecture.of_pretraining(self.config, classes)
-        return make_learner(self.config, self.architecture, self.num_examples, self.strategy, self.policy)
+        if self.ancestor:
+            self.architecture = self.architecture.with_stem_of(self.ancestor.architecture)
+        start = self.ancestor.weights if self.ancestor else None
+        return make_learner(
+            self.config, self.architecture, self.num_examples, self.strategy, self.policy, start
+        )
 
     def introduction(self):
         yield from super().introduction()
@@ -155,11 +185,17 @@ def chance_loss(batch_size: int, queue_rows: int = 0) -> float:
     return 2 * math.log(2 * batch_size - 1 + queue_rows)
 
 
-def make_learner(config, architecture, num_examples, strategy, policy):
-    """Return (compiled ContrastiveLearner, learning rate by step), made under the strategy."""
+def make_learner(config, architecture, num_examples, strategy, policy, start=None):
+    """Return (compiled ContrastiveLearner, learning rate by step), made under the strategy.
+
+    start: the StoredWeights of --init. A momentum network starts from the one beside them, else from themselves.
+    """
+    parts = ("encoder", "projection_head") if config.init_head == "keep" else ("encoder",)
     with strategy.scope():
-        model = architecture.build(policy)
+        model = architecture.build(policy, **backbone_arguments(config))
         set_up_layers(model, config)
+        if start:
+            (start.of_momentum_network() or start).load_into(model, parts)
         optimization = make_optimization(config, num_examples)
         learner = ContrastiveLearner(
             model,
@@ -173,6 +209,8 @@ def make_learner(config, architecture, num_examples, strategy, policy):
             decayed_in_loss=optimization.decayed_in_loss,
             on_nan=config.on_nan,
         )
+        if start:  # once more, now that the momentum network has its own copy
+            start.load_into(model, parts)
         learner.compile(optimization.optimizer, optimization.probe_optimizer)
     return learner, optimization.schedule
 
