@@ -42,7 +42,7 @@ def open_source(
 
     - published:NAME: a network of the release, downloaded once
     - torch:FILE: a ResNet of PyTorch, see `torch_files.open_torch`
-    - FILE.keras: a SimCLRModel saved by Keras, or by export.py --formats=keras
+    - FILE.keras: a SimCLRModel saved by Keras, or by export.py --format=keras
     - hf://USER/REPO: a run directory, or a ResNet of PyTorch in one safetensors file, on the Hugging Face Hub
     - else the path of a run directory
 
