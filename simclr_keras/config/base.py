@@ -12,12 +12,15 @@ class StageConfig(Settings):
     """The settings of every stage.
 
     Class attributes: NAME of the stage, as --mode takes it; MODULE whose `run(config)` runs the stage; RUN_FLAGS, the
-    settings that name earlier runs. The properties at the end are settings that only some stages have.
+    settings that name earlier runs; OF_INIT, the settings that are None until --init sets them, but never in a
+    config.json, with the classes that have their defaults. The properties at the end are settings that only some stages
+    have.
     """
 
     NAME: ClassVar[str]
     MODULE: ClassVar[str]
     RUN_FLAGS: ClassVar[tuple[str, ...]] = ()
+    OF_INIT: ClassVar[dict[str, type]] = {}
 
     model_dir: str | None = option(
         None,

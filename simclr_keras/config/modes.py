@@ -68,6 +68,9 @@ def config_of_run(values: Mapping[str, Any], path: str) -> StageConfig:
     """
     try:
         cls = config_class(values.get("mode"))
+        for name in cls.OF_INIT:
+            if name in values and values[name] is None:
+                raise InputError(f"--{name} must have a value.")
         names = {field.name for field in dataclasses.fields(cls)}
         config = cls(**{name: value for name, value in values.items() if name in names})
         config.validate()

@@ -1,7 +1,7 @@
 """The settings of --mode=pretrain: contrastive learning, its views, and the evaluation of the representation."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from simclr_keras.config.base import StageConfig
 from simclr_keras.config.groups.evaluation import Evaluation, Neighbors
@@ -13,6 +13,11 @@ from simclr_keras.config.option import again, option
 from simclr_keras.errors import InputError
 
 
+def _or_of_init(cls: type, name: str) -> Any:
+    """Return an option of another dataclass whose default applies unless --init sets the value."""
+    return again(cls, name, default=None, default_words=f"{getattr(cls, name)}, or that of --init")
+
+
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig(
     Neighbors,
@@ -21,7 +26,6 @@ class PretrainConfig(
     Rematerialization,
     BatchStatistics,
     Optimization,
-    Head,
     Backbone,
     Start,
     StageConfig,
@@ -31,6 +35,10 @@ class PretrainConfig(
     AUGMENTATIONS: ClassVar[tuple[str, ...]] = ("crop", "flip", "color", "blur")
     NAME = "pretrain"
     MODULE = "simclr_keras.training.stages.pretrain"
+    OF_INIT: ClassVar[dict[str, type]] = {
+        **dict.fromkeys(("model", "image_size", "se_ratio"), Architecture),
+        **dict.fromkeys(("proj_mode", "proj_layers", "proj_dim"), Head),
+    }
 
     init: str | None = again(
         Start,
@@ -46,14 +54,13 @@ class PretrainConfig(
         group="Chain",
         choices=("keep", "fresh"),
     )
-    # Without --init, the defaults are those of Architecture: see __post_init__.
-    model: str | None = again(
-        Architecture, "model", default=None, default_words="r50_1x_sk0, or that of --init"
-    )
-    image_size: int | None = again(
-        Architecture, "image_size", default=None, default_words="224, or that of --init"
-    )
-    se_ratio: float = again(Architecture, "se_ratio")
+    model: str | None = _or_of_init(Architecture, "model")
+    image_size: int | None = _or_of_init(Architecture, "image_size")
+    se_ratio: float | None = _or_of_init(Architecture, "se_ratio")
+    proj_mode: str | None = _or_of_init(Head, "proj_mode")
+    proj_layers: int | None = _or_of_init(Head, "proj_layers")
+    proj_dim: int | None = _or_of_init(Head, "proj_dim")
+    proj_hidden_dim: int | None = again(Head, "proj_hidden_dim")
     batch_size: int = again(
         Optimization, "batch_size", help="Images per step over all replicas; each image gives two views."
     )
@@ -114,16 +121,17 @@ class PretrainConfig(
     )
     baselines: bool = option(
         False,
-        "Also evaluate kNN on raw pixels and on the untrained encoder, and logistic regression on the features of the "
-        "untrained and the trained encoder.",
+        "Also evaluate kNN on raw pixels, and kNN and logistic regression on features of the encoder before and after "
+        "training.",
         group="Evaluation",
     )
 
     def __post_init__(self) -> None:
-        if self.init is None:
-            for name in ("model", "image_size"):
-                if getattr(self, name) is None:
-                    object.__setattr__(self, name, getattr(Architecture, name))
+        super().__post_init__()
+        for name, cls in self.OF_INIT.items():
+            is_open = self.init is None or (cls is Head and self.init_head == "fresh")
+            if is_open and getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(cls, name))
 
     @property
     def depends_on_replicas(self) -> bool:
@@ -140,8 +148,8 @@ class PretrainConfig(
         check_range(self, "blur_sigma_min", "blur_sigma_max")
         self.check_schedule()
         self.check_memory()
-        layers = {"nonlinear": self.proj_layers, "linear": 1, "none": 0}[self.proj_mode]
-        if self.probe_layer > layers:
+        layers = {"nonlinear": self.proj_layers, "linear": 1, "none": 0}[self.proj_mode or "nonlinear"]
+        if layers is not None and self.probe_layer > layers:
             raise InputError(
                 f"--probe_layer={self.probe_layer} is beyond the projection head; give 0 to {layers}."
             )

@@ -1,14 +1,14 @@
 """Read a SimCLRModel from a .keras file: its architecture, and its arrays by their path within the model."""
 
-import os
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.models.backbone_names import PREFIX, is_hub
 from simclr_keras.models.foreign.backbones import KerasBackbone
+from simclr_keras.models.foreign.weights import local_copy
 from simclr_keras.models.resnet import ResNet
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.models.zoo import MAX_SMALL_IMAGE_SIZE
@@ -26,10 +26,11 @@ def open_keras(path: str, flag: str) -> tuple[Architecture, dict[str, np.ndarray
     Raises:
         InputError: it is missing, damaged, or contains no SimCLRModel with an encoder that has a name.
     """
-    if not os.path.isfile(path):
+    if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
         raise InputError(f"--{flag}={path} not found; give a .keras file, or a run directory.")
     try:
-        model = keras.saving.load_model(path, compile=False)
+        with local_copy(path) as local:
+            model = keras.saving.load_model(local, compile=False)
     except Exception as error:  # a file may contain anything
         raise InputError(
             f"--{flag}={path} cannot be loaded ({one_line(error)}); save the model again, or give another."
@@ -54,8 +55,7 @@ def _architecture_of(model: SimCLRModel, source: str) -> Architecture:
         names = ("se_ratio", "max_pool_padding", "pixel_mean", "pixel_std")
         values |= {name: getattr(encoder, name) for name in names}
     elif isinstance(encoder, KerasBackbone):
-        application = encoder.application
-        values["name"] = application if is_hub(application) else PREFIX + application
+        values["name"] = encoder.source
         values["dense_layers"] = encoder.dense_layers
     else:
         raise InputError(

@@ -162,4 +162,6 @@ def is_foreign(encoder: keras.layers.Layer) -> bool:
         return False
     if isinstance(encoder, keras.Sequential) or hasattr(encoder, "inputs"):
         return not isinstance(getattr(encoder, "_outputs_struct", None), dict)
-    return encoder.compute_output_shape.__func__ is keras.Model.compute_output_shape
+    if type(encoder).compute_output_shape is keras.Model.compute_output_shape:
+        return True
+    return not isinstance(encoder.compute_output_shape((None, 224, 224, 3)), dict)

@@ -134,7 +134,7 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
 def inherit_network(config: Any, run: OpenRun) -> Any:
     """Return the config of a pretraining with the parts of --init's network that it leaves open.
 
-    Settings at their defaults are open. A fresh head is that of the config.
+    Settings that are None are open. A fresh head is that of the config.
 
     Raises:
         InputError: a setting differs from the network, or there is no whole head to keep.
@@ -151,10 +151,11 @@ def inherit_network(config: Any, run: OpenRun) -> Any:
         names = ("proj_mode", "proj_layers", "proj_dim", "proj_hidden_dim")
         values |= {name: getattr(own, name) for name in names}
     for name, value in values.items():
-        present, default = getattr(config, name), type(config).__dataclass_fields__[name].default
-        if present not in (value, default):
+        if getattr(config, name) not in (None, value):
             remedy = f"leave --{name} out" + (", or give --init_head=fresh" if "proj" in name else "")
-            raise InputError(f"--{name}={present}, but --init={run.path} has {value or 'none'}; {remedy}.")
+            raise InputError(
+                f"--{name}={getattr(config, name)}, but --init={run.path} has {value or 'none'}; {remedy}."
+            )
     return dataclasses.replace(config, **values)
 
 

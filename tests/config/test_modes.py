@@ -155,3 +155,8 @@ def test_settings_that_influence_results_are_fixed():
     fields = config_class("pretrain").__dataclass_fields__
     for name in ("knn_k", "knn_temperature", "knn_bank_size", "baselines", "precision", "warmup_epochs"):
         assert fields[name].metadata["resume"] == "fixed", name
+
+
+def test_every_stage_knows_the_home_folder():
+    for cls in MODES.values():
+        assert not cls(model_dir="~/run").model_dir.startswith("~"), cls.NAME

@@ -32,11 +32,14 @@ def test_record_is_read_as_written(record):
 
 def test_settings_that_were_added_since_are_filled_in():
     added = {"memory": "none", "ema_decay": 0.999, "memory_size": 65536, "microbatch_size": 0}
-    added |= {"global_bn": True}
+    added |= {"global_bn": True, "init": None}
     assert ConfigRecord.from_json({"mode": "pretrain"}).settings == added
-    assert ConfigRecord.from_json({"mode": "knn"}).settings == {"use_ema": False}
+    assert ConfigRecord.from_json({"mode": "knn"}).settings == {"use_ema": False, "init": None}
     assert ConfigRecord.from_json({"mode": "a_later_one"}).settings == {}
-    for mode, settings in (("pretrain", added), ("finetune", {"use_ema": False, "global_bn": True})):
+    for mode, settings in (
+        ("pretrain", added),
+        ("finetune", {"use_ema": False, "global_bn": True, "init": None}),
+    ):
         fields = MODES[mode].__dataclass_fields__
         assert settings == {name: fields[name].default for name in settings}
 
@@ -58,6 +61,7 @@ def test_earlier_names_are_read():
         "checkpoint_every_steps": 5,
         "checkpoint_every_minutes": 6.0,
         "use_ema": False,
+        "init": None,
     }
     old = {"mode": "distill", "distill_on": "labelled", "labelled_batch_size": 8}
     assert ConfigRecord.from_json(old).settings == {
@@ -65,6 +69,7 @@ def test_earlier_names_are_read():
         "labeled_batch_size": 8,
         "use_ema": False,
         "global_bn": True,
+        "init": None,
     }
     assert ConfigRecord.from_json({"mode": "pretrain", "knn_bank": 9}).settings["knn_bank_size"] == 9
     layers = [

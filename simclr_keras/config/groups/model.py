@@ -74,7 +74,7 @@ class Backbone:
     def dense_widths(self) -> tuple[int, ...]:
         return tuple(int(word) for word in (self.dense_layers or "").split(",") if word)
 
-    def check_backbone(self, model: str | None, image_size: int | None, se_ratio: float) -> None:
+    def check_backbone(self, model: str | None, image_size: int | None, se_ratio: float | None) -> None:
         """Raise InputError if the settings do not suit the model."""
         for word in (self.dense_layers or "").split(","):
             if self.dense_layers is not None and not (word.isdecimal() and int(word) > 0):

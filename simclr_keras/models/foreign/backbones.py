@@ -1,11 +1,13 @@
 """Encoders by name: networks of keras.applications (keras:NAME) and of keras-hub (hub:PRESET)."""
 
 import contextlib
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 
 import keras
+import numpy as np
 
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.models.backbone_names import (
@@ -56,7 +58,8 @@ class KerasBackbone(ForeignEncoder):
         **kwargs,
     ):
         super().__init__(None, (0, 1), dense_layers, backbone_trainable, name, **kwargs)
-        self.application, self._image_size = application, image_size
+        self.application, self.image_size = application, image_size
+        self.source = application if is_hub(application) else PREFIX + application
         self.initial_weights: str | os.PathLike | None = None
         if is_hub(application):
             check_hub_installed(application)
@@ -74,37 +77,29 @@ class KerasBackbone(ForeignEncoder):
                 f"Received: image_data_format={keras.config.image_data_format()!r}"
             )
 
-    @property
-    def image_size(self) -> int:
-        return self._image_size
-
-    @property
-    def source(self) -> str:
-        return self.application if is_hub(self.application) else PREFIX + self.application
-
     def build(self, input_shape: tuple) -> None:
         weights = self.initial_weights
         with _default_dtype(self.dtype_policy.name):
             if is_hub(self.application):
                 self.base, self.pixel_range = hub_network(
-                    self.application, self._image_size, load_weights=weights == "preset"
+                    self.application, self.image_size, load_weights=weights == "preset"
                 )
             else:
-                self.base = stock_model(self.record, self._image_size)
+                self.base = stock_model(self.record, self.image_size)
         for layer in self.base._flatten_layers():
             if isinstance(layer, _ALWAYS_FLOAT):
                 layer.dtype_policy = head_dtype(self.dtype_policy)
         if weights not in (None, "preset"):
-            load_backbone_weights(self.base, weights, self.source, self._published_network)
+            load_backbone_weights(
+                self.base,
+                weights,
+                self.source,
+                lambda: stock_model(self.record, self.record.weights_size, "imagenet"),
+            )
         super().build(input_shape)
 
-    def _published_network(self) -> keras.Model:
-        return stock_model(self.record, self.record.weights_size, "imagenet")
-
-    def get_config(self) -> dict:
-        config = super().get_config() | {"application": self.application, "image_size": self._image_size}
-        del config["network"], config["pixel_range"]
-        return config
+    def _config_of_network(self):
+        return {"application": self.application, "image_size": self.image_size}
 
 
 def stock_model(record: BackboneRecord, image_size: int, weights: str | None = None) -> keras.Model:
@@ -120,7 +115,8 @@ def stock_model(record: BackboneRecord, image_size: int, weights: str | None = N
 def hub_network(name: str, image_size: int, load_weights: bool) -> tuple[keras.Model, PixelRange]:
     """Return a backbone of keras-hub with pooling at its end, and the pixel range of its preset.
 
-    Feature maps are averaged. Of a sequence of tokens the class token is taken if there is one, else their mean.
+    Feature maps are averaged. Of a sequence of tokens the first is taken, the class token. If the tokens are the
+    patches alone, whose number is a square, they are averaged.
 
     Args:
         name: hub:PRESET; PRESET as keras_hub.models.Backbone.from_preset takes it, a folder for instance.
@@ -142,17 +138,16 @@ def hub_network(name: str, image_size: int, load_weights: bool) -> tuple[keras.M
             f"{name} cannot be built for images of {image_size} pixels ({one_line(error)}); give a preset of "
             "keras_hub.models.Backbone for images, its folder, or another image size."
         ) from error
-    images = backbone.input
     features = backbone.output
-    if not isinstance(features, keras.KerasTensor) or len(features.shape) not in (2, 3, 4):
-        raise InputError(f"{name} has no single output; give a backbone for classification.")
-    if len(features.shape) == 3 and getattr(backbone, "use_class_token", True):
+    rank = len(features.shape) if isinstance(features, keras.KerasTensor) else 0
+    if rank == 3 and math.isqrt(features.shape[1]) ** 2 != features.shape[1]:
         features = features[:, 0]
-    elif len(features.shape) == 3:
-        features = keras.layers.GlobalAveragePooling1D()(features)
-    elif len(features.shape) == 4:
-        features = keras.layers.GlobalAveragePooling2D()(features)
-    return keras.Model(images, features), _pixel_range_of_preset(preset)
+    elif rank in (3, 4):
+        pool = keras.layers.GlobalAveragePooling1D if rank == 3 else keras.layers.GlobalAveragePooling2D
+        features = pool()(features)
+    elif rank != 2:
+        raise InputError(f"{name} has no single output; give a backbone for classification.")
+    return keras.Model(backbone.input, features), _pixel_range_of_preset(preset)
 
 
 def _pixel_range_of_preset(preset):
@@ -163,13 +158,9 @@ def _pixel_range_of_preset(preset):
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
     except Exception:  # a preset without a converter: then pixels go in as keras-hub loads them
         return check_pixel_range((0, 255))
-    scale, offset = (
-        [float(number) for number in value] if isinstance(value, Sequence) else value
-        for value in (converter.scale, converter.offset)
-    )
-    scales = scale if isinstance(scale, list) else [1.0 if scale is None else float(scale)] * 3
-    low = offset if isinstance(offset, list) else [float(offset or 0)] * 3
-    return check_pixel_range((low, [255 * factor + least for factor, least in zip(scales, low)]))
+    scale = np.broadcast_to(1.0 if converter.scale is None else converter.scale, 3)
+    low = np.broadcast_to(0.0 if converter.offset is None else converter.offset, 3)
+    return check_pixel_range((low, 255 * scale + low))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
@@ -67,23 +68,17 @@ class ForeignEncoder(ImageModel):
         self.pixel_range = check_pixel_range(pixel_range)
         self.dense_layers = tuple(dense_layers)
         self.backbone_trainable = backbone_trainable
-        self.base = network
-        if network is not None and (shapes := symbolic_shapes(network)):
-            check_shapes(*shapes)
-
-    @property
-    def image_size(self) -> int | None:
-        """Return the only side of images that the network takes, in pixels; None if it takes any."""
-        shapes = symbolic_shapes(self.base)
-        return shapes[0][1] if shapes else None
+        self.base, self.image_size = network, None
+        if network is not None:
+            self.source = f"the model {network.name!r}"
+            self._check_shapes()
 
     def build(self, input_shape: tuple) -> None:
         if not symbolic_shapes(self.base):
             self.base(keras.Input(input_shape[1:]))
-        shapes = symbolic_shapes(self.base)
-        check_shapes(*shapes)
+        self._check_shapes()
         adopt(self.base, f"{self.path}/base")
-        width = shapes[1][-1]
+        width = symbolic_shapes(self.base)[1][-1]
         for j, units in enumerate(self.dense_layers, start=1):
             dense = keras.layers.Dense(
                 units,
@@ -122,10 +117,10 @@ class ForeignEncoder(ImageModel):
         widths = (symbolic_shapes(self.base)[1][-1], *self.dense_layers)
         return {"pooled": (input_shape[0], widths[0]), "final_avg_pool": (input_shape[0], widths[-1])}
 
-    @property
-    def source(self) -> str:
-        """Return the name of the network in messages."""
-        return f"the model {self.base.name!r}"
+    def _check_shapes(self):
+        if shapes := symbolic_shapes(self.base):
+            check_shapes(*shapes)
+            self.image_size = shapes[0][1]
 
     def check_images(self, shape: tuple) -> None:
         """Raise InputError if images of this shape are not of the size the network was built for."""
@@ -139,17 +134,19 @@ class ForeignEncoder(ImageModel):
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "network": None if self.base is None else keras.saving.serialize_keras_object(self.base),
-            "pixel_range": self.pixel_range,
+            **self._config_of_network(),
             "dense_layers": list(self.dense_layers),
             "backbone_trainable": self.backbone_trainable,
         }
 
+    def _config_of_network(self):
+        network = keras.saving.serialize_keras_object(self.base)
+        return {"network": network, "pixel_range": self.pixel_range}
+
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "ForeignEncoder":
-        network = config.get("network")
-        if network is not None:
-            network = keras.saving.deserialize_keras_object(network, custom_objects=custom_objects)
+        if "network" in config:
+            network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
             config = {**config, "network": network}
         return cls(**config)
 
@@ -191,13 +188,8 @@ def check_pixel_range(pixel_range: PixelRange) -> PixelRange:
     if pixel_range in ("caffe", "torch"):
         return pixel_range
     try:
-        low, high = (
-            [float(value) for value in keras.tree.flatten(list(bound))]
-            if isinstance(bound, Sequence)
-            else float(bound)
-            for bound in pixel_range
-        )
-        fits = all(len(bound) == 3 for bound in (low, high) if isinstance(bound, list)) and low != high
+        low, high = (np.asarray(bound, "float64") for bound in pixel_range)
+        fits = {low.shape, high.shape} <= {(), (3,)} and np.all(low != high) and np.isfinite(high - low).all()
     except (TypeError, ValueError):
         fits = False
     if not fits or isinstance(pixel_range, str):
@@ -205,7 +197,7 @@ def check_pixel_range(pixel_range: PixelRange) -> PixelRange:
             "pixel_range must be the least and the greatest pixel, such as (0, 255), each a number or one for every "
             f"channel; or caffe or torch. Received: pixel_range={pixel_range!r}"
         )
-    return [low, high]
+    return [low.tolist(), high.tolist()]
 
 
 def to_pixel_range(images: tf.Tensor, pixel_range: PixelRange) -> tf.Tensor:

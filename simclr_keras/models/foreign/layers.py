@@ -23,8 +23,8 @@ class Dropout(keras.layers.Layer):
 
     Args:
         rate: share that is dropped, in [0, 1).
-        noise_shape: shape of the random numbers, None for the size of the inputs: (None, 1, 1, 1) drops whole
-            examples (stochastic depth, Huang et al. 2016, arXiv 1603.09382). None drops single elements.
+        noise_shape: shape of the random numbers, None for the size of the inputs, as for the examples: (None, 1, 1, 1)
+            drops whole examples (stochastic depth, Huang et al. 2016, arXiv 1603.09382). None drops single elements.
         seed: of the draws; None follows keras.utils.set_random_seed.
 
     Attributes:
@@ -60,16 +60,13 @@ class Dropout(keras.layers.Layer):
         noise_shape = self.noise_shape or [None] * len(inputs.shape)
         sizes = [size or tf.shape(inputs)[axis] for axis, size in enumerate(inputs.shape)]
         rest = [noise or size for noise, size in zip(noise_shape[1:], sizes[1:])]
-        if noise_shape[0] is None:
-            rows = number_of_rows(inputs)
-            first, total = rows_of_replica(rows)
-            # As on one device, whose batch has the first views of all replicas before the second ones.
-            uniform = tf.random.stateless_uniform([self.views, total // self.views, *rest], draws)
-            first, own = first // self.views, rows // self.views
-            uniform = tf.slice(uniform, [0, first, *(0 for _ in rest)], [self.views, own, *rest])
-            uniform = tf.reshape(uniform, [rows, *rest])
-        else:
-            uniform = tf.random.stateless_uniform([noise_shape[0], *rest], draws)
+        rows = number_of_rows(inputs)
+        first, total = rows_of_replica(rows)
+        # As on one device, whose batch has the first views of all replicas before the second ones.
+        uniform = tf.random.stateless_uniform([self.views, total // self.views, *rest], draws)
+        first, own = first // self.views, rows // self.views
+        uniform = tf.slice(uniform, [0, first, *(0 for _ in rest)], [self.views, own, *rest])
+        uniform = tf.reshape(uniform, [rows, *rest])
         return inputs * (tf.cast(uniform >= self.rate, inputs.dtype) / tf.cast(1 - self.rate, inputs.dtype))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
@@ -129,7 +126,7 @@ def adopt(network: keras.Model, path: str) -> None:
         layer._tracker.unlock()
         if type(layer) is keras.layers.BatchNormalization:
             _adopt_batch_norm(layer)
-        elif type(layer) is keras.layers.Dropout:
+        elif type(layer) is keras.layers.Dropout and (layer.noise_shape or [None])[0] is None:
             _adopt_dropout(layer)
         elif isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
             layer.__class__ = Standardize
@@ -144,10 +141,11 @@ def adopt(network: keras.Model, path: str) -> None:
 
 def _adopt_batch_norm(layer):
     rank = layer.input_spec.ndim
-    if layer.axis % rank != rank - 1 or layer.renorm:
+    renorm = getattr(layer, "renorm", False)  # not every version of Keras has it
+    if layer.axis % rank != rank - 1 or renorm:
         raise InputError(
             f"the BatchNormalization layer {layer.name!r} must normalize over the last axis, without renorm. "
-            f"Received: axis={layer.axis}, renorm={layer.renorm}"
+            f"Received: axis={layer.axis}, renorm={renorm}"
         )
     layer.__class__ = BatchNormalization
     layer.fused, layer.momentum = None, min(layer.momentum, MOST_MOMENTUM)
@@ -188,9 +186,10 @@ def _set_paths(layer, path, names, taken):
     attributes = {id(value): name for name, value in vars(layer).items()}
     states = [seed.state for seed in layer._seed_generators]
     for variable in [*layer._trainable_variables, *layer._non_trainable_variables, *states]:
-        # Keras numbers variables without a name.
-        numbered = re.fullmatch(r"variable(_\d+)?", variable.name)
-        own = f"{path}/{attributes.get(id(variable), 'variable') if numbered else variable.name}"
+        if re.fullmatch(r"variable(_\d+)?", variable.name):
+            # Keras numbers variables without a name. AdamW finds by its name what does not decay, such as gamma.
+            variable._name = attributes.get(id(variable), "variable")
+        own = f"{path}/{variable.name}"
         number = taken[own] = taken.get(own, -1) + 1
         variable._path = f"{own}_{number}" if number else own
     for inner in layer._flatten_layers(False, False):

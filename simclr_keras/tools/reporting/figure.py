@@ -15,6 +15,7 @@ from simclr_keras.tools.reporting.text import percent, span
 _COLORS = {
     "pixels": MUTED,
     "untrained": MUTED,
+    "initial": MUTED,
     "supervised": ORANGE,
     "pretrain": BLUE,
     "knn": TEAL,

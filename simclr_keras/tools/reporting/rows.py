@@ -8,7 +8,7 @@ from simclr_keras.evaluation.metrics import accuracy_interval
 from simclr_keras.tools.reporting.find_runs import Run, place_of
 from simclr_keras.tools.reporting.repetitions import ancestors_of, depth_of, seeds_of, settings_of
 
-_ORDER = ("pixels", "untrained", "supervised", "pretrain")
+_ORDER = ("pixels", "untrained", "initial", "supervised", "pretrain")
 _ORDER += ("knn", "linear_eval", "eval", "finetune", "distill")
 
 # Accuracies in the result of a pretraining: (prefix of the fields, kind, stage).
@@ -16,6 +16,8 @@ _PRETRAINING = (
     ("raw_pixels_knn", "pixels", "raw pixels, kNN"),
     ("random_encoder_knn", "untrained", "untrained encoder, kNN"),
     ("random_encoder_logistic", "untrained", "untrained encoder, logistic regression"),
+    ("initial_encoder_knn", "initial", "initial encoder, kNN"),
+    ("initial_encoder_logistic", "initial", "initial encoder, logistic regression"),
     ("knn", "pretrain", "pretrain, kNN"),
     ("pretrained_encoder_logistic", "pretrain", "pretrain, logistic regression"),
     ("probe", "pretrain", "pretrain, online linear probe"),
@@ -28,7 +30,7 @@ class Row:
     """A line of the report: one accuracy of one run, or the mean of several.
 
     Attributes:
-        stage: what was measured. kind: "pixels", "untrained" or the run's mode.
+        stage: what was measured. kind: "pixels", "untrained", "initial" or the run's mode.
         dataset, model, parameters, labels_used: None if unknown. `labels_used` of a mean is None if its runs
             differ.
         top1, top5: shares in [0, 1] or None.

@@ -1,4 +1,4 @@
-"""Baselines of a pretraining: raw pixels and the untrained encoder, measured on the same split."""
+"""Baselines of a pretraining: raw pixels and the encoder before training, measured on the same split."""
 
 from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.evaluation.knn import knn_accuracy
@@ -14,18 +14,20 @@ class Baselines:
         run_dir: RunDir; the scores from before training are kept in baselines.json, for a resumed run.
         score: RepresentationScore, whose images, encoder and kNN settings are used.
         pixels: function of a Source to float arrays [n, height * width * 3], evaluation preprocessing applied.
+        start: prefix of the scores from before training: random_encoder, or initial_encoder if it had weights.
     """
 
-    def __init__(self, run_dir, score: RepresentationScore, pixels):
+    def __init__(self, run_dir, score: RepresentationScore, pixels, start: str = "random_encoder"):
         self._run_dir = run_dir
         self._score = score
         self._pixels = pixels
+        self._start = start
 
     def before(self, first_step: int) -> dict[str, float]:
-        """Return the scores of raw pixels and of the untrained encoder.
+        """Return the scores of raw pixels and of the encoder before training.
 
-        The encoder is untrained at step 0 only. A resumed run reads the scores from baselines.json, or goes without
-        those of the untrained encoder.
+        That encoder exists at step 0 only. A resumed run reads the scores from baselines.json, or goes without those of
+        that encoder.
         """
         saved = self._run_dir.read_baselines() if first_step else {}
         if isinstance(saved.get("raw_pixels_knn_top1"), float):
@@ -39,7 +41,7 @@ class Baselines:
 
         scores = {"raw_pixels_knn_top1": score.extractor.hosts.from_chief(pixels_top1)}
         if first_step == 0:
-            scores |= self._encoder_scores("random_encoder", bank, evaluation)
+            scores |= self._encoder_scores(self._start, bank, evaluation)
         self._run_dir.write_baselines(scores)
         return scores
 
@@ -69,6 +71,7 @@ def table(scores: dict, online_probe: float | None = None) -> list[str]:
     for name, title in (
         ("raw_pixels", "raw pixels"),
         ("random_encoder", "untrained encoder"),
+        ("initial_encoder", "initial encoder"),
         ("pretrained_encoder", "pretrained encoder"),
     ):
         cells = [scores.get(f"{name}_{kind}_top1") for kind in ("knn", "logistic")]

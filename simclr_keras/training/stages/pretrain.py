@@ -104,7 +104,9 @@ class Pretraining(TrainingStage):
         self._baselines, self._baseline_scores = None, {}
         score = self._representation_score()
         if score is not None and config.baselines:
-            self._baselines = baselines.Baselines(run_dir, score, self._pixels)
+            has_weights = self.ancestor or config.backbone_weights
+            start = "initial_encoder" if has_weights else "random_encoder"
+            self._baselines = baselines.Baselines(run_dir, score, self._pixels, start)
             self._baseline_scores = self._baselines.before(first_step)
         return None if score is None else lambda epoch: score()
 
@@ -173,7 +175,7 @@ class Pretraining(TrainingStage):
         }
 
     def say_result(self, result):
-        if "random_encoder_knn_top1" in result:
+        if "pretrained_encoder_knn_top1" in result:
             for line in baselines.table(result, result.get("probe_top1")):
                 self.say(line)
         elif {"knn_top1", "probe_top1"} <= result.keys():

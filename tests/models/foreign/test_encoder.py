@@ -11,7 +11,7 @@ from simclr_keras.export.remove_unused_layers import remove_unused_layers
 from simclr_keras.models.batch_norm import BatchNormalization, use_local_statistics
 from simclr_keras.models.foreign.encoder import to_pixel_range
 from simclr_keras.models.freezing import freeze
-from simclr_keras.models.simclr import SimCLRModel
+from simclr_keras.models.simclr import SimCLRModel, is_foreign
 from simclr_keras.runs.checkpoints import Checkpoints
 from tests import tpu_tracing
 from tests.models.foreign.networks import Subclassed, WithoutBatchNorm, make_network
@@ -183,6 +183,18 @@ def test_the_card_states_the_range():
     assert card["preprocessing"]["encoder_range"] == [0, 255]
 
 
+def test_a_model_that_returns_features_is_no_encoder_of_endpoints_yet():
+    class OfFeatures(Subclassed):
+        def compute_output_shape(self, input_shape):
+            return (input_shape[0], 4)
+
+    class OfEndpoints(Subclassed):
+        def compute_output_shape(self, input_shape):
+            return {"final_avg_pool": (input_shape[0], 4)}
+
+    assert [is_foreign(kind()) for kind in (Subclassed, OfFeatures, OfEndpoints)] == [True, True, False]
+
+
 def two_inputs():
     first, second = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
     return keras.Model([first, second], keras.layers.GlobalAveragePooling2D()(first + second))
@@ -210,6 +222,7 @@ CONV, FLATTEN = keras.layers.Conv2D, keras.layers.Flatten
         (lambda: sequential(FLATTEN(), channels=1), {}, r"square images.*\(None, 8, 8, 1\)"),
         (lambda: sequential(FLATTEN()), {"pixel_range": (0, 0)}, r"\(0, 255\).*pixel_range=\(0, 0\)"),
         (lambda: sequential(FLATTEN()), {"pixel_range": "tf"}, "pixel_range='tf'"),
+        (lambda: sequential(FLATTEN()), {"pixel_range": (0, [1, 1, 0])}, r"pixel_range=\(0, \[1, 1, 0\]\)"),
         (
             lambda: sequential(keras.layers.BatchNormalization(axis=1), FLATTEN()),
             {},

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.models.foreign.layers import Dropout, Standardize, stable_names
+from simclr_keras.models.foreign.layers import Dropout, Standardize, adopt, stable_names
 from tests import tpu_tracing
 
 ROWS = np.ones((4096, 2, 2, 3), "float32")
@@ -121,3 +121,23 @@ def test_numbered_names_start_anew_and_given_ones_stay():
             "last_1",
             "conv2d_2",
         ]
+
+
+class Scale(keras.layers.Layer):
+    """A factor without a name, as in Keras's ConvNeXt."""
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight((input_shape[-1],))
+
+    def call(self, inputs):
+        return inputs * self.gamma
+
+
+def test_adopting_names_variables_and_keeps_dropout_that_is_the_same_for_all_examples():
+    dropout = [keras.layers.Dropout(0.5, noise_shape) for noise_shape in ((1, None), (None, 1))]
+    network = keras.Sequential([keras.Input((3,)), Scale(), *dropout])
+    adopt(network, "base")
+    (gamma,) = network.trainable_variables
+    # AdamW finds what does not decay by the name, LARS by the path.
+    assert (gamma.name, gamma.path) == ("gamma", "base/scale/gamma")
+    assert [type(layer) for layer in dropout] == [keras.layers.Dropout, Dropout]

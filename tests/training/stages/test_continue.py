@@ -21,7 +21,7 @@ def config(tiny, pretrained, stripes, tmp_path):
     """Makes the config of a pretraining that continues the finished one."""
 
     def make(**settings):
-        network = {"model": None, "image_size": None, "proj_layers": 3, "proj_dim": 128}
+        network = dict.fromkeys(("model", "image_size", "proj_layers", "proj_dim"))
         return make_config(
             stripes, tmp_path / "run", **{"init": str(pretrained.folder), **network, **settings}
         )
@@ -62,9 +62,12 @@ def test_the_momentum_network_is_included(config, tiny_session, stripes, tmp_pat
 
 
 def test_the_result_names_its_ancestors(config, pretrained):
-    continued = run(config(epochs=1))
+    continued = run(config(epochs=1, baselines=True))
     assert [entry["run"] for entry in continued.result["ancestors"]] == [str(pretrained.folder)]
     assert continued.result["model"] == pretrained.result["model"]
+    assert {"initial_encoder_knn_top1", "pretrained_encoder_knn_top1"} <= continued.result.keys()
+    assert "random_encoder_knn_top1" not in continued.result
+    assert any(line.startswith("initial encoder") for line in continued.lines)
     assert f"starting from {pretrained.folder}" in continued.lines[1]
 
 
@@ -83,7 +86,7 @@ def test_a_keras_file_starts_a_run(config, tmp_path, monkeypatch):
     ("settings", "message"),
     [
         ({"model": "r50_1x_sk0"}, "--model=r50_1x_sk0, but --init=.* contains r34_0.125x_sk0"),
-        ({"proj_dim": 16}, "--proj_dim=16, but --init=.* has 8; leave --proj_dim out, or give --init_head"),
+        ({"proj_dim": 128}, "--proj_dim=128, but --init=.* has 8; leave --proj_dim out, or give --init_head"),
         ({"init": "no.keras", "dataset": "digits"}, "--init=no.keras not found"),
     ],
 )

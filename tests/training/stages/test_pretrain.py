@@ -166,7 +166,7 @@ def test_what_is_no_run_gives_no_model(tmp_path):
             "config.json",
             [
                 ({"proj_layers": "3"}, "--proj_layers='3': give a whole number"),
-                ({"image_size": 4}, "--image_size=4"),
+                ({"image_size": None}, "--image_size must have a value"),
                 ({"se_ratio": "x"}, "--se_ratio='x': give a number"),
                 ({"mode": "pretend"}, "--mode=pretend is unknown"),
                 ({"mode": None}, "it names no mode"),
