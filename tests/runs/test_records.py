@@ -17,7 +17,14 @@ ENTRY = {"run": "runs/p", "mode": "pretrain", "dataset": "digits", "step": 7, "c
     "record",
     [
         ConfigRecord("knn", {"seed": 3, "init": None, "use_ema": True}),
-        ConfigRecord("distill", {"use_ema": False, "global_bn": False}, [ENTRY], "digits", ["a", "b"], [1]),
+        ConfigRecord(
+            "distill",
+            {"use_ema": False, "global_bn": False, "init": None},
+            [ENTRY],
+            "digits",
+            ["a", "b"],
+            [1],
+        ),
         SplitRecord(),
         SplitRecord(["a"], 4, 1, "f", "e", 4, ["x.png"], ["y.png"]),
         ResultRecord(),
