@@ -43,14 +43,15 @@ def vector_of(path: str, model: str, endpoint: str, size: int) -> np.ndarray:
     import tensorflow as tf
 
     from simclr_keras import preprocess
-    from simclr_keras.data.files.image_file import problem_of
+    from simclr_keras.data.files.verify_images import verify_file
     from simclr_keras.tools.any_model import open_model
 
-    if problem := problem_of(path):
+    problem, to_read = verify_file(path)
+    if problem:
         raise InputError(f"--query={path} {problem}; give an image file.")
     opened = open_model(model)
     compute, _ = embed.vector_function(opened, opened.find(endpoint), size)
-    image = preprocess.evaluation_view(preprocess.decode(tf.io.read_file(path)), size)
+    image = preprocess.evaluation_view(preprocess.decode(tf.io.read_file(to_read)), size)
     return compute(image[None]).numpy()[0]
 
 

@@ -93,7 +93,7 @@ def png_that_claims(width, height):
 
 def only_other_pictures(folder):
     (folder / "images").mkdir()
-    for name in ("a.heic", "b.webp"):
+    for name in ("a.jp2", "b.svg"):
         (folder / "images" / name).write_bytes(b"picture")
 
 
@@ -295,8 +295,10 @@ SETTINGS = [
 ]
 FOLDERS = [
     Case("missing folder", ("no folder", "/images"), ("a folder of images",), FOLDER),
-    Case("empty folder", ("/images contains no",), (".jpg, .jpeg, .png or .bmp",), FOLDER, make=only_text),
-    Case("folder of broken images", ("None of the 2",), ("JPEG, PNG or BMP",), FOLDER, make=only_broken),
+    Case("empty folder", ("/images contains no",), ("image files such as .jpg",), FOLDER, make=only_text),
+    Case(
+        "folder of broken images", ("None of the 2",), ("give JPEG or PNG images",), FOLDER, make=only_broken
+    ),
     Case(
         "file for a folder",
         ("/images is a file",),
@@ -392,7 +394,7 @@ FILES = [
     ),
     Case(
         "other pictures alone",
-        ("/images contains no", "1 .heic, 1 .webp"),
+        ("/images contains no", "1 .jp2, 1 .svg"),
         ("convert them to JPEG or PNG",),
         FOLDER,
         make=only_other_pictures,

@@ -114,13 +114,14 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
     size = opened.size(image_size)
     compute, classes = vector_function(opened, opened.find(LOGITS), size)
     names = opened.names_of(classes)
-    files, problems = find_images(paths)
+    readable, problems = find_images(paths)
     if problems and bad is not None:
         bad(problems)
-    if not files:
+    if not readable:
         reasons = some([f"{path} {problem}" for path, problem in problems], 2)
-        raise InputError(f"no readable image: {reasons}; give JPEG, PNG or BMP files.")
-    source = Source("files", FileStore(files), tuple(files))
+        raise InputError(f"no readable image: {reasons}; give image files.")
+    files = tuple(readable)
+    source = Source("files", FileStore(list(readable.values())), files)
     try:
         for batch in pipeline.eval_batches(source, image_size=size, batch_size=batch_size):
             probabilities, order = tf.math.top_k(tf.nn.softmax(compute(batch["image"])), min(top, classes))

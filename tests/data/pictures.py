@@ -37,7 +37,7 @@ def unreadable_files(root):
     (root / "short.jpg").write_bytes(whole[: len(whole) // 2])
     (root / "empty.png").write_bytes(b"")
     (root / "text.jpg").write_text("not an image at all")
-    (root / "gif.jpg").write_bytes(b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff;")
+    (root / "jp2.jpg").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n")
     (root / "folder.jpg").mkdir()
 
 

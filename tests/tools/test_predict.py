@@ -64,7 +64,7 @@ def test_folders_are_searched_and_bad_files_named_and_passed_over(models, photos
     assert [line.split()[0] for line in said.splitlines()] == [f"{photos}/a.png", f"{photos}/deep/er/b.jpg"]
     assert error.splitlines() == [
         f"predict: {tmp_path}/none.jpg is missing; skipped",
-        f"predict: {photos}/deep/bad.png is not a JPEG, PNG or BMP image; skipped",
+        f"predict: {photos}/deep/bad.png is not an image of a known format; skipped",
     ]
 
 
@@ -144,7 +144,7 @@ def test_csv_and_jsonl_hold_all_digits(models, photos, tmp_path):
         (["--model={models}/unlabeled", "{photos}/a.png"], "has no classifier: no endpoint logits"),
         (["--model={models}/none", "{photos}/a.png"], "no such file or directory"),
         (["--model={models}/run", "{photos}/deep/bad.png"], "no readable image"),
-        (["--model={models}/run", "{empty}"], "contains no JPEG, PNG or BMP files"),
+        (["--model={models}/run", "{empty}"], "contains no image files"),
         (["--model={models}/run", "{photos}", "--out={photos}/a.png"], "must end in .csv or .jsonl"),
         (["--model={models}/run", "{photos}", "--out={photos}/no/p.csv"], "does not exist; create it"),
         (["--model={models}/run", "{photos}", "--top=0"], "--top=0 is out of range: it must be at least 1"),

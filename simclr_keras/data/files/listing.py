@@ -10,8 +10,9 @@ import tensorflow as tf
 from simclr_keras.data.files.image_file import EXTENSIONS, is_utf8
 from simclr_keras.errors import InputError, one_line
 
-# Pictures that are not read: TensorFlow does not decode them, or only in some versions.
-_OTHER_IMAGES = {".gif", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".jp2", ".jxl", ".svg", ".psd"}
+_OTHER_IMAGES = {".jp2", ".jxl", ".svg", ".psd"}  # pictures that are not read
+# What macOS, Windows and Synology add to folders: passed over silently, and not counted.
+_SYSTEM_FILES = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx"}
 
 
 @dataclasses.dataclass
@@ -21,7 +22,7 @@ class Listing:
     without_images: sub-folders without any image, sorted.
     unreadable: (sub-folder, reason), sorted.
     other_pictures: number of files per extension of other picture formats.
-    skipped: number of all other files, and of hidden files and folders.
+    skipped: number of all other files, and of hidden files and folders, without those that systems add.
     """
 
     images: list[str] = dataclasses.field(default_factory=list)
@@ -72,7 +73,9 @@ def _walk(root):
         for name in names:
             relative = f"{folder}/{name}" if folder else name
             extension = os.path.splitext(name)[1].lower()
-            if name.startswith((".", "__MACOSX")):
+            if name.lower() in _SYSTEM_FILES or name.startswith("._"):
+                continue
+            if name.startswith("."):
                 listing.skipped += 1
             elif extension in EXTENSIONS:
                 # Whether it is a folder is not checked: on a remote system every check costs a round trip.

@@ -12,11 +12,13 @@ from multiprocessing.pool import ThreadPool
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras.data.files.converted_images import ConvertedImages
 from simclr_keras.errors import TrainingError
 from simclr_keras.files import write_file
 
 # It changes with the meaning of "readable"; another TensorFlow may decode other files.
-_VERSION = f"4 {tf.__version__}"
+_VERSION = f"5 {tf.__version__}"
+_VERSION_WITHOUT_CONVERTED = f"4 {tf.__version__}"  # all its files are read as they are
 
 # More remote files are not asked for size and time: that would take as long as a new search.
 _MOST_REMOTE_STAMPS = 10_000
@@ -51,46 +53,64 @@ class Manifest:
         """Path of the list of unreadable images, or None."""
         return self._stem and f"{self._stem}-unreadable.csv"
 
-    def read(self, names: list[str], stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return content hashes of the files that were readable and have not changed since, and which are constant.
+    @property
+    def copies(self) -> ConvertedImages:
+        """The PNG copies of images of other formats, in a folder beside the manifest."""
+        return ConvertedImages(self._stem and f"{self._stem}-converted")
+
+    def read(self, names: list[str], stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what is known about the files that were readable and have not changed since.
 
         Args:
             names: n paths relative to the folder.
             stamps: int64 [n, k], from `stamps_of`.
 
         Returns:
-            uint64 [n], 0 for other files, or all 0 if the manifest is missing or damaged; and bool [n]. Files whose
-            stamps were not asked for count as unchanged; files whose stamps are unknown count as changed.
+            Content hashes, uint64 [n], 0 for other files, or all 0 if the manifest is missing or damaged; which images
+            are constant and which are converted, bool [n] each. Files whose stamps were not asked for count as
+            unchanged; files whose stamps are unknown count as changed.
         """
-        hashes, constant = np.zeros(len(names), np.uint64), np.zeros(len(names), bool)
+        hashes = np.zeros(len(names), np.uint64)
+        constant, converted = np.zeros((2, len(names)), bool)
         try:
             with np.load(self.path or "", allow_pickle=False) as stored:
-                if str(stored["version"]) != _VERSION:
-                    return hashes, constant
+                if str(stored["version"]) not in (_VERSION, _VERSION_WITHOUT_CONVERTED):
+                    return hashes, constant, converted
                 old_names = _split(stored["names"].tobytes())
                 # Manifests of earlier versions have no "constant": their files are searched again.
                 old_stamps, old_hashes, old_constant = (
                     stored[name] for name in ("stamps", "hashes", "constant")
                 )
-            counts = {len(old_names), len(old_hashes), len(old_constant), len(old_stamps)}
+                old_converted = stored["converted"] if "converted" in stored else np.zeros_like(old_constant)
+            counts = set(map(len, (old_names, old_hashes, old_constant, old_converted, old_stamps)))
             if len(counts) != 1 or old_stamps.shape[1:] != stamps.shape[1:]:
                 raise ValueError("names, stamps and hashes differ in number")
         except Exception:  # NumPy, zipfile and zlib raise a dozen kinds; the files are searched again
-            return hashes, constant
+            return hashes, constant, converted
         self._rows_stored = len(old_names)
         row_of = {name: row for row, name in enumerate(old_names)}
         rows = np.array([row_of.get(name, -1) for name in names], np.int64)
         unchanged = (stamps[:, 0] != _UNKNOWN) & (rows >= 0)
         unchanged[unchanged] = (old_stamps[rows[unchanged]] == stamps[unchanged]).all(axis=1)
-        hashes[unchanged], constant[unchanged] = old_hashes[rows[unchanged]], old_constant[rows[unchanged]]
-        return hashes, constant
+        rows = rows[unchanged]
+        hashes[unchanged], constant[unchanged] = old_hashes[rows], old_constant[rows]
+        converted[unchanged] = old_converted[rows]
+        return hashes, constant, converted
 
-    def write(self, names: list[str], stamps: np.ndarray, hashes: np.ndarray, constant: np.ndarray) -> bool:
+    def write(
+        self,
+        names: list[str],
+        stamps: np.ndarray,
+        hashes: np.ndarray,
+        constant: np.ndarray,
+        converted: np.ndarray,
+    ) -> bool:
         """Write the files with a hash (uint64 [n], 0: none); return whether that was possible."""
         rows = np.flatnonzero(hashes)
         names = [names[row] for row in rows]
         arrays = {"version": np.array(_VERSION), "names": _join(names)}
         arrays |= {"stamps": stamps[rows], "hashes": hashes[rows], "constant": constant[rows]}
+        arrays["converted"] = converted[rows]
         self._rows_stored = len(names)
         return _written(self.path, lambda file: np.savez_compressed(file, **arrays))
 

@@ -28,12 +28,14 @@ class Verified(NamedTuple):
         hashes: of the contents, uint64 [n]; 0 for unreadable files.
         is_constant: which images are almost blank, bool [n].
         list_path: of the CSV file of unreadable files, or None.
+        copies: paths of the PNG copies of the images that TensorFlow does not decode, by row.
     """
 
     problems: dict[int, str]
     hashes: np.ndarray
     is_constant: np.ndarray
     list_path: str | None
+    copies: dict[int, str]
 
 
 def find_unreadable(
@@ -51,30 +53,49 @@ def find_unreadable(
         images: n paths relative to the folder.
         paths: the n paths to open.
         recheck: whether to decode every file, whatever the manifest says.
+
+    Raises:
+        TrainingError: a PNG copy cannot be written.
     """
     manifest = Manifest(folder)
-    stamps = stamps_of(paths)
-    before, constant = manifest.read(images, stamps)
+    stamps, copies = stamps_of(paths), manifest.copies
+    before, constant, converted = manifest.read(images, stamps)
+    if converted.any():
+        before[converted & copies.are_missing(before)] = 0
     hashes, problems = np.zeros_like(before) if recheck else before.copy(), {}
     written = time.monotonic()
     try:
-        with contextlib.closing(_search(paths, np.flatnonzero(hashes == 0))) as results:
+        with contextlib.closing(_search(paths, np.flatnonzero(hashes == 0), copies)) as results:
             for row, check in results:
                 hashes[row], constant[row] = check.content_hash, check.is_constant
+                converted[row] = check.is_converted
                 if check.problem:
                     problems[row] = check.problem
                 if time.monotonic() - written > _SECONDS_BETWEEN_WRITES:
-                    manifest.write(images, stamps, hashes, constant)
+                    manifest.write(images, stamps, hashes, constant, converted)
                     written = time.monotonic()
     finally:
         if manifest.needs_writing(hashes, before):
-            manifest.write(images, stamps, hashes, constant)
+            manifest.write(images, stamps, hashes, constant, converted)
     problems = dict(sorted(problems.items()))
     is_listed = manifest.write_list([(images[row], problem) for row, problem in problems.items()])
-    return Verified(problems, hashes, constant, manifest.list_path if is_listed else None)
+    list_path = manifest.list_path if is_listed else None
+    copy_paths = {int(row): copies.path(hashes[row]) for row in np.flatnonzero(converted & (hashes != 0))}
+    return Verified(problems, hashes, constant, list_path, copy_paths)
 
 
-def _search(paths, rows):
+def verify_file(path: str) -> tuple[str, str]:
+    """Return why a single file cannot be used, or "", and the path to read it from: its own or that of a PNG copy.
+
+    Raises:
+        TrainingError: a PNG copy cannot be written.
+    """
+    copies = Manifest(os.path.dirname(path)).copies
+    check = check_file(path, copies)
+    return check.problem, copies.path(check.content_hash) if check.is_converted else path
+
+
+def _search(paths, rows, copies):
     """Yield (row, FileCheck) of these rows, in any order."""
     if not len(rows):
         return
@@ -83,7 +104,7 @@ def _search(paths, rows):
     chunks = [rows[i : i + 16] for i in range(0, len(rows), 16)]
 
     def check(chunk):
-        return [(row, check_file(paths[row])) for row in chunk]
+        return [(row, check_file(paths[row], copies)) for row in chunk]
 
     with _quiet() as screen, ThreadPool(workers) as pool:
         bar = tqdm(

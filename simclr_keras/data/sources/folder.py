@@ -1,5 +1,7 @@
 """The dataset "folder:PATH": image files, in class sub-folders, in train/ and val/, or flat."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
@@ -10,6 +12,7 @@ from simclr_keras.data.sources.labels_csv import read_labels
 from simclr_keras.data.sources.layout import class_names_of, read_layout, read_layout_of_labeled
 from simclr_keras.data.sources.source import BytesStore, FileStore, Source, Splits
 from simclr_keras.errors import InputError, one_line, some
+from simclr_keras.formatting import counted
 
 
 def load_folder(
@@ -34,6 +37,7 @@ def load_folder(
 
     Raises:
         InputError: there is no such folder, it has no readable image, or the labels do not fit it.
+        TrainingError: a PNG copy of an image of another format cannot be written.
     """
     listing = list_images(path)
     folders = [(f"{one_line(folder)}/", problem) for folder, problem in listing.unreadable]
@@ -54,9 +58,9 @@ def load_folder(
         class_names = class_names_of(parts)
         numbers = {name: _numbers(part, class_names) for name, part in parts.items()}
 
-    problems, hashes = _check_files(path, parts, on_bad_image, recheck, notes)
+    problems, hashes, copies = _check_files(path, parts, on_bad_image, recheck, notes)
     sources = {
-        name: _source(path, part.images, numbers[name], class_names, memory_limit, hashes)
+        name: _source(path, part.images, numbers[name], class_names, memory_limit, hashes, copies)
         for name, part in parts.items()
     }
     unreadable = (*folders, *((one_line(image), problem) for image, problem in problems.items()))
@@ -77,7 +81,7 @@ def _notes_of_listing(path, listing, folders, on_bad_image):
     others = others and f"{others} files, which are not read: convert them to JPEG or PNG"
     if not listing.images:
         raise InputError(
-            f"{path} contains no .jpg, .jpeg, .png or .bmp files ({others or f'{listing.skipped} other files'})"
+            f"{path} contains no image files such as .jpg or .png ({others or f'{listing.skipped} other files'})"
         )
     notes = []
     if others:
@@ -97,16 +101,20 @@ def _numbers(part, class_names):
 
 
 def _check_files(root, parts, on_bad_image, recheck, notes):
-    """Return the dicts of image to reason and of image to content hash, of all parts; add a note."""
+    """Return the dicts of image to reason, to content hash and to PNG copy, of all parts; add notes."""
     images = sorted(image for part in parts.values() for image in part.images)
     paths = [tf.io.gfile.join(root, image) for image in images]
-    problems, hashes, constant, csv = find_unreadable(root, images, paths, recheck)
+    problems, hashes, constant, csv, copies = find_unreadable(root, images, paths, recheck)
+    copies = {images[row]: copy for row, copy in copies.items()}
+    if copies:
+        folder = os.path.dirname(next(iter(copies.values())))
+        notes.append(f"{counted(len(copies), 'image')} in {root} are converted to PNG, in {folder}")
     hashes = {image: content_hash for image, content_hash in zip(images, hashes) if content_hash}
     if constant.any():
         examples = [images[row] for row in np.flatnonzero(constant)]
         notes.append(note_of_constant(len(examples), len(images), root, examples))
     if not problems:
-        return {}, hashes
+        return {}, hashes, copies
     problems = {images[row]: problem for row, problem in problems.items()}
     named = some([f"{one_line(image)} ({problem})" for image, problem in problems.items()], 3)
     named += f" (all listed in {csv})" if csv else ""
@@ -122,15 +130,15 @@ def _check_files(root, parts, on_bad_image, recheck, notes):
             "Repair or remove them; --on_bad_image=skip skips them"
         )
     notes.append(f"skipped {len(problems)} unreadable images: {named}")
-    return problems, hashes
+    return problems, hashes, copies
 
 
-def _source(root, images, labels, class_names, memory_limit, hashes):
+def _source(root, images, labels, class_names, memory_limit, hashes, copies):
     readable = np.array([image in hashes for image in images])
     images = [image for image in images if image in hashes]
     content_hashes = np.array([hashes[image] for image in images], np.uint64)
     labels = None if labels is None else labels[readable]
-    paths = [tf.io.gfile.join(root, image) for image in images]
+    paths = [copies.get(image) or tf.io.gfile.join(root, image) for image in images]
     try:
         fits = _fits(paths, memory_limit)
         store = BytesStore(_read_all(paths), content_hashes) if fits else FileStore(paths, content_hashes)

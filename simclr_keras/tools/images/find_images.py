@@ -5,42 +5,45 @@ from multiprocessing.pool import ThreadPool
 
 import tensorflow as tf
 
-from simclr_keras.data.files.image_file import problem_of
 from simclr_keras.data.files.listing import list_images
-from simclr_keras.data.files.verify_images import find_unreadable
+from simclr_keras.data.files.verify_images import find_unreadable, verify_file
 from simclr_keras.errors import one_line
 from simclr_keras.files import expand_home
 
 _WORKERS = 8
 
 
-def find_images(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+def find_images(paths: Sequence[str]) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """Return the readable images of files and of folders at any depth, and the others with a reason.
 
     Args:
         paths: local or any that tf.io.gfile knows.
 
     Returns:
-        (paths of the readable images, in the order of `paths` and sorted within a folder, each once;
-        list of (path, reason) of everything else)
+        (readable images, in the order of `paths` and sorted within a folder: each with the path to read it from, which
+        is its own or that of a PNG copy; list of (path, reason) of everything else)
     """
-    good, bad, files = [], [], []
+    good, bad, files = {}, [], []
     for path in map(expand_home, paths):
         if not _is_folder(path):
             files.append(path)
-            good.append(path)
+            good.setdefault(path, path)
             continue
         listing = list_images(path)
         images = [tf.io.gfile.join(path, image) for image in listing.images]
-        problems = find_unreadable(path, listing.images, images).problems
-        good += [image for row, image in enumerate(images) if row not in problems]
-        bad += [(images[row], problem) for row, problem in problems.items()]
+        verified = find_unreadable(path, listing.images, images)
+        for row, image in enumerate(images):
+            if row not in verified.problems:
+                good.setdefault(image, verified.copies.get(row, image))
+        bad += [(images[row], problem) for row, problem in verified.problems.items()]
         bad += [(f"{tf.io.gfile.join(path, folder)}/", problem) for folder, problem in listing.unreadable]
         if not images:
-            bad.append((path, "contains no JPEG, PNG or BMP files"))
+            bad.append((path, "contains no image files"))
     with ThreadPool(_WORKERS) as pool:
-        problems = {path: problem for path, problem in zip(files, pool.map(problem_of, files)) if problem}
-    good = [path for path in dict.fromkeys(good) if path not in problems]
+        checks = dict(zip(files, pool.map(verify_file, files)))
+    good |= {path: to_read for path, (problem, to_read) in checks.items() if not problem}
+    problems = {path: problem for path, (problem, _) in checks.items() if problem}
+    good = {path: to_read for path, to_read in good.items() if path not in problems}
     return good, [(one_line(path), problem) for path, problem in [*problems.items(), *bad]]
 
 

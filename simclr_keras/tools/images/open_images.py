@@ -8,8 +8,9 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.data.files.image_file import EXTENSIONS, problem_of
+from simclr_keras.data.files.image_file import EXTENSIONS
 from simclr_keras.data.files.manifest import stamps_of
+from simclr_keras.data.files.verify_images import verify_file
 from simclr_keras.data.sources.digits import load_digits
 from simclr_keras.data.sources.load_dataset import PATH_KINDS, open_path
 from simclr_keras.data.sources.source import FileStore, Source
@@ -114,7 +115,8 @@ def _of_splits(spec, splits):
 
 def _of_file(path):
     absolute = path if "://" in path else os.path.abspath(path)
-    if problem := problem_of(absolute):
-        raise InputError(f"--images={path} {problem}; give an image file (JPEG, PNG or BMP) or a folder.")
-    source = Source(f"file:{absolute}", FileStore([absolute]), (os.path.basename(absolute),))
+    problem, to_read = verify_file(absolute)
+    if problem:
+        raise InputError(f"--images={path} {problem}; give an image file or a folder.")
+    source = Source(f"file:{absolute}", FileStore([to_read]), (os.path.basename(absolute),))
     return Images(source.name, (source,))

@@ -143,8 +143,8 @@ USED = {
 
 HUGE = "is too large: 60000 x 60000 pixels, the limit is 178,956,970"
 RARE = "is a JPEG of a rare kind (lossless, hierarchical or arithmetic): convert it to PNG"
-RARE_BMP = "is a BMP with a palette, masks or compression: convert it to PNG"
-UNKNOWN = "is not a JPEG, PNG or BMP image"
+RARE_BMP = "is damaged, incomplete or of a rare kind (a file of format BMP)"
+UNKNOWN = "is not an image of a known format"
 DAMAGED_JPEG, DAMAGED_PNG, DAMAGED_BMP = (
     f"is damaged or incomplete (a {kind})" for kind in ("JPEG", "PNG", "BMP")
 )
@@ -160,10 +160,7 @@ REFUSED = {
     "zeros": (bytes(5000), UNKNOWN),
     "web page": (b"<!DOCTYPE html><html>404</html>", UNKNOWN),
     "text that begins like a BMP": (b"BM, said the letter, and then a good deal more", UNKNOWN),
-    "GIF": (saved("GIF"), "is a GIF image: convert it to JPEG or PNG"),
-    "WebP": (b"RIFF\x24\0\0\0WEBPVP8 " + bytes(24), "is a WebP image: convert it to JPEG or PNG"),
-    "TIFF": (saved("TIFF"), "is a TIFF image: convert it to JPEG or PNG"),
-    "HEIC": (b"\0\0\0\x18ftypheic" + bytes(40), "is a HEIC image: convert it to JPEG or PNG"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "is a JPEG 2000 image: convert it to JPEG or PNG"),
     "JPEG cut in its pixels": (JPEG[:-200], DAMAGED_JPEG),
     "JPEG without its last byte": (JPEG[:-1], DAMAGED_JPEG),
     "JPEG cut in its tables": (JPEG[:100], DAMAGED_JPEG),
@@ -185,11 +182,8 @@ REFUSED = {
     "PNG bomb": (png(60000, 60000, bytes(1000)), HUGE),
     "PNG of no size": (png(0, 0, b""), DAMAGED_PNG),
     "PNG wider than its pixels": (png(5000, 1, bytes(10)), DAMAGED_PNG),
-    "BMP with masks": (bmp(masks=(0xFF, 0xFF00, 0xFF0000)), RARE_BMP),
-    "OS/2 BMP": (os2_bmp(), RARE_BMP),
-    "RLE BMP": (bmp(8, compression=1), RARE_BMP),
-    "palette BMP": (saved("BMP", "P"), RARE_BMP),
-    "1-bit BMP": (saved("BMP", "1"), RARE_BMP),
+    "BMP with rare masks": (bmp(masks=(0xFF, 0xFF00, 0xFF0000)), RARE_BMP),
+    "RLE BMP without its end": (bmp(8, compression=1)[:500], RARE_BMP),
     "BMP cut in its pixels": (BMP[:5000], DAMAGED_BMP),
     "BMP bomb": (BMP[:18] + (60000).to_bytes(4, "little") * 2 + BMP[26:], HUGE),
 }
@@ -291,7 +285,7 @@ def test_lack_of_memory_is_named(tmp_path, monkeypatch):
         raise MemoryError
 
     (tmp_path / "image.png").write_bytes(PNG)
-    monkeypatch.setattr(image_file, "check_bytes", full)
+    monkeypatch.setattr(image_file, "_decoded", full)
     assert problem_of(str(tmp_path / "image.png")) == "does not fit into memory"
 
 

@@ -185,18 +185,30 @@ def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path):
     assert splits.train.num_examples == 6
     assert splits.class_names == ("a", "b")
     notes = "\n".join(splits.notes)
-    assert "3 hidden or non-image files" in notes
+    assert "2 hidden or non-image files" in notes
     assert "skipped sub-folders without images: empty" in notes
     assert "1 images beside the class folders" in notes
 
 
 def test_other_picture_formats_are_counted_and_said_how_to_use(tmp_path):
     flat(tmp_path, 2)
-    for name in ("a.webp", "b.WEBP", "c.heic", "notes.txt"):
+    for name in ("a.jp2", "b.JP2", "c.svg", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
     notes = "\n".join(load(tmp_path).notes)
-    assert "1 .heic, 2 .webp files, which are not read: convert them to JPEG or PNG" in notes
+    assert "2 .jp2, 1 .svg files, which are not read: convert them to JPEG or PNG" in notes
     assert "1 hidden or non-image files" in notes
+
+
+def test_files_that_systems_add_are_passed_over_silently(tmp_path):
+    classes(tmp_path, {"a": 2, "b": 2})
+    for folder in (tmp_path / "@eaDir" / "0.png", tmp_path / "__MACOSX" / "a"):
+        png(folder / "SYNOPHOTO_THUMB_M.jpg")
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "a/._0.png", "a/.DS_Store", "b/@eaDir"):
+        (tmp_path / name).write_bytes(b"x")
+    splits = load(tmp_path)
+    assert splits.train.num_examples == 4
+    assert splits.class_names == ("a", "b")
+    assert splits.notes == ()
 
 
 def test_strange_file_names_do_no_harm(tmp_path):
@@ -272,7 +284,7 @@ def _strange_evaluation_class(root):
     ("make", "message"),
     [
         (_nothing, "There is no folder"),
-        (_empty, r"contains no \.jpg, \.jpeg, \.png or \.bmp files"),
+        (_empty, r"contains no image files such as \.jpg or \.png"),
         (_no_image, r"\(1 other files\)"),
         (_only_broken, "None of the 5 image files"),
         (_file, "is a file"),

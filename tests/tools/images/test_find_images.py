@@ -11,13 +11,13 @@ def test_files_and_folders_in_their_order_each_image_once(tmp_path):
     flat(tmp_path / "a", 1)
     words = [f"{tmp_path}/{name}" for name in ("b", "a/0.png", "b/1.png", "a")]
     good, bad = find_images(words)
-    assert good == [f"{tmp_path}/{name}" for name in ("b/0.png", "b/1.png", "b/deep/0.png", "a/0.png")]
+    assert list(good) == [f"{tmp_path}/{name}" for name in ("b/0.png", "b/1.png", "b/deep/0.png", "a/0.png")]
     assert bad == []
 
 
 def test_a_file_needs_no_ending(tmp_path):
     png(tmp_path / "picture")
-    assert find_images([f"{tmp_path}/picture"]) == ([f"{tmp_path}/picture"], [])
+    assert find_images([f"{tmp_path}/picture"]) == ({f"{tmp_path}/picture": f"{tmp_path}/picture"}, [])
 
 
 def test_everything_else_is_told_with_a_reason(tmp_path):
@@ -26,10 +26,10 @@ def test_everything_else_is_told_with_a_reason(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "loose.png").write_bytes(b"")
     good, bad = find_images([f"{tmp_path}/{name}" for name in ("a", "empty", "loose.png", "none.png")])
-    assert good == [f"{tmp_path}/a/good.png"]
+    assert list(good) == [f"{tmp_path}/a/good.png"]
     assert dict(bad) == {
-        f"{tmp_path}/a/text.jpg": "is not a JPEG, PNG or BMP image",
-        f"{tmp_path}/empty": "contains no JPEG, PNG or BMP files",
+        f"{tmp_path}/a/text.jpg": "is not an image of a known format",
+        f"{tmp_path}/empty": "contains no image files",
         f"{tmp_path}/loose.png": "is empty",
         f"{tmp_path}/none.png": "is missing",
     }
@@ -50,5 +50,5 @@ def test_what_may_not_be_read(tmp_path, monkeypatch):
 def test_a_name_that_is_not_utf8_is_one_of_those(tmp_path):
     png(tmp_path / "a.png")
     good, bad = find_images([f"{tmp_path}/\udcff.png", f"{tmp_path}/a.png"])
-    assert good == [f"{tmp_path}/a.png"]
+    assert list(good) == [f"{tmp_path}/a.png"]
     assert bad == [(f"{tmp_path}/\\udcff.png", "has a name that is not UTF-8")]

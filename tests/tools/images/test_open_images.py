@@ -69,7 +69,7 @@ def test_the_fingerprint_tells_of_other_names_and_other_content(tmp_path):
     [
         ("{}/none", "not found"),
         ("none.jpg", "not found"),
-        ("{}/text.png", "text.png is not a JPEG, PNG or BMP image; give an image file"),
+        ("{}/text.png", "text.png is not an image of a known format; give an image file"),
         ("folder:", "folder: needs a path"),
         ("folder:{}/none", "There is no folder"),
         ("no_such_dataset_of_tfds", "Unknown dataset 'no_such_dataset_of_tfds'"),
