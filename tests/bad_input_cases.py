@@ -323,11 +323,11 @@ FOLDERS = [
         make=flat_folder(),
     ),
     Case(
-        "labels separated by semicolons",
-        ("labels.csv line 1", "1 column"),
-        ("filename,label", "comma, not a semicolon"),
+        "labels without a header for three columns",
+        ("labels.csv line 1", "3 columns"),
+        ("filename,label,split",),
         WITH_CSV,
-        make=flat_folder(csv="filename;label\n0.png;a\n1.png;b\n2.png;a\n"),
+        make=flat_folder(csv="0.png;a;train\n1.png;b;val\n2.png;a;train\n"),
     ),
     Case(
         "a label without an image",

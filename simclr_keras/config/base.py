@@ -121,7 +121,9 @@ class StageConfig(Settings):
         None, "Folder in which TensorFlow Datasets keeps prepared data.", group="Data", resume="free"
     )
     labels: str | None = option(
-        None, "CSV of filename,label for folder:PATH; its sub-folders are then no classes.", group="Data"
+        None,
+        "CSV of filename,label and perhaps split for folder:PATH; its sub-folders are no classes.",
+        group="Data",
     )
     unlabeled: bool = option(
         False,

@@ -9,7 +9,12 @@ from simclr_keras.data.files.constant_images import note_of_constant
 from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.files.verify_images import find_unreadable
 from simclr_keras.data.sources.labels_csv import read_labels
-from simclr_keras.data.sources.layout import class_names_of, read_layout, read_layout_of_labeled
+from simclr_keras.data.sources.layout import (
+    class_names_of,
+    read_layout,
+    read_layout_of_labeled,
+    read_split_column,
+)
 from simclr_keras.data.sources.source import BytesStore, FileStore, Source, Splits
 from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.formatting import counted
@@ -28,8 +33,8 @@ def load_folder(
     Args:
         path: local or remote folder. Class sub-folders (searched to any depth); or train/ beside val/, test/ or the
             like (see layout.py), each with class sub-folders; or images without labels.
-        labels: path of a CSV file of filename (relative to the folder) and label, or None. With it, class sub-folders
-            have no meaning.
+        labels: path of a CSV file of file names and labels, and splits if it has such a column (see labels_csv.py), or
+            None. With it, class sub-folders have no meaning.
         memory_limit: bytes of encoded files up to which a split is read into memory.
         on_bad_image: "skip" skips unreadable files and sub-folders, "error" raises.
         recheck: whether to decode every file, also those that the manifest remembers as readable.
@@ -43,9 +48,16 @@ def load_folder(
     folders = [(f"{one_line(folder)}/", problem) for folder, problem in listing.unreadable]
     notes = _notes_of_listing(path, listing, folders, on_bad_image)
     if labels is not None:
-        values, class_names = read_labels(labels, listing.images, path, notes)
+        values, class_names, splits = read_labels(labels, listing.images, path, notes)
         number = dict(zip(listing.images, values))
-        parts = read_layout_of_labeled(path, listing.images, notes, lambda image: number[image] >= 0)
+
+        def is_labeled(image):
+            return number[image] >= 0
+
+        if splits is None:
+            parts = read_layout_of_labeled(path, listing.images, notes, is_labeled)
+        else:
+            parts = read_split_column(path, listing.images, splits, notes, is_labeled)
         numbers = {
             name: np.array([number[image] for image in part.images], np.int32) for name, part in parts.items()
         }

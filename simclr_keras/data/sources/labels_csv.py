@@ -1,54 +1,69 @@
-"""Labels from a CSV file of two columns, filename and label, with a header or without."""
+"""Labels, and splits if there are any, from a CSV file of file names and labels."""
 
 import collections
-import csv
 import functools
 import os
 import posixpath
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from simclr_keras.data.files.image_file import EXTENSIONS
+from simclr_keras.data.sources.csv_columns import find_columns
+from simclr_keras.data.sources.csv_table import SEPARATORS, read_table
+from simclr_keras.data.sources.layout import EVALUATION_FOLDERS, TRAINING_FOLDERS
 from simclr_keras.errors import InputError, one_line
 
 LONGEST_LABEL = 500
-_SEVERAL = object()
-_FILE_HEADINGS = {"file", "filename", "file_name", "path", "image", "image_id", "image_path", "id", "name"}
-_LABEL_HEADINGS = {"label", "labels", "class", "classes", "class_name", "category", "target"}
+_SEVERAL = "several"
 
 
-def read_labels(
-    path: str, images: Sequence[str], folder: str, notes: list[str]
-) -> tuple[np.ndarray, tuple[str, ...]]:
+class Labels(NamedTuple):
+    """The labels of n images.
+
+    Attributes:
+        values: int32 [n], -1 for "not labeled".
+        class_names: one per label value.
+        splits: n names of splits in lower case, "" for none, or None if the file has no such column.
+    """
+
+    values: np.ndarray
+    class_names: tuple[str, ...]
+    splits: list[str] | None
+
+
+def read_labels(path: str, images: Sequence[str], folder: str, notes: list[str]) -> Labels:
     """Read the labels of a folder's images.
 
     An image without a row, or with an empty label or -1, is not labeled. Labels that are all integers are class
-    numbers from 0; any other labels are class names, numbered in sorted order. A file name may lack its extension.
+    numbers from 0; any other labels are class names, numbered in sorted order. A file name may lack its extension, or
+    have the name of the folder in front.
 
     Args:
-        path: local or remote path of the CSV file (UTF-8, separated by commas).
+        path: local or remote path of the CSV file (UTF-8, separated by commas, semicolons or tabs). See csv_columns.py.
         images: n paths relative to the folder.
-        folder: the folder, for messages.
+        folder: the folder.
         notes: for the user, added to.
-
-    Returns:
-        Labels, int32 [n] with -1 for "not labeled", and the tuple of class names.
 
     Raises:
         InputError: the file cannot be read, or a row names no image or one that has a row already.
     """
-    rows, names, labels = list(_rows(path)), _Names(images), {}
-    for line, (name, label) in rows[_is_header(path, rows, names, notes) :]:
-        image = names.image(name)
+    rows, separator = read_table(path)
+    names = _Names(images, folder)
+    columns = find_columns(path, rows, lambda cell: names.image(_path(cell))[0] is not None)
+    form = [] if separator == "," else [f"separated by {SEPARATORS[separator]}"]
+    form += columns.form
+    labels, splits = {}, {}
+    for line, cells in rows[columns.has_header :]:
+        name = _path(cells[columns.file])
+        image, way = names.image(name)
         if image is None:
             raise InputError(
                 f"{path} line {line}: there is no image {one_line(name, 100)} in {folder}; give paths relative to it"
             )
-        if image is _SEVERAL:
+        if way == _SEVERAL:
             raise InputError(
                 f"{path} line {line}: {one_line(name, 100)} is the name of several images in {folder}; give the "
                 "extension too"
@@ -57,18 +72,30 @@ def read_labels(
             raise InputError(
                 f"{path} line {line}: duplicate row of {one_line(name, 100)}; keep one row per image"
             )
-        labels[image] = label
-    return _numbered(path, [labels.get(image, "") for image in images])
+        if way and way not in form:
+            form.append(way)
+        labels[image] = _label(path, line, columns.label_of(path, line, cells))
+        if columns.split is not None:
+            splits[image] = _split(path, line, cells[columns.split])
+    if form:
+        notes.append(f"{path} is read as: {'; '.join(form)}")
+    values, class_names = _numbered(path, [labels.get(image, "") for image in images])
+    has_splits = columns.split is not None
+    return Labels(values, class_names, [splits.get(image, "") for image in images] if has_splits else None)
 
 
 class _Names:
-    """The images that names in a CSV file stand for: exact, in another Unicode form, or without an extension."""
+    """The images that names in a CSV file stand for."""
 
-    def __init__(self, images):
-        self._images, self.exact = images, set(images)
+    def __init__(self, images, folder):
+        self._images, self._exact = images, set(images)
+        self._folder = posixpath.basename(
+            (folder if "://" in folder else os.path.abspath(folder)).rstrip("/")
+        )
 
     @functools.cached_property
     def _other(self):
+        """Images by their names in another Unicode form, or without an extension."""
         other = {}
         for spell in (lambda image: os.path.splitext(_composed(image))[0], _composed):
             counts = collections.Counter(map(spell, self._images))
@@ -76,28 +103,24 @@ class _Names:
         return other
 
     def image(self, name):
-        """Return the image, None if there is none, or _SEVERAL."""
-        return name if name in self.exact else self._other.get(_composed(name))
+        """Return the image, or None, and in which way the name differs from it: words, "", or _SEVERAL."""
+        image, way = self._below(name)
+        if image is None:
+            parts = name.split("/")
+            for depth, part in enumerate(parts[:-1], 1):
+                if part == self._folder:
+                    image, way = self._below("/".join(parts[depth:]))
+                    if image is not None:
+                        return image, way or f"file names with {one_line(self._folder, 40)}/ in front"
+        return image, way
 
-
-def _is_header(path, rows, names, notes):
-    """Return whether the first row is a header: its label is that of no other row, and it names no image."""
-    if not rows:
-        return False
-    line, (name, label) = rows[0]
-    if (
-        name in names.exact
-        or name.lower().endswith(EXTENSIONS)
-        or any(label == row[1] for _, row in rows[1:])
-    ):
-        return False
-    if label.lower() in _LABEL_HEADINGS:
-        return True
-    if "/" in name or names.image(name) is not None:
-        return False
-    if name.lower() not in _FILE_HEADINGS:
-        notes.append(f"line {line} of {path} is read as the header: {one_line(f'{name},{label}', 100)}")
-    return True
+    def _below(self, name):
+        if name in self._exact:
+            return name, ""
+        image = self._other.get(_composed(name))
+        if image is None or image == _SEVERAL:
+            return image, image or ""
+        return image, "" if _composed(image) == _composed(name) else "file names without extension"
 
 
 def _composed(name):
@@ -105,54 +128,26 @@ def _composed(name):
     return unicodedata.normalize("NFC", name)
 
 
-def _rows(path):
-    """Yield (line number, (file name, label)), the header too."""
-    reader = csv.reader(f"{line}\n" for line in _text(path).split("\n"))
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InputError(f"{path} line {reader.line_num} cannot be read: {one_line(error)}") from None
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) != 2:
-            hint = "; separate them by a comma, not a semicolon" if len(row) == 1 and ";" in row[0] else ""
-            raise InputError(
-                f"{path} line {reader.line_num} must have two columns, filename,label{hint}. "
-                f"Received: {len(row)} column{'s' * (len(row) != 1)}"
-            )
-        name, label = (cell.strip() for cell in row)
-        if len(label) > LONGEST_LABEL or "\n" in label:
-            raise InputError(
-                f"{path} line {reader.line_num}: a label is one line of up to {LONGEST_LABEL} characters; is a "
-                f"quotation mark missing? Received: {one_line(label, 60)}"
-            )
-        yield reader.line_num, (posixpath.normpath(name.replace("\\", "/")), label)
+def _path(cell):
+    return posixpath.normpath(cell.replace("\\", "/"))
 
 
-def _text(path):
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            content = file.read()
-    except tf.errors.NotFoundError:
-        raise InputError(f"There is no labels file {path}: give a CSV file of filename,label") from None
-    except tf.errors.OpError as error:
-        raise InputError(f"Cannot read the labels file {path}: {one_line(error)}") from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        at = error.start
-    else:
-        at = content.find(b"\0")  # UTF-16 has many of these
-        if at < 0:
-            # Old programs for the Mac end lines by CR alone.
-            return text if "\n" in text else text.replace("\r", "\n")
-    line = content.count(b"\n", 0, at) + 1
-    raise InputError(
-        f"Cannot read the labels file {path}: line {line} is not UTF-8 text; save the file as CSV in UTF-8"
-    )
+def _label(path, line, label):
+    if len(label) > LONGEST_LABEL or "\n" in label:
+        raise InputError(
+            f"{path} line {line}: a label is one line of up to {LONGEST_LABEL} characters; is a quotation mark "
+            f"missing? Received: {one_line(label, 60)}"
+        )
+    return label
+
+
+def _split(path, line, split):
+    split = split.lower()
+    if split and split not in (*TRAINING_FOLDERS, *EVALUATION_FOLDERS):
+        raise InputError(
+            f"{path} line {line}: a split is train, val, test or the like, or empty. Received: {one_line(split, 60)}"
+        )
+    return split
 
 
 def _numbered(path, labels):

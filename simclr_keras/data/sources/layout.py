@@ -81,6 +81,41 @@ def read_layout_of_labeled(
     return {name: Part(_below(images, top), None, f"{path}/{top}") for name, top in folders.items()}
 
 
+def read_split_column(
+    path: str,
+    images: Sequence[str],
+    splits: Sequence[str],
+    notes: list[str],
+    is_labeled: Callable[[str], bool],
+) -> dict[str, Part]:
+    """Return the parts of a folder whose labels and splits are in a CSV file; their `classes` are None.
+
+    The first evaluation split that has labels is used, in the order of EVALUATION_FOLDERS. If none has labels, all
+    images are training images.
+
+    Args:
+        path, images, notes: as in `read_layout`.
+        splits: n names of splits in lower case, "" for unlabeled training images.
+        is_labeled: whether an image has a label.
+
+    Raises:
+        InputError: there are no training images.
+    """
+    labeled = {split for image, split in zip(images, splits) if split and is_labeled(image)}
+    evaluation = next((word for word in EVALUATION_FOLDERS if word in labeled), None)
+    if evaluation is None:
+        return {"train": Part(list(images), None, path)}
+    training = [image for image, split in zip(images, splits) if split in ("", *TRAINING_FOLDERS)]
+    if not training:
+        raise InputError(f"{path}: no image has the split train: give the training images this split")
+    if unused := sorted(set(splits) - {"", evaluation, *TRAINING_FOLDERS}):
+        notes.append(
+            f"evaluating on the split {evaluation}; images of other splits are not used: {some(unused)}"
+        )
+    evaluated = [image for image, split in zip(images, splits) if split == evaluation]
+    return {"train": Part(training, None, path), "evaluation": Part(evaluated, None, path)}
+
+
 def class_names_of(parts: dict[str, Part]) -> tuple[str, ...] | None:
     """Return the sorted names of the classes, or None if there are none."""
     classes = {name for part in parts.values() for name in part.classes or ()}

@@ -1,5 +1,8 @@
 """folder:PATH with labels.csv: names or numbers, and rows that must fit the images one to one."""
 
+import csv
+import io
+
 import pytest
 
 from simclr_keras.errors import InputError
@@ -47,9 +50,106 @@ def test_csv_with_a_header_or_without(tmp_path):
         if _labels(load(**_csv(tmp_path, text))) != expected
     ]
     assert not offenders
-    for header, notes in (("id,breed", []), ("Datei,Klasse", ["Datei,Klasse"]), ("images/id,label", [])):
-        splits = load(**_csv(tmp_path, f"{header}\n{rows}"))
-        assert [n.split("as the header: ")[1] for n in splits.notes if "is read as the header" in n] == notes
+    bare = "file names without extension"
+    for header, form in (
+        ("id,breed", bare),
+        ("Datei,Klasse", f"line 1 is the header: Datei,Klasse; {bare}"),
+        ("images/id,label", bare),
+    ):
+        notes = load(**_csv(tmp_path, f"{header}\n{rows}")).notes
+        assert f"{tmp_path / 'labels.csv'} is read as: {form}" in notes
+
+
+FORMS = {  # separator, columns of file names, labels and splits, and the notes
+    ",": ("image,label\nx/0.png,cat\nx/1.png,dog\nx/2.png,cat\n", "image", "label", None),
+    ";": (
+        "class;path\ncat;x/0.png\ndog;x/1.png\ncat;x/2.png\n",
+        "path",
+        "class",
+        "separated by semicolons; file names from path; labels from class",
+    ),
+    "\t": (
+        "target\tfile\ncat, black\tx/0.png\ndog\tx/1.png\ndog\tx/2.png\n",
+        "file",
+        "target",
+        "separated by tabs; file names from file; labels from target",
+    ),
+    "; ": (
+        '\ufeff;width;filename;label\n0;9;x/0.png;"a;b"\n1;9;x/1.png;b\n2;9;x/2.png;b\n',
+        "filename",
+        "label",
+        "separated by semicolons; file names from filename; labels from label; not used: (without a name), width",
+    ),
+    ", ": (
+        "id,image_path,breed\n10,x/0.png,pug\n11,x/1.png,husky\n12,x/2.png,husky\n",
+        "image_path",
+        "breed",
+        "file names from image_path; labels from breed; not used: id",
+    ),
+    ",,": (
+        "breed,image_id\npug,x/0.png\nhusky,x/1.png\nhusky,x/2.png\n",
+        "image_id",
+        "breed",
+        "file names from image_id; labels from breed",
+    ),
+}
+
+
+def test_named_columns_equal_the_csv_modules(tmp_path):
+    for i in range(3):
+        png(tmp_path / "photos" / "x" / f"{i}.png", i)
+    path = tmp_path / "labels.csv"
+    for separator, (text, file, label, form) in FORMS.items():
+        path.write_text(text, encoding="utf-8")
+        splits = load(tmp_path / "photos", labels=str(path))
+        rows = csv.DictReader(io.StringIO(text.lstrip("\ufeff")), delimiter=separator[0])
+        expected = {row[file]: row[label] for row in rows}
+        names = {name: splits.class_names[value] for name, value in _labels(splits).items()}
+        assert names == expected, text
+        assert splits.notes == (() if form is None else (f"{path} is read as: {form}",)), text
+
+
+def test_names_with_the_folder_in_front_or_without_extension(tmp_path):
+    for name in ("x/0.png", "x/1.png", "photos/2.png"):
+        png(tmp_path / "photos" / name)
+    path, photos = tmp_path / "labels.csv", tmp_path / "photos"
+    expected = {"x/0.png": 0, "x/1.png": 1, "photos/2.png": 1}
+    front, bare = "file names with photos/ in front", "file names without extension"
+    for names, words in (
+        (("photos/x/0.png", "photos/x/1.png", "photos/photos/2.png"), front),
+        (("data/photos/x/0.png", "./photos/x/1.png", "photos/2.png"), front),
+        (("C:\\photos\\x\\0.png", f"{photos}/x/1.png", "photos/2.png"), front),
+        (("x/0", "x/1", "photos/2"), bare),
+        (("photos/x/0", "x/1.png", "photos/2.png"), bare),
+    ):
+        path.write_text("".join(f"{name},{label}\n" for name, label in zip(names, "abb")))
+        splits = load(photos, labels=str(path))
+        assert _labels(splits) == expected, names
+        assert splits.notes == (f"{path} is read as: {words}",)
+
+
+def test_one_hot_columns(tmp_path):
+    text = "image,split,cat,dog\n0,train,1,0\n1,train,0.0,1.0\n2,train,0,0\n"
+    splits = load(**_csv(tmp_path, text))
+    assert splits.class_names == ("cat", "dog")
+    assert _labels(splits) == {"0.png": 0, "1.png": 1, "2.png": -1}
+    form = next(note for note in splits.notes if "is read as" in note).partition("is read as: ")[2]
+    expected = (
+        "file names from image; one-hot labels from cat, dog; splits from split; file names without extension"
+    )
+    assert form == expected
+
+
+def test_split_column(tmp_path):
+    rows = ("0,a,train", "1,b,Training", "2,,test", "3,a,val", "4,b,val", "5,b,test")
+    text = "filename,label,split\n" + "".join(f"{row}\n" for row in rows)
+    splits = load(**_csv(tmp_path, text, 7))
+    assert _labels(splits) == {"0.png": 0, "1.png": 1, "6.png": -1}, "6.png has no row"
+    assert dict(zip(splits.evaluation.ids, splits.evaluation.labels)) == {"3.png": 0, "4.png": 1}
+    assert "evaluating on the split val; images of other splits are not used: test" in splits.notes
+    (tmp_path / "labels.csv").write_text(text.replace("val", "train").replace("test", "train"))
+    splits = load(tmp_path, labels=str(tmp_path / "labels.csv"))
+    assert (splits.evaluation, splits.train.num_examples) == (None, 7)
 
 
 def test_csv_names_in_another_form(tmp_path):
@@ -105,9 +205,17 @@ def test_images_without_a_row_are_unlabeled_and_counted(tmp_path):
     [
         ("0.png,a\n1.png,b\n2.png,b\n3.png,a\n", r"line 4: there is no image 3\.png"),
         ("0.png,a\n1.png,b\n2.png,b\n0.png,b\n", r"line 4: duplicate row of 0\.png"),
-        ("0.png,a,b\n1.png,b,b\n2.png,b,b\n", "line 1 must have two columns.*Received: 3"),
-        ("0.png\n1.png\n2.png\n", "line 1 must have two columns.*Received: 1"),
-        ("0.png;a\n1.png;b\n2.png;a\n", "comma, not a semicolon.*Received: 1 column$"),
+        (
+            "0.png,a,b\n1.png,b,b\n2.png,b,b\n",
+            r"line 1 has 3 columns, so it must be a header.*Received: 0\.png, a, b",
+        ),
+        ("0.png\n1.png\n2.png\n", "line 1 must have two columns or more.*Received: 1 column$"),
+        ("0.png,a\n1.png,b,c\n", "line 2 must have as many columns as the first row, 2.*Received: 3 columns"),
+        ("image,label,class\n0,a,b\n1,b,b\n", "several columns of labels: label, class; keep one"),
+        ("image,w,h\n0,10,20\n1,10,20\n", "no column of labels: name it label.*columns image, w, h"),
+        ("image,cat,dog\n0,1,1\n1,0,1\n", r"line 2 has several classes \(cat, dog\)"),
+        ("image,label,split\n0,a,train\n1,b,fold1\n", "line 3: a split is train, val, test.*Received: fold1"),
+        ("image,label,split\n0,a,val\n1,b,val\n2,b,test\n", "no image has the split train"),
         ("0.png,\n1.png,\n2.png,\n", "labels no image"),
         ("0.png,0\n1.png,-2\n2.png,1\n", "from 0; -1 stands for no label.*label -2"),
         ("0.png,-1\n", "labels no image"),
