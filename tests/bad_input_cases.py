@@ -449,11 +449,11 @@ ARRAYS = [
     Case("no test labels", ("no y_test",), ("give these labels", "drop x_test"), NPZ, make=npz(y_test=None)),
     Case("no test images", ("y_test but no x_test",), ("give the images",), NPZ, make=npz(x_test=None)),
     Case(
-        "float images",
-        ("x_train", "dtype float32"),
-        ("uint8", "* 255"),
+        "normalized images",
+        ("x_train", "Received: -1 to 1"),
+        ("[0, 1] or [0, 255]", "undo a normalization"),
         NPZ,
-        make=npz(x_train=np.zeros((40, 9, 9, 3), np.float32)),
+        make=npz(x_train=np.linspace(-1, 1, 40 * 9 * 9 * 3).reshape(40, 9, 9, 3)),
     ),
     Case(
         "images of objects",

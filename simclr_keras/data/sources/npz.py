@@ -8,40 +8,51 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data.files.constant_images import are_nearly_constant, note_of_constant
+from simclr_keras.data.sources.array_forms import usual_images, usual_labels
 from simclr_keras.data.sources.array_names import array_names
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source, Splits
-from simclr_keras.errors import InputError, one_line
+from simclr_keras.errors import InputError, one_line, some
 
 
 def load_npz(path: str) -> Splits:
     """Return the Splits of an archive; only x_train is required.
 
     Args:
-        path: local or remote path. x_*: uint8 [n, h, w], [n, h, w, 1] or [n, h, w, 3]; y_*: integers [n] or
-            [n, 1], from 0, or -1 for no label; class_names: strings, one per class. See array_names.py for other names.
+        path: local or remote path. x_*: uint8 [n, h, w], [n, h, w, 1] or [n, h, w, 3]; y_*: integers [n], from 0, or
+            -1 for no label; class_names: strings, one per class. See array_names.py for other names, and
+            array_forms.py for other forms.
 
     Raises:
         InputError: the file is missing or its arrays are not of that kind.
     """
     arrays, names, notes = _read(path)
     splits = [split for split in ("train", "test", "val") if f"x_{split}" in arrays]
+    for split in splits[1:]:
+        if "y_train" in arrays and f"y_{split}" not in arrays:
+            x = names[f"x_{split}"]
+            raise InputError(
+                f"{path} has {names['y_train']} and {x} but no y_{split}: give these labels, or drop {x}"
+            )
+    forms = {}
+    x_arrays = usual_images(path, {names[f"x_{split}"]: arrays.pop(f"x_{split}") for split in splits}, forms)
+    y_arrays = {names[f"y_{split}"]: arrays[f"y_{split}"] for split in splits if f"y_{split}" in arrays}
+    y_arrays, class_names = usual_labels(path, y_arrays, arrays.get("class_names"), forms)
+    if forms:
+        converted = "; ".join(f"{form} ({some(keys)})" for form, keys in forms.items())
+        notes.append(f"{path} is read as: {converted}")
     images, labels = {}, {}
     for split in splits:
-        x, y = f"x_{split}", f"y_{split}"
-        if split != "train" and "y_train" in arrays and y not in arrays:
-            raise InputError(
-                f"{path} has {names['y_train']} and {names[x]} but no {y}: give these labels, or drop {names[x]}"
-            )
-        images[split] = _images(path, names[x], arrays.pop(x))
+        x, y = names[f"x_{split}"], names.get(f"y_{split}")
+        images[split] = _images(path, x, x_arrays.pop(x))
         constant = np.flatnonzero(are_nearly_constant(images[split]))
         if len(constant):
             rows = [f"{split}/{row}" for row in constant[:4]]
             notes.append(note_of_constant(len(constant), len(images[split]), path, rows))
-        if y in arrays:
-            labels[split] = _labels(path, names[y], arrays[y], len(images[split]))
+        if y in y_arrays:
+            labels[split] = _labels(path, y, y_arrays[y], len(images[split]))
     if {label for values in labels.values() for label in np.unique(values).tolist()} == {-1, 1}:
         raise InputError(f"{path}: the labels are -1 and 1, but -1 stands for no label: use 0 and 1")
-    class_names = _class_names(path, arrays.get("class_names"), labels, names)
+    class_names = _class_names(path, class_names, labels, names)
 
     def source(split):
         ids = RowIds(split, len(images[split]))
@@ -99,10 +110,9 @@ def _array(path, archive, key):
 
 def _images(path, key, array):
     if array.dtype != np.uint8:
-        hint = ""
-        if np.issubdtype(array.dtype, np.floating):
-            hint = "; for floats in [0, 1], save (x * 255).round().astype('uint8')"
-        raise InputError(f"{key} of {path} must be uint8 from 0 to 255{hint}. Received: dtype {array.dtype}")
+        raise InputError(
+            f"{key} of {path} must be uint8 from 0 to 255, or float. Received: dtype {array.dtype}"
+        )
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[-1] not in (1, 3) or 0 in array.shape[1:]:
@@ -118,11 +128,9 @@ def _images(path, key, array):
 
 
 def _labels(path, key, array, num_images):
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise InputError(
-            f"{key} of {path} must be integers of shape [n]. "
+            f"{key} of {path} must be integers of shape [n], or rows with a single 1 among zeros. "
             f"Received: dtype {array.dtype}, shape {list(array.shape)}"
         )
     if len(array) != num_images:

@@ -123,6 +123,46 @@ def test_gray_images_become_three_equal_channels(tmp_path, shape):
         np.testing.assert_array_equal(images[..., channel], gray.reshape(4, 6, 5))
 
 
+def test_other_forms_give_the_same_images_and_labels(tmp_path):
+    good = _good()
+    y_train, y_test = good["y_train"], good["y_test"]
+    names = good["class_names"]
+    first = {x: np.moveaxis(good[x], 3, 1) for x in ("x_train", "x_test")}
+    unit = {x: (good[x] / 255).astype(np.float32) for x in ("x_train", "x_test")}
+    low = {x: array.astype(np.float16) for x, array in first.items()}
+    one_hot = {"y_train": np.eye(2, dtype=np.float32)[y_train], "y_test": np.eye(2, dtype=bool)[y_test]}
+    text = {"y_train": names[y_train], "y_test": names[y_test].astype("S")[:, None]}
+    offenders = []
+    for changes, form in (
+        (first, "channels first (x_train, x_test)"),
+        (unit, "floats in [0, 1] (x_train, x_test)"),
+        (low, "channels first (x_train, x_test); floats in [0, 255] (x_train, x_test)"),
+        (one_hot, "one-hot labels (y_train, y_test)"),
+        ({"y_train": y_train[:, None]}, "labels of shape [n, 1] (y_train)"),
+        (text, "labels of shape [n, 1] (y_test); text labels (y_train, y_test)"),
+        ({**text, "class_names": None}, "labels of shape [n, 1] (y_test); text labels (y_train, y_test)"),
+    ):
+        arrays = {name: array for name, array in {**good, **changes}.items() if array is not None}
+        splits = load_npz(_save(tmp_path / "a.npz", arrays)[4:])
+        same = [
+            splits.notes == (f"{tmp_path / 'a.npz'} is read as: {form}",),
+            splits.class_names == ("cat", "dog"),
+            np.array_equal(splits.train.images, good["x_train"]),
+            np.array_equal(splits.evaluation.images, good["x_test"]),
+            np.array_equal(splits.train.labels, y_train),
+            np.array_equal(splits.evaluation.labels, y_test),
+        ]
+        if not all(same):
+            offenders.append((form, same, splits.notes))
+    assert not offenders
+
+
+def test_text_labels_may_be_missing(tmp_path):
+    arrays = {"x_train": _images(4), "y_train": np.array(["b", "", "a", "-1"])}
+    splits = load_npz(_save(tmp_path / "a.npz", arrays)[4:])
+    assert (splits.class_names, splits.train.labels.tolist()) == (("a", "b"), [1, -1, 0, -1])
+
+
 def test_classes_without_names_are_named_by_number(tmp_path):
     splits = load_dataset(
         _save(tmp_path / "a.npz", {"x_train": _images(8), "y_train": np.arange(8)[:, None] % 4})
@@ -147,9 +187,22 @@ def test_a_compressed_archive_and_byte_names_are_read(tmp_path):
         ({"x_train": _images(8, 0, 5, 3)}, r"Received: shape \[8, 0, 5, 3\]"),
         ({"x_train": _images(0), "y_train": np.zeros(0, int)}, "x_train.*no images"),
         ({"x_test": _images(0), "y_test": np.zeros(0, int)}, "x_test.*no images"),
-        ({"x_train": np.zeros((8, 6, 5, 3), np.float32)}, r"x \* 255.*astype\('uint8'\).*float32"),
+        ({"x_train": np.full((8, 6, 5, 3), 5.0)}, r"unknown whether floats from 5 to 5 are.*save uint8"),
+        ({"x_train": _images(8) / 127.5 - 1}, r"floats in \[0, 1\] or \[0, 255\]; undo.*Received: -1 to 1"),
+        ({"x_train": _images(8) * 2.0}, r"floats in \[0, 1\] or \[0, 255\].*Received: \d+ to \d+"),
+        ({"x_train": np.full((8, 6, 5, 3), np.nan)}, "contains NaN or infinity"),
+        (
+            {"x_train": _images(8) / 255, "x_test": _images(4) * 1.0},
+            "x_train and x_test are floats of different ranges",
+        ),
+        ({"x_train": _images(8, 3, 5, 3)}, r"shape \[8, 3, 5, 3\].*channels are first or last"),
+        ({"y_train": np.array(["a", "dog"] * 4)}, "must be text or class numbers"),
+        (
+            {"y_train": np.array(["cat", "dog"] * 4), "y_test": np.array(["cat", "cow"] * 2)},
+            "y_test of .* contains 'cow', which is none of the 2 classes",
+        ),
         ({"x_train": np.zeros((8, 6, 5, 3), np.int64)}, "uint8.*int64"),
-        ({"x_test": np.zeros((4, 6, 5, 3))}, "x_test.*uint8.*float64"),
+        ({"x_test": np.zeros((4, 6, 5, 3), np.int16)}, "x_test.*uint8.*int16"),
         ({"y_train": np.arange(7) % 2}, "7 labels for 8 images"),
         ({"y_test": np.arange(5) % 2}, "y_test.*5 labels for 4 images"),
         ({"y_train": np.arange(8) % 2 - 2}, "from 0; -1 stands for no label.*label -2"),
