@@ -4,10 +4,10 @@ import dataclasses
 from typing import Literal
 
 from simclr_keras.config.base import StageConfig
-from simclr_keras.config.groups.evaluation import Evaluation
+from simclr_keras.config.groups.evaluation import EvaluationOfClassifier
 from simclr_keras.config.groups.model import Architecture, Backbone
 from simclr_keras.config.groups.start import Start
-from simclr_keras.config.groups.training import BatchStatistics, Optimization, Rematerialization
+from simclr_keras.config.groups.training import BatchStatistics, ClassWeights, Optimization, Rematerialization
 from simclr_keras.config.groups.views import Views
 from simclr_keras.config.option import again, option
 from simclr_keras.models.zoo import is_wide_or_selective
@@ -21,7 +21,16 @@ def finetuning_rate(model: str) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneConfig(Evaluation, Views, Rematerialization, BatchStatistics, Optimization, Start, StageConfig):
+class FinetuneConfig(
+    EvaluationOfClassifier,
+    ClassWeights,
+    Views,
+    Rematerialization,
+    BatchStatistics,
+    Optimization,
+    Start,
+    StageConfig,
+):
     """Fine-tuning from a layer of the projection head (SimCLRv2, section 2). Defaults: the paper's, 1 % of ImageNet."""
 
     NAME = "finetune"
@@ -78,7 +87,7 @@ class FinetuneConfig(Evaluation, Views, Rematerialization, BatchStatistics, Opti
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearEvalConfig(Evaluation, Views, Optimization, Start, StageConfig):
+class LinearEvalConfig(EvaluationOfClassifier, ClassWeights, Views, Optimization, Start, StageConfig):
     """A linear classifier on frozen features (SimCLRv2, appendix; SimCLR, B.6). Defaults: the paper's for ImageNet."""
 
     NAME = "linear_eval"
@@ -123,7 +132,15 @@ class LinearEvalConfig(Evaluation, Views, Optimization, Start, StageConfig):
 
 @dataclasses.dataclass(frozen=True)
 class SupervisedConfig(
-    Evaluation, Views, Rematerialization, BatchStatistics, Optimization, Backbone, Architecture, StageConfig
+    EvaluationOfClassifier,
+    ClassWeights,
+    Views,
+    Rematerialization,
+    BatchStatistics,
+    Optimization,
+    Backbone,
+    Architecture,
+    StageConfig,
 ):
     """The same networks from scratch, on labels alone. Defaults: the paper's baseline on ImageNet."""
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from simclr_keras.config.base import StageConfig
-from simclr_keras.config.groups.evaluation import Evaluation
+from simclr_keras.config.groups.evaluation import EvaluationOfClassifier
 from simclr_keras.config.groups.model import Architecture, Backbone
 from simclr_keras.config.groups.start import Start
 from simclr_keras.config.groups.training import BatchStatistics, Optimization, Rematerialization
@@ -14,7 +14,14 @@ from simclr_keras.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class DistillConfig(
-    Evaluation, Views, Rematerialization, BatchStatistics, Optimization, Backbone, Start, StageConfig
+    EvaluationOfClassifier,
+    Views,
+    Rematerialization,
+    BatchStatistics,
+    Optimization,
+    Backbone,
+    Start,
+    StageConfig,
 ):
     """Distillation (SimCLRv2, section 2, equations 2 and 3). Defaults: the paper's for ImageNet."""
 

@@ -43,11 +43,12 @@ class ProbeScores(NamedTuple):
 
 
 class ProbeAccuracy(NamedTuple):
-    """Shares in [0, 1] of `total` labeled rows; `converged` is False if max_iter ended the fit."""
+    """An `Accuracy`; `converged` is False if max_iter ended the fit."""
 
     top1: float
     top5: float
     total: int
+    balanced_accuracy: float
     converged: bool
 
 
@@ -59,6 +60,7 @@ def logistic_predict(
     num_classes: int | None = None,
     c: float | None = 1.0,
     max_iter: int = 200,
+    balanced: bool = False,
 ) -> ProbeScores:
     """Fit multinomial logistic regression to features and score the classes of others.
 
@@ -76,6 +78,8 @@ def logistic_predict(
             has fewer rows; the smallest of equals). Classes with a single labeled row are left out of the
             cross-validation; if fewer than two classes remain, c is 1.
         max_iter: L-BFGS iterations at most.
+        balanced: whether the loss of a row is weighted by the inverse of the number of rows of its class, 1 on average.
+            Cross-validation then compares balanced accuracies.
 
     Returns:
         A `ProbeScores` (scores, predicted, c, converged, kernel, bias).
@@ -118,8 +122,8 @@ def logistic_predict(
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         if c is None:
-            c = _choose_c(train, labels, max_iter)
-        model = _model(max_iter, c).fit(train, labels)
+            c = _choose_c(train, labels, max_iter, balanced)
+        model = _model(max_iter, balanced, c).fit(train, labels)
     # scikit-learn refuses an empty array.
     if len(eval_features):
         with np.errstate(divide="ignore"):  # the logarithm of a probability that rounds to 0
@@ -148,7 +152,7 @@ def logistic_probe(
         train_features, train_labels, c, max_iter: as in `logistic_predict`.
 
     Returns:
-        A `ProbeAccuracy` (top1, top5, total, converged).
+        A `ProbeAccuracy` (top1, top5, total, balanced_accuracy, converged).
 
     Raises:
         InputError: shapes, labels or features do not fit, or a side has no labeled row.
@@ -165,8 +169,11 @@ def logistic_probe(
     return ProbeAccuracy(*accuracy(prediction.scores, eval_labels), prediction.converged)
 
 
-def _model(max_iter, c=1.0):
-    return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=max_iter))
+def _model(max_iter, balanced, c=1.0):
+    class_weight = "balanced" if balanced else None
+    return make_pipeline(
+        StandardScaler(), LogisticRegression(C=c, max_iter=max_iter, class_weight=class_weight)
+    )
 
 
 def _linear_layer(scaler, regression):
@@ -178,8 +185,8 @@ def _linear_layer(scaler, regression):
     return weights.T, bias - weights @ scaler.mean_
 
 
-def _choose_c(features, labels, max_iter):
-    """Return the c of best top-1 in stratified cross-validation."""
+def _choose_c(features, labels, max_iter, balanced):
+    """Return the c of best top-1, or balanced accuracy, in stratified cross-validation."""
     classes, counts = np.unique(labels, return_counts=True)
     several = classes[counts > 1]
     if len(several) < 2:
@@ -188,8 +195,9 @@ def _choose_c(features, labels, max_iter):
     rows = np.isin(labels, several)
     folds = min(_FOLDS, counts[counts > 1].min())
     search = GridSearchCV(
-        _model(max_iter),
+        _model(max_iter, balanced),
         {"logisticregression__C": _CS},
+        scoring="balanced_accuracy" if balanced else None,
         cv=StratifiedKFold(folds, shuffle=True, random_state=0),
         refit=False,
     )

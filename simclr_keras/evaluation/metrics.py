@@ -11,17 +11,25 @@ UNLABELED = -1
 
 
 class Accuracy(NamedTuple):
-    """Shares in [0, 1] of `total` labeled rows. With five classes or fewer, top5 is always 1."""
+    """Shares in [0, 1] of `total` labeled rows. With five classes or fewer, top5 is always 1.
+
+    `balanced_accuracy` is the mean of the top-1 accuracies of the classes that have labeled rows.
+    """
 
     top1: float
     top5: float
     total: int
+    balanced_accuracy: float
 
 
 def accuracy(scores: np.ndarray, labels: np.ndarray) -> Accuracy:
-    """Return top-1 and top-5 of `scores` [n, num_classes] for `labels` [n] as an `Accuracy`."""
-    total = int(np.count_nonzero(np.asarray(labels) != UNLABELED))
-    return Accuracy(top_k_accuracy(scores, labels, 1), top_k_accuracy(scores, labels, 5), total)
+    """Return the `Accuracy` of `scores` [n, num_classes] for `labels` [n]; see `top_k_accuracy`."""
+    hits, classes = _hits(scores, labels, 1)
+    counts = np.bincount(classes)
+    recalls = np.bincount(classes, weights=hits)[counts > 0] / counts[counts > 0]
+    return Accuracy(
+        float(np.mean(hits)), top_k_accuracy(scores, labels, 5), len(classes), float(np.mean(recalls))
+    )
 
 
 def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -41,6 +49,11 @@ def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
     Raises:
         InputError: shapes or labels do not fit, or no row is labeled.
     """
+    return float(np.mean(_hits(scores, labels, k)[0]))
+
+
+def _hits(scores, labels, k):
+    """Return whether each labeled row is right, bool [m], and its class, int [m]."""
     if k < 1:
         raise InputError(f"k must be at least 1. Received: k={k}")
     scores, labels = labeled_rows(scores, labels, name="scores")
@@ -51,7 +64,7 @@ def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     # Not (score < own) rather than (score >= own): it is true for NaN on either side.
     rank = np.count_nonzero(~(scores < own), axis=1) - 1
-    return float(np.mean(rank < min(k, num_classes)))
+    return rank < min(k, num_classes), labels
 
 
 def accuracy_interval(correct: int, total: int) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from simclr_keras.export.formats.names import CLASS_NAMES, KERAS_FILE, LITERT_FI
 
 FILE = "README.md"
 # Results in percent, and settings; card.json has all of them.
-_SHARES = ("top1", "top5", "best_top1", "knn_top1", "probe_top1", "probe_top5")
+_SHARES = ("top1", "top5", "balanced_accuracy", "best_top1", "knn_top1", "probe_top1", "probe_top5")
 _SETTINGS = ("dataset", "epochs", "batch_size", "optimizer", "learning_rate", "weight_decay")
 _SETTINGS += ("temperature", "alpha", "head_layer", "seed")
 _CODE = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
@@ -35,10 +36,12 @@ class Classifier(Learner):
     Args:
         model: a built SimCLRModel with a classifier that is not behind a stop-gradient.
         label_smoothing: in [0, 1), see `softmax_cross_entropy`.
+        class_weights: [classes], factors of the losses of the images of each class, as of `balanced_weights`; or None.
         **learner_arguments: augment, weight_decay, decayed_in_loss, on_nan of `Learner`.
 
     Raises:
-        InputError: the model has no classifier, or one behind a stop-gradient; or label_smoothing is out of range.
+        InputError: the model has no classifier, or one behind a stop-gradient; label_smoothing is out of range; or
+            class_weights do not fit the classes.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Classifier(Learner):
         model: SimCLRModel,
         *,
         label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
         name: str = "classifier",
         **learner_arguments,
     ):
@@ -54,8 +58,14 @@ class Classifier(Learner):
             raise InputError(
                 f"label_smoothing must be at least 0 and below 1. Received: label_smoothing={label_smoothing}"
             )
+        classes = model.classifier.num_classes
+        if class_weights is not None and len(class_weights) != classes:
+            raise InputError(
+                f"class_weights must be one per class, {classes}. Received: {len(class_weights)} weights"
+            )
         super().__init__(model, figures=FIGURES, name=name, **learner_arguments)
         self.label_smoothing = label_smoothing
+        self.class_weights = None if class_weights is None else tuple(map(float, class_weights))
 
     @property
     def unused_variables(self) -> list:
@@ -65,7 +75,29 @@ class Classifier(Learner):
         check_batch(batch, ["views", "label"])
         images = self.images(batch["views"], 1, training=training)
         logits = self.model(images, training=training)["logits"]
-        return labeled_loss(logits, batch["label"], FIGURES, self.label_smoothing)
+        return labeled_loss(logits, batch["label"], FIGURES, self.label_smoothing, self.class_weights)
+
+
+def balanced_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return weights of the classes that are inverse to their numbers of labels, with mean 1 over the labels.
+
+    They are those of scikit-learn's `class_weight="balanced"`.
+
+    >>> import numpy as np
+    >>> from simclr_keras.objectives.classification import balanced_weights
+    >>> balanced_weights(np.array([0, 0, 0, 1, -1]), 2).round(2).tolist()
+    [0.67, 2.0]
+
+    Args:
+        labels: integers [n] in [0, num_classes), or -1 for a row that is not counted.
+        num_classes: number of classes.
+
+    Returns:
+        float64 [num_classes]; 0 for a class without labels.
+    """
+    counts = np.bincount(labels[labels >= 0], minlength=num_classes)
+    present = counts > 0
+    return np.where(present, counts.sum() / np.maximum(counts * present.sum(), 1), 0.0)
 
 
 def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
@@ -91,7 +123,11 @@ def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float
 
 
 def labeled_loss(
-    logits: tf.Tensor, labels: tf.Tensor, names: Sequence[str], smoothing: float = 0.0
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    names: Sequence[str],
+    smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[tf.Tensor, dict]:
     """Return the mean cross-entropy over the labeled rows of the global batch, and its figures.
 
@@ -100,6 +136,8 @@ def labeled_loss(
         labels: integers [b] or [b, 1], -1 if there is none.
         names: of the figures, in this order: loss, accuracy; fewer leave the rest out.
         smoothing: see `softmax_cross_entropy`.
+        class_weights: [c], factors of the rows' losses by their labels, or None. The mean divides by the number of
+            labeled rows, not by their weights, so that its expectation does not depend on the batch.
 
     Returns:
         (loss, figures): as in `Learner.objective`; the loss is a `global_mean`, 0 if nothing is labeled.
@@ -112,6 +150,8 @@ def labeled_loss(
     # An unknown label takes class 0 and weight 0: boolean_mask would have no static shape.
     targets = tf.maximum(labels, 0)
     losses = softmax_cross_entropy(logits, targets, smoothing)
+    if class_weights is not None:
+        losses *= tf.gather(tf.constant(class_weights, losses.dtype), targets)
     hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), targets), logits.dtype)
     weight = tf.reduce_sum(labeled)
     figures = {name: (tf.reduce_sum(x * labeled), weight) for name, x in zip(names, (losses, hits))}

@@ -53,7 +53,7 @@ _COUNTS = (*_IMAGES, "parameters", "labels_used", "epochs", "step", "head_layer"
 _NAMES = ("mode", "model", "dataset", "place", "checkpoint", "license")
 _TEXTS = (*_NAMES, "protocol", "classifier", "problem", "distill_on", "published_in")
 _KINDS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("top1", "top5"), _is_share),
+    **dict.fromkeys(("top1", "top5", "balanced_accuracy", "best_balanced_accuracy"), _is_share),
     **dict.fromkeys(_COUNTS, _is_count),
     **dict.fromkeys(_TEXTS, _is_text),
     **dict.fromkeys(("temperature", "alpha", "eval_fraction"), _is_number),

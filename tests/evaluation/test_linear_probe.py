@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.linear_probe import logistic_predict, logistic_probe
@@ -44,6 +45,18 @@ def test_probe_equals_the_slow_twin(c):
     assert got.total == 500
     assert got.converged
     assert got.top1 == pytest.approx(expected, abs=2 / 500)
+
+
+def test_balanced_rows_weigh_as_in_scikit_learn():
+    train, labels = blobs(120, seed=1, noise=1.2)
+    rows = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels != 0)[:20]])
+    train, labels = train[rows].astype(np.float32), labels[rows]
+    weights = compute_sample_weight("balanced", labels)
+    scaled = StandardScaler().fit_transform(train)
+    expected = LogisticRegression(C=0.5, max_iter=200).fit(scaled, labels, sample_weight=weights)
+    balanced = logistic_predict(train, labels, train, c=0.5, balanced=True)
+    np.testing.assert_allclose(balanced.scores, expected.predict_log_proba(scaled), rtol=1e-3, atol=1e-3)
+    assert not np.array_equal(balanced.predicted, logistic_predict(train, labels, train, c=0.5).predicted)
 
 
 def test_the_penalty_matters():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import Accuracy, accuracy, accuracy_interval, top_k_accuracy
@@ -43,7 +44,17 @@ def test_nan_scores_are_never_a_hit():
 
 def test_rows_without_a_label_are_not_counted():
     scores = np.eye(4)
-    assert accuracy(scores, np.array([0, 0, -1, -1])) == Accuracy(top1=0.5, top5=1.0, total=2)
+    assert accuracy(scores, np.array([0, 0, -1, -1])) == Accuracy(
+        top1=0.5, top5=1.0, total=2, balanced_accuracy=0.5
+    )
+
+
+def test_balanced_accuracy_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.random((300, 6)), rng.choice([-1, 0, 1, 2, 4], 300, p=[0.1, 0.6, 0.2, 0.08, 0.02])
+    labeled = labels >= 0
+    expected = balanced_accuracy_score(labels[labeled], scores[labeled].argmax(axis=1))
+    assert accuracy(scores, labels).balanced_accuracy == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

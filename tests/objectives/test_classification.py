@@ -4,12 +4,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
 
 from simclr_keras.data.views.color_blur import ColorBlur
 from simclr_keras.errors import InputError
 from simclr_keras.models.freezing import ENCODER
 from simclr_keras.models.simclr import SimCLRModel
-from simclr_keras.objectives.classification import FIGURES, Classifier, labeled_loss, softmax_cross_entropy
+from simclr_keras.objectives.classification import (
+    FIGURES,
+    Classifier,
+    balanced_weights,
+    labeled_loss,
+    softmax_cross_entropy,
+)
 from simclr_keras.optim.lars import LARS
 from tests.objectives import cross_entropy_twin as twin
 from tests.objectives.tiny_classifier import (
@@ -63,6 +70,28 @@ def test_rows_without_label_weigh_nothing():
     hits = logits.numpy()[known].argmax(axis=1) == SOME_LABELED[known]
     np.testing.assert_allclose(figures["loss"], [losses.sum(), 3], rtol=1e-12)
     np.testing.assert_allclose(figures["accuracy"], [hits.sum(), 3])
+
+
+def test_class_weights_multiply_the_losses_of_the_rows():
+    logits = tf.constant(np.random.default_rng(0).normal(size=(8, 3)))
+    weights = np.array([0.5, 4.0, 1.5])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss, figures = labeled_loss(logits, tf.constant(SOME_LABELED), FIGURES, 0.1, weights)
+    known = SOME_LABELED >= 0
+    losses, gradient = twin.labeled(logits.numpy()[known], SOME_LABELED[known], 0.1)
+    factors = weights[SOME_LABELED[known]]
+    np.testing.assert_allclose(loss, (factors * losses).mean(), rtol=1e-12)
+    np.testing.assert_allclose(
+        tape.gradient(loss, logits).numpy()[known], factors[:, None] * gradient / 3, rtol=1e-12
+    )
+    np.testing.assert_allclose(figures["loss"], [(factors * losses).sum(), 3], rtol=1e-12)
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    labels = np.array([0, 0, 0, 0, 1, 3, 3, -1])
+    expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels[:7])
+    np.testing.assert_allclose(balanced_weights(labels, 5), [expected[0], expected[1], 0, expected[2], 0])
 
 
 def test_a_batch_without_labels_trains_nothing():

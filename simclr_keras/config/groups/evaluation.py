@@ -28,6 +28,19 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
+class EvaluationOfClassifier(Evaluation):
+    """Evaluation of a classifier during training."""
+
+    best_metric: str = option(
+        "top1",
+        "Figure whose highest value decides which weights are kept in best/: top1, or balanced_accuracy, the mean "
+        "recall of the classes.",
+        group="Evaluation",
+        choices=("top1", "balanced_accuracy"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Neighbors:
     """The weighted kNN classifier."""
 

@@ -102,3 +102,16 @@ class Rematerialization:
             raise InputError(
                 f"--remat is not for --model={model}: leave it out, or give a network such as r50_1x_sk0."
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassWeights:
+    """Weights of the classes in the loss."""
+
+    class_weights: str = option(
+        "none",
+        "Weights of the classes in the loss: none, or balanced: the inverse of their numbers of labels, so that rare "
+        "classes count as much as frequent ones.",
+        group="Training",
+        choices=("none", "balanced"),
+    )

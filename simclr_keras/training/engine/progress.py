@@ -78,6 +78,7 @@ def epoch_line(row: dict, epochs: int) -> str:
         ("probe", "probe_top1", "{:.1%}"),
         ("top-1", "top1", "{:.1%}"),
         ("top-5", "top5", "{:.1%}"),
+        ("balanced", "balanced_accuracy", "{:.1%}"),
     )
     parts += [f"{name} {form.format(row[key])}" for name, key, form in named if row.get(key) is not None]
     if row.get("skipped_batches"):

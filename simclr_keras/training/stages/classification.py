@@ -8,6 +8,7 @@ import numpy as np
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion, per_class
 from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
+from simclr_keras.objectives.classification import balanced_weights
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import Checkpoints, model_part, steps_in
 from simclr_keras.runs.run_files import METRICS
@@ -16,7 +17,7 @@ from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.stages.training_stage import TrainingStage, set_up_layers
 
-SCORES = ("top1", "top5")
+SCORES = ("top1", "top5", "balanced_accuracy")
 BAD_LOSS = 2  # in units of the loss of guessing
 
 
@@ -57,6 +58,13 @@ class ClassificationStage(TrainingStage):
         """The labeled training images; a copy, so made once, on bound data."""
         return labeled_part(self.splits.train)
 
+    @functools.cached_property
+    def class_weights(self):
+        """The weights of the classes in the loss, float [classes], or None."""
+        if self.config.class_weights == "none":
+            return None
+        return balanced_weights(self.labeled.read_contents().labels, len(self.class_names))
+
     @property
     def shows_labeled_only(self) -> bool:
         """Return whether the batches of `make_batches` consist of labeled images only."""
@@ -82,6 +90,9 @@ class ClassificationStage(TrainingStage):
         if self.evaluation is None:
             hint = "; hold one out with --eval_fraction" if self.splits.train.has_labels else ""
             yield f"data     no labeled evaluation split: no top-1{hint}"
+        if getattr(self.config, "class_weights", "none") != "none":
+            weights = self.class_weights[self.class_weights > 0]
+            yield f"steps    the losses of the classes are weighted by {weights.min():.3g} to {weights.max():.3g}"
         size = self.config.batch_size
         if self._num_shown < size:
             kind = "labeled" if self.shows_labeled_only else "training"
@@ -129,10 +140,12 @@ class ClassificationStage(TrainingStage):
 
         def evaluate(epoch):
             scores = self._evaluate()
-            earlier = [row["top1"] for row in self.history.rows if row["top1"] is not None]
-            if scores.top1 > max(earlier, default=-1):
+            figures = {name: getattr(scores, name) for name in SCORES}
+            metric = self.config.best_metric
+            earlier = [row[metric] for row in self.history.rows if row[metric] is not None]
+            if figures[metric] > max(earlier, default=-1):
                 best.save(ends[epoch])
-            return {"top1": scores.top1, "top5": scores.top5}
+            return figures
 
         return None if self.evaluation is None else evaluate
 
@@ -161,10 +174,11 @@ class ClassificationStage(TrainingStage):
         figure, scores = score_logits(self._outputs["logits"], self._outputs["label"], self.class_names)
         if figure is not None:
             self.run_dir.write("confusion.png", plots.png_bytes(figure))
-        rows = [row for row in self.history.rows if row["top1"] is not None]
-        best = max(rows, key=lambda row: row["top1"]) if rows else None
+        metric = self.config.best_metric
+        rows = [row for row in self.history.rows if row[metric] is not None]
+        best = max(rows, key=lambda row: row[metric]) if rows else None
         if best:
-            scores |= {"best_top1": best["top1"], "best_epoch": best["epoch"]}
+            scores |= {f"best_{metric}": best[metric], "best_top1": best["top1"], "best_epoch": best["epoch"]}
         return scores
 
     def make_result(self, scores: dict) -> dict:
@@ -198,8 +212,8 @@ def score_logits(logits, labels, class_names):
         logits: [n, classes]. labels: int [n], -1 for a row that is not counted. class_names: a name per class.
 
     Returns:
-        (confusion matrix as a matplotlib Figure, or None if no row is labeled; dict of top1, top5, top1_interval,
-        top5_interval, per_class, empty then).
+        (confusion matrix as a matplotlib Figure, or None if no row is labeled; dict of top1, top5, balanced_accuracy,
+        top1_interval, top5_interval, per_class, empty then).
     """
     labeled = labels >= 0
     if not labeled.any():
@@ -209,6 +223,7 @@ def score_logits(logits, labels, class_names):
     return plots.confusion_figure(matrix, class_names), {
         "top1": scores.top1,
         "top5": scores.top5,
+        "balanced_accuracy": scores.balanced_accuracy,
         "top1_interval": list(accuracy_interval(round(scores.top1 * scores.total), scores.total)),
         "top5_interval": list(accuracy_interval(round(scores.top5 * scores.total), scores.total)),
         "per_class": per_class(labels[labeled], predicted[labeled], class_names),
@@ -216,14 +231,20 @@ def score_logits(logits, labels, class_names):
 
 
 def say_result(result: dict, say) -> None:
-    """Print top-1 and top-5 with their intervals, and the best epoch if it was not the last."""
+    """Print top-1 and top-5 with their intervals, balanced accuracy, and the best epoch if it was not the last."""
     if "top1" not in result:
         return
     low, high = result["top1_interval"]
-    best = ""
-    if result.get("best_top1", result["top1"]) > result["top1"]:
-        best = f"; best {result['best_top1']:.1%} after epoch {result['best_epoch']}, kept in best/"
-    say(f"top-1    {result['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}){best}")
+    metric = "balanced_accuracy" if "best_balanced_accuracy" in result else "top1"
+    best = dict.fromkeys(("top1", "balanced_accuracy"), "")
+    if result.get(f"best_{metric}", result[metric]) > result[metric]:
+        best[metric] = (
+            f"; best {result[f'best_{metric}']:.1%} after epoch {result['best_epoch']}, kept in best/"
+        )
+    say(f"top-1    {result['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}){best['top1']}")
+    if "balanced_accuracy" in result:  # runs of earlier versions have none
+        balanced = f"{result['balanced_accuracy']:.1%}, the mean recall of the classes"
+        say(f"balanced {balanced}{best['balanced_accuracy']}")
     if result["classes"] > 5:  # else it is 1
         low, high = result["top5_interval"]
         say(f"top-5    {result['top5']:.1%} (95 % interval {low:.1%} to {high:.1%})")

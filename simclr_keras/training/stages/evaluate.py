@@ -170,6 +170,7 @@ class LogisticRegressionEvaluation(EvaluationStage):
                 features,
                 num_classes=len(self.splits.class_names),
                 c=self.config.logistic_c,
+                balanced=self.config.class_weights == "balanced",
             ),
             ProbeScores._make,
         )

@@ -93,7 +93,13 @@ class Finetuning(FromRun, ClassificationStage):
             self.ancestor.weights.load_into(model, parts=("encoder", "projection_head"))
             self.freeze(model)
             optimization = make_optimization(config, num_examples)
-            return self.compiled(Classifier, model, optimization, label_smoothing=self.label_smoothing)
+            return self.compiled(
+                Classifier,
+                model,
+                optimization,
+                label_smoothing=self.label_smoothing,
+                class_weights=self.class_weights,
+            )
 
     @property
     def classifier_init(self) -> str:

@@ -34,4 +34,10 @@ class Supervised(ClassificationStage):
         with self.strategy.scope():
             model = self.architecture.build(self.policy, **backbone_arguments(config))
             optimization = make_optimization(config, self.num_examples, adapt_classifier=True)
-            return self.compiled(Classifier, model, optimization, label_smoothing=config.label_smoothing)
+            return self.compiled(
+                Classifier,
+                model,
+                optimization,
+                label_smoothing=config.label_smoothing,
+                class_weights=self.class_weights,
+            )

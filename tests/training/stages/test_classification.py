@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
+from sklearn.utils.class_weight import compute_class_weight
 
 from benchmarks.compare_runs import curves, differing
 from simclr_keras.data.sources.load_dataset import load_dataset
@@ -34,6 +35,7 @@ PROMISED = {
     "classes",
     "top1",
     "top5",
+    "balanced_accuracy",
     "top1_interval",
     "best_top1",
     "best_epoch",
@@ -168,7 +170,7 @@ def plan(monkeypatch, top1_of_step):
         real(self)
         step = int(self.learner.optimizer.iterations.numpy())
         seen[step] = variables(self.learner.model)
-        return Accuracy(top1_of_step[step], 1.0, 12)
+        return Accuracy(top1_of_step[step], 1.0, 12, 1 - top1_of_step[step])
 
     monkeypatch.setattr(ClassificationStage, "_evaluate", evaluate)
     return seen
@@ -191,6 +193,21 @@ def test_the_weights_of_the_best_epoch_are_kept_beside_the_last(config, monkeypa
         assert_same(variables(load_run(str(tmp_path / "run"), checkpoint=checkpoint)), seen[step])
     assert any("best 90.0% after epoch 2, kept in best/" in line for line in done.lines)
     assert not np.array_equal(seen[7]["classifier/kernel"], seen[13]["classifier/kernel"])
+
+
+def test_balanced_accuracy_may_choose_the_best_weights_and_classes_be_balanced(config, monkeypatch, tmp_path):
+    plan(monkeypatch, {4: 0.2, 7: 0.9})  # balanced accuracies 0.8 and 0.1
+    stages = []
+    monkeypatch.setattr(ClassificationStage, "problem_of", lambda self, row: stages.append(self))
+    done = run(config(best_metric="balanced_accuracy", class_weights="balanced", keep_checkpoints=1))
+    assert (done.result["best_balanced_accuracy"], done.result["best_epoch"]) == (0.8, 1)
+    assert steps_in(str(tmp_path / "run" / "best")) == [4]
+    assert any(line.startswith("balanced") and "best 80.0% after epoch 1" in line for line in done.lines)
+    labels, weights = stages[0].labeled.labels, stages[0].learner.class_weights
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    np.testing.assert_allclose(weights, expected)
+    (line,) = [line for line in done.lines if "the losses of the classes are weighted by" in line]
+    assert f"{min(expected):.3g} to {max(expected):.3g}" in line
 
 
 def test_a_later_stage_may_start_from_the_best_weights(config, monkeypatch, tmp_path):

@@ -31,6 +31,7 @@ def test_eval_finds_what_the_run_found_itself(measure, finetuned, tmp_path):
     for name in (
         "top1",
         "top5",
+        "balanced_accuracy",
         "top1_interval",
         "per_class",
         "labels_used",

@@ -75,12 +75,14 @@ def test_the_quick_one_is_logistic_regression_on_the_features_of_the_labeled_ima
         head_layer=layer,
         logistic_c=0.5,
         seed=99,
+        class_weights="balanced" if layer else "none",
     )
     found = run(config).result
     train, labels, held, held_labels = features_of(pretrained, layer)
     assert len(train) == found["labels_used"] == 12
     scaler = StandardScaler().fit(train)
-    model = LogisticRegression(C=0.5, max_iter=1000).fit(scaler.transform(train), labels)
+    model = LogisticRegression(C=0.5, max_iter=1000, class_weight="balanced" if layer else None)
+    model.fit(scaler.transform(train), labels)
     scores = model.predict_log_proba(scaler.transform(held))
     assert found["top1"] == pytest.approx(top_k_accuracy(scores, held_labels, 1))
     assert [row["recall"] for row in found["per_class"]] == pytest.approx(
