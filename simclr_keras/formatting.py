@@ -13,6 +13,8 @@ def millions(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in short: "48 s", "2 min 3 s"."""
+    """Return a duration in short: "48 s", "2 min 3 s", "5 h 40 min"."""
     minutes, seconds = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

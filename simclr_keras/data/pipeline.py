@@ -7,7 +7,7 @@ from simclr_keras.data.sampler import Sampler, shuffled_indices
 from simclr_keras.data.views.autoaugment import auto_augment
 from simclr_keras.data.views.crop import CropConfig, make_views, make_views_of_batch
 from simclr_keras.errors import InputError
-from simclr_keras.preprocess import decode, evaluation_view
+from simclr_keras.preprocess import decode, evaluation_view, to_float
 
 SMALLEST_IMAGE_SIZE = 8
 SMALLEST_BATCH_SIZE = 2
@@ -108,7 +108,7 @@ def _options():
 
 
 @_plain
-def eval_batches(source, *, image_size, batch_size, pad=False, input_context=None):
+def eval_batches(source, *, image_size, batch_size, pad=False, input_context=None, as_they_are=False):
     """Return all images in order with the evaluation preprocessing.
 
     Args:
@@ -118,6 +118,7 @@ def eval_batches(source, *, image_size, batch_size, pad=False, input_context=Non
         pad: True fills the last batch up to batch_size rows of zeros with label and id -1 (static shapes).
         input_context: tf.distribute.InputContext of this host, from distribute_datasets_from_function; needs `pad`.
             With it, the batches are those of this host's replicas in replica order, and all hosts have as many.
+        as_they_are: bool, whether the images have the size already, and are neither cropped nor resized.
 
     Returns:
         tf.data.Dataset of dicts: image float32 [b, image_size, image_size, 3] in [0, 1], label int32 [b]
@@ -132,7 +133,7 @@ def eval_batches(source, *, image_size, batch_size, pad=False, input_context=Non
 
     def prepare(record):
         image = decode(record["image"]) if source.encoded else record["image"]
-        return {**record, "image": evaluation_view(image, image_size)}
+        return {**record, "image": to_float(image) if as_they_are else evaluation_view(image, image_size)}
 
     # Images of one size in memory are processed in whole batches: a quarter of the time.
     whole = _made_whole(source, image_size, batch_size, windows=1)

@@ -14,7 +14,11 @@ from simclr_keras.evaluation.drawing import new_figure, own_style
 # One entry per panel: title, unit, and its columns as {column: (label, color)}.
 # Columns in "%" are shares in [0, 1] in metrics.csv.
 _PANELS = (
-    ("Contrastive loss", "nats, both directions summed", {"contrastive_loss": ("training", BLUE)}),
+    (
+        "Contrastive loss",
+        "nats, both directions summed",
+        {"contrastive_loss": ("training", BLUE), "contrastive_loss_of_chance": ("guessing", MUTED)},
+    ),
     (
         "Loss",
         "nats",
@@ -22,6 +26,7 @@ _PANELS = (
             "loss": ("total", BLUE),
             "distillation_loss": ("distillation", GREEN),
             "label_loss": ("labels", ORANGE),
+            "loss_of_chance": ("guessing", MUTED),
         },
     ),
     ("Contrastive accuracy", "%", {"contrastive_accuracy": ("training", BLUE)}),
@@ -45,8 +50,9 @@ def curves_figure(rows: Sequence[Mapping], references: Mapping[str, float] | Non
     Args:
         rows: dicts as read from metrics.csv, numbers or their text, in order. `epoch` is the x axis, or `step` if
             there is none. Values that are missing, empty or not finite are left out. Known columns:
-            contrastive_loss, loss, distillation_loss and label_loss (nats); contrastive_accuracy, accuracy,
-            agreement, knn_top1, probe_top1, top1 and top5 (shares in [0, 1]); learning_rate.
+            contrastive_loss, loss, distillation_loss and label_loss (nats), dashed contrastive_loss_of_chance and
+            loss_of_chance; contrastive_accuracy, accuracy, agreement, knn_top1, probe_top1, top1 and top5 (shares in
+            [0, 1]); learning_rate.
         references: {label: share in [0, 1]}, dashed lines beside the accuracies on the evaluation split, such as the
             kNN accuracy of raw pixels or the top-1 of a teacher; or None.
 
@@ -80,7 +86,12 @@ def curves_figure(rows: Sequence[Mapping], references: Mapping[str, float] | Non
             label = f"{', '.join(columns[other][0] for other in alike)}  {_text(y[-1], unit)}"
             if name == "top1" and max(y) > y[-1]:
                 label += f", best {_text(max(y), unit)} at {x_name} {x[y.index(max(y))]:g}"
-            axes.plot(x, y, color=color, label=label, marker="o" if len(x) <= 40 else None, markersize=4)
+            style = (
+                {"linestyle": "--"}
+                if name.endswith("of_chance")
+                else {"marker": "o" if len(x) <= 40 else None, "markersize": 4}
+            )
+            axes.plot(x, y, color=color, label=label, **style)
         if _EVALUATIONS & curves.keys():
             for (label, share), style in zip(
                 (references or {}).items(), ("--", ":", "-.") * len(references or {})

@@ -1,12 +1,15 @@
 """Features of whole sources, and scores of a representation by kNN and online probe."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data import pipeline
+from simclr_keras.data.sources.source import Source
 from simclr_keras.errors import DivergedError, TrainingError
+from simclr_keras.evaluation.embedding_quality import alignment, effective_rank, uniformity
 from simclr_keras.evaluation.knn import cap_bank, knn_predict
 from simclr_keras.evaluation.metrics import top_k_accuracy
 from simclr_keras.hosts import Hosts
@@ -47,8 +50,12 @@ class Extractor:
 
         self._step, self._traced = step, False
 
-    def __call__(self, source) -> dict[str, np.ndarray]:
+    def __call__(self, source, as_they_are: bool = False) -> dict[str, np.ndarray]:
         """Compute the endpoints of every image of a source.
+
+        Args:
+            source: Source or StreamSource.
+            as_they_are: whether its images are the network's input already, of its image size.
 
         Returns:
             dict of endpoint name to float32 array [n, ...], and "label" int32 [n] (-1 = unlabeled), rows in the
@@ -58,7 +65,7 @@ class Extractor:
             DivergedError: an endpoint is not finite.
         """
         outputs, done = {}, 0
-        for batch in self._batches(source):
+        for batch in self._batches(source, as_they_are):
             if not self._traced:
                 # Traced explicitly, or TensorFlow takes many extractors for one function that is retraced too often.
                 self._step.get_concrete_function(batch)
@@ -78,7 +85,7 @@ class Extractor:
             done = end
         return outputs
 
-    def _batches(self, source):
+    def _batches(self, source, as_they_are):
         """Return the global batches, of which every host reads its own rows."""
 
         def batches(context):
@@ -88,6 +95,7 @@ class Extractor:
                 batch_size=self._batch_size,
                 pad=True,
                 input_context=context,
+                as_they_are=as_they_are,
             )
 
         # Not experimental_distribute_dataset, which divides a stream among the hosts of a TPU slice by its files.
@@ -108,20 +116,34 @@ class Extractor:
             ) from error
 
 
+class ViewPairs(NamedTuple):
+    """Pairs of views whose embeddings are compared.
+
+    Attributes:
+        source: of the first views, then of the second views in the same order, as the network sees them.
+        endpoint: name of the embeddings that the contrastive loss is of.
+    """
+
+    source: Source
+    endpoint: str
+
+
 class RepresentationScore:
-    """Weighted kNN, and the online probe if there is one, on an evaluation split.
+    """Weighted kNN, the online probe if there is one, and figures without labels, on an evaluation split.
 
     Args:
-        extractor: an Extractor of "final_avg_pool" (and "logits" for the probe).
+        extractor: an Extractor of "final_avg_pool" (and "logits" for the probe, and the endpoint of the pairs).
         bank: Source or StreamSource of labeled images the neighbors come from.
         evaluation: Source or StreamSource with labels.
+        pairs: ViewPairs of evaluation images, or None.
         knn: num_classes, k and temperature of `knn_predict`.
     """
 
-    def __init__(self, extractor, bank, evaluation, **knn):
+    def __init__(self, extractor, bank, evaluation, pairs=None, **knn):
         self.extractor = extractor
         self.bank = bank
         self.evaluation = evaluation
+        self.pairs = pairs
         self.knn = knn
 
     def outputs(self) -> tuple[dict, dict]:
@@ -129,7 +151,12 @@ class RepresentationScore:
         return self.extractor(self.bank), self.extractor(self.evaluation)
 
     def __call__(self) -> dict[str, float]:
-        """Return knn_top1, knn_top5, probe_top1, probe_top5 in [0, 1]; top-5 is 1 up to 5 classes."""
+        """Return the scores and figures of the network as it is.
+
+        Returns:
+            dict of knn_top1, knn_top5, probe_top1 and probe_top5 in [0, 1] (top-5 is 1 up to 5 classes);
+            effective_rank of the features; alignment and uniformity of the pairs, see `embedding_quality`.
+        """
         bank, outputs = self.outputs()
         votes = self.extractor.hosts.map_rows(
             lambda queries: knn_predict(bank["final_avg_pool"], bank["label"], queries, **self.knn),
@@ -142,7 +169,16 @@ class RepresentationScore:
             f"{name}_top{k}": float(top_k_accuracy(values, outputs["label"], k))
             for name, values in scores.items()
             for k in (1, 5)
-        }
+        } | self._figures(outputs["final_avg_pool"])
+
+    def _figures(self, features):
+        """Return the figures without labels."""
+        figures = {"effective_rank": effective_rank(features)}
+        if self.pairs is None:
+            return figures
+        first, second = np.split(self.extractor(self.pairs.source, as_they_are=True)[self.pairs.endpoint], 2)
+        uniformities = [uniformity(views) for views in (first, second)]
+        return figures | {"alignment": alignment(first, second), "uniformity": float(np.mean(uniformities))}
 
 
 def knn_bank(source, limit: int, seed: int):

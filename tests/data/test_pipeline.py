@@ -157,6 +157,9 @@ def test_evaluation_images_are_evaluation_views():
     batch = next(iter(pipeline.eval_batches(source, image_size=40, batch_size=4)))
     np.testing.assert_allclose(batch["image"], evaluation_view(source.images[:4], 40), atol=1e-6)
     np.testing.assert_array_equal(batch["label"], source.labels[:4])
+    size = source.images.shape[1]
+    batch = next(iter(pipeline.eval_batches(source, image_size=size, batch_size=4, as_they_are=True)))
+    np.testing.assert_array_equal(batch["image"], source.images[:4].astype("float32") / 255)
 
 
 @pytest.mark.parametrize(

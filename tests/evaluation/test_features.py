@@ -6,9 +6,11 @@ import tensorflow as tf
 
 from simclr_keras.data.records.stream_source import Shards, StreamSource
 from simclr_keras.data.sources.load_dataset import load_dataset
+from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
 from simclr_keras.errors import TrainingError
 from simclr_keras.evaluation import features as features_module
-from simclr_keras.evaluation.features import Extractor, RepresentationScore, knn_bank
+from simclr_keras.evaluation.embedding_quality import alignment, effective_rank, uniformity
+from simclr_keras.evaluation.features import Extractor, RepresentationScore, ViewPairs, knn_bank
 from simclr_keras.preprocess import evaluation_view
 from tests.evaluation.slow_knn import slow_knn
 from tests.training.tiny import create_tiny_model, write_npz
@@ -120,7 +122,22 @@ def test_scores_are_those_computed_by_hand(splits, k, temperature):
         "probe_top1": accuracy_by_hand(held["logits"], labels),
     }
     # Of three classes the true one is always among the best five.
-    assert score() == {**expected, "knn_top5": 1.0, "probe_top5": 1.0}
+    expected |= {"knn_top5": 1.0, "probe_top5": 1.0}
+    scores = score()
+    assert scores.pop("effective_rank") == pytest.approx(effective_rank(held["final_avg_pool"]), rel=1e-4)
+    assert scores == expected
+
+
+def test_pairs_of_views_are_compared_as_they_are(splits):
+    model, views = make_model(), np.random.default_rng(1).integers(0, 256, (10, SIZE, SIZE, 3), np.uint8)
+    pairs = ViewPairs(Source("views", ArrayStore(views), RowIds("views", 10)), "final_avg_pool")
+    score = RepresentationScore(
+        extractor(model, 4), splits.train, splits.evaluation, pairs, num_classes=3, k=1, temperature=0.1
+    )
+    first, second = np.split(model(views.astype("float32") / 255, training=False)["final_avg_pool"], 2)
+    scores = score()
+    assert scores["alignment"] == pytest.approx(alignment(first, second), rel=1e-4)
+    assert scores["uniformity"] == pytest.approx((uniformity(first) + uniformity(second)) / 2, rel=1e-4)
 
 
 def test_the_knn_takes_the_settings_it_is_given(splits, monkeypatch):
@@ -145,7 +162,7 @@ def test_a_score_without_a_probe_is_knn_alone(splits):
         k=5,
         temperature=0.1,
     )
-    assert set(score()) == {"knn_top1", "knn_top5"}
+    assert set(score()) == {"knn_top1", "knn_top5", "effective_rank"}
 
 
 def test_a_bank_holds_labeled_rows_only(splits):

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -17,13 +16,6 @@ SAVED_SECONDS = 10.0  # least time between checkpoints at ends of epochs that ar
 UNSETTLED = 0.1  # share of the epochs whose figures show no problem yet
 ONE_HOST = Hosts()
 LINE_SECONDS = 5.0  # least time between lines of epochs that are not evaluated: they may be a step long
-
-
-class Problem(NamedTuple):
-    """A problem in the figures of an epoch: a name for tables, and a sentence with a remedy."""
-
-    name: str
-    advice: str
 
 
 def make_step_function(learner, strategy, stop, hosts=ONE_HOST):
@@ -91,6 +83,7 @@ def train(
     stop,
     hosts=ONE_HOST,
     say=print,
+    chance_of=lambda epoch: {},
     problem_of=lambda row: None,
 ):
     """Train from `first_step` to the end of the run, with a row of metrics after every epoch.
@@ -111,6 +104,7 @@ def train(
         stop: signals.Stop.
         hosts: Hosts. What depends on time or signals is decided for all of them together.
         say: prints a line.
+        chance_of: function of the epoch to a dict of the loss of guessing, for the row of the epoch.
         problem_of: function of a row of metrics.csv to a Problem or None; the first one is printed.
 
     Raises:
@@ -180,14 +174,21 @@ def train(
             stop.all_saved(f"step {step} is saved")
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
         row |= {"skipped_batches": learner.skipped[0], "images_per_second": clock.take_rate()}
+        row |= chance_of(epoch)
+        clock.start()
         try:
             scores = evaluate(epoch) if evaluated else {}
         except DivergedError:
             checkpoints.forget(step)  # its weights are finite, the network's outputs are not
             raise
-        history.add(row | scores)
+        if evaluated:
+            clock.stop_evaluation()
+        row |= scores
+        history.add(row)
         if scores or epoch in (1, epochs) or time.monotonic() - printed_at >= LINE_SECONDS:
-            say(epoch_line(row | scores, epochs))
+            evaluations = sum(later % every == 0 or later == epochs for later in range(epoch + 1, epochs + 1))
+            left = clock.left(ends[-1] - step, evaluations if evaluate else 0)
+            say(epoch_line(row, epochs, left if epoch < epochs else None))
             printed_at = time.monotonic()
             if not warned and settled < epoch < epochs and (problem := problem_of(row)):
                 say(f"warning  {problem.advice}")
@@ -235,8 +236,10 @@ class Clock:
         self._started = 0.0
         self._epoch = [0.0, 0]  # seconds, steps
         self._run = [0.0, 0]
+        self._evaluation = 0.0  # seconds of the last one
 
     def start(self):
+        """Begin a call of some steps, or an evaluation."""
         self._started = time.perf_counter()
 
     def stop(self, steps):
@@ -250,13 +253,17 @@ class Clock:
             total[0] += seconds
             total[1] += steps
 
+    def stop_evaluation(self):
+        """End an evaluation."""
+        self._evaluation = time.perf_counter() - self._started
+
     def take_rate(self):
         """Return images per second since the last call; None if nothing was timed."""
         seconds, steps = self._epoch
         self._epoch = [0.0, 0]
         return round(steps * self._batch_size / seconds, 1) if steps else None
 
-    def left(self, steps):
-        """Return the seconds that so many more steps take; None before anything was timed."""
+    def left(self, steps, evaluations=0):
+        """Return the seconds of so many more steps and evaluations; None before a step was timed."""
         seconds, taken = self._run
-        return seconds / taken * steps if taken else None
+        return seconds / taken * steps + self._evaluation * evaluations if taken else None

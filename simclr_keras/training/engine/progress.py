@@ -5,6 +5,8 @@ import time
 
 import tqdm
 
+from simclr_keras.formatting import duration
+
 SHOWN_SECONDS, UNSEEN_SECONDS = 1.0, 10.0  # between two readings of the figures, on a terminal and elsewhere
 
 
@@ -63,8 +65,12 @@ class Bar:
         self._bar.close()
 
 
-def epoch_line(row: dict, epochs: int) -> str:
-    """Return the line of a finished epoch, for a log file or a terminal."""
+def epoch_line(row: dict, epochs: int, seconds_left: float | None = None) -> str:
+    """Return the line of a finished epoch, for a log file or a terminal.
+
+    Args:
+        row: of metrics.csv. epochs: of the run. seconds_left: of the run; None if it is unknown or over.
+    """
     parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"]
     named = (
         ("loss", "contrastive_loss", "{:.3f}"),
@@ -80,7 +86,13 @@ def epoch_line(row: dict, epochs: int) -> str:
         ("top-5", "top5", "{:.1%}"),
         ("balanced", "balanced_accuracy", "{:.1%}"),
     )
-    parts += [f"{name} {form.format(row[key])}" for name, key, form in named if row.get(key) is not None]
+    for name, key, form in named:
+        if row.get(key) is not None:
+            chance = row.get(f"{key}_of_chance")
+            guessing = "" if chance is None else f" (guessing {form.format(chance)})"
+            parts.append(f"{name} {form.format(row[key])}{guessing}")
+    if seconds_left is not None:
+        parts.append(f"{duration(seconds_left)} left")
     if row.get("skipped_batches"):
         parts.append(f"skipped batches {row['skipped_batches']}")
     return "  ".join(parts)

@@ -225,7 +225,8 @@ class Stage:
 
     def introduction(self):
         """Yield the lines printed before the work starts."""
-        yield f"simclr_keras {__version__}: {self.title}"
+        size = self.config.image_size
+        yield f"simclr_keras {__version__}: {self.title}, images of {size} x {size} pixels"
         for run in self.source_runs():
             if run.ema:
                 yield f"weights  momentum network of {run.path}"

@@ -12,18 +12,19 @@ from simclr_keras.objectives.classification import balanced_weights
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import Checkpoints, model_part, steps_in
 from simclr_keras.runs.run_files import METRICS
-from simclr_keras.training.engine import checks, inputs, loop
+from simclr_keras.training.engine import checks, inputs
 from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
+from simclr_keras.training.engine.learning import classifier_problem
 from simclr_keras.training.stages.training_stage import TrainingStage, set_up_layers
 
 SCORES = ("top1", "top5", "balanced_accuracy")
-BAD_LOSS = 2  # in units of the loss of guessing
 
 
 def columns(figures) -> tuple[str, ...]:
     """Return the columns of metrics.csv for a learner's figures."""
-    return ("epoch", "step", "learning_rate", *figures, *SCORES, "skipped_batches", "images_per_second")
+    names = (*figures, "loss_of_chance", *SCORES, "skipped_batches", "images_per_second")
+    return ("epoch", "step", "learning_rate", *names)
 
 
 def labeled_part(source):
@@ -153,15 +154,11 @@ class ClassificationStage(TrainingStage):
         self._outputs = self._extractor(self.evaluation)
         return accuracy(self._outputs["logits"], self._outputs["label"])
 
+    def chance_of(self, epoch):
+        return {"loss_of_chance": math.log(max(len(self.class_names), 2))}
+
     def problem_of(self, row):
-        chance = math.log(max(len(self.class_names), 2))
-        if row["loss"] is None or row["loss"] <= BAD_LOSS * chance:
-            return None
-        return loop.Problem(
-            "loss above chance",
-            f"the loss is {row['loss']:,.1f} after epoch {row['epoch']}, far above that of guessing, {chance:.2f}; "
-            "give a lower --learning_rate in another --model_dir",
-        )
+        return classifier_problem(row)
 
     def end(self):
         scores = {} if self.evaluation is None else self._scores()

@@ -5,13 +5,14 @@ written to head_layer.json, so that an interrupted search resumes after its last
 """
 
 import dataclasses
+import time
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import top_k_accuracy
-from simclr_keras.formatting import counted
+from simclr_keras.formatting import counted, duration
 from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.nonfinite import read_figures
@@ -37,13 +38,21 @@ def search_head_layer(stage) -> int:
         f"layers   trying 0 to {depth} of the projection head on {counted(len(folds), 'fold')} of "
         f"{counted(len(labels), 'label')}"
     )
-    means = []
+    left = sum(scores.get(layer, fold) is None for layer in range(depth + 1) for fold in range(len(folds)))
+    means, is_announced = [], False
     for layer in range(depth + 1):
         trial = None
         for fold, (train_rows, test_rows) in enumerate(folds):
             if scores.get(layer, fold) is None:
                 trial = trial or _Trial(stage, layer, len(folds[0][0]))
                 train, test = stage.labeled.subset(train_rows), stage.labeled.subset(test_rows)
+                if not is_announced:
+                    is_announced = True
+                    seconds = trial.seconds(train)
+                    stage.say(
+                        f"layers   {counted(left, 'training')} of {counted(trial.steps, 'step')} each, about "
+                        f"{duration(seconds * left)} in all; --head_layer=1 skips them"
+                    )
                 scores.set(layer, fold, trial.top1(train, test))
                 stage.stop.all_saved(FOLDS_SAVED)
         top1 = [scores.get(layer, fold) for fold in range(len(folds))]
@@ -98,16 +107,27 @@ class _Trial:
         self._take_steps = make_step_function(self._learner, stage.strategy, stage.stop, stage.hosts)
         self._extractor = stage.extractor(self._learner.model, "logits")
 
+    @property
+    def steps(self) -> int:
+        """Return the steps of one training."""
+        return epoch_ends(self._stage.config, self._num_examples)[-1]
+
+    def seconds(self, train) -> float:
+        """Return the time of one training, measured on a few steps; they have no effect on `top1`."""
+        iterator, count = self._batches(train), min(self._stage.config.steps_per_execution, self.steps)
+        self._take_steps(iterator, count)  # this one is traced
+        started = time.perf_counter()
+        self._take_steps(iterator, count)
+        read_figures(self._learner, count)  # waits for the device
+        return (time.perf_counter() - started) / count * self.steps
+
     def top1(self, train, test) -> float:
         """Train on one source and return the accuracy on the other."""
         config, stop = self._stage.config, self._stage.stop
         for name, variable in self._learner.state().items():
             variable.assign(self._start[name])
-        steps, step = epoch_ends(config, self._num_examples)[-1], 0
-        batches = self._stage.batches_of(train)
-        iterator = iter(
-            self._stage.strategy.distribute_datasets_from_function(lambda context: batches(0, steps, context))
-        )
+        steps, step = self.steps, 0
+        iterator = self._batches(train)
         while step < steps:
             step += self._take_steps(iterator, min(config.steps_per_execution, steps - step))
             (stopping,) = self._stage.hosts.largest(stop.requested)
@@ -116,6 +136,14 @@ class _Trial:
         read_figures(self._learner, step)  # raises if they are no longer finite
         outputs = self._extractor(test)
         return top_k_accuracy(outputs["logits"], outputs["label"], 1)
+
+    def _batches(self, train):
+        batches, steps = self._stage.batches_of(train), self.steps
+        # One call more than a training has, for the measurement.
+        steps += self._stage.config.steps_per_execution
+        return iter(
+            self._stage.strategy.distribute_datasets_from_function(lambda context: batches(0, steps, context))
+        )
 
 
 class _Scores:

@@ -1,30 +1,33 @@
 """--mode=pretrain: contrastive learning on unlabeled images, evaluated by kNN and an online probe."""
 
 import dataclasses
-import math
 
 import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data import pipeline
+from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
 from simclr_keras.evaluation import plots
-from simclr_keras.evaluation.features import RepresentationScore, knn_bank
+from simclr_keras.evaluation.features import RepresentationScore, ViewPairs, knn_bank
 from simclr_keras.interop.open_source import open_source
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.architecture import Architecture
-from simclr_keras.training.engine import checks, inputs, loop
-from simclr_keras.training.engine.epochs import epoch_ends
+from simclr_keras.training.engine import checks, inputs
 from simclr_keras.training.engine.introduction import count_labels
+from simclr_keras.training.engine.learning import contrastive_chance, contrastive_problem
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import baselines
 from simclr_keras.training.stages.training_stage import TrainingStage, backbone_arguments, set_up_layers
 
 FIGURES = (*CONTRASTIVE_FIGURES, *PROBE_FIGURES)
 SCORES = ("knn_top1", "knn_top5", "probe_top1", "probe_top5")
-COLUMNS = ("epoch", "step", "learning_rate", *FIGURES, *SCORES, "skipped_batches", "images_per_second")
-AT_CHANCE, ABOVE_CHANCE = 0.99, 1.05  # in units of the loss of guessing
+CHANCE = "contrastive_loss_of_chance"
+EMBEDDING_FIGURES = ("alignment", "uniformity", "effective_rank")
+MEASURED = (*FIGURES, CHANCE, *SCORES, *EMBEDDING_FIGURES)
+COLUMNS = ("epoch", "step", "learning_rate", *MEASURED, "skipped_batches", "images_per_second")
+MOST_PAIRS = 256  # whose views are compared: their images stay in memory
 SHOWN_PAIRS = 16
 PIXEL_SIZE = 32  # of the images whose raw pixels are compared
 
@@ -115,10 +118,12 @@ class Pretraining(TrainingStage):
         config, splits = self.config, self.splits
         if not splits.train.has_labels or splits.evaluation is None:
             return None
+        embeddings = self.learner.endpoints[0]
         return RepresentationScore(
-            self.extractor(self.learner.model, "final_avg_pool", "logits"),
+            self.extractor(self.learner.model, "final_avg_pool", "logits", embeddings),
             knn_bank(splits.train, config.knn_bank_size, config.seed),
             splits.evaluation,
+            evaluation_pairs(config, splits.evaluation, self.learner.augment, embeddings),
             num_classes=len(splits.class_names),
             k=config.knn_k,
             temperature=config.knn_temperature,
@@ -131,31 +136,12 @@ class Pretraining(TrainingStage):
         batches = pipeline.eval_batches(source, image_size=size, batch_size=self.config.batch_size)
         return np.concatenate([batch["image"].numpy().reshape(len(batch["id"]), -1) for batch in batches])
 
-    def problem_of(self, row):
-        loss, chance = row["contrastive_loss"], self._chance_loss(row["epoch"])
-        if loss is None or loss < AT_CHANCE * chance:
-            return None
-        figures = f"the contrastive loss is {loss:,.3f} after epoch {row['epoch']}, that of guessing is {chance:.3f}"
-        if loss > ABOVE_CHANCE * chance:
-            return loop.Problem(
-                "loss above chance",
-                f"{figures}, so training diverges or was too short; give a lower --learning_rate or a higher "
-                "--temperature in another --model_dir, or more --epochs",
-            )
-        return loop.Problem(
-            "loss at chance",
-            f"{figures}, so the network has learned nothing; check that views.png shows the images, then give another "
-            "--learning_rate, or more --epochs",
-        )
+    def chance_of(self, epoch):
+        chance = contrastive_chance(self.config, self.num_examples, epoch)
+        return {CHANCE: chance}
 
-    def _chance_loss(self, epoch):
-        """Return the contrastive loss of guessing, its mean over the steps of an epoch: the queue fills meanwhile."""
-        config = self.config
-        if config.memory == "none":
-            return chance_loss(config.batch_size)
-        start, end = epoch_ends(config, self.num_examples)[epoch - 1 : epoch + 1]
-        rows = np.minimum(2 * config.batch_size * np.arange(start, end), config.memory_size)
-        return float(np.mean([chance_loss(config.batch_size, count) for count in rows]))
+    def problem_of(self, row):
+        return contrastive_problem(row, self.config)
 
     def end(self):
         history, scores, references = self.history, self._baseline_scores, None
@@ -166,11 +152,15 @@ class Pretraining(TrainingStage):
         return {
             **self.facts(self.learner.model, self.splits.evaluation),
             **history.facts(FIGURES),
-            "contrastive_loss_of_chance": self._chance_loss(history.rows[-1]["epoch"]),
+            **self.chance_of(history.rows[-1]["epoch"]),
             **({} if self.learner.momentum is None else {"memory": str(self.learner.momentum)}),
             # Used by kNN and probe, not by training.
             "labels_used": count_labels(self.splits.train),
-            **{name: history.last(name) for name in SCORES if history.last(name) is not None},
+            **{
+                name: history.last(name)
+                for name in (*SCORES, *EMBEDDING_FIGURES)
+                if history.last(name) is not None
+            },
             **scores,
         }
 
@@ -180,11 +170,6 @@ class Pretraining(TrainingStage):
                 self.say(line)
         elif {"knn_top1", "probe_top1"} <= result.keys():
             self.say(f"top-1    kNN {result['knn_top1']:.1%}, online linear probe {result['probe_top1']:.1%}")
-
-
-def chance_loss(batch_size: int, queue_rows: int = 0) -> float:
-    """Return the contrastive loss of projections that are all alike, in both directions: 2 log(2B - 1 + rows)."""
-    return 2 * math.log(2 * batch_size - 1 + queue_rows)
 
 
 def make_learner(config, architecture, num_examples, strategy, policy, start=None):
@@ -223,13 +208,28 @@ def make_batches(config, train, batch_size=None):
     return inputs.make_batches(config, train, crop, windows=2, batch_size=batch_size)
 
 
+def make_views(config, source, augment, count):
+    """Return (float views [2 * count, h, w, 3], first ones first; labels [count]) as in the first training step."""
+    batch = next(iter(make_batches(config, source, batch_size=count)(0, 1)))
+    # Without XLA, which would take longer to compile than the few images take.
+    views = dataclasses.replace(augment, compile=False)(batch["views"], tf.constant(0, tf.int64))
+    return views.numpy(), batch["label"].numpy()
+
+
+def evaluation_pairs(config, evaluation, augment, endpoint):
+    """Return ViewPairs of at most MOST_PAIRS evaluation images, the same in every evaluation; None for one image."""
+    count = min(len(evaluation), MOST_PAIRS)
+    if count < pipeline.SMALLEST_BATCH_SIZE:
+        return None
+    views, _ = make_views(config, evaluation, augment, count)
+    images = np.rint(views * 255).astype(np.uint8)  # a quarter of the memory
+    return ViewPairs(Source("views", ArrayStore(images), RowIds("views", len(images))), endpoint)
+
+
 def draw_views(config, train, augment):
     """Return a figure of view pairs, made by the pipeline and augmentation of the run."""
-    pairs = min(SHOWN_PAIRS, config.batch_size)
-    batch = next(iter(make_batches(config, train, batch_size=pairs)(0, 1)))
-    # Without XLA, which would take longer to compile than the few images take.
-    views = dataclasses.replace(augment, compile=False)(batch["views"], tf.constant(0, tf.int64)).numpy()
+    views, labels = make_views(config, train, augment, min(SHOWN_PAIRS, config.batch_size))
     titles = None
     if train.class_names is not None:
-        titles = ["" if label < 0 else train.class_names[label] for label in batch["label"].numpy()]
+        titles = ["" if label < 0 else train.class_names[label] for label in labels]
     return plots.view_pairs_figure(np.stack(np.split(views, 2), axis=1), titles)

@@ -14,6 +14,7 @@ from simclr_keras.runs.checkpoints import Checkpoints, steps_in
 from simclr_keras.runs.history import History
 from simclr_keras.runs.run_files import METRICS
 from simclr_keras.training.engine import checks, introduction, loop
+from simclr_keras.training.engine.learning import Problem
 from simclr_keras.training.stages.base import Stage
 
 
@@ -100,6 +101,7 @@ class TrainingStage(Stage):
             stop=self.stop,
             hosts=self.hosts,
             say=self.say,
+            chance_of=self.chance_of,
             problem_of=self.problem_of,
         )
         self.history.close()
@@ -160,9 +162,13 @@ class TrainingStage(Stage):
         """Return the function of (first step, steps, input context) to batches for `loop.train`."""
         raise NotImplementedError
 
-    def problem_of(self, row: dict) -> loop.Problem | None:
+    def chance_of(self, epoch: int) -> dict[str, float]:
+        """Return the loss of guessing in an epoch, as a dict of its column of metrics.csv."""
+        raise NotImplementedError
+
+    def problem_of(self, row: dict) -> Problem | None:
         """Return the Problem that the figures of an epoch show, a row of metrics.csv, or None."""
-        return None
+        raise NotImplementedError
 
     def end(self) -> dict:
         """Draw and measure what belongs after training; return the result."""

@@ -43,6 +43,10 @@ class TestClock:
         self.call(clock, now, 1, 3.0)
         assert clock.take_rate() == round(10 / 3.0, 1)
         assert clock.left(10) == 20.0
+        clock.start()
+        now(7.0)
+        clock.stop_evaluation()
+        assert clock.left(10, evaluations=2) == 34.0
 
     def test_nothing_timed_is_nothing_known(self, now):
         clock = loop.Clock(batch_size=10)

@@ -12,6 +12,7 @@ from tensorflow.python.distribute.values import PerReplica
 
 from simclr_keras.errors import DivergedError, TrainingError
 from simclr_keras.training.engine import loop
+from simclr_keras.training.engine.learning import Problem
 from simclr_keras.training.engine.signals import Stop
 from tests import tpu_tracing
 from tests.training.fake_loop import STRATEGY, CountingLearner, Recorder, train
@@ -97,9 +98,7 @@ def test_a_checkpoint_an_epoch_then_its_row_then_its_line():
 
 def test_problem_is_named_once_after_the_warm_up_and_before_the_end():
     def lines(**settings):
-        events = train(
-            problem_of=lambda row: loop.Problem("bad", f"bad at {row['epoch']}"), **settings
-        ).events
+        events = train(problem_of=lambda row: Problem("bad", f"bad at {row['epoch']}"), **settings).events
         return [line for kind, line in events if kind == "say"]
 
     bad = ["epoch 1/3", "epoch 2/3", "warning", "epoch 3/3"]

@@ -87,6 +87,9 @@ def test_an_epochs_line_holds_what_was_measured():
     }
     line = epoch_line(row, epochs=30)
     assert line == "epoch  3/30  loss 5.432  contrastive acc 50.0%  lr 0.0123  images/s 745  kNN 64.8%"
+    line = epoch_line(row | {"contrastive_loss_of_chance": 8.318}, 30, seconds_left=3725)
+    assert "  loss 5.432 (guessing 8.318)  " in line
+    assert line.endswith("  kNN 64.8%  1 h 2 min left")
 
 
 @pytest.fixture

@@ -41,6 +41,11 @@ def plant(monkeypatch):
         calls = []
 
         class Trial:
+            steps = 4
+
+            def seconds(self, rest):
+                return 20.0
+
             def __init__(self, stage, layer, num_labels):
                 self.layer, self.fold, self.num_labels = layer, 0, num_labels
 
@@ -87,6 +92,9 @@ def test_the_layer_with_the_best_mean_is_taken(config, plant, monkeypatch, figur
             in text
         )
     assert f"layer {best}  is used" in text
+    assert (
+        text.count("layers   9 trainings of 4 steps each, about 3 min 0 s in all; --head_layer=1 skips") == 1
+    )
 
 
 def test_every_layer_is_tried_on_every_fold_of_the_labeled_images_alone(config, plant, monkeypatch, tmp_path):
@@ -119,6 +127,7 @@ def test_a_choice_that_was_stopped_goes_on_where_it_was(config, plant, monkeypat
     # The sixth and the rest; of layer 1 the third fold is the first that is still to be measured.
     calls = plant([None, [0.6], [0.7, 0.1, 0.1]])
     begun = begin(config(), monkeypatch)
+    assert any("layers   4 trainings of 4 steps each, about 1 min 20 s" in line for line in begun.lines)
     assert [layer for layer, *_ in calls] == [1, 2, 2, 2]
     assert begun.learner.model.head_layer == 1
     assert not plant([])  # and nothing is left to do
@@ -159,6 +168,7 @@ def test_a_trial_begins_anew_for_every_fold(config, monkeypatch):
     def choose(stage):
         trial = head_layer_search._Trial(stage, 1, 8)
         parts = [stage.labeled.subset(rows) for rows in (range(6), range(6, 12))]
+        assert trial.seconds(parts[0]) > 0  # on steps that leave no trace
         for rest, held in (parts, parts[::-1], parts):
             found.append((trial.top1(rest, held), {n: v.numpy() for n, v in trial._learner.state().items()}))
         return 1
