@@ -139,7 +139,8 @@ def test_a_manifest_of_python_objects_counts_for_nothing(tmp_path, mark, monkeyp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     manifest, stamps = Manifest(tmp_path), np.array([[10, 20]])
     os.makedirs(os.path.dirname(manifest.path))
-    assert manifest.write(["a.jpg"], stamps, np.array([7], np.uint64), np.zeros(1, bool))
+    no = np.zeros(1, bool)
+    assert manifest.write(["a.jpg"], stamps, np.array([7], np.uint64), no, no)
     assert manifest.read(["a.jpg"], stamps)[0].all()
     with np.load(manifest.path, allow_pickle=False) as stored:
         arrays = dict(stored)
