@@ -10,6 +10,7 @@ from simclr_keras.runs.record_checks import RecordError
 from simclr_keras.runs.records import ConfigRecord, ResultRecord, SplitRecord
 from simclr_keras.runs.run_files import RunFiles
 
+CHOICES = {"class_weights": "none", "best_metric": "top1"}  # of classifiers, at their defaults
 ENTRY = {"run": "runs/p", "mode": "pretrain", "dataset": "digits", "step": 7, "checkpoint": "last"}
 
 
@@ -19,7 +20,7 @@ ENTRY = {"run": "runs/p", "mode": "pretrain", "dataset": "digits", "step": 7, "c
         ConfigRecord("knn", {"seed": 3, "init": None, "use_ema": True}),
         ConfigRecord(
             "distill",
-            {"use_ema": False, "global_bn": False, "init": None},
+            {"use_ema": False, "global_bn": False, "init": None, **CHOICES},
             [ENTRY],
             "digits",
             ["a", "b"],
@@ -45,7 +46,7 @@ def test_settings_that_were_added_since_are_filled_in():
     assert ConfigRecord.from_json({"mode": "a_later_one"}).settings == {}
     for mode, settings in (
         ("pretrain", added),
-        ("finetune", {"use_ema": False, "global_bn": True, "init": None}),
+        ("finetune", {"use_ema": False, "global_bn": True, "init": None, **CHOICES}),
     ):
         fields = MODES[mode].__dataclass_fields__
         assert settings == {name: fields[name].default for name in settings}
@@ -69,6 +70,7 @@ def test_earlier_names_are_read():
         "checkpoint_every_minutes": 6.0,
         "use_ema": False,
         "init": None,
+        **CHOICES,
     }
     old = {"mode": "distill", "distill_on": "labelled", "labelled_batch_size": 8}
     assert ConfigRecord.from_json(old).settings == {
@@ -77,6 +79,7 @@ def test_earlier_names_are_read():
         "use_ema": False,
         "global_bn": True,
         "init": None,
+        "best_metric": "top1",
     }
     assert ConfigRecord.from_json({"mode": "pretrain", "knn_bank": 9}).settings["knn_bank_size"] == 9
     layers = [
