@@ -40,7 +40,7 @@ def test_record_is_read_as_written(record):
 
 def test_settings_that_were_added_since_are_filled_in():
     added = {"memory": "none", "ema_decay": 0.999, "memory_size": 65536, "microbatch_size": 0}
-    added |= {"global_bn": True, "init": None}
+    added |= {"global_bn": True, "init": None, "use_ema": False}
     assert ConfigRecord.from_json({"mode": "pretrain"}).settings == added
     assert ConfigRecord.from_json({"mode": "knn"}).settings == {"use_ema": False, "init": None}
     assert ConfigRecord.from_json({"mode": "a_later_one"}).settings == {}
