@@ -72,7 +72,7 @@ def read(path):
 def test_resume(name):
     run(f"interrupted/{name}", *COMMANDS[name])
     resumed, old = metrics(f"interrupted/{name}"), metrics(f"runs/{name}")
-    assert resumed.keys() == old.keys()
+    assert resumed.keys() - {"balanced_accuracy"} == old.keys()  # a figure that was added later
     for column in old.keys() - set(TIMED):
         for value, old_value in zip(resumed[column], old[column], strict=True):
             assert value == pytest.approx(old_value, rel=1e-4), column
