@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-fast lint format docs clean
+.PHONY: demo test test-fast test-portable wheel-test lint format docs clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@echo "installing TensorFlow and the rest into $(VENV): this takes a few minutes; pip prints nothing"
@@ -15,22 +15,22 @@ $(STAMP): requirements.txt pyproject.toml
 	touch $(STAMP)
 
 # The whole method on the digits, with 5 labels per class. A finished stage is not run again.
-DEMO := runs/demo
 demo: $(STAMP)
-	$(PY) train.py --mode=supervised --recipe=digits_supervised --model_dir=$(DEMO)/supervised
-	$(PY) train.py --mode=pretrain --recipe=digits_demo --labels_per_class=5 --model_dir=$(DEMO)/pretrain
-	$(PY) train.py --mode=finetune --recipe=digits_finetune --init=$(DEMO)/pretrain --head_layer=0 --model_dir=$(DEMO)/finetune-layer0
-	$(PY) train.py --mode=finetune --recipe=digits_finetune --init=$(DEMO)/pretrain --head_layer=1 --model_dir=$(DEMO)/finetune-layer1
-	$(PY) train.py --mode=distill --recipe=digits_distill --teacher=$(DEMO)/finetune-layer1 --model_dir=$(DEMO)/distill
-	$(PY) -m simclr_keras.tools.report $(DEMO) --out=$(DEMO)/report.png
-	$(PY) export.py --run=$(DEMO)/distill --out=exports/digits --overwrite
-	$(PY) examples/classify_digit.py exports/digits
+	$(PY) -m simclr_keras demo
+
+# The wheel, installed into an environment of its own, in an empty folder. The packages it needs are those of .venv.
+wheel-test: $(STAMP)
+	.ci/wheel-test $(abspath $(PY))
 
 test: $(STAMP) lint
 	$(PY) -m pytest -n 2 --dist loadfile
 
 test-fast: $(STAMP)
 	$(PY) -m pytest -n 2 --dist loadfile -m "not slow"
+
+# As on Windows: without fcntl, without symbolic links, without flushing folders.
+test-portable: $(STAMP)
+	SIMCLR_TEST_AS_WINDOWS=1 $(PY) -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

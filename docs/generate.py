@@ -1,31 +1,22 @@
 """Write docs/flags.md and docs/recipes.md from the settings and the recipes: `make docs`."""
 
+import importlib
 import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from simclr_keras.config.command_line import describe, fields_by_name  # noqa: E402
-from simclr_keras.config.export import ExportConfig  # noqa: E402
+from simclr_keras.commands.main import COMMANDS, STAGES  # noqa: E402
+from simclr_keras.config.command_line import FILE_FLAGS, describe, fields_by_name  # noqa: E402
 from simclr_keras.config.modes import MODES  # noqa: E402
 from simclr_keras.config.recipes import RECIPES  # noqa: E402
-from simclr_keras.tools.embed import EmbedConfig  # noqa: E402
-from simclr_keras.tools.export_torch import ExportTorchConfig  # noqa: E402
-from simclr_keras.tools.import_published import ImportConfig  # noqa: E402
-from simclr_keras.tools.predict import PredictConfig  # noqa: E402
-from simclr_keras.tools.report import ReportConfig  # noqa: E402
-from simclr_keras.tools.verify_published import VerifyConfig  # noqa: E402
-from simclr_keras.tools.visualize import VisualizeConfig  # noqa: E402
 
-TOOLS = {
-    "embed": EmbedConfig,
-    "predict": PredictConfig,
-    "visualize": VisualizeConfig,
-    "report": ReportConfig,
-    "export_torch": ExportTorchConfig,
-    "import_published": ImportConfig,
-    "verify_published": VerifyConfig,
+# The settings of all commands but the stages, by name.
+SETTINGS = {
+    name: importlib.import_module(entry.module).COMMAND.settings
+    for name, entry in COMMANDS.items()
+    if entry.module != STAGES
 }
 # Flags that a command needs beside its recipe.
 ADDED = {"finetune": " --init=RUN", "linear_eval": " --init=RUN", "distill": " --teacher=RUN"}
@@ -34,15 +25,17 @@ NOTE = "<!-- Written by docs/generate.py; run `make docs` after a change. -->"
 
 
 def flags_page() -> str:
-    """Return docs/flags.md: all flags of train.py by group, then those of export.py."""
+    """Return docs/flags.md: all flags of the stages by group, then those of the other commands."""
     parts = [
         "# Flags",
         NOTE,
-        "Every flag is written `--name=value`. `python train.py --mode=finetune --help` shows the "
-        "flags of one stage.",
+        "Every flag is written `--name=value`. `simclr finetune --help` lists the flags of one stage. Every command "
+        "also has these:",
+        "\n".join(
+            ["| flag | meaning |", "|---|---|", *(f"| `--{n}` | {text} |" for n, text in FILE_FLAGS.items())]
+        ),
     ]
-    programs = {"train.py": MODES, "export.py": {"export": ExportConfig}}
-    programs |= {f"python -m simclr_keras.tools.{name}": {name: config} for name, config in TOOLS.items()}
+    programs = {"simclr STAGE": MODES} | {f"simclr {name}": {name: cls} for name, cls in SETTINGS.items()}
     for program, stages in programs.items():
         parts.append(f"## {program}")
         groups: dict[str, list[str]] = {}
@@ -67,7 +60,7 @@ def recipes_page() -> str:
         values = ", ".join(f"`{key}={value}`" for key, value in recipe.values.items())
         added = ADDED.get(recipe.mode, "" if "dataset" in recipe.values else " --dataset=folder:photos")
         added = " --init=RUN" + added if name == "photos_continue" else added
-        command = f"python train.py --mode={recipe.mode} --recipe={name}{added}"
+        command = f"simclr {recipe.mode} --recipe={name}{added}"
         parts.append(f"## {name}\n\n{recipe.about}\n\n    {command}\n\n{values}")
     return "\n\n".join(parts) + "\n"
 

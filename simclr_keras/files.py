@@ -17,6 +17,7 @@ from simclr_keras.errors import InputError, TrainingError, one_line
 
 ABANDONED = 24 * 3600  # seconds; nothing is written for so long
 _TEMPORARY = ".tmp-"  # in the name of a file that is being written
+_NO_FOLDER_SYNC = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.EBADF, errno.ENOTSUP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -185,11 +186,18 @@ def to_disk(path: str) -> None:
     """
     if is_remote(path):
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    is_folder = os.path.isdir(path)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        # Windows flushes only what is open for writing.
+        descriptor = os.open(path, os.O_RDONLY if is_folder or os.name == "posix" else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        # Windows opens no folders, and some network drives do not flush them.
+        if not (is_folder and error.errno in _NO_FOLDER_SYNC):
+            raise
 
 
 @contextlib.contextmanager

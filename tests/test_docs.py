@@ -9,8 +9,8 @@ import pytest
 
 import export
 import train
+from simclr_keras.commands.main import COMMANDS, STAGES
 from simclr_keras.config import command_line
-from simclr_keras.config.export import ExportConfig
 from simclr_keras.errors import InputError
 from tests.training.tiny import make_tiny
 
@@ -48,8 +48,8 @@ def _commands(page):
     """The shell commands of a page: indented lines, continued by a backslash, and whole commands in backticks."""
     text = page.read_text()
     joined = re.sub(r"\\\n\s*", "", text)
-    lines = re.findall(r"^    ((?:python|make) .*)$", joined, re.MULTILINE)
-    lines += re.findall(r"`((?:python|make) [^`]*)`", text)
+    lines = re.findall(r"^    ((?:python|make|simclr) .*)$", joined, re.MULTILINE)
+    lines += re.findall(r"`((?:python|make|simclr) [^`]*)`", text)
     return [line.split("     #")[0].split("  #")[0].strip() for line in lines]
 
 
@@ -70,20 +70,33 @@ def _parse(words):
     if program == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert set(rest) <= set(targets), f"no such target: {rest}"
+    elif program == "simclr":
+        _parse_command(*rest)
     elif "--help" in rest:
         assert (ROOT / rest[0]).exists()
     elif rest[0] == "train.py":
         train.read_flags(rest)
     elif rest[0] == "export.py":
-        command_line.read(ExportConfig, rest)
+        _parse_command("export", *rest[1:])
     elif rest[0] == "-m":
-        # predict and report also take paths.
-        config = GENERATE["TOOLS"][rest[1].rpartition(".")[2]]
-        command_line.read(config, [word for word in rest[1:] if word.startswith("-") or word == rest[1]])
+        module = rest[1].removesuffix(".main")
+        name = next(name for name, entry in COMMANDS.items() if entry.module == module)
+        _parse_command(name, *rest[2:])
     else:
         source = (ROOT / rest[0]).read_text()
         flags = [word[2:].partition("=")[0] for word in rest[1:] if word.startswith("--")]
         assert all(flag in source for flag in flags), f"{rest[0]} has no flag of {flags}"
+
+
+def _parse_command(name, *words):
+    assert name in COMMANDS or name in ("COMMAND", "STAGE", "--help", "--version"), f"no command {name}"
+    flags = [word for word in words if word.startswith("-")]  # predict and report also take paths
+    if name not in COMMANDS or "--help" in flags or any(flag.startswith("--config") for flag in flags):
+        return
+    if COMMANDS[name].module == STAGES:
+        train.read_flags([name, f"--mode={name}", *flags])
+    else:
+        command_line.read(GENERATE["SETTINGS"][name], [name, *flags])
 
 
 BLOCKS = [

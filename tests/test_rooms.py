@@ -15,6 +15,8 @@ SMALL = {
     "formatting",
     "files",
     "hosts",
+    "locks",
+    "packages",
     "replicas",
     "version",
 }
@@ -41,6 +43,7 @@ MAY_IMPORT = {
     "export": {"config", "data", "interop", "models", "runs"},
     "training": BELOW_TRAINING,
     "tools": BELOW_TRAINING | {"training"},
+    "commands": BELOW_TRAINING | {"training", "tools"},
 }
 NAME_TABLES = {"simclr_keras.models.backbone_names", "simclr_keras.models.zoo"}  # import no TensorFlow
 MOST_FILES = 14

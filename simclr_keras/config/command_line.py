@@ -1,4 +1,4 @@
-"""The one flag system of train.py, export.py and the tools: a config class -> flags, help and one-line errors."""
+"""The one flag system of all commands: a config class -> flags, help and one-line errors."""
 
 import dataclasses
 import difflib
@@ -9,29 +9,44 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from simclr_keras import packages
+from simclr_keras.config import settings_file
 from simclr_keras.config.option import Settings, field_kind
 from simclr_keras.errors import InputError, Stopped, TrainingError
 from simclr_keras.files import expand_home
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 WIDTH, INDENT = 100, 30
+FILE_FLAGS = {
+    "config": "File of settings, a line NAME: VALUE each, as --save_config writes it. A flag overrides it.",
+    "save_config": "Write the settings to a new file for --config, and do nothing else.",
+}
 HELP_FLAGS = ("--help", "-h", "-help", "--helpfull", "--helpshort")
 
 Config = TypeVar("Config", bound=Settings)
 
 
+class Saved(Exception):  # noqa: N818  it is no error
+    """End the command, as it was only to write its settings to a file: the message says where."""
+
+
 def read(cls: type[Config], argv: Sequence[str]) -> Config:
-    """Return the checked config that a command line gives; every word is a flag.
+    """Return the checked config that a command line and its --config give; every word is a flag.
 
     Args:
         cls: a dataclass of options. argv: the program, then its words.
 
     Raises:
         InputError: one line: a flag is unknown, unreadable, out of range or missing.
+        Saved: the settings were written to --save_config.
     """
-    config = cls(**read_values(dataclasses.fields(cls), argv))
-    config.validate()
-    return config
+
+    def make(texts: Mapping[str, str]) -> Config:
+        config = cls(**parse(dataclasses.fields(cls), texts))
+        config.validate()
+        return config
+
+    return read_texts(dataclasses.fields(cls), argv, make)
 
 
 def read_with_words(cls: type[Config], argv: Sequence[str], missing: str) -> tuple[Config, list[str]]:
@@ -49,15 +64,47 @@ def read_with_words(cls: type[Config], argv: Sequence[str], missing: str) -> tup
     return config, [expand_home(word) for word in words]
 
 
-def read_values(fields: Iterable[dataclasses.Field], argv: Sequence[str]) -> dict[str, Any]:
-    """Return the values of the flags on a command line by name, without those that are not on it."""
+def read_texts(
+    fields: Iterable[dataclasses.Field],
+    argv: Sequence[str],
+    make: Callable[[Mapping[str, str]], Config],
+    read_file: Callable[[str, Iterable[str]], dict[str, str]] = settings_file.read,
+) -> Config:
+    """Return make(texts) of the flags on a command line, and of the file in its --config, which flags override.
+
+    Args:
+        fields: whose names are flags. argv: the program, then its words.
+        make: returns the checked config of texts by flag; those of no flag and no file are missing.
+        read_file: returns the texts of a file by name; called with its path and the names of the flags.
+
+    Raises:
+        InputError: see `read`. Saved: the settings were written to --save_config.
+    """
+    booleans = {field.name: field_kind(field).type is bool for field in fields}
+    texts = _texts(booleans | dict.fromkeys(FILE_FLAGS, False), argv)
+    path, out = (texts.pop(flag, None) for flag in FILE_FLAGS)
+    if path is not None:
+        texts = {**read_file(expand_home(path), booleans), **texts}
+    config = make(texts)
+    if out is not None:
+        settings_file.write(expand_home(out), argv[0], texts, config)
+        raise Saved(f"settings {out}, read by --config={out}")
+    return config
+
+
+def parse(fields: Iterable[dataclasses.Field], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of the texts of flags by name. Raises InputError for a text that stands for none."""
+    kinds = {field.name: field_kind(field) for field in fields}
+    return {name: kinds[name].parse(name, text) for name, text in texts.items()}
+
+
+def _texts(booleans: Mapping[str, bool], argv: Sequence[str]) -> dict[str, str]:
+    """Return the texts of the flags on a command line by name, without those that are not on it."""
     from absl import flags  # not at the top: --help does without it
 
-    fields = tuple(fields)
     values = flags.FlagValues()
-    for field in fields:
-        boolean = field_kind(field).type is bool  # has a form --noNAME
-        values[field.name] = flags.Flag(flags.ArgumentParser(), None, field.name, None, "", boolean=boolean)
+    for name, boolean in booleans.items():  # a boolean has a form --noNAME
+        values[name] = flags.Flag(flags.ArgumentParser(), None, name, None, "", boolean=boolean)
     try:
         rest = values(argv)
     except flags.UnrecognizedFlagError as error:
@@ -68,9 +115,8 @@ def read_values(fields: Iterable[dataclasses.Field], argv: Sequence[str]) -> dic
         raise InputError(f"{str(error).removeprefix('ERROR:: ')}: write --name=value.") from error
     if len(rest) > 1:
         raise InputError(f"unexpected word {rest[1]!r}: every setting is a flag, --name=value.")
-    texts: dict[str, str | None] = {field.name: values[field.name].value for field in fields}
-    kinds = {field.name: field_kind(field) for field in fields}
-    return {name: kinds[name].parse(name, text) for name, text in texts.items() if text is not None}
+    texts: dict[str, str | None] = {name: values[name].value for name in booleans}
+    return {name: text for name, text in texts.items() if text is not None}
 
 
 def wants_help(argv: Sequence[str]) -> bool:
@@ -106,6 +152,7 @@ def help_text(
         field = next(iter(fields.values()))
         flag = f"--[no]{name}" if field_kind(field).type is bool else f"--{name}"
         groups.setdefault(field.metadata["group"], []).append((flag, describe(fields, len(stages))))
+    groups["Settings file"] = [(f"--{name}", text) for name, text in FILE_FLAGS.items()]
     lines = [introduction.rstrip(), ""]
     for heading, entries in groups.items():
         lines.append(f"{heading}:")
@@ -181,12 +228,19 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str], progra
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return main(argv) or EXIT_OK
+    except Saved as saved:
+        print(saved)
+        return EXIT_OK
     except InputError as error:
         code, message = EXIT_BAD_INPUT, f"error: {error}"
     except TrainingError as error:
         code, message = EXIT_FAILED, f"error: {error}"
     except Stopped as stop:
         code, message = stop.code, stop
+    except ModuleNotFoundError as error:
+        if error.name not in packages.PACKAGES:
+            raise
+        code, message = EXIT_BAD_INPUT, f"error: {packages.remedy(error.name)}"
     except BrokenPipeError:  # the reader of the output, such as head, has stopped
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  until the process ends
         return EXIT_OK

@@ -46,7 +46,8 @@ def check_no_pattern(path: str, argument: str) -> None:
     Args:
         path: of a folder. argument: name of the argument or flag that gave it, such as --out, for messages.
     """
-    if any(character in path for character in "*?[]\\"):
+    separators = {os.sep, os.altsep}  # Windows writes paths with the backslash
+    if any(character in path for character in {*"*?[]\\"} - separators):
         raise InputError(
             f"{argument}={path} contains one of * ? [ ] \\, which TensorFlow takes for a pattern when it reads "
             "checkpoints; give a path without them."

@@ -1,16 +1,12 @@
-"""One process at a time in a run directory: a lock that the system releases when its process ends."""
+"""One process at a time in a run directory."""
 
-import fcntl
 import os
-import socket
-import time
-from typing import IO
+from collections.abc import Callable
 
 from simclr_keras.errors import InputError
 from simclr_keras.files import is_remote
+from simclr_keras.locks import ProcessLock
 from simclr_keras.runs.run_files import LOCK
-
-ATTEMPTS = 3  # before a lock counts as taken
 
 
 class RunLock:
@@ -24,57 +20,33 @@ class RunLock:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._path = None if is_remote(directory) else os.path.join(directory, LOCK)
-        self._file: IO[str] | None = None
+        self._path = os.path.join(directory, LOCK)
+        self._lock = None if is_remote(directory) else ProcessLock(self._path)
 
     def check(self) -> None:
-        """Raise InputError if another process holds the lock. Writes nothing."""
-        if self._path is not None and self._file is None and os.path.exists(self._path):
-            with self._open(self._path, "r") as file:
-                self._lock(file, fcntl.LOCK_SH)  # shared: two checks do not exclude each other
+        """Raise InputError if another process has the lock. Writes nothing."""
+        if self._lock is not None and not self._lock.is_locked:
+            self._require(self._lock, self._lock.is_free)
 
     def acquire(self) -> None:
-        """Take the lock and write its process into the file. Raise InputError if another process holds it."""
-        if self._path is None or self._file is not None:
-            return
-        file = self._open(self._path, "a+")
-        try:
-            self._lock(file, fcntl.LOCK_EX)
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
-        except BaseException:
-            file.close()
-            raise
-        self._file = file
+        """Take the lock. Raise InputError if another process has it."""
+        if self._lock is not None and not self._lock.is_locked:
+            self._require(self._lock, self._lock.acquire)
 
     def release(self) -> None:
         """Release the lock, if it was taken."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._lock is not None:
+            self._lock.release()
 
-    def _open(self, path: str, mode: str) -> IO[str]:
+    def _require(self, lock: ProcessLock, succeeds: Callable[[], bool]) -> None:
         try:
-            return open(path, mode, encoding="utf-8", errors="replace")
+            if succeeds():
+                return
         except OSError as error:
             raise InputError(
-                f"{path} cannot be opened ({error.strerror}); delete it, or give another --model_dir."
+                f"{self._path} cannot be opened ({error.strerror}); delete it, or give another --model_dir."
             ) from error
-
-    def _lock(self, file: IO[str], kind: int) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                fcntl.flock(file, kind | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                # Perhaps only by a check, for an instant.
-                if attempt + 1 < ATTEMPTS:
-                    time.sleep(0.05)
-            except OSError:  # a file system that cannot lock, like some of clusters
-                return
-        file.seek(0)
-        holder = file.read().strip() or "another process"
         raise InputError(
-            f"--model_dir={self._directory} is in use by {holder}; wait for it, stop it, or give another directory."
+            f"--model_dir={self._directory} is in use by {lock.holder()}; wait for it, stop it, or give another "
+            "directory."
         )

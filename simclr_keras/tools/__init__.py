@@ -1,1 +1,1 @@
-"""Commands beside train.py: python -m simclr_keras.tools.NAME."""
+"""Commands beside the stages: `simclr NAME`, or python -m simclr_keras.tools.NAME."""

@@ -1,22 +1,21 @@
-"""python -m simclr_keras.tools.embed: the vectors of images by a model, as a file."""
+"""simclr embed: the vectors of images by a model, as a file."""
 
 import dataclasses
 import hashlib
 import sys
 
-from simclr_keras.config import command_line
+from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.files import expand_home
 
-PROGRAM = "embed"
 ENDINGS = (".npz", ".parquet", ".csv")
 INTRODUCTION = """\
 Computes the vectors of images by a model, and writes them with the images' names.
 
-  python -m simclr_keras.tools.embed --model=runs/photos --images=photos --out=features.npz
-  python -m simclr_keras.tools.embed --model=exports/flowers --images=tf_flowers \\
+  simclr embed --model=runs/photos --images=photos --out=features.npz
+  simclr embed --model=exports/flowers --images=tf_flowers \\
       --endpoint=proj_head_1 --out=features.parquet
 
 Images get the evaluation preprocessing. If interrupted, rerun the command to continue: OUT.parts
@@ -70,16 +69,7 @@ class EmbedConfig(Settings):
     overwrite: bool = option(False, "Replace --out, and the parts of another command.")
 
 
-def main(argv: list[str]) -> None:
-    """Embed as the command line says, see `command_line.run`."""
-    if command_line.wants_help(argv):
-        print(command_line.help_text(INTRODUCTION, EmbedConfig))
-        return
-    config = command_line.read(EmbedConfig, argv)
-    check_file(config.out, ENDINGS, config.overwrite)
-    from simclr_keras.backend import start_tensorflow_quietly
-
-    start_tensorflow_quietly()
+def _execute(config: EmbedConfig) -> None:
     embed(**dataclasses.asdict(config))
 
 
@@ -263,5 +253,13 @@ def _compute_missing(parts, images, compute, image_size, batch_size, stop):
     )
 
 
+COMMAND = Command(
+    "embed",
+    INTRODUCTION,
+    EmbedConfig,
+    _execute,
+    check=lambda config: check_file(config.out, ENDINGS, config.overwrite),
+)
+
 if __name__ == "__main__":
-    command_line.leave(command_line.run(main, sys.argv, PROGRAM))
+    COMMAND.leave()

@@ -1,21 +1,19 @@
-"""python -m simclr_keras.tools.export_torch: a network as a safetensors file for torchvision and timm."""
+"""simclr export_torch: a network as a safetensors file for torchvision and timm."""
 
 import dataclasses
-import sys
 
-from simclr_keras.config import command_line
+from simclr_keras.config.command import Command
 from simclr_keras.config.export import ExportConfig
 from simclr_keras.config.option import Settings, again, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.interop.fetching.addresses import check_address
 
-PROGRAM = "export_torch"
 INTRODUCTION = """\
 Writes the encoder and the classifier of a run as a safetensors file with the names of torchvision
 (plain ResNets) and timm (selective kernels). The file is computed in NumPy, and in PyTorch if that is
 installed, and compared with the network before it gets its name.
 
-  python -m simclr_keras.tools.export_torch --run=runs/classifier --out=classifier.safetensors
+  simclr export_torch --run=runs/classifier --out=classifier.safetensors
 
 docs/start_from.md shows how to load it.
 
@@ -35,19 +33,6 @@ class ExportTorchConfig(Settings):
     def validate(self) -> None:
         super().validate()
         check_file(self.out, ".safetensors", self.overwrite)
-
-
-def main(argv: list[str]) -> None:
-    """Export as the command line says, see `command_line.run`."""
-    if command_line.wants_help(argv):
-        print(command_line.help_text(INTRODUCTION, ExportTorchConfig))
-        return
-    config = command_line.read(ExportTorchConfig, argv)
-    check_address(config.run, "run", "a training run")
-    from simclr_keras.backend import start_tensorflow_quietly
-
-    start_tensorflow_quietly()
-    export_torch(config)
 
 
 def export_torch(config: ExportTorchConfig, say=print) -> dict:
@@ -81,5 +66,13 @@ def _figures(result):
     return " and ".join(f"{kind} (differs by {value:.0e})" for kind, value in result["differences"].items())
 
 
+COMMAND = Command(
+    "export_torch",
+    INTRODUCTION,
+    ExportTorchConfig,
+    export_torch,
+    check=lambda config: check_address(config.run, "run", "a training run"),
+)
+
 if __name__ == "__main__":
-    command_line.leave(command_line.run(main, sys.argv, PROGRAM))
+    COMMAND.leave()

@@ -1,23 +1,21 @@
-"""python -m simclr_keras.tools.import_published: published weights as a run directory, for every later stage."""
+"""simclr import: published weights as a run directory, for every later stage."""
 
 import collections
 import dataclasses
-import sys
 
-from simclr_keras.config import command_line
+from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, option
 
-PROGRAM = "import_published"
 INTRODUCTION = """\
 Makes a run directory of weights that were released with SimCLRv2 (TF1 checkpoints, TF2 training
 checkpoints, TF2 SavedModels), so that train.py starts or learns from them and export.py exports them.
 
-  python -m simclr_keras.tools.import_published --path=simclrv2/pretrained/r50_1x_sk0 \\
+  simclr import --path=simclrv2/pretrained/r50_1x_sk0 \\
       --out=runs/r50
-  python train.py --mode=finetune --recipe=photos_finetune --init=runs/r50 --dataset=folder:photos
-  python -m simclr_keras.tools.import_published --path=simclrv2/finetuned_1pct/r50_1x_sk0 \\
+  simclr finetune --recipe=photos_finetune --init=runs/r50 --dataset=folder:photos
+  simclr import --path=simclrv2/finetuned_1pct/r50_1x_sk0 \\
       --out=runs/r50-1pct
-  python train.py --mode=distill --recipe=photos_distill --teacher=runs/r50-1pct
+  simclr distill --recipe=photos_distill --teacher=runs/r50-1pct
 
 The name of the network is taken from the path or from --name; all keys and shapes are checked.
 
@@ -54,15 +52,7 @@ class ImportConfig(Settings):
     overwrite: bool = option(False, "Replace an imported run in --out.")
 
 
-def main(argv: list[str]) -> None:
-    """Import as the command line says, see `command_line.run`."""
-    if command_line.wants_help(argv):
-        print(command_line.help_text(INTRODUCTION, ImportConfig))
-        return
-    config = command_line.read(ImportConfig, argv)
-    from simclr_keras.backend import start_tensorflow_quietly
-
-    start_tensorflow_quietly()
+def _execute(config: ImportConfig) -> None:
     import_published(**dataclasses.asdict(config))
 
 
@@ -109,5 +99,7 @@ def import_published(
     return run.result
 
 
+COMMAND = Command("import", INTRODUCTION, ImportConfig, _execute)
+
 if __name__ == "__main__":
-    command_line.leave(command_line.run(main, sys.argv, PROGRAM))
+    COMMAND.leave()

@@ -1,4 +1,4 @@
-"""python -m simclr_keras.tools.predict: the most probable classes of image files."""
+"""simclr predict: the most probable classes of image files."""
 
 import csv
 import dataclasses
@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from simclr_keras.config import command_line
+from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, again, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, one_line, some
@@ -14,13 +14,12 @@ from simclr_keras.files import write_file
 from simclr_keras.tools.csv_lines import CsvLines
 from simclr_keras.tools.embed import EmbedConfig
 
-PROGRAM = "predict"
 ENDINGS = (".csv", ".jsonl")
 INTRODUCTION = """\
 Prints the most probable classes of image files, by a model with a classifier.
 
-  python -m simclr_keras.tools.predict --model=runs/photos-classifier photo.jpg more_photos/
-  python -m simclr_keras.tools.predict --model=exports/flowers photos --top=3 --out=predictions.csv
+  simclr predict --model=runs/photos-classifier photo.jpg more_photos/
+  simclr predict --model=exports/flowers photos --top=3 --out=predictions.csv
 
 Folders are searched at any depth. Unreadable files are skipped; the first ten are named.
 
@@ -47,20 +46,13 @@ _LONGEST = 4096  # characters of a file name that are printed
 _MOST_BAD = 10  # files that are named
 
 
-def main(argv: list[str]) -> None:
-    """Predict as the command line says, see `command_line.run`."""
-    if command_line.wants_help(argv):
-        print(command_line.help_text(INTRODUCTION, PredictConfig))
-        return
-    config, paths = command_line.read_with_words(
-        PredictConfig, argv, missing="no images: give image files, or folders of images."
-    )
-    out = config.out
-    if out:
-        check_file(out, ENDINGS, config.overwrite)
-    from simclr_keras.backend import start_tensorflow_quietly
+def _check(config: PredictConfig) -> None:
+    if config.out:
+        check_file(config.out, ENDINGS, config.overwrite)
 
-    start_tensorflow_quietly()
+
+def _execute(config: PredictConfig, paths: list[str]) -> None:
+    out = config.out
     rows = []
     predictions = predict(
         config.model,
@@ -149,7 +141,7 @@ def _print_unreadable(problems):
     if more := len(problems) - len(lines):
         lines.append(f"and {more:,} more unreadable files, {len(problems):,} in all; skipped")
     for text in lines:
-        print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
+        print(f"predict: {text}", file=sys.stderr, flush=True)
 
 
 def _write(path, rows):
@@ -169,5 +161,14 @@ def _write(path, rows):
     write_file(path, as_jsonl if path.lower().endswith(".jsonl") else as_csv)
 
 
+COMMAND = Command(
+    "predict",
+    INTRODUCTION,
+    PredictConfig,
+    _execute,
+    "no images: give image files, or folders of images.",
+    _check,
+)
+
 if __name__ == "__main__":
-    command_line.leave(command_line.run(main, sys.argv, PROGRAM))
+    COMMAND.leave()

@@ -1,25 +1,21 @@
-"""python -m simclr_keras.tools.report DIR...: one table and one chart over run directories."""
+"""simclr report DIR...: one table and one chart over run directories."""
 
 import dataclasses
 import os
 import sys
 from collections.abc import Sequence
 
-from simclr_keras.config import command_line
+from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import is_remote
-from simclr_keras.tools.reporting.find_runs import find_runs, place_of
-from simclr_keras.tools.reporting.rows import rows_of_runs
-from simclr_keras.tools.reporting.text import as_csv, table
 
-PROGRAM = "report"
 INTRODUCTION = """\
 Prints one table and draws one chart over run directories, in the order of the method.
 
-  python -m simclr_keras.tools.report runs
-  python -m simclr_keras.tools.report runs/pretrain runs/finetune --out=chart.png --csv=table.csv
+  simclr report runs
+  simclr report runs/pretrain runs/finetune --out=chart.png --csv=table.csv
 
 A directory is a run, or contains runs at any depth. Runs that differ only in their seeds are
 followed by their mean and range. Unfinished runs are listed without figures.
@@ -45,18 +41,15 @@ class ReportConfig(Settings):
                 check_file(path, ending, overwrite=True, flag=flag)
 
 
-def main(argv: list[str]) -> None:
-    """Report as the command line says, see `command_line.run`."""
-    if command_line.wants_help(argv):
-        print(command_line.help_text(INTRODUCTION, ReportConfig))
-        return
-    config, paths = command_line.read_with_words(
-        ReportConfig, argv, missing="no directory: give run directories, or a folder of them, such as runs."
-    )
+def _execute(config: ReportConfig, paths: list[str]) -> None:
+    from simclr_keras.tools.reporting.find_runs import find_runs  # help is quicker without NumPy
+    from simclr_keras.tools.reporting.rows import rows_of_runs
+    from simclr_keras.tools.reporting.text import as_csv, table
+
     empty: list[str] = []
     runs = find_runs(paths, empty)
     for path in empty:
-        print(f"{PROGRAM}: {path} contains no run; skipped", file=sys.stderr)
+        print(f"report: {path} contains no run; skipped", file=sys.stderr)
     report_rows = rows_of_runs(runs)
     print(table(report_rows))
     for row in {row.run: row for row in report_rows if row.warnings}.values():
@@ -84,6 +77,8 @@ def default_out(paths: Sequence[str], runs: Sequence[str]) -> str | None:
     Args:
         paths: of the command line. runs: paths of the run directories in and below them.
     """
+    from simclr_keras.tools.reporting.find_runs import place_of
+
     folder = paths[0]
     if is_remote(folder):
         return None
@@ -100,5 +95,14 @@ def _write(path, data):
         raise InputError(f"{path} cannot be written ({one_line(error)}); give another path.") from error
 
 
+COMMAND = Command(
+    "report",
+    INTRODUCTION,
+    ReportConfig,
+    _execute,
+    "no directory: give run directories, or a folder of them, such as runs.",
+    tensorflow=False,
+)
+
 if __name__ == "__main__":
-    command_line.leave(command_line.run(main, sys.argv, PROGRAM))
+    COMMAND.leave()

@@ -1,23 +1,21 @@
-"""python -m simclr_keras.tools.verify_published: the accuracy of published weights beside the published one."""
+"""simclr verify: the accuracy of published weights beside the published one."""
 
 import dataclasses
-import sys
 
-from simclr_keras.config import command_line
+from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, again, option
 from simclr_keras.errors import InputError
 from simclr_keras.interop.fetching.addresses import PUBLISHED, published_name
 from simclr_keras.tools.import_published import ImportConfig
 
-PROGRAM = "verify_published"
 INTRODUCTION = """\
 Evaluates a published classifier on ImageNet's validation images, with the evaluation preprocessing,
 and prints the published accuracy beside its own.
 
-  python -m simclr_keras.tools.verify_published --path=simclrv2/finetuned_1pct/r50_1x_sk0 \\
+  simclr verify --path=simclrv2/finetuned_1pct/r50_1x_sk0 \\
       --data_dir=/data/tfds
-  python -m simclr_keras.tools.verify_published --run=runs/r50-1pct --data_dir=/data/tfds
-  python -m simclr_keras.tools.verify_published --path=published:r50_1x_sk0 --write_digests
+  simclr verify --run=runs/r50-1pct --data_dir=/data/tfds
+  simclr verify --path=published:r50_1x_sk0 --write_digests
 
 Exit codes: 0 done, whatever the accuracy; 2 the command, the file or the data are wrong."""
 
@@ -54,15 +52,7 @@ class VerifyConfig(Settings):
             raise InputError("--write_digests needs a published name, such as --path=published:r50_1x_sk0.")
 
 
-def main(argv: list[str]) -> None:
-    """Verify as the command line says, see `command_line.run`."""
-    if command_line.wants_help(argv):
-        print(command_line.help_text(INTRODUCTION, VerifyConfig))
-        return
-    config = command_line.read(VerifyConfig, argv)
-    from simclr_keras.backend import start_tensorflow_quietly
-
-    start_tensorflow_quietly()
+def _execute(config: VerifyConfig) -> None:
     if config.write_digests:
         write_digests(config.path)
         return
@@ -179,5 +169,7 @@ def _check(splits, dataset, about):
         )
 
 
+COMMAND = Command("verify", INTRODUCTION, VerifyConfig, _execute)
+
 if __name__ == "__main__":
-    command_line.leave(command_line.run(main, sys.argv, PROGRAM))
+    COMMAND.leave()

@@ -1,24 +1,22 @@
-"""python -m simclr_keras.tools.visualize: nearest neighbors, a map and projector files of embedded images."""
+"""simclr visualize: nearest neighbors, a map and projector files of embedded images."""
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable
 
-from simclr_keras.config import command_line
+from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, again, option
 from simclr_keras.config.output_paths import check_local, check_parent
 from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.files import expand_home, write_file
 from simclr_keras.tools.embed import EmbedConfig
 
-PROGRAM = "visualize"
 NEIGHBORS, MAP, PROJECTOR, FEATURES = "neighbors.png", "map.png", "projector", "features.npz"
 INTRODUCTION = """\
 Draws the vectors of images: nearest neighbors, a map, and files for TensorBoard's projector.
 
-  python -m simclr_keras.tools.visualize --features=features.npz --out=pictures
-  python -m simclr_keras.tools.visualize --model=runs/photos --images=photos --out=pictures
+  simclr visualize --features=features.npz --out=pictures
+  simclr visualize --model=runs/photos --images=photos --out=pictures
 
 OUT/neighbors.png   some images, and beside each the most similar ones (cosine)
 OUT/map.png         all images on a plane
@@ -72,16 +70,7 @@ class VisualizeConfig(Settings):
             )
 
 
-def main(argv: list[str]) -> None:
-    """Draw as the command line says, see `command_line.run`."""
-    if command_line.wants_help(argv):
-        print(command_line.help_text(INTRODUCTION, VisualizeConfig))
-        return
-    config = command_line.read(VisualizeConfig, argv)
-    _check_out(config)
-    from simclr_keras.backend import start_tensorflow_quietly
-
-    start_tensorflow_quietly()
+def _execute(config: VisualizeConfig) -> None:
     features, out = config.features, config.out
     if not features:
         from simclr_keras.tools.embed import embed
@@ -245,5 +234,7 @@ def _make(folder):
         raise TrainingError(f"--out={folder} cannot be created ({one_line(error)}); give another.") from error
 
 
+COMMAND = Command("visualize", INTRODUCTION, VisualizeConfig, _execute, check=_check_out)
+
 if __name__ == "__main__":
-    command_line.leave(command_line.run(main, sys.argv, PROGRAM))
+    COMMAND.leave()

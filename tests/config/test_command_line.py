@@ -94,6 +94,11 @@ def test_help_of_one_config():
         "  --kind                      Which. Choices: a, b. Default: a.",
         "  --layer                     Layer. Default: the first.",
         "  --[no]loud                  Whether. Default: false.",
+        "",
+        "Settings file:",
+        "  --config                    File of settings, a line NAME: VALUE each, as --save_config writes it.",
+        "                              A flag overrides it.",
+        "  --save_config               Write the settings to a new file for --config, and do nothing else.",
     ]
 
 
@@ -101,7 +106,8 @@ def test_help_of_a_long_flag():
     cls = dataclasses.make_dataclass(
         "Long", [("x" * 40, str, option("", "Words."))], bases=(Settings,), frozen=True
     )
-    assert command_line.help_text("", cls).splitlines()[-2:] == ["  --" + "x" * 40, " " * 30 + "Words."]
+    lines = command_line.help_text("", cls).splitlines()
+    assert lines[3:5] == ["  --" + "x" * 40, " " * 30 + "Words."]
 
 
 def test_help_of_several_stages():
@@ -135,6 +141,7 @@ def test_help_of_train():
         fields = {field.name: field.metadata["group"] for cls in classes for field in dataclasses.fields(cls)}
         recipes = [name for name, recipe in RECIPES.items() if mode in (None, recipe.mode)]
         first = ["mode", "recipe"] if recipes else ["mode"]
+        fields |= dict.fromkeys(command_line.FILE_FLAGS, "Settings file")
         assert sorted(entries(mode)) == sorted([*((name, "Choose") for name in first), *fields.items()])
         text = train.help_text(mode)
         assert max(map(len, text.splitlines())) <= 100

@@ -5,10 +5,10 @@ import os
 import subprocess
 import sys
 
+import filelock
 import pytest
 
 from simclr_keras.errors import InputError
-from simclr_keras.runs import run_lock
 from simclr_keras.runs.run_dir import RunDir
 from tests.training.begun import begin, config, files
 
@@ -45,10 +45,10 @@ class TestInUse:
         RunDir(directory).open_for("pretrain", config())
 
     def test_a_file_system_that_cannot_lock_is_no_obstacle(self, directory, monkeypatch):
-        def flock(file, kind):
+        def acquire(lock, timeout):
             raise OSError(errno.ENOLCK, "No locks available")
 
-        monkeypatch.setattr(run_lock.fcntl, "flock", flock)
+        monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
         begin(directory)
         RunDir(directory).check("pretrain", config())
 
@@ -59,16 +59,16 @@ class TestInUse:
 
     def test_a_process_that_was_killed_leaves_it_free(self, directory):
         code = (
-            "import fcntl, os, signal\n"
-            f"file = open({os.path.join(directory, 'run.lock')!r}, 'a+')\n"
-            "fcntl.flock(file, fcntl.LOCK_EX)\n"
-            "print('locked', flush=True)\n"
-            "signal.pause()\n"
+            "import time\n"
+            "from simclr_keras.locks import ProcessLock\n"
+            f"lock = ProcessLock({os.path.join(directory, 'run.lock')!r})\n"
+            "print(lock.acquire(), flush=True)\n"
+            "time.sleep(600)\n"
         )
         os.makedirs(directory)
         holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        assert holder.stdout.readline() == "locked\n"
-        with pytest.raises(InputError, match="in use by another process"):
+        assert holder.stdout.readline() == "True\n"
+        with pytest.raises(InputError, match=f"in use by process {holder.pid} on "):
             RunDir(directory).open_for("pretrain", config())
         holder.kill()
         holder.communicate()

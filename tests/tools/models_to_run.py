@@ -41,6 +41,6 @@ def run(module, *words):
     """
     out, error = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-        program = module.PROGRAM
-        code = command_line.run(module.main, [program, *map(str, words)], program)
+        command = module.COMMAND
+        code = command_line.run(command.main, [command.name, *map(str, words)], command.name)
     return code, out.getvalue(), error.getvalue()

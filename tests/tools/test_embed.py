@@ -244,8 +244,8 @@ def test_help_and_refusals_do_not_wait_for_tensorflow(tmp_path):
         "import sys\nfrom simclr_keras.config import command_line\n"
         "from simclr_keras.tools import embed, predict, visualize\n"
         "for module in (embed, predict, visualize):\n"
-        "    command_line.run(module.main, ['x', '--help'], 'x')\n"
-        "command_line.run(embed.main, ['x', '--model=a', '--images=b', '--out=c.txt'], 'x')\n"
+        "    command_line.run(module.COMMAND.main, ['x', '--help'], 'x')\n"
+        "command_line.run(embed.COMMAND.main, ['x', '--model=a', '--images=b', '--out=c.txt'], 'x')\n"
         "print([name for name in ('tensorflow', 'keras', 'matplotlib', 'sklearn') if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,7 +19,7 @@ from tests.tools.made_runs import begin, finish, rows, whole_method
 
 
 def run(*words):
-    return command_line.run(report.main, ["report", *map(str, words)], "report")
+    return command_line.run(report.COMMAND.main, ["report", *map(str, words)], "report")
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ class TestCommand:
         finish(tmp_path / "a", "supervised", top1=0.5)
         code = (
             "import sys\nfrom simclr_keras.tools import report\n"
-            f"report.main(['report', {str(tmp_path)!r}, '--out={tmp_path}/x.png'])\n"
+            f"report.COMMAND.main(['report', {str(tmp_path)!r}, '--out={tmp_path}/x.png'])\n"
             "print([name for name in ('tensorflow', 'keras', 'sklearn', 'matplotlib.pyplot') if name in sys.modules])"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,11 @@ from tests.training.tiny import make_config
 
 def files(path):
     """What a directory holds beside its lock; None where there is none."""
-    return sorted({*tf.io.gfile.listdir(path)} - {"run.lock"}) if tf.io.gfile.exists(path) else None
+    return (
+        sorted({*tf.io.gfile.listdir(path)} - {"run.lock", "run.lock.holder"})
+        if tf.io.gfile.exists(path)
+        else None
+    )
 
 
 def config(**settings):

@@ -1,7 +1,6 @@
 """The files of the release by name: from its bucket, a mirror or a local folder, through a cache that is checked."""
 
 import contextlib
-import fcntl
 import functools
 import json
 import os
@@ -13,6 +12,7 @@ from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import expand_home, write_file
 from simclr_keras.interop.fetching.addresses import cache_folder
 from simclr_keras.interop.fetching.download import PARTIAL, MissingFileError, digest, download
+from simclr_keras.locks import ProcessLock
 
 # The bucket of the release's TF2 SavedModels, gs://simclr-checkpoints-tf2, by its public address.
 BUCKET = "https://storage.googleapis.com/simclr-checkpoints-tf2/simclrv2"
@@ -137,17 +137,15 @@ def _read(stamp: str) -> dict[str, str]:
 @contextlib.contextmanager
 def _locked(base: str, name: str) -> Iterator[None]:
     """Keep other processes from downloading the same network; wait if one does."""
+    lock = ProcessLock(f"{base}.lock")
     with _unwritable_is_bad_input(base):
-        file = open(f"{base}.lock", "a")  # noqa: SIM115  closed below
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock.acquire():
             print(f"another process is downloading {name}; waiting for it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # a file system that cannot lock, like some of clusters
-            pass
+            lock.acquire(seconds=-1)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

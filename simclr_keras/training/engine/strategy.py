@@ -178,22 +178,27 @@ def resolve_precision(precision: str, strategy: tf.distribute.Strategy) -> str:
     AMX-BF16 instructions; float32 elsewhere.
     """
     if precision == "auto":
-        precision = "bfloat16" if _has_bfloat16(strategy) else "float32"
+        precision = "bfloat16" if bfloat16_support(strategy)[0] else "float32"
     return {"bfloat16": "mixed_bfloat16"}.get(precision, precision)
 
 
-def _has_bfloat16(strategy):
+def bfloat16_support(strategy: tf.distribute.Strategy) -> tuple[bool, str]:
+    """Return whether the hardware computes in bfloat16, and why, in words."""
     if isinstance(strategy, tf.distribute.TPUStrategy):
-        return True
+        return True, "TPUs compute in bfloat16"
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        return all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
+        if all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details):
+            return True, "all GPUs have compute capability 8.0 or higher"
+        return False, "a GPU has a compute capability below 8.0"
     try:
         flags = pathlib.Path("/proc/cpuinfo").read_text()
     except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+        return False, "the instructions of the CPU are unknown on this system"
+    if "avx512_bf16" in flags or "amx_bf16" in flags:
+        return True, "the CPU has bfloat16 instructions"
+    return False, "the CPU has no bfloat16 instructions"
 
 
 def describe(strategy: tf.distribute.Strategy, policy: str, hosts: int = 1) -> str:

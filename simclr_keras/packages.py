@@ -1,0 +1,68 @@
+"""The packages that only some features need: which feature, and how to install them. Imports none of them."""
+
+import importlib.util
+from typing import NamedTuple
+
+
+class Package(NamedTuple):
+    """A package that may be missing.
+
+    Attributes:
+        name: of its distribution, as pip knows it. extra: of this package, which installs it. feature: what needs it.
+    """
+
+    name: str
+    extra: str
+    feature: str
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f'pip install "simclr_keras[{self.extra}]"'
+
+
+# By the name of the module.
+PACKAGES = {
+    "tensorflow": Package("tensorflow", "cpu", "everything; for GPUs and TPUs the extra is gpu or tpu"),
+    "sklearn": Package("scikit-learn", "train", "training, kNN, logistic regression, the dataset digits"),
+    "threadpoolctl": Package("threadpoolctl", "train", "training: logistic regression"),
+    "matplotlib": Package("matplotlib", "train", "training, report and visualize: pictures"),
+    "tensorboard": Package("tensorboard", "train", "training: curves"),
+    "tqdm": Package("tqdm", "train", "progress bars of training, embed and downloads"),
+    "tensorflow_datasets": Package("tensorflow-datasets", "tfds", "datasets by name, such as cifar10"),
+    "tensorflow_hub": Package("tensorflow-hub", "hub", "models at TF-Hub addresses"),
+    "tf_keras": Package("tf_keras", "hub", "exports in models of Keras 2"),
+    "ai_edge_litert": Package("ai-edge-litert", "litert", "export to LiteRT"),
+    "tf2onnx": Package("tf2onnx", "onnx", "export to ONNX"),
+    "onnx": Package("onnx", "onnx", "export to ONNX"),
+    "onnxruntime": Package("onnxruntime", "onnx", "export to ONNX"),
+    "safetensors": Package("safetensors", "safetensors", "weights of PyTorch"),
+    "huggingface_hub": Package("huggingface_hub", "hf", "weights at hf:// addresses"),
+    "pyarrow": Package("pyarrow", "parquet", "embed to Parquet"),
+}
+TRAINING = tuple(module for module, package in PACKAGES.items() if package.extra == "train")
+
+
+def missing(modules: tuple[str, ...] = tuple(PACKAGES)) -> list[str]:
+    """Return those of some modules that are not installed."""
+    return [module for module in modules if importlib.util.find_spec(module) is None]
+
+
+def version(module: str) -> str:
+    """Return the version of an installed package by its module."""
+    import importlib.metadata  # help is quicker without
+
+    try:
+        return importlib.metadata.version(PACKAGES[module].name)
+    except importlib.metadata.PackageNotFoundError:  # tensorflow has several distributions
+        return "installed"
+
+
+def remedy(module: str) -> str:
+    """Return one line that says what needs a missing package, and how to install it.
+
+    Args:
+        module: name of the module that was imported, a key of PACKAGES.
+    """
+    package = PACKAGES[module]
+    return f"{package.name} is missing ({package.feature}); install it with: {package.install}"
