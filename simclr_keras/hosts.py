@@ -172,7 +172,10 @@ class Hosts:
             return
         time.sleep(SIGNAL_SECONDS)  # it may come to this host, too: Ctrl-C twice would end it at once
         if not self._stop.requested:
-            os.kill(os.getpid(), number)
+            if os.name == "nt":  # its os.kill would end the process
+                signal.raise_signal(number)
+            else:
+                os.kill(os.getpid(), number)
 
 
 def connect_within(seconds: float, count: int) -> None:

@@ -29,6 +29,8 @@ PACKAGES = {
     "matplotlib": Package("matplotlib", "train", "training, report and visualize: pictures"),
     "tensorboard": Package("tensorboard", "train", "training: curves"),
     "tqdm": Package("tqdm", "train", "progress bars of training, embed and downloads"),
+    "PIL": Package("pillow", "train", "images other than JPEG, PNG and BMP; pictures of visualize"),
+    "pillow_heif": Package("pillow-heif", "heic", "HEIC photos"),
     "tensorflow_datasets": Package("tensorflow-datasets", "tfds", "datasets by name, such as cifar10"),
     "tensorflow_hub": Package("tensorflow-hub", "hub", "models at TF-Hub addresses"),
     "tf_keras": Package("tf_keras", "hub", "exports in models of Keras 2"),

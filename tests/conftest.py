@@ -15,6 +15,11 @@ import gc
 import pathlib
 import signal
 
+from tests import as_windows
+
+if os.environ.get("SIMCLR_TEST_AS_WINDOWS"):
+    as_windows.block()
+
 import matplotlib
 import numpy as np
 import pytest

@@ -4,6 +4,7 @@ import pathlib
 import re
 import runpy
 import shlex
+import shutil
 
 import pytest
 
@@ -111,7 +112,7 @@ def photos(tmp_path_factory, finetuned):
     """A folder with runs/photos and exports/photos, as the pages name them."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "runs").mkdir()
-    (folder / "runs/photos").symlink_to(finetuned.folder)
+    shutil.copytree(finetuned.folder, folder / "runs/photos")
     with pytest.MonkeyPatch.context() as patch:
         make_tiny(patch)
         export.main(["export.py", f"--run={finetuned.folder}", f"--out={folder / 'exports/photos'}"])

@@ -2,12 +2,14 @@
 
 import errno
 import os
+import stat
 
 import pytest
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.files import read_file, remove_leftovers, whole_folder, write_file
+from tests.as_windows import link
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -175,7 +177,7 @@ def test_one_of_two_writers_at_once_is_refused(tmp_path):
 
 def test_folder_behind_a_link_is_replaced(tmp_path):
     write(tmp_path / "v3", "old")
-    (tmp_path / "latest").symlink_to("v3")
+    link(tmp_path / "latest", "v3")
     write(tmp_path / "latest", "new")
     assert (tmp_path / "latest").is_symlink()
     assert text_in(tmp_path / "v3") == "new"
@@ -198,3 +200,17 @@ def test_error_in_a_folder_is_one_line_with_advice_only_if_it_helps(tmp_path):
         with pytest.raises(TrainingError, match="free space"):
             fail(full)
     assert text_in(tmp_path / "e") == "old"
+
+
+def test_a_file_system_that_does_not_flush_folders_is_no_obstacle(tmp_path, monkeypatch):
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(error, "refused")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for error in (errno.EACCES, errno.EINVAL):
+        write_file(f"{tmp_path}/a", b"")
+        write(tmp_path / f"e{error}", "new")
+    error = errno.EIO  # the disk fails
+    with pytest.raises(TrainingError, match="cannot write"):
+        write_file(f"{tmp_path}/a", b"")

@@ -23,7 +23,7 @@ Exit codes: as those of the stages."""
 QUICK = {
     "pretrain": ("--epochs=2", "--nobaselines"),
     "finetune": ("--epochs=10",),
-    "distill": ("--epochs=1",),
+    "distill": ("--epochs=2",),
 }
 
 

@@ -18,8 +18,8 @@ from simclr_keras.interop.fetching.addresses import cache_folder
 from simclr_keras.version import __version__
 
 INTRODUCTION = """\
-Lists versions, devices, the precision and the reason for it, caches, free disk space and the packages
-that are missing for a feature. Put its output into a bug report. It sends nothing.
+Lists versions, devices, the precision and the reason for it, caches, free disk space, and the
+packages that are missing for a feature. Put its output into a bug report. It sends nothing.
 
 Exit codes: 0 everything that training needs is there; 2 something is missing."""
 

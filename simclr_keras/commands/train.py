@@ -24,9 +24,9 @@ Trains SimCLRv2 networks. If a run was interrupted, rerun the same command to co
 
 `python train.py --mode=pretrain` in a checkout is the same as `simclr pretrain`.
 
-A recipe gives values to many flags. A file in --config, also the config.json of a run, overrides the
-recipe, and a flag overrides both. A stage that starts from an earlier run inherits the settings of
-that run that you do not give.
+A recipe gives values to many flags. A file in --config overrides it, and a flag overrides both. The
+file may be the config.json of a run. A stage that starts from an earlier run inherits the settings
+of that run that you do not give.
 
 Exit codes: 0 done; 1 training failed; 2 the command or the data is wrong; 130 stopped by Ctrl-C
 (SIGINT); 143 stopped by SIGTERM."""

@@ -242,7 +242,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str], progra
             raise
         code, message = EXIT_BAD_INPUT, f"error: {packages.remedy(error.name)}"
     except BrokenPipeError:  # the reader of the output, such as head, has stopped
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  until the process ends
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  until the process ends
         return EXIT_OK
     except KeyboardInterrupt:  # before a stage listens for signals
         code, message = EXIT_INTERRUPTED, "interrupted; rerun the same command to continue."

@@ -30,7 +30,7 @@ def read(path: str, names: Iterable[str]) -> dict[str, str]:
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip() or line.lstrip().startswith("#") or line.rstrip() == "---":
             continue
-        match = _LINE.fullmatch(line.rstrip())
+        match = _LINE.fullmatch(line.strip())
         if not match:
             raise InputError(
                 f"--config={path}, line {number}: {one_line(line, 60)!r} is not NAME: VALUE; write a setting on each "

@@ -10,14 +10,15 @@ from simclr_keras.interop.fetching.addresses import check_address
 
 INTRODUCTION = """\
 Writes the encoder and the classifier of a run as a safetensors file with the names of torchvision
-(plain ResNets) and timm (selective kernels). The file is computed in NumPy, and in PyTorch if that is
-installed, and compared with the network before it gets its name.
+(plain ResNets) and timm (selective kernels). The file is computed in NumPy, and in PyTorch if that
+is installed, and compared with the network before it gets its name.
 
   simclr export_torch --run=runs/classifier --out=classifier.safetensors
 
 docs/start_from.md shows how to load it.
 
-Exit codes: 0 done; 1 the file cannot be written, or differs from the network; 2 the command is wrong."""
+Exit codes: 0 done; 1 the file cannot be written, or differs from the network; 2 the command is
+wrong."""
 
 
 @dataclasses.dataclass(frozen=True)

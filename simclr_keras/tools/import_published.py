@@ -8,7 +8,7 @@ from simclr_keras.config.option import Settings, option
 
 INTRODUCTION = """\
 Makes a run directory of weights that were released with SimCLRv2 (TF1 checkpoints, TF2 training
-checkpoints, TF2 SavedModels), so that train.py starts or learns from them and export.py exports them.
+checkpoints, TF2 SavedModels). Stages start or learn from it, and simclr export exports it.
 
   simclr import --path=simclrv2/pretrained/r50_1x_sk0 \\
       --out=runs/r50

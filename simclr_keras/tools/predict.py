@@ -69,7 +69,7 @@ def _execute(config: PredictConfig, paths: list[str]) -> None:
         try:
             print(line(path, classes, width), flush=True)
         except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
             if not out:
                 return
     if out:

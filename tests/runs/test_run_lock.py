@@ -73,3 +73,20 @@ class TestInUse:
         holder.kill()
         holder.communicate()
         RunDir(directory).open_for("pretrain", config())
+
+    def test_without_fcntl_a_directory_in_use_is_refused_too(self, directory):
+        """As on systems without it: filelock then locks by the existence of the file."""
+        code = (
+            "import os, sys\n"
+            "sys.modules['fcntl'] = None\n"
+            "from simclr_keras.locks import ProcessLock\n"
+            f"first, second = (ProcessLock({os.path.join(directory, 'run.lock')!r}) for _ in range(2))\n"
+            "print(first.acquire(), second.is_free(), second.acquire(), f'process {os.getpid()} ' in second.holder())\n"
+            "first.release()\n"
+            "print(second.is_free(), second.acquire())\n"
+        )
+        os.makedirs(directory)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "True False False True\nTrue True\n"

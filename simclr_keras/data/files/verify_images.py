@@ -125,7 +125,7 @@ def _search(paths, rows, copies):
 def _quiet():
     """Hide what libjpeg and libpng print about damaged files; yield a file that still writes to the screen."""
     with contextlib.ExitStack() as stack:
-        nowhere = stack.enter_context(open(os.devnull, "w"))
+        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
         screen = nowhere if sys.stderr is None else sys.stderr
         with contextlib.suppress(OSError, ValueError):  # a standard error that is not a file of the system
             again = os.dup(screen.fileno())

@@ -120,12 +120,12 @@ def _check(folder: str, digests: dict[str, str], expected: dict[str, str]) -> No
 @functools.cache
 def _table() -> dict[str, dict[str, str]]:
     """Return the package's table: network to file to SHA-256. Empty until somebody has made it."""
-    return json.loads(TABLE.read_text()) if TABLE.exists() else {}
+    return json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
 
 
 def _read(stamp: str) -> dict[str, str]:
     try:
-        values = json.loads(pathlib.Path(stamp).read_text())
+        values = json.loads(pathlib.Path(stamp).read_text(encoding="utf-8"))
         return {str(file): str(value) for file, value in values.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(

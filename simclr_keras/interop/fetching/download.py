@@ -9,8 +9,6 @@ import urllib.error
 import urllib.request
 from email.message import Message
 
-from tqdm import tqdm
-
 from simclr_keras.errors import InputError, TrainingError, one_line
 
 PARTIAL = ".partial"  # ending of a file that is not whole yet
@@ -83,6 +81,8 @@ def digest(path: str, algorithm: str = "sha256") -> bytes:
 
 def _receive(address: str, partial: str) -> Message:
     """Append the rest of a file to `partial` and return the headers; OSError if the connection breaks off."""
+    from tqdm import tqdm
+
     start = _size(partial)
     request = urllib.request.Request(address, headers={"Range": f"bytes={start}-"} if start else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:

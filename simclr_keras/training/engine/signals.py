@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -70,9 +71,9 @@ class Stop:
         if self.nothing_to_save:
             self.all_saved()
 
-    def _listen(self, pipe):
+    def _listen(self, receiver):
         heard = set()
-        while received := os.read(pipe, 1):
+        while received := receiver.recv(1):
             number = received[0]
             if number not in SIGNALS:
                 continue
@@ -102,13 +103,13 @@ def listening():
         yield stop
         return
     sys.stdout.flush()
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    old_wakeup = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    receiver, sender = socket.socketpair()  # a pipe would do, but not on Windows
+    sender.setblocking(False)
+    old_wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     # A signal that is ignored, as under nohup, stays ignored.
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     old_handlers = {number: signal.signal(number, stop._handle) for number in heard}
-    thread = threading.Thread(target=stop._listen, args=(read_end,), name="signals", daemon=True)
+    thread = threading.Thread(target=stop._listen, args=(receiver,), name="signals", daemon=True)
     thread.start()
     try:
         yield stop
@@ -116,6 +117,6 @@ def listening():
         for number, handler in old_handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(old_wakeup)
-        os.close(write_end)
+        sender.close()
         thread.join()
-        os.close(read_end)
+        receiver.close()

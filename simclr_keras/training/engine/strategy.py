@@ -193,7 +193,7 @@ def bfloat16_support(strategy: tf.distribute.Strategy) -> tuple[bool, str]:
             return True, "all GPUs have compute capability 8.0 or higher"
         return False, "a GPU has a compute capability below 8.0"
     try:
-        flags = pathlib.Path("/proc/cpuinfo").read_text()
+        flags = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False, "the instructions of the CPU are unknown on this system"
     if "avx512_bf16" in flags or "amx_bf16" in flags:

@@ -14,6 +14,7 @@ from simclr_keras.data.files import image_file, verify_images
 from simclr_keras.data.files.manifest import Manifest, stamps_of
 from simclr_keras.errors import InputError
 from simclr_keras.preprocess import decode
+from tests.as_windows import link, pipe
 from tests.data.pictures import flat, jpeg, load, pixels, png, unreadable_files
 
 
@@ -175,11 +176,11 @@ def test_on_bad_image_error(tmp_path, cache):
 
 def test_irregular_files_are_named_and_never_waited_for(tmp_path):
     flat(tmp_path, 2)
-    os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / "nothing.jpg").symlink_to(tmp_path / "gone.jpg")
-    (tmp_path / "circle.jpg").symlink_to(tmp_path / "circle.jpg")
-    (tmp_path / "loop").symlink_to(tmp_path)
-    (tmp_path / "link.png").symlink_to(tmp_path / "0.png")
+    pipe(tmp_path / "pipe.jpg")
+    link(tmp_path / "nothing.jpg", tmp_path / "gone.jpg")
+    link(tmp_path / "circle.jpg", tmp_path / "circle.jpg")
+    link(tmp_path / "loop", tmp_path)
+    link(tmp_path / "link.png", tmp_path / "0.png")
     splits = load(tmp_path)
     assert list(splits.train.ids) == ["0.png", "1.png", "link.png"]
     assert splits.unreadable == (
@@ -203,7 +204,7 @@ def test_image_that_becomes_unreadable_is_one_line(tmp_path, monkeypatch):
     flat(tmp_path, 3)
     monkeypatch.setattr(verify_images, "check_file", lambda path, copies: image_file.FileCheck("", 1))
     (tmp_path / "1.png").unlink()
-    (tmp_path / "1.png").symlink_to("gone")
+    link(tmp_path / "1.png", "gone")
     with pytest.raises(InputError, match=r"/1\.png; No such file.*rerun") as raised:
         load(tmp_path)
     assert "\n" not in str(raised.value)

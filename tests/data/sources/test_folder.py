@@ -9,6 +9,7 @@ import tensorflow as tf
 from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
+from tests.as_windows import link
 from tests.data.pictures import classes, flat, jpeg, load, png, unreadable_files
 
 
@@ -366,7 +367,7 @@ def test_folders_without_images_are_those_without_any_at_any_depth(tmp_path):
     png(tmp_path / "a" / "b" / "x.png")
     for name in ("a/c/d", "e"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "a" / "circle").symlink_to(tmp_path)
+    link(tmp_path / "a" / "circle", tmp_path)
     assert list_images(str(tmp_path)).without_images == ["a/c", "a/c/d", "e"]
 
 

@@ -11,6 +11,7 @@ import tensorflow_hub
 from simclr_keras.errors import InputError
 from simclr_keras.export.endpoints import SERVING
 from simclr_keras.export.loading.loaded_model import load_saved_model
+from tests.as_windows import link
 from tests.export.foreign import SPEC, Listed, write_foreign
 from tests.export.networks import CLASSES, SIZE, assert_close, images, outputs_of
 
@@ -90,7 +91,7 @@ def test_8_bit_images_are_refused(loaded):
 
 
 def test_handles_that_cannot_be_loaded_are_refused(exported, tmp_path):
-    (tmp_path / "ex [v1]").symlink_to(exported)
+    link(tmp_path / "ex [v1]", exported)
     for handle, words in (
         ("http://tfhub.dev/model/1", "is not encrypted.*give an https:// address"),
         (f"{tmp_path}/ex [v1]", "path=.*contains one of .*give a path without them"),

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.tools.reporting.find_runs import find_runs
+from tests.as_windows import link, pipe
 from tests.tools.made_runs import begin, finish, rows
 
 
@@ -27,22 +28,22 @@ def test_runs_are_found_at_any_depth_and_within_other_runs(tmp_path):
 
 def test_a_run_that_is_named_in_several_ways_counts_once(tmp_path):
     run = finish(tmp_path / "runs" / "a", "pretrain")
-    (tmp_path / "link").symlink_to(run)
-    (tmp_path / "runs" / "up").symlink_to(tmp_path)
+    link(tmp_path / "link", run)
+    link(tmp_path / "runs" / "up", tmp_path)
     assert paths(find_runs([run, f"{run}/", tmp_path / "runs", tmp_path / "link", tmp_path])) == [run]
 
 
 def test_links_to_runs_are_followed(tmp_path):
     run = finish(tmp_path / "disk" / "a", "pretrain")
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "mine").symlink_to(run)
+    link(tmp_path / "runs" / "mine", run)
     assert paths(find_runs([tmp_path / "runs"])) == [f"{tmp_path}/runs/mine"]
 
 
 def test_a_folder_is_looked_at_once_whatever_links_lead_there(tmp_path, monkeypatch):
     for name in ("a", "b"):
         finish(tmp_path / name, "pretrain")
-        (tmp_path / name / "up").symlink_to(tmp_path)
+        link(tmp_path / name / "up", tmp_path)
     looked_at = []
     real = os.path.isfile
     monkeypatch.setattr(os.path, "isfile", lambda path: looked_at.append(path) or real(path))
@@ -141,7 +142,7 @@ def test_a_file_beyond_all_measure_is_refused(tmp_path):
 def test_a_pipe_is_not_waited_for(tmp_path):
     finish(tmp_path / "a", "pretrain")
     (tmp_path / "a" / "result.json").unlink()
-    os.mkfifo(tmp_path / "a" / "result.json")
+    pipe(tmp_path / "a" / "result.json")
     assert not find_runs([tmp_path])[0].finished
 
 
