@@ -3,8 +3,11 @@
 import ast
 import pathlib
 import re
+import subprocess
 import sys
 import tomllib
+
+import pytest
 
 from simclr_keras import packages
 from simclr_keras.config import command_line
@@ -69,3 +72,18 @@ def test_missing_package_is_one_line(monkeypatch, capsys):
         "simclr: error: tensorflow-datasets is missing (datasets by name, such as cifar10); install it with: "
         'pip install "simclr_keras[tfds]"\n'
     )
+
+
+@pytest.mark.slow
+def test_loading_needs_only_keras_and_tensorflow(finetuned):
+    code = (
+        "import sys\n"
+        "from simclr_keras import packages\n"
+        "for name in {*packages.PACKAGES, 'filelock', 'PIL'} - {'tensorflow'}:\n"
+        "    sys.modules[name] = None\n"
+        "import simclr_keras\n"
+        "names = [getattr(simclr_keras, name) for name in simclr_keras.__all__]\n"
+        f"print(simclr_keras.load_run({str(finetuned.folder)!r}).classifier is not None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["True"]), done.stderr
