@@ -2,7 +2,7 @@
 
     python examples/finetune_hub_layer.py --export=exports/photos --images=photos --save=classifier.keras
 
---export is a folder that export.py wrote, --images a folder with one sub-folder per class; without --images it learns
+--export is a folder of simclr export, --images a folder with one sub-folder per class; without --images it learns
 scikit-learn's handwritten digits. The file that --save writes needs neither folder:
 
     from simclr_keras import HubLayer  # registers the layer with Keras
@@ -74,7 +74,7 @@ def main(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--export", required=True, help="folder that export.py wrote")
+    parser.add_argument("--export", required=True, help="folder that simclr export wrote")
     parser.add_argument("--images", help="folder with one sub-folder per class [digits]")
     parser.add_argument("--epochs", type=int, default=5, help="[5]")
     parser.add_argument("--learning_rate", type=float, default=0.01, help="[0.01]")

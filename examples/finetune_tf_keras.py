@@ -3,7 +3,7 @@
     pip install tensorflow tf_keras tensorflow-hub
     python examples/finetune_tf_keras.py --export=exports/photos --images=photos
 
-This script does not need simclr_keras. --export is a folder that export.py wrote, --images a folder with one sub-folder
+This script does not need simclr_keras. --export is a folder of simclr export, --images a folder with one sub-folder
 per class; without --images it learns scikit-learn's handwritten digits. Pixels must be in [0, 1].
 """
 
@@ -85,7 +85,7 @@ def main(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--export", required=True, help="folder that export.py wrote")
+    parser.add_argument("--export", required=True, help="folder that simclr export wrote")
     parser.add_argument("--images", help="folder with one sub-folder per class [digits]")
     parser.add_argument("--epochs", type=int, default=5, help="[5]")
     parser.add_argument("--learning_rate", type=float, default=0.01, help="[0.01]")
@@ -94,7 +94,9 @@ def main(argv):
     flags = parser.parse_args(argv[1:])
     for name in ("saved_model.pb", "card.json"):
         if not os.path.exists(os.path.join(flags.export, name)):
-            parser.error(f"--export={flags.export} contains no {name}; give a folder that export.py wrote")
+            parser.error(
+                f"--export={flags.export} contains no {name}; give a folder that simclr export wrote"
+            )
     if flags.images and not (
         os.path.isdir(flags.images) and any(e.is_dir() for e in os.scandir(flags.images))
     ):

@@ -1,6 +1,6 @@
 """Serve an export with TensorFlow Serving, and send a request to it. The client needs only Python.
 
-    python export.py --run=runs/photos-classifier --out=exports/photos --decode_images
+    simclr export --run=runs/photos-classifier --out=exports/photos --decode_images
     python examples/serving.py --export=exports/photos --show_command      # prints the docker command; run it
     python examples/serving.py --export=exports/photos photo.jpg           # sends a request
 
@@ -85,7 +85,7 @@ def main(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("photos", nargs="*", help="image files to classify")
-    parser.add_argument("--export", required=True, help="folder that export.py wrote")
+    parser.add_argument("--export", required=True, help="folder that simclr export wrote")
     parser.add_argument("--endpoint", default="logits", help="encoder, proj_head_0 .., logits [logits]")
     parser.add_argument("--server", default=f"http://localhost:{PORT}", help="[http://localhost:8501]")
     parser.add_argument("--floats", action="store_true", help="decode the images here and send numbers")

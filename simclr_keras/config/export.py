@@ -1,4 +1,4 @@
-"""The settings of export.py."""
+"""The settings of simclr export."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ SAVED_MODEL, KERAS, LITERT, ONNX = FORMATS = ("saved_model", "keras", "litert", 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig(Settings):
-    """The flags of export.py."""
+    """The flags of simclr export."""
 
     run: str = option(
         "",

@@ -23,7 +23,7 @@ BATCH = 50
 
 
 def run(config: Any, say: Callable = print) -> dict:
-    """Export a run with the flags of export.py; return the card.
+    """Export a run with the flags of simclr export; return the card.
 
     Raises:
         InputError: there is no such run or endpoint, or the folder cannot be used.

@@ -61,7 +61,7 @@ _PROBE_OF_OTHER = (
 def as_text(card: dict, folder: str) -> str:
     """Return the text of README.md. card: content of card.json. folder: name of the export's folder."""
     parts = [_head(card), _use(card, folder), _images(card), _endpoints(card), _training(card), _files(card)]
-    parts += [f"## License\n\n{card['license'] or 'Not stated; set it with `export.py --license=`.'}"]
+    parts += [f"## License\n\n{card['license'] or 'Not stated; set it with `simclr export --license=`.'}"]
     parts += [
         f"Made with simclr_keras {card['version']}, TensorFlow {card['tensorflow']}, Keras {card['keras']}."
     ]

@@ -68,7 +68,7 @@ class KerasInterface(keras.Model):
         if steps != 1 and self.distribute_strategy.num_replicas_in_sync > 1:
             raise InputError(
                 "Keras fails with several steps per execution on several replicas: leave steps_per_execution out, or "
-                f"train with train.py --steps_per_execution. Received: steps_per_execution={steps!r}"
+                f"train with simclr pretrain --steps_per_execution. Received: steps_per_execution={steps!r}"
             )
 
 

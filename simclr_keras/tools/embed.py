@@ -64,7 +64,7 @@ class EmbedConfig(Settings):
     batch_size: int = option(64, "Images per step.", unit="images", at_least=1)
     data_dir: str | None = option(None, "Folder in which TensorFlow Datasets keeps prepared data.")
     labels: str | None = option(
-        None, "CSV of filename,label for the images of a flat folder, as for train.py."
+        None, "CSV of filename,label for the images of a flat folder, as for a stage."
     )
     overwrite: bool = option(False, "Replace --out, and the parts of another command.")
 

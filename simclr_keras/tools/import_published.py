@@ -48,7 +48,7 @@ class ImportConfig(Settings):
     class_names: str | None = option(
         None, "Text file with the names of the classes, one per line, in their order."
     )
-    dataset: str = option("imagenet2012", "Dataset it was trained on, as --dataset of train.py.")
+    dataset: str = option("imagenet2012", "Dataset it was trained on, as --dataset of a stage.")
     overwrite: bool = option(False, "Replace an imported run in --out.")
 
 
@@ -95,7 +95,7 @@ def import_published(
         say(f"         left out: {count} of the {why}")
     say(f"kind     {described(run)}")
     imported_run.write(run, published, out, class_names, overwrite)
-    say(f"run      {out}, for --init, --teacher and export.py --run")
+    say(f"run      {out}, for --init, --teacher and simclr export --run")
     return run.result
 
 

@@ -151,7 +151,7 @@ def _of_run(path):
     opened = open_source(path, flag="run")
     result = opened.result
     if not result.imported:
-        raise InputError(f"--run={path} was not imported; train.py --mode=eval --init={path} evaluates it.")
+        raise InputError(f"--run={path} was not imported; simclr eval --init={path} evaluates it.")
     published = {"published_top1": result.published_top1, "published_in": result.published_in}
     return opened.model, {**opened.architecture.to_json(), **published, "image_size": opened.image_size}
 

@@ -31,12 +31,12 @@ class VisualizeConfig(Settings):
 
     features: str | None = option(
         None,
-        "File written by tools.embed (.npz or .parquet). Or give --model and --images: they are embedded first.",
+        "File written by simclr embed (.npz or .parquet). Or give --model and --images: they are embedded first.",
         group="What",
     )
     model: str | None = again(EmbedConfig, "model", default=None, group="What", required=None)
     images: str | None = option(
-        None, "The images, as for tools.embed. With --features only if they have moved.", group="What"
+        None, "The images, as for simclr embed. With --features only if they have moved.", group="What"
     )
     out: str = option(
         "",
@@ -66,7 +66,7 @@ class VisualizeConfig(Settings):
             )
         if not self.features and not (self.model and self.images):
             raise InputError(
-                "no features: give --features=FILE written by tools.embed, or --model and --images."
+                "no features: give --features=FILE written by simclr embed, or --model and --images."
             )
 
 
@@ -106,7 +106,7 @@ def visualize(
     """Draw neighbors and map, and write the projector's files.
 
     Args:
-        features: path of a file written by tools.embed. out: folder to draw in.
+        features: path of a file written by simclr embed. out: folder to draw in.
         images: see `tools.images.open_images`; None for the place that the features name.
         method: of the map, "pca" or "tsne". queries, neighbors: how many. seed: of the choice of images and the map.
         data_dir: folder of TFDS, or None for its default. say: prints a line.

@@ -81,7 +81,10 @@ def test_mistakes_are_said_in_one_line(example, export, tmp_path, capsys):
     (tmp_path / "flat").mkdir()
     for i, (words, expected) in enumerate(
         (
-            ([f"--export={tmp_path}/nowhere"], "no such directory; give a SavedModel that export.py wrote"),
+            (
+                [f"--export={tmp_path}/nowhere"],
+                "no such directory; give a SavedModel that simclr export wrote",
+            ),
             ([f"--export={export}", f"--images={tmp_path}/nowhere"], "nowhere"),
         )
     ):

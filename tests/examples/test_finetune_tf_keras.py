@@ -69,7 +69,7 @@ def test_frozen_nothing_of_the_encoder_trains(example, export, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--export={tmp}"], "contains no saved_model.pb; give a folder that export.py wrote"),
+        (["--export={tmp}"], "contains no saved_model.pb; give a folder that simclr export wrote"),
         (["--export={export}", "--images={tmp}"], "give a folder with one sub-folder per class"),
         (["--export={export}", "--images={tmp}/nowhere"], "give a folder with one sub-folder per class"),
         ([], "--export"),

@@ -1,4 +1,4 @@
-"""The names of the files that export.py writes."""
+"""The names of the files that simclr export writes."""
 
 from collections.abc import Sequence
 

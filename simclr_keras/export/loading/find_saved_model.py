@@ -7,7 +7,7 @@ from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import expand_home
 from simclr_keras.runs.run_files import is_run_dir
 
-REMEDY = "give a SavedModel that export.py wrote"
+REMEDY = "give a SavedModel that simclr export wrote"
 GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 
 
@@ -51,7 +51,7 @@ def find_saved_model(handle: str, argument: str = "path") -> str:
     if is_run_dir(folder):
         raise InputError(
             f"{argument}={handle} is a run directory, not a SavedModel; export it with "
-            f"python export.py --run={handle}."
+            f"simclr export --run={handle}."
         )
     raise InputError(f"{argument}={handle} is not a SavedModel: it contains no {GRAPHS[0]}; {REMEDY}.")
 

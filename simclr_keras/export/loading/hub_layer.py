@@ -14,7 +14,7 @@ from simclr_keras.files import expand_home
 
 @keras.saving.register_keras_serializable("simclr_keras")
 class HubLayer(keras.layers.Layer):
-    """Run a reusable SavedModel: of export.py, or any other with `__call__(images, training)`.
+    """Run a reusable SavedModel: of simclr export, or any other with `__call__(images, training)`.
 
     While training, its weights, batch normalization statistics and regularization losses take part. With
     `trainable=False`, given here or set before `compile`, it runs in inference mode and nothing in it changes.
@@ -29,7 +29,7 @@ class HubLayer(keras.layers.Layer):
 
     >>> import numpy as np
     >>> from simclr_keras import HubLayer
-    >>> encoder = HubLayer("exports/photos", endpoint="encoder", trainable=False)  # written by export.py
+    >>> encoder = HubLayer("exports/photos", endpoint="encoder", trainable=False)  # written by simclr export
     >>> encoder(np.zeros([2, 32, 32, 3], "float32")).shape
     TensorShape([2, 64])
 

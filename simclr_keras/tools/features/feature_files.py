@@ -69,9 +69,9 @@ def read(path: str, flag: str = "features") -> Features:
         InputError: the file is missing or is not such a file.
     """
     if not os.path.isfile(path):
-        raise InputError(f"--{flag}={path}: not found; give a file written by tools.embed.")
+        raise InputError(f"--{flag}={path}: not found; give a file written by simclr embed.")
     if _ending(path) not in READABLE:
-        raise InputError(f"--{flag}={path} must end in {' or '.join(READABLE)}; write it with tools.embed.")
+        raise InputError(f"--{flag}={path} must end in {' or '.join(READABLE)}; write it with simclr embed.")
     reader = _read_npz if _ending(path) == ".npz" else _read_parquet
     try:
         vectors = reader(path)
@@ -81,7 +81,7 @@ def read(path: str, flag: str = "features") -> Features:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"--{flag}={path} is not a feature file ({one_line(error)}); write it with tools.embed."
+            f"--{flag}={path} is not a feature file ({one_line(error)}); write it with simclr embed."
         ) from error
 
 

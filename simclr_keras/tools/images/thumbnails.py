@@ -24,7 +24,7 @@ def thumbnails(images: Images, ids: Sequence[str], side: int) -> np.ndarray:
     if missing:
         raise InputError(
             f"{len(missing)} images of the features are not in {images.spec}: {some(missing, 3)}; give --images with "
-            "the folder they are in now, or run tools.embed again."
+            "the folder they are in now, or run simclr embed again."
         )
     rows = np.array([row_of[name] for name in ids], np.int64)
     distinct, positions = np.unique(rows, return_inverse=True)

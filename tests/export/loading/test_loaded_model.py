@@ -249,13 +249,17 @@ class TestRefusals:
         assert "\n" not in str(error.value)
 
     def test_folders_without_a_saved_model(self, tmp_path):
-        self.assert_refused(tmp_path / "none", ": no such directory; give a SavedModel that export.py wrote")
-        self.assert_refused(tmp_path, "contains no saved_model.pb; give a SavedModel that export.py wrote")
+        self.assert_refused(
+            tmp_path / "none", ": no such directory; give a SavedModel that simclr export wrote"
+        )
+        self.assert_refused(
+            tmp_path, "contains no saved_model.pb; give a SavedModel that simclr export wrote"
+        )
         (tmp_path / "checkpoints").mkdir()
         (tmp_path / "config.json").write_text("{}")
         self.assert_refused(
             tmp_path,
-            f"is a run directory, not a SavedModel; export it with python export.py --run={tmp_path}",
+            f"is a run directory, not a SavedModel; export it with simclr export --run={tmp_path}",
         )
 
     @pytest.mark.parametrize("pattern", ["saved_model.pb", "variables/*.index"])
