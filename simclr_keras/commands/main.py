@@ -1,5 +1,6 @@
 """`simclr COMMAND`: the table of all commands. Imports the module of the one that runs, and no other."""
 
+import dataclasses
 import importlib
 import sys
 from collections.abc import Sequence
@@ -44,12 +45,37 @@ COMMANDS = {
     "doctor": Entry("list versions, devices, caches and missing packages", "simclr_keras.commands.doctor"),
 }
 
+# For bash, and for zsh after `autoload bashcompinit && bashcompinit`.
+COMPLETION = """\
+_simclr() {
+  local word=${COMP_WORDS[COMP_CWORD]}
+  COMPREPLY=($(compgen -W "$(simclr --words "${COMP_WORDS[@]:1:COMP_CWORD-1}")" -- "$word"))
+}
+complete -o default -o nospace -F _simclr simclr"""
+
+
+def words_after(words: Sequence[str]) -> list[str]:
+    """Return what may follow the words of a command line: commands, then the flags of one."""
+    if not words:
+        return list(COMMANDS)
+    entry = COMMANDS.get(words[0])
+    if entry is None:
+        return []
+    module = importlib.import_module(entry.module)
+    settings = module.MODES[words[0]] if entry.module == STAGES else module.COMMAND.settings
+    names = [*(field.name for field in dataclasses.fields(settings)), *command_line.FILE_FLAGS]
+    return [f"--{name}=" for name in (["recipe", *names] if entry.module == STAGES else names)]
+
 
 def help_text() -> str:
     """Return the list of commands."""
     lines = ["simclr COMMAND --FLAG=VALUE ...", "", "Trains, evaluates and exports SimCLRv2 networks.", ""]
     lines += [f"  {name:<14}{entry.about}" for name, entry in COMMANDS.items()]
-    lines += ["", "simclr COMMAND --help lists the flags of a command; simclr --version prints the version."]
+    lines += [
+        "",
+        "simclr COMMAND --help lists the flags of a command; simclr --version prints the version.",
+        'eval "$(simclr --completion)" lets bash complete commands and flags.',
+    ]
     return "\n".join(lines)
 
 
@@ -66,8 +92,9 @@ def main(argv: Sequence[str]) -> None:
     if name in (*command_line.HELP_FLAGS, "help"):
         print(help_text())
         return
-    if name == "--version":
-        print(f"simclr_keras {__version__}")
+    if name in ("--version", "--completion", "--words"):
+        texts = {"--version": f"simclr_keras {__version__}", "--completion": COMPLETION}
+        print(texts[name] if name in texts else "\n".join(words_after(words)))
         return
     if name not in COMMANDS:
         raise InputError(f"{name} is no command: {nearest(name, COMMANDS)}")

@@ -29,6 +29,14 @@ def test_list_of_commands(capsys):
     assert run(capsys, "--version") == (0, f"simclr_keras {__version__}\n", "")
 
 
+def test_completion(capsys):
+    assert run(capsys, "--words")[1].split() == [*commands.COMMANDS]
+    assert "--recipe=\n" in run(capsys, "--words", "knn", "--init=a")[1]
+    assert run(capsys, "--words", "report")[1].split() == ["--out=", "--csv=", "--config=", "--save_config="]
+    assert run(capsys, "--words", "x")[1].strip() == ""
+    assert run(capsys, "--completion")[1] == commands.COMPLETION + "\n"
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
