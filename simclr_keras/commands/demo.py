@@ -13,7 +13,7 @@ Runs the whole method on small images of digits: pretraining without labels, fin
 per class, distillation, a report, an export, and the classification of one digit by the export.
 
   simclr demo             # 3 to 5 minutes on two quiet CPU cores
-  simclr demo --quick     # a few steps of each: shows that everything works, with poor accuracy
+  simclr demo --quick     # a few steps of each: shows that everything works; the figures are poor
 
 It needs no network and no data. If interrupted, rerun it to continue.
 

@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 
 from simclr_keras import packages
@@ -14,6 +15,7 @@ from simclr_keras.backend import has_nvidia_gpu, start_tensorflow_quietly
 from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings
 from simclr_keras.errors import InputError
+from simclr_keras.formatting import counted
 from simclr_keras.interop.fetching.addresses import cache_folder
 from simclr_keras.version import __version__
 
@@ -69,7 +71,7 @@ def versions(absent: list[str]) -> Iterator[str]:
         for module, package in packages.PACKAGES.items()
         if module not in absent
     ]
-    yield ", ".join(named)
+    yield from textwrap.wrap(", ".join(named), 88)
 
 
 def missing(absent: list[str]) -> Iterator[str]:
@@ -148,15 +150,13 @@ def numbers() -> Iterator[str]:
 
     one_dnn = "off" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" else "as TensorFlow's build decides"
     threads = tf.config.threading.get_intra_op_parallelism_threads() or "one per processor"
-    yield f"TensorFlow: threads {threads}, oneDNN {one_dnn} (TF_ENABLE_ONEDNN_OPTS), XLA on the CPU available"
+    yield f"TensorFlow: threads {threads}, oneDNN {one_dnn} (TF_ENABLE_ONEDNN_OPTS)"
     if "threadpoolctl" not in packages.missing(("threadpoolctl",)):
         import threadpoolctl
 
         for library in threadpoolctl.threadpool_info():
-            yield (
-                f"{library['user_api']}: {library['internal_api']} {library['version'] or ''}, "
-                f"{library['num_threads']} threads"
-            )
+            name = " ".join(filter(None, (library["internal_api"], library["version"])))
+            yield f"{library['user_api']}: {name}, {counted(library['num_threads'], 'thread')}"
 
 
 COMMAND = Command("doctor", INTRODUCTION, DoctorConfig, doctor, tensorflow=False)
