@@ -15,7 +15,7 @@ per class, distillation, a report, an export, and the classification of one digi
   simclr demo             # 3 to 5 minutes on two quiet CPU cores
   simclr demo --quick     # a few steps of each: shows that everything works; the figures are poor
 
-It needs no network and no data. If interrupted, rerun it to continue.
+It needs one device, no network and no data. If interrupted, rerun it to continue.
 
 Exit codes: as those of the stages."""
 
@@ -52,7 +52,9 @@ def steps(config: DemoConfig) -> list[list[str]]:
 
     def words(mode: str, recipe: str, name: str, *flags: str) -> list[str]:
         less = QUICK[mode] if config.quick else ()
-        return [f"--mode={mode}", f"--recipe={recipe}", f"--model_dir={runs}/{name}", *flags, *less]
+        # On one device: TensorFlow cannot tell apart the replicas of several runs of a process.
+        first = [f"--mode={mode}", f"--recipe={recipe}", f"--model_dir={runs}/{name}", "--strategy=one"]
+        return [*first, *flags, *less]
 
     pretrain = words("pretrain", "digits_demo", "pretrain", "--labels_per_class=5")
     finetune = [
