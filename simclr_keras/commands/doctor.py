@@ -71,7 +71,8 @@ def versions(absent: list[str]) -> Iterator[str]:
         for module, package in packages.PACKAGES.items()
         if module not in absent
     ]
-    yield from textwrap.wrap(", ".join(named), 88)
+    whole = ", ".join(name.replace(" ", "\u00a0") for name in named)  # a version stays with its name
+    yield from (line.replace("\u00a0", " ") for line in textwrap.wrap(whole, 88))
 
 
 def missing(absent: list[str]) -> Iterator[str]:

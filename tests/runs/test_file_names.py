@@ -26,7 +26,7 @@ def test_file_names_are_known_in_runs_alone():
     offenders = [
         f"{path.relative_to(ROOT)}:{node.lineno} {node.value!r}"
         for path in sorted(ROOT.rglob("*.py"))
-        if "runs" not in path.relative_to(ROOT).parts[:1]
+        if path.relative_to(ROOT).parts[0] not in ("runs", "packages.py")  # TensorBoard is a package, too
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if any(part in NAMES for part in node.value.split("/"))
