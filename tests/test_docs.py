@@ -50,7 +50,7 @@ def _commands(page):
     text = page.read_text()
     joined = re.sub(r"\\\n\s*", "", text)
     lines = re.findall(r"^    ((?:python|make|simclr) .*)$", joined, re.MULTILINE)
-    lines += re.findall(r"`((?:python|make|simclr) [^`]*)`", text)
+    lines += re.findall(r"`((?:python|make) [^`]*|simclr [^`]*=[^`]*)`", text)
     return [line.split("     #")[0].split("  #")[0].strip() for line in lines]
 
 
@@ -80,18 +80,18 @@ def _parse(words):
     elif rest[0] == "export.py":
         _parse_command("export", *rest[1:])
     elif rest[0] == "-m":
-        module = rest[1].removesuffix(".main")
-        name = next(name for name, entry in COMMANDS.items() if entry.module == module)
-        _parse_command(name, *rest[2:])
+        modules = {entry.module: [name] for name, entry in COMMANDS.items()} | {"simclr_keras": []}
+        _parse_command(*modules[rest[1]], *rest[2:])
     else:
         source = (ROOT / rest[0]).read_text()
         flags = [word[2:].partition("=")[0] for word in rest[1:] if word.startswith("--")]
         assert all(flag in source for flag in flags), f"{rest[0]} has no flag of {flags}"
 
 
-def _parse_command(name, *words):
-    assert name in COMMANDS or name in ("COMMAND", "STAGE", "--help", "--version"), f"no command {name}"
-    flags = [word for word in words if word.startswith("-")]  # predict and report also take paths
+def _parse_command(name="COMMAND", *words):
+    assert name in COMMANDS or name in ("COMMAND", "STAGE") or name[0] == "-", f"no command {name}"
+    # Other words are paths, which predict and report take.
+    flags = [word for word in words if word.startswith("-") and not word.startswith("--save_config")]
     if name not in COMMANDS or "--help" in flags or any(flag.startswith("--config") for flag in flags):
         return
     if COMMANDS[name].module == STAGES:
