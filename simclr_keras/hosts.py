@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
