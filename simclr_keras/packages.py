@@ -40,6 +40,7 @@ PACKAGES = {
     "onnxruntime": Package("onnxruntime", "onnx", "export to ONNX"),
     "safetensors": Package("safetensors", "safetensors", "weights of PyTorch"),
     "huggingface_hub": Package("huggingface_hub", "hf", "weights at hf:// addresses"),
+    "keras_hub": Package("keras-hub", "keras-hub", "encoders of keras-hub"),
     "pyarrow": Package("pyarrow", "parquet", "embed to Parquet"),
 }
 TRAINING = tuple(module for module, package in PACKAGES.items() if package.extra == "train")
