@@ -83,12 +83,13 @@ def test_standardize_reads_its_variables_at_every_call():
     np.testing.assert_allclose(layer(images), (images - [0.1, 0.2, 0.3]) / [2, 0.5, 1], rtol=1e-5)
 
 
-def test_single_elements_and_other_slices_are_dropped():
+def test_single_elements_and_channels_are_dropped():
     elements = np.asarray(stochastic_depth(noise_shape=None)(ROWS, training=True))
     assert (elements == 0).mean() == pytest.approx(0.25, abs=0.01)
     assert np.any(elements.min(axis=(1, 2, 3)) != elements.max(axis=(1, 2, 3)))
-    shared = np.asarray(stochastic_depth(noise_shape=(1, None, None, None))(ROWS, training=True))
-    np.testing.assert_array_equal(shared, np.broadcast_to(shared[:1], shared.shape))
+    channels = np.asarray(stochastic_depth(noise_shape=(None, 1, 1, None))(ROWS, training=True))
+    np.testing.assert_array_equal(channels, np.broadcast_to(channels[:, :1, :1], channels.shape))
+    assert (channels.min(axis=(1, 2, 3)) != channels.max(axis=(1, 2, 3))).any()
 
 
 def test_config_round_trip():
