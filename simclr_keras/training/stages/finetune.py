@@ -66,8 +66,9 @@ class Finetuning(FromRun, ClassificationStage):
     def introduction(self):
         yield from super().introduction()
         if self.rate_of_network:
+            network = "ResNets" if is_backbone(self.config.model) else self.config.model
             yield (
-                f"steps    base learning rate {self.config.learning_rate:g}, the paper's for {self.config.model}; "
+                f"steps    base learning rate {self.config.learning_rate:g}, the paper's for {network}; "
                 "--learning_rate sets another"
             )
 
