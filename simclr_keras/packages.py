@@ -1,7 +1,10 @@
-"""The packages that only some features need: which feature, and how to install them. Imports none of them."""
+"""The packages that only some features need: which feature, and how to install them. Imports none by itself."""
 
+import importlib
 import importlib.util
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from simclr_keras.errors import InputError, one_line
 
 
 class Package(NamedTuple):
@@ -51,21 +54,29 @@ def missing(modules: tuple[str, ...] = tuple(PACKAGES)) -> list[str]:
     return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
-def version(module: str) -> str:
-    """Return the version of an installed package by its module."""
-    import importlib.metadata  # help is quicker without
-
-    try:
-        return importlib.metadata.version(PACKAGES[module].name)
-    except importlib.metadata.PackageNotFoundError:  # tensorflow has several distributions
-        return "installed"
-
-
-def remedy(module: str) -> str:
-    """Return one line that says what needs a missing package, and how to install it.
+def require(module: str) -> Any:
+    """Return an imported module.
 
     Args:
-        module: name of the module that was imported, a key of PACKAGES.
+        module: of one of PACKAGES, such as "pyarrow.parquet".
+
+    Raises:
+        InputError: the package is missing, or cannot be imported.
+    """
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in (package, module):
+            raise InputError(remedy(package)) from error
+        raise InputError(remedy(package, f"cannot be imported: {one_line(error, 120)}")) from error
+
+
+def remedy(module: str, problem: str = "is missing") -> str:
+    """Return one line that says what needs a package, and how to install it.
+
+    Args:
+        module: name of the module that was imported, a key of PACKAGES. problem: of the package.
     """
     package = PACKAGES[module]
-    return f"{package.name} is missing ({package.feature}); install it with: {package.install}"
+    return f"{package.name} {problem} ({package.feature}); install it with: {package.install}"

@@ -165,7 +165,7 @@ EARLIER_RUNS = [
     Case(
         "nothing to evaluate",
         ("--init={runs}/unlabeled", "no classifier"),
-        ("--mode=knn or --mode=linear_eval",),
+        ("simclr knn or simclr linear_eval",),
         {**EVAL, "init": "{runs}/unlabeled"},
     ),
     Case(
@@ -540,13 +540,13 @@ OPTIONS = [
     Case("no neighbors", ("--knn_k=0 ",), ("at least 1",), {**KNN, "knn_k": 0}),
     Case(
         "the flag of another mode",
-        ("--knn_k does not belong to --mode=finetune",),
+        ("--knn_k does not belong to finetune",),
         ("--mode=pretrain, --mode=knn",),
         {**FINETUNE, "knn_k": 5},
     ),
     Case(
         "a teacher to fine-tune from",
-        ("--teacher does not belong to --mode=finetune",),
+        ("--teacher does not belong to finetune",),
         ("--mode=distill",),
         {**FINETUNE, "teacher": "{runs}/finetuned"},
     ),

@@ -11,6 +11,7 @@ import pytest
 
 from simclr_keras import packages
 from simclr_keras.config import command_line
+from simclr_keras.errors import InputError
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -72,6 +73,23 @@ def test_missing_package_is_one_line(monkeypatch, capsys):
         "simclr: error: tensorflow-datasets is missing (datasets by name, such as cifar10); install it with: "
         'pip install "simclr_keras[tfds]"\n'
     )
+
+
+def test_required_package_that_is_missing_or_broken(monkeypatch, tmp_path):
+    install = r'install it with: pip install "simclr_keras\[parquet\]"'
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=rf"^pyarrow is missing \(embed to Parquet\); {install}$"):
+        packages.require("pyarrow")
+    monkeypatch.delitem(sys.modules, "pyarrow")
+    (tmp_path / "pyarrow.py").write_text("import nothing_of_this_name")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=r"^pyarrow cannot be imported: No module named 'nothing_of"):
+        packages.require("pyarrow")
+
+
+def test_extras_are_explained():
+    page = (ROOT / "docs/install.md").read_text()
+    assert [name for name in PROJECT["optional-dependencies"] if f"`{name}`" not in page] == ["test"]
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """`simclr doctor`: what this machine and this installation can do, and what is missing for which feature."""
 
 import dataclasses
-import importlib.metadata
 import os
+import pathlib
 import platform
 import shutil
 import sys
@@ -15,6 +15,7 @@ from simclr_keras.backend import has_nvidia_gpu, start_tensorflow_quietly
 from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings
 from simclr_keras.errors import InputError
+from simclr_keras.files import is_remote
 from simclr_keras.formatting import counted
 from simclr_keras.interop.fetching.addresses import cache_folder
 from simclr_keras.version import __version__
@@ -65,14 +66,19 @@ def versions(absent: list[str]) -> Iterator[str]:
     """Yield the system and the versions of all packages. absent: modules that are not installed."""
     yield f"simclr_keras {__version__}, Python {platform.python_version()} ({sys.executable})"
     yield f"{platform.platform()}, {platform.machine()}, {os.cpu_count()} processors"
-    named = [f"{name} {importlib.metadata.version(name)}" for name in REQUIRED]
-    named += [
-        f"{package.name} {packages.version(module)}"
-        for module, package in packages.PACKAGES.items()
-        if module not in absent
-    ]
-    whole = ", ".join(name.replace(" ", "\u00a0") for name in named)  # a version stays with its name
+    optional = [package.name for module, package in packages.PACKAGES.items() if module not in absent]
+    # A version stays with its name.
+    whole = ", ".join(f"{name}\u00a0{_version(name)}" for name in [*REQUIRED, *optional])
     yield from (line.replace("\u00a0", " ") for line in textwrap.wrap(whole, 88))
+
+
+def _version(name: str) -> str:
+    import importlib.metadata  # help is quicker without
+
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # tensorflow has several distributions
+        return "(version unknown)".replace(" ", "\u00a0")
 
 
 def missing(absent: list[str]) -> Iterator[str]:
@@ -92,11 +98,13 @@ def folders() -> Iterator[str]:
         ("Keras", os.environ.get("KERAS_HOME") or os.path.join(home, ".keras")),
         ("temporary files", tempfile.gettempdir()),
     ):
-        existing = path
-        while not os.path.exists(existing):
-            existing = os.path.dirname(existing)
+        folder = pathlib.Path(path).expanduser().absolute()
+        existing = next((parent for parent in (folder, *folder.parents) if parent.exists()), None)
+        if is_remote(path) or existing is None:
+            yield f"{what}: {path}"
+            continue
         free = shutil.disk_usage(existing).free / 2**30
-        state = "" if existing == path else ", not made yet"
+        state = "" if existing == folder else ", not made yet"
         state += "" if os.access(existing, os.W_OK) else ", not writable: choose another folder"
         yield f"{what}: {path}{state}, {free:,.1f} GB free"
 

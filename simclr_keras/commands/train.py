@@ -44,7 +44,7 @@ def help_text(mode: str | None = None) -> str:
     """Return the help of one stage, or of all stages."""
     stages = {mode: MODES[mode]} if mode else MODES
     names = [name for name, recipe in recipes.RECIPES.items() if recipe.mode in stages]
-    first = {"mode": f"The stage. Choices: {', '.join(MODES)}."}
+    first = {} if mode else {"mode": f"The stage. Choices: {', '.join(MODES)}."}
     if names:
         first["recipe"] = f"Named settings. Choices: {', '.join(names)}."
     return command_line.help_text(INTRODUCTION, stages, first)
@@ -53,7 +53,17 @@ def help_text(mode: str | None = None) -> str:
 def read_flags(argv: Sequence[str]) -> StageConfig:
     """Return the checked config of the stage that --mode names, on the command line or in --config."""
     fields = [field for cls in (Selection, *MODES.values()) for field in dataclasses.fields(cls)]
-    return command_line.read_texts(fields, argv, _make, _read_file)
+    mode = command_line.mentioned(argv, "mode", MODES)
+
+    def read_file(path: str, names: Iterable[str]) -> dict[str, str]:
+        texts = _read_file(path, names)
+        if mode and texts.get("mode", mode) != mode:
+            raise InputError(
+                f"--config={path} is for {texts['mode']}, not for {mode}; give another file or stage."
+            )
+        return texts
+
+    return command_line.read_texts(fields, argv, _make, read_file)
 
 
 def _make(texts: Mapping[str, str]) -> StageConfig:

@@ -1,5 +1,6 @@
 """The one flag system of all commands: a config class -> flags, help and one-line errors."""
 
+import contextlib
 import dataclasses
 import difflib
 import io
@@ -256,6 +257,7 @@ def leave(code: int) -> None:
     The shutdown waits for TensorFlow's threads: up to 40 seconds if a run is stopped between its batches. All files are
     written by then.
     """
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):  # the reader of the output, such as head, has stopped
+        sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -46,12 +46,10 @@ def make_config(
     values = {**recipe_values, **flag_values}
     names = {other: {field.name for field in dataclasses.fields(MODES[other])} for other in MODES}
     for name in values.keys() - names[cls.NAME]:
-        others = [f"--mode={other}" for other in MODES if name in names[other]]
+        others = [other for other in MODES if name in names[other]]
         if others:
-            raise InputError(
-                f"--{name} does not belong to --mode={mode}, but to {', '.join(others)}; leave it out."
-            )
-        raise InputError(f"--{name} does not belong to --mode={mode}: {nearest(name, names[cls.NAME])}")
+            raise InputError(f"--{name} does not belong to {mode}, but to {', '.join(others)}; leave it out.")
+        raise InputError(f"--{name} does not belong to {mode}: {nearest(name, names[cls.NAME])}")
     config = cls(**values)
     config.validate()
     return config

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 
 from simclr_keras.config.option import Settings
+from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import write_file
 
 _LINE = re.compile(
-    r"""(?P<name>\w+)\s*:(?:\s+(?P<value>"[^"]*"|'[^']*'|(?:[^\s#]|(?<=\S)\#|\s+(?![\s#]))*))?\s*(?:\#.*)?"""
+    r"""(?P<name>\w+)\s*:(?:\s+(?P<value>"[^"]*"|'(?:[^']|'')*'|(?!["'])(?:[^\s#]|(?<=\S)\#|\s+(?![\s#]))*))?\s*(?:\#.*)?"""
 )
 _NO_VALUE = ("", "null", "~")
 
@@ -30,11 +31,11 @@ def read(path: str, names: Iterable[str]) -> dict[str, str]:
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip() or line.lstrip().startswith("#") or line.rstrip() == "---":
             continue
-        match = _LINE.fullmatch(line.strip())
+        match = _LINE.fullmatch(line.rstrip())
         if not match:
             raise InputError(
                 f"--config={path}, line {number}: {one_line(line, 60)!r} is not NAME: VALUE; write a setting on each "
-                "line, such as epochs: 100."
+                "line without indentation, such as epochs: 100."
             )
         name, value = match["name"], match["value"] or ""
         check_name(name, names, path)
@@ -44,7 +45,7 @@ def read(path: str, names: Iterable[str]) -> dict[str, str]:
             )
         seen.add(name)
         if value not in _NO_VALUE:
-            texts[name] = value[1:-1] if value[0] in "\"'" else value
+            texts[name] = _unquoted(value)
     return texts
 
 
@@ -64,8 +65,11 @@ def write(path: str, program: str, texts: Mapping[str, str], config: Settings) -
         texts: of the flags by name. config: with the values of all settings.
 
     Raises:
-        InputError: the file exists. TrainingError: it cannot be written.
+        InputError: the file exists, or its name or folder is wrong. TrainingError: it cannot be written.
     """
+    check_file(
+        path, (".yaml", ".yml"), overwrite=True, flag="save_config"
+    )  # a .json is read as that of a run
     if os.path.exists(path):
         raise InputError(f"--save_config={path} exists; give another name, or delete it.")
     lines = [f"# {program} --config={path}", *(f"{name}: {_quoted(text)}" for name, text in texts.items())]
@@ -83,7 +87,13 @@ def _quoted(text: str) -> str:
     match = _LINE.fullmatch(f"name: {text}")
     if match and match["value"] == text and text not in _NO_VALUE and text[0] not in "\"'":
         return text
-    return f'"{text}"' if '"' not in text else f"'{text}'"
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _unquoted(value: str) -> str:
+    if value[0] == "'":
+        return value[1:-1].replace("''", "'")
+    return value[1:-1] if value[0] == '"' else value
 
 
 def _lines(path: str) -> list[str]:

@@ -42,7 +42,7 @@ def open_source(
 
     - published:NAME: a network of the release, downloaded once
     - torch:FILE: a ResNet of PyTorch, see `torch_files.open_torch`
-    - FILE.keras: a SimCLRModel saved by Keras, or by export.py --format=keras
+    - FILE.keras: a SimCLRModel saved by Keras, or by simclr export --format=keras
     - hf://USER/REPO: a run directory, or a ResNet of PyTorch in one safetensors file, on the Hugging Face Hub
     - else the path of a run directory
 
@@ -78,7 +78,7 @@ def _only_safetensors(folder: str, address: str, flag: str) -> str:
     if len(paths) != 1:
         raise InputError(
             f"--{flag}={address} contains no run directory, and {len(paths)} safetensors files instead of one. Import "
-            f"weights of the release with python -m simclr_keras.tools.import_published --path={address} "
+            f"weights of the release with simclr import --path={address} "
             "--name=pretrained/r50_1x_sk0 or the like; give a file of several as torch:FILE."
         )
     return paths[0]

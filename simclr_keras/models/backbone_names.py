@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import importlib.util
 
+from simclr_keras import packages
 from simclr_keras.errors import InputError
 
 PREFIX = "keras:"
@@ -64,7 +65,7 @@ def is_hub(name: str) -> bool:
 def check_hub_installed(name: str) -> None:
     """Raise InputError if hub:PRESET is asked for and keras-hub is not installed."""
     if is_hub(name) and importlib.util.find_spec("keras_hub") is None:
-        raise InputError(f"{name} needs the package keras-hub: pip install keras-hub")
+        raise InputError(packages.remedy("keras_hub"))
 
 
 def backbone_record(name: str) -> BackboneRecord:

@@ -68,7 +68,7 @@ class AnyModel:
         if endpoint == LOGITS:
             raise InputError(
                 f"--model={self.path} has no classifier: no endpoint {LOGITS}, only {', '.join(self.vectors)}; "
-                "give a fine-tuned or distilled network, or a run of --mode=linear_eval."
+                "give a fine-tuned or distilled network, or a run of simclr linear_eval."
             )
         raise InputError(f"--model={self.path} has no endpoint {endpoint}; it has {names}.")
 
@@ -169,8 +169,7 @@ def _of_export(path):
     if not shapes:
         raise InputError(
             f"{loaded.source} has no signature and no __call__ that takes float images [n, height, width, 3]; export "
-            "it with export.py, or import weights released for SimCLR with python -m "
-            "simclr_keras.tools.import_published."
+            "it with simclr export, or import weights released for SimCLR with simclr import."
         )
     sizes = {"image_size": loaded.image_size, "fixed_size": loaded.fixed_size}
     return AnyModel(

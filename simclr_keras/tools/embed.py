@@ -15,8 +15,8 @@ INTRODUCTION = """\
 Computes the vectors of images by a model, and writes them with the images' names.
 
   simclr embed --model=runs/photos --images=photos --out=features.npz
-  simclr embed --model=exports/flowers --images=tf_flowers \\
-      --endpoint=proj_head_1 --out=features.parquet
+  simclr embed --model=exports/flowers --images=tf_flowers --endpoint=proj_head_1 \\
+      --out=features.parquet
 
 Images get the evaluation preprocessing. If interrupted, rerun the command to continue: OUT.parts
 contains the vectors so far. The file contains features (float32 [n, d]), ids (file names, or split

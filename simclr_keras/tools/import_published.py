@@ -10,11 +10,9 @@ INTRODUCTION = """\
 Makes a run directory of weights that were released with SimCLRv2 (TF1 checkpoints, TF2 training
 checkpoints, TF2 SavedModels). Stages start or learn from it, and simclr export exports it.
 
-  simclr import --path=simclrv2/pretrained/r50_1x_sk0 \\
-      --out=runs/r50
+  simclr import --path=simclrv2/pretrained/r50_1x_sk0 --out=runs/r50
   simclr finetune --recipe=photos_finetune --init=runs/r50 --dataset=folder:photos
-  simclr import --path=simclrv2/finetuned_1pct/r50_1x_sk0 \\
-      --out=runs/r50-1pct
+  simclr import --path=simclrv2/finetuned_1pct/r50_1x_sk0 --out=runs/r50-1pct
   simclr distill --recipe=photos_distill --teacher=runs/r50-1pct
 
 The name of the network is taken from the path or from --name; all keys and shapes are checked.
@@ -25,7 +23,7 @@ wrong."""
 
 @dataclasses.dataclass(frozen=True)
 class ImportConfig(Settings):
-    """The flags of import_published."""
+    """The flags of import."""
 
     path: str = option(
         "",

@@ -12,8 +12,7 @@ INTRODUCTION = """\
 Evaluates a published classifier on ImageNet's validation images, with the evaluation preprocessing,
 and prints the published accuracy beside its own.
 
-  simclr verify --path=simclrv2/finetuned_1pct/r50_1x_sk0 \\
-      --data_dir=/data/tfds
+  simclr verify --path=simclrv2/finetuned_1pct/r50_1x_sk0 --data_dir=/data/tfds
   simclr verify --run=runs/r50-1pct --data_dir=/data/tfds
   simclr verify --path=published:r50_1x_sk0 --write_digests
 
@@ -22,10 +21,10 @@ Exit codes: 0 done, whatever the accuracy; 2 the command, the file or the data a
 
 @dataclasses.dataclass(frozen=True)
 class VerifyConfig(Settings):
-    """The flags of verify_published."""
+    """The flags of verify."""
 
     path: str | None = again(ImportConfig, "path", default=None, required=None)
-    run: str | None = option(None, "Or a run directory made by import_published.")
+    run: str | None = option(None, "Or a run directory made by simclr import.")
     name: str | None = again(ImportConfig, "name")
     head_layer: int | None = again(ImportConfig, "head_layer")
     ema: bool = again(ImportConfig, "ema")

@@ -38,6 +38,12 @@ def test_findings(capsys, monkeypatch):
         assert words in out
 
 
+def test_folders_that_are_remote_or_relative(monkeypatch, tmp_path):
+    for path, words in (("gs://bucket/data", "gs://bucket/data"), ("no/such", "no/such, not made yet, ")):
+        monkeypatch.setenv("TFDS_DATA_DIR", path)
+        assert any(line.startswith(f"TensorFlow Datasets: {words}") for line in doctor.folders())
+
+
 def test_exit_code_if_training_cannot_run(capsys, monkeypatch):
     without(monkeypatch, "matplotlib")
     code, out, error = run(capsys)

@@ -1,5 +1,6 @@
 """simclr COMMAND: the table of commands, their help, and the one line for a wrong one."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -68,6 +69,23 @@ def test_help_of_every_command_imports_nothing_slow():
     sections = done.stdout.split("== ")[1:]
     assert [section.split("\n")[0] for section in sections] == [*commands.COMMANDS]
     assert all("Exit codes: " in section and "--save_config" in section for section in sections)
+
+
+def test_output_that_nobody_reads_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    for words in (["--version"], ["knn", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "simclr_keras", *words],
+            cwd=ROOT,
+            env=environment,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+    os.close(writer)
 
 
 def test_module_is_the_command():

@@ -140,7 +140,8 @@ def test_help_of_train():
         classes = [MODES[mode]] if mode else MODES.values()
         fields = {field.name: field.metadata["group"] for cls in classes for field in dataclasses.fields(cls)}
         recipes = [name for name, recipe in RECIPES.items() if mode in (None, recipe.mode)]
-        first = ["mode", "recipe"] if recipes else ["mode"]
+        first = ["recipe"] if recipes else []
+        first += [] if mode else ["mode"]
         fields |= dict.fromkeys(command_line.FILE_FLAGS, "Settings file")
         assert sorted(entries(mode)) == sorted([*((name, "Choose") for name in first), *fields.items()])
         text = train.help_text(mode)

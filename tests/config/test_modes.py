@@ -91,7 +91,7 @@ def test_mode_with_what_it_needs(mode):
 
 def test_mode_with_a_name_that_is_no_setting():
     with pytest.raises(
-        InputError, match="--temprature does not belong to --mode=pretrain: did you mean temperature"
+        InputError, match="--temprature does not belong to pretrain: did you mean temperature"
     ):
         make_config("pretrain", {"temprature": 1.0}, NEEDED["pretrain"])
 

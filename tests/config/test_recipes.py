@@ -184,19 +184,19 @@ def test_recipe_lookup():
         (
             "digits_demo",
             "finetune",
-            "is for --mode=pretrain, not for --mode=finetune: choose one of .*digits_fi",
+            "is for pretrain, not for finetune: choose one of .*digits_fi",
         ),
         (
             "digits_dem",
             "distill",
-            r"is unknown \(digits_demo is for --mode=pretrain\): choose .*digits_distill",
+            r"is unknown \(digits_demo is for pretrain\): choose .*digits_distill",
         ),
         ("nothing", "distill", "is unknown: choose one of .*digits_distill"),
-        ("nothing", "knn", "is unknown: --mode=knn has no recipes; leave --recipe out"),
+        ("nothing", "knn", "is unknown: knn has no recipes; leave --recipe out"),
         (
             "digits_demo",
             "knn",
-            "is for .*, not for --mode=knn: --mode=knn has no recipes; leave --recipe out",
+            "is for .*, not for knn: knn has no recipes; leave --recipe out",
         ),
     ):
         with pytest.raises(InputError, match=f"--recipe={name} {message}"):

@@ -29,7 +29,7 @@ share: 1e-4
 kind: "a # no comment"
 
 layer:
-  loud: true
+loud: true
 path: folder:my photos/#1
 """
     assert settings_file.read(file(text), NAMES) == {
@@ -50,6 +50,12 @@ path: folder:my photos/#1
         ("count=4", "line 1: 'count=4' is not NAME: VALUE; write a setting on each line"),
         ("model:\n  count: 4", "model is unknown"),
         ("- count", "is not NAME: VALUE"),
+        (
+            "layer:\n  count: 4",
+            "line 2: 'count: 4' is not NAME: VALUE; write a setting on each line without indentation",
+        ),
+        ('path: "a', "is not NAME: VALUE"),
+        ("path: 'a' b", "is not NAME: VALUE"),
         ("count: four", "--count=four: give a whole number"),
         ("share: -1", "--share=-1.0 is out of range"),
     ],
@@ -83,10 +89,18 @@ def test_saved_settings_are_read_again(tmp_path, capsys):
     assert "# layer: 1\n# loud: false\n" in (tmp_path / "my.yaml").read_text()
     with pytest.raises(InputError, match=r"my\.yaml exists; give another name"):
         read(*given, f"--save_config={path}")
+    for name, words in (
+        ("x.json", "must end in .yaml"),
+        ("", "must end in"),
+        ("no/x.yaml", "no does not exist"),
+    ):
+        with pytest.raises(InputError, match=words):
+            read(f"--save_config={name and tmp_path / name}")
 
 
 @pytest.mark.parametrize(
-    "text", ["plain", "a b", "#1", "a #1", " a", "null", "~", "", "'a'", 'say "a"', "a: b"]
+    "text",
+    ["plain", "a b", "#1", "a #1", " a", "null", "~", "", "'a'", 'say "a"', "a: b", """it's "a" #1""", "'"],
 )
 def test_any_text_is_read_as_written(tmp_path, text):
     path = str(tmp_path / "my.yaml")
@@ -103,6 +117,14 @@ def test_file_of_a_stage_overrides_its_recipe(file):
     config = stage(f"--config={path}", "--seed=4")
     assert config == stage("--mode=pretrain", "--recipe=digits_demo", "--epochs=7", "--seed=4")
     assert stage(f"--config={path}", "--recipe=cifar10_small").model_dir is None
+
+
+def test_file_of_another_stage_is_refused(file):
+    path = file("mode: pretrain\ndataset: digits\n")
+    with pytest.raises(
+        InputError, match=r"my\.yaml is for pretrain, not for supervised; give another file or stage"
+    ):
+        stage("--mode=supervised", f"--config={path}")
 
 
 def test_config_of_a_run_starts_another_with_its_settings(file):

@@ -259,4 +259,4 @@ class TestFormats:
     ):
         monkeypatch.setitem(sys.modules, package, None)
         assert run(f"--run={runs}/finetuned", f"--out={tmp_path}/new", f"--format={name}") == 2
-        assert f'pip install ".[{name}]"' in capsys.readouterr().err
+        assert f'pip install "simclr_keras[{name}]"' in capsys.readouterr().err

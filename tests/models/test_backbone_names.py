@@ -63,7 +63,7 @@ def test_a_backbone_of_keras_hub_needs_the_package(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     check_name("hub:resnet_50_imagenet")
     for function in (create_model, lambda name: PretrainConfig(dataset="digits", model=name).validate()):
-        with pytest.raises(InputError, match=r"hub:resnet_50_imagenet needs .*: pip install keras-hub"):
+        with pytest.raises(InputError, match="keras-hub is missing"):
             function("hub:resnet_50_imagenet")
     with pytest.raises(InputError, match="hub:PRESET"):
         check_name("hub:")

@@ -163,16 +163,14 @@ def recipe(name: str | None, mode: str | None) -> dict[str, Any]:
         return dict(RECIPES[name].values)
     same_mode = sorted(other for other, recipe in RECIPES.items() if recipe.mode == mode)
     if name in RECIPES:
-        problem = f"is for --mode={RECIPES[name].mode}, not for --mode={mode}"
+        problem = f"is for {RECIPES[name].mode}, not for {mode}"
     else:
         problem = "is unknown"
         for close in difflib.get_close_matches(name, RECIPES, n=1):
             if close in same_mode:
                 raise InputError(f"--recipe={name} is unknown: did you mean {close}?")
-            problem += f" ({close} is for --mode={RECIPES[close].mode})"
+            problem += f" ({close} is for {RECIPES[close].mode})"
     remedy = (
-        f"choose one of {', '.join(same_mode)}"
-        if same_mode
-        else f"--mode={mode} has no recipes; leave --recipe out"
+        f"choose one of {', '.join(same_mode)}" if same_mode else f"{mode} has no recipes; leave --recipe out"
     )
     raise InputError(f"--recipe={name} {problem}: {remedy}.")

@@ -1,9 +1,9 @@
 """A folder of some thousand photos with a few hundred labels, on one machine: not from a paper, tried on small data.
 
-python train.py --mode=pretrain --recipe=photos_pretrain --dataset=folder:photos --model_dir=runs/photos
-python train.py --mode=pretrain --recipe=photos_continue --init=published:r50_1x_sk0 --dataset=folder:photos
-python train.py --mode=finetune --recipe=photos_finetune --init=runs/photos --labels=labels.csv
-python train.py --mode=distill --recipe=photos_distill --teacher=runs/finetune-photos-r18_1x_sk0-layer1
+simclr pretrain --recipe=photos_pretrain --dataset=folder:photos --model_dir=runs/photos
+simclr pretrain --recipe=photos_continue --init=published:r50_1x_sk0 --dataset=folder:photos
+simclr finetune --recipe=photos_finetune --init=runs/photos --labels=labels.csv
+simclr distill --recipe=photos_distill --teacher=runs/finetune-photos-r18_1x_sk0-layer1
 """
 
 # Momentum rather than LARS, which is made for batches of thousands.
@@ -21,7 +21,7 @@ PHOTOS_PRETRAIN = {
 }
 # From published or earlier weights, whose network and image size it takes. A quarter of the learning rate of
 # PHOTOS_PRETRAIN, with a warm-up: at the rate of random weights, the first epochs undo what the weights know. If the
-# contrastive loss does not fall within ten epochs, double the rate; if kNN falls below that of --mode=knn on --init,
+# contrastive loss does not fall within ten epochs, double the rate; if kNN falls below that of `simclr knn` on --init,
 # halve it.
 PHOTOS_CONTINUE = {
     "batch_size": 64,

@@ -1,8 +1,8 @@
 """A second study: transfer of a fine-tuned network, and distillation into other backbones.
 
-python train.py --mode=finetune --recipe=transfer_augment --init=runs/finetune-1pct --augment=crop,flip,color
-python train.py --mode=distill --recipe=distill_backbone --teacher=runs/finetune-flowers --model=keras:ResNet50
-python train.py --mode=linear_eval --recipe=transfer_linear --init=runs/pretrain --dataset=food101
+simclr finetune --recipe=transfer_augment --init=runs/finetune-1pct --augment=crop,flip,color
+simclr distill --recipe=distill_backbone --teacher=runs/finetune-flowers --model=keras:ResNet50
+simclr linear_eval --recipe=transfer_linear --init=runs/pretrain --dataset=food101
 """
 
 # From the network fine-tuned on 1 % of ImageNet to tf_flowers, with subsets of the augmentations. Published: none

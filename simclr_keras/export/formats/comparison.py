@@ -1,7 +1,6 @@
 """Compare an exported file with its network; and what the writers of the formats share."""
 
 import contextlib
-import importlib
 import pathlib
 import tempfile
 import warnings
@@ -17,26 +16,6 @@ from simclr_keras.export.endpoints import IMAGES, signature_endpoints
 
 # Protocol buffers and FlatBuffers count their bytes in 31 bits; some are left for the graph.
 MAX_BYTES = 2**31 - 2**26
-
-
-def require(form: str, modules: tuple[str, ...]) -> None:
-    """Import the modules that a format needs.
-
-    Args:
-        form: value of --format, and the extra that installs it. modules: names of Python modules.
-
-    Raises:
-        InputError: one of them is not installed, or cannot be imported.
-    """
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            package = module.split(".")[0].replace("_", "-")
-            raise InputError(
-                f"--format={form} needs {package} ({one_line(error, 120)}): install this package with its extra, as "
-                f'pip install ".[{form}]" does in its folder.'
-            ) from error
 
 
 def check_size(model: Any, form: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras import packages
 from simclr_keras.errors import InputError
 from simclr_keras.export.endpoints import IMAGES, LOGITS, SERVING
 from simclr_keras.export.formats.comparison import (
@@ -16,11 +17,9 @@ from simclr_keras.export.formats.comparison import (
     random_images,
     refuse,
     remove_on_failure,
-    require,
     vectors_of,
 )
 
-PACKAGES = ("ai_edge_litert.interpreter",)
 TOLERANCE = 1e-3  # as for ONNX, see onnx_file.py
 # For int8: 1 - cosine similarity, which is 0.001 for networks trained on CIFAR-10.
 INT8_TOLERANCE = 0.02
@@ -79,7 +78,7 @@ def write_litert(model: Any, path: str, *, image_size: int, representative: np.n
 
 def require_packages() -> None:
     """Raise InputError if ai-edge-litert is missing."""
-    require("litert", PACKAGES)
+    packages.require("ai_edge_litert.interpreter")
 
 
 def _checked(images, size):

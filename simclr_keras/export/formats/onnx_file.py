@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from simclr_keras import packages
 from simclr_keras.errors import one_line
 from simclr_keras.export.endpoints import IMAGES, signature_endpoints
 from simclr_keras.export.formats.comparison import (
@@ -14,7 +15,6 @@ from simclr_keras.export.formats.comparison import (
     random_images,
     refuse,
     remove_on_failure,
-    require,
 )
 
 PACKAGES = ("onnx", "onnxruntime", "tf2onnx")  # the last needs the first
@@ -68,7 +68,8 @@ def write_onnx(model: Any, path: str, *, image_size: int) -> dict:
 
 def require_packages() -> None:
     """Raise InputError if tf2onnx, onnx or onnxruntime is missing."""
-    require("onnx", PACKAGES)
+    for module in PACKAGES:
+        packages.require(module)
 
 
 def _converted(model, size):

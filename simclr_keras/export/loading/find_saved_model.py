@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from simclr_keras import packages
 from simclr_keras.config.output_paths import check_no_pattern
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import expand_home
@@ -57,13 +58,7 @@ def find_saved_model(handle: str, argument: str = "path") -> str:
 
 
 def _download(handle, argument):
-    try:
-        import tensorflow_hub as hub
-    except ImportError as error:
-        raise InputError(
-            f"{argument}={handle} needs tensorflow_hub, which is not installed: "
-            'pip install "simclr_keras[cpu]".'
-        ) from error
+    hub = packages.require("tensorflow_hub")
     try:
         return hub.resolve(handle)
     except Exception as error:  # of the network, of the address, of the archive

@@ -1,5 +1,6 @@
 """Repositories of the Hugging Face Hub, by the package huggingface_hub if it is installed."""
 
+from simclr_keras import packages
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.interop.fetching.addresses import repository
 
@@ -28,14 +29,9 @@ def fetch_repository(address: str, argument: str = "path") -> str:
         InputError: the package is missing, the address is of another form, or the repository cannot be downloaded.
     """
     name, revision = repository(address, argument)
+    hub = packages.require("huggingface_hub")
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise InputError(
-            f"{argument}={address} needs the package huggingface_hub; install it with: pip install huggingface_hub"
-        ) from error
-    try:
-        return snapshot_download(name, revision=revision, ignore_patterns=IGNORED)
+        return hub.snapshot_download(name, revision=revision, ignore_patterns=IGNORED)
     except Exception as error:  # of many kinds: no network, no such repository, no rights
         raise InputError(
             f"{argument}={address} cannot be downloaded ({one_line(error)}); check the name and the network."

@@ -53,7 +53,7 @@ class TorchFile:
 def open_torch(path: str) -> TorchFile:
     """Return the ResNet in a file of PyTorch's arrays.
 
-    Files written by tools.export_torch show in their metadata what the arrays do not: max-pool, mean and std, image
+    Files written by simclr export_torch show in their metadata what the arrays do not: max-pool, mean and std, image
     size. For all others, these are PyTorch's max-pool, ImageNet's mean and std, and 224 pixels (32 with a 3x3 stem).
 
     Args:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from simclr_keras import packages
 from simclr_keras.errors import InputError, one_line
 
 PICKLES = (".pt", ".pth", ".ckpt", ".tar", ".bin")
@@ -54,23 +55,10 @@ def read_arrays(path: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return {**{name: value.astype(np.float32) for name, value in floats.items()}, **others}, about
 
 
-def safetensors_numpy() -> Any:
-    """Return the module safetensors.numpy. Raises InputError if the package is missing."""
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise InputError(
-            "the package safetensors is missing; install it with: pip install safetensors"
-        ) from error
-    return safetensors.numpy
-
-
 def _of_safetensors(path: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    safetensors_numpy()
-    from safetensors import safe_open
-
+    safetensors = packages.require("safetensors")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safetensors.safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {}).get(METADATA, "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
     except Exception as error:  # of the package's own kinds

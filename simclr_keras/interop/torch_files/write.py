@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from simclr_keras import packages
 from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.files import write_file
 from simclr_keras.interop.layers import Encoder
 from simclr_keras.interop.torch_files.forward import NumPy, Torch, forward
 from simclr_keras.interop.torch_files.names import TorchArray, classifier_arrays, encoder_arrays, head_arrays
-from simclr_keras.interop.torch_files.read import METADATA, safetensors_numpy
+from simclr_keras.interop.torch_files.read import METADATA
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.zoo import parse_name
 from simclr_keras.runs.architecture import TORCH_LIKE
@@ -63,7 +64,7 @@ def write_torch(model: Any, architecture: Any, path: str) -> dict[str, Any]:
         InputError: it is no ResNet, or the package safetensors is missing.
         TrainingError: an output differs, or the file cannot be written.
     """
-    safetensors = safetensors_numpy()
+    safetensors = packages.require("safetensors.numpy")
     variables, mapping = model_variables(model), arrays_of(model, architecture.name)
     arrays = {
         name: value

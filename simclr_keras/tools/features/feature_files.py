@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 
+from simclr_keras import packages
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import write_file
 from simclr_keras.tools.csv_lines import CsvLines
@@ -125,18 +126,8 @@ def _read_npz(path):
         return Features(arrays["features"], arrays["ids"].tolist(), labels, names, facts)
 
 
-def _pyarrow():
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputError(
-            "Parquet needs the package pyarrow: pip install pyarrow, or give a file that ends in .npz or .csv."
-        ) from error
-    return pyarrow
-
-
 def _write_parquet(file, vectors):
-    pa = _pyarrow()
+    pa, parquet = packages.require("pyarrow"), packages.require("pyarrow.parquet")
     fields = [pa.field("id", pa.string())]
     if vectors.labels is not None:
         fields += [pa.field("label", pa.int32()), pa.field("class", pa.string())]
@@ -144,7 +135,7 @@ def _write_parquet(file, vectors):
     metadata = vectors.facts | (
         {} if vectors.class_names is None else {"class_names": json.dumps(vectors.class_names)}
     )
-    with pa.parquet.ParquetWriter(file, pa.schema(fields, metadata=metadata)) as writer:
+    with parquet.ParquetWriter(file, pa.schema(fields, metadata=metadata)) as writer:
         for begin in range(0, len(vectors), _ROWS):
             rows = range(begin, min(begin + _ROWS, len(vectors)))
             columns = [pa.array([vectors.ids[row] for row in rows], pa.string())]
@@ -158,8 +149,7 @@ def _write_parquet(file, vectors):
 
 
 def _read_parquet(path):
-    pa = _pyarrow()
-    table = pa.parquet.read_table(path)
+    table = packages.require("pyarrow.parquet").read_table(path)
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     column = table.column("features").combine_chunks()
     features = np.asarray(column.flatten(), np.float32).reshape(len(column), -1)

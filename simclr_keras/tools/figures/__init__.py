@@ -1,1 +1,1 @@
-"""The figures that tools.visualize draws."""
+"""The figures that simclr visualize draws."""

@@ -1,1 +1,1 @@
-"""The table and chart of tools.report."""
+"""The table and chart of simclr report."""

@@ -104,8 +104,8 @@ class ClassifierEvaluation(EvaluationStage):
         super().check_data()
         if self.ancestor.architecture.num_classes is None:
             raise InputError(
-                f"--init={self.config.init} has no classifier; evaluate its features with --mode=knn or "
-                "--mode=linear_eval."
+                f"--init={self.config.init} has no classifier; evaluate its features with simclr knn or "
+                "simclr linear_eval."
             )
         ancestors.check_classes(self.ancestor, "init", self.config, self.splits)
 

@@ -147,8 +147,8 @@ def test_unreadable_files(tmp_path, monkeypatch):
     ]:
         with pytest.raises(InputError, match=message):
             read_arrays(str(tmp_path / name))
-    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    with pytest.raises(InputError, match="pip install safetensors"):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(InputError, match="safetensors is missing"):
         read_arrays(str(tmp_path / "cut.safetensors"))
 
 

@@ -185,6 +185,6 @@ def test_a_cut_archive_is_refused(tmp_path):
 def test_parquet_without_pyarrow_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     vectors = Features(np.ones([2, 2], np.float32), ["a", "b"])
-    with pytest.raises(InputError, match="Parquet needs the package pyarrow: pip install pyarrow, or give"):
+    with pytest.raises(InputError, match="pyarrow is missing"):
         feature_files.write(str(tmp_path / "f.parquet"), vectors)
     assert os.listdir(tmp_path) == []

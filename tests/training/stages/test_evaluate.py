@@ -84,7 +84,7 @@ def test_features_of_an_unlabeled_pretraining(measure, tmp_path):
     data = "npz:" + write_npz(tmp_path / "bare.npz", labels=False, test=0)
     bare = run(make_config(data, tmp_path / "bare", epochs=1))
     labeled = "npz:" + write_npz(tmp_path / "stripes.npz")
-    with pytest.raises(InputError, match="has no classifier; evaluate its features with --mode=knn"):
+    with pytest.raises(InputError, match="has no classifier; evaluate its features with simclr knn"):
         measure("eval", bare, dataset=labeled)
     assert 0 <= measure("knn", bare, dataset=labeled).result["top1"] <= 1
 
