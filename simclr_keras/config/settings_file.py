@@ -67,9 +67,8 @@ def write(path: str, program: str, texts: Mapping[str, str], config: Settings) -
     Raises:
         InputError: the file exists, or its name or folder is wrong. TrainingError: it cannot be written.
     """
-    check_file(
-        path, (".yaml", ".yml"), overwrite=True, flag="save_config"
-    )  # a .json is read as that of a run
+    # A stage reads a .json as the config.json of a run.
+    check_file(path, (".yaml", ".yml"), overwrite=True, flag="save_config")
     if os.path.exists(path):
         raise InputError(f"--save_config={path} exists; give another name, or delete it.")
     lines = [f"# {program} --config={path}", *(f"{name}: {_quoted(text)}" for name, text in texts.items())]
