@@ -96,7 +96,7 @@ def knn_accuracy(
         bank_features, bank_labels, query_features, num_classes, k, temperature: as in `knn_predict`.
 
     Returns:
-        An `Accuracy` (top1, top5, total); ties count against the model, see `top_k_accuracy`.
+        An `Accuracy`; ties count against the model, see `top_k_accuracy`.
     """
     queries, labels = labeled_rows(query_features, query_labels, name="query_features")
     scores = knn_predict(

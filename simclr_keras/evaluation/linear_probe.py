@@ -18,8 +18,8 @@ from simclr_keras.evaluation.metrics import UNLABELED, accuracy, check_label_ran
 # machine cost up to a hundred times what they bring.
 _MOST_FOR_ONE_THREAD = 10_000_000
 
-# The values that cross-validation compares, and its number of folds.
 _NEVER = -100.0  # logit of a class without training rows; the best logit is never below 0 by much
+# The values that cross-validation compares, and its number of folds.
 _CS = tuple(10.0**k for k in range(-4, 3))
 _FOLDS = 5
 

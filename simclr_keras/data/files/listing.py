@@ -10,7 +10,11 @@ import tensorflow as tf
 from simclr_keras.data.files.image_file import EXTENSIONS, is_utf8
 from simclr_keras.errors import InputError, one_line
 
-_OTHER_IMAGES = {".jp2", ".jxl", ".svg", ".psd"}  # pictures that are not read
+# Pictures that are not read; the second line are raws of phones and cameras.
+_OTHER_IMAGES = {
+    *(".jp2", ".jxl", ".svg", ".psd"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf"),
+}
 # What macOS, Windows and Synology add to folders: passed over silently, and not counted.
 _SYSTEM_FILES = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx"}
 

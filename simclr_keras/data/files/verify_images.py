@@ -60,8 +60,8 @@ def find_unreadable(
     manifest = Manifest(folder)
     stamps, copies = stamps_of(paths), manifest.copies
     before, constant, converted = manifest.read(images, stamps)
-    if converted.any():
-        before[converted & copies.are_missing(before)] = 0
+    rows = np.flatnonzero(converted)
+    before[rows[copies.are_missing(before[rows])]] = 0
     hashes, problems = np.zeros_like(before) if recheck else before.copy(), {}
     written = time.monotonic()
     try:

@@ -8,6 +8,7 @@ from simclr_keras.data.files.constant_images import FEWEST_LEVELS
 from simclr_keras.errors import InputError, one_line
 
 _CONVERTED_TOGETHER = 256  # images: the floats of all would fill twice the memory
+_ROUNDING = 1e-3  # beyond the range of floats; it changes no uint8 value
 
 
 def usual_images(
@@ -56,17 +57,17 @@ def _range(path, key, array):
     lowest, highest = float(array.min()), float(array.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise InputError(f"{key} of {path} contains NaN or infinity: give floats in [0, 1] or [0, 255]")
-    if lowest < 0 or highest > 255:
+    if lowest < -_ROUNDING or highest > 255 + _ROUNDING:
         raise InputError(
             f"{key} of {path} must be floats in [0, 1] or [0, 255]; undo a normalization by mean and "
             f"standard deviation. Received: {lowest:.4g} to {highest:.4g}"
         )
-    if 1 < highest < FEWEST_LEVELS:
+    if 1 + _ROUNDING < highest < FEWEST_LEVELS:
         raise InputError(
             f"{key} of {path}: it is unknown whether floats from {lowest:.4g} to {highest:.4g} are of the range "
             "[0, 1] or [0, 255]; save uint8 from 0 to 255"
         )
-    return 1 if highest <= 1 else 255
+    return 1 if highest <= 1 + _ROUNDING else 255
 
 
 def _to_uint8(array, white):
@@ -82,8 +83,9 @@ def usual_labels(
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     """Return class numbers of shape [n] and the class names; other arrays are returned as they are.
 
-    One-hot rows become the numbers of their columns. Text becomes the number of the class name; without class names,
-    these are the different texts of the first array in sorted order. An empty text and "-1" are no label.
+    One-hot rows become the numbers of their columns; those of the first array are all classes. Text becomes the number
+    of the class name; without class names, these are the different texts of the first array in sorted order. An empty
+    text and "-1" are no label.
 
     Args:
         path: of the archive, for messages.
@@ -100,6 +102,8 @@ def usual_labels(
             array = array[:, 0]
             forms.setdefault("labels of shape [n, 1]", []).append(key)
         elif _is_one_hot(array):
+            if class_names is None and not labels:
+                class_names = np.arange(array.shape[1]).astype(str)
             array = array.argmax(axis=1)
             forms.setdefault("one-hot labels", []).append(key)
         labels[key] = array

@@ -13,7 +13,8 @@ _FILE_HEADINGS = (
 )
 _LABEL_HEADINGS = {"label", "labels", "class", "classes", "class_name", "category", "target"}
 _SPLIT_HEADINGS = {"split", "subset", "set", "partition"}
-_ONE_HOT = {"0": False, "0.0": False, "1": True, "1.0": True}
+# In lower case; pandas and spreadsheets write True and TRUE.
+_ONE_HOT = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 Row = tuple[int, list[str]]
 
@@ -42,7 +43,7 @@ class Columns:
         """
         if self.label is not None:
             return cells[self.label]
-        names = [name for column, name in self.one_hot.items() if _ONE_HOT[cells[column]]]
+        names = [name for column, name in self.one_hot.items() if _ONE_HOT[cells[column].lower()]]
         if len(names) > 1:
             raise InputError(
                 f"{path} line {line} has several classes ({some(names)}): a one-hot row contains a single 1"
@@ -66,7 +67,9 @@ def find_columns(path: str, rows: Sequence[Row], is_image: Callable[[str], bool]
     if not rows:
         return Columns()
     first = rows[0][1]
-    return _of_two(rows, is_image) if len(first) == 2 else _of_more(path, rows, is_image)
+    headings = {cell.lower() for cell in first}
+    lacks_labels = "split" in headings and not headings.isdisjoint(_FILE_HEADINGS)
+    return _of_two(rows, is_image) if len(first) == 2 and not lacks_labels else _of_more(path, rows, is_image)
 
 
 def _of_two(rows, is_image):
@@ -78,16 +81,16 @@ def _of_two(rows, is_image):
     if is_reversed and (headings[0] in _LABEL_HEADINGS or (len(rows) > 1 and is_image(rows[1][1][1]))):
         return Columns(1, 0, has_header=True, form=_words(first, 1, 0))
     name, label = first
-    has_image_name = is_image(name)
-    if (has_image_name and label.lower() not in _LABEL_HEADINGS) or name.lower().endswith(EXTENSIONS):
+    is_usual = headings[0] in _FILE_HEADINGS
+    is_usual_header = is_usual and headings[1] in _LABEL_HEADINGS
+    if (is_image(name) and not is_usual_header) or name.lower().endswith(EXTENSIONS):
         return Columns()
     if any(label == cells[1] for _, cells in rows[1:]):
         return Columns()
-    if label.lower() in _LABEL_HEADINGS:
+    if headings[1] in _LABEL_HEADINGS:
         return Columns(has_header=True)
     if "/" in name:
         return Columns()
-    is_usual = name.lower() in _FILE_HEADINGS
     words = [] if is_usual else [f"line {line} is the header: {one_line(','.join(first), 100)}"]
     return Columns(has_header=True, form=words)
 
@@ -114,7 +117,7 @@ def _of_more(path, rows, is_image):
         labels = rest
     if labels:
         return Columns(file, labels[0], split, {}, True, _words(first, file, labels[0], split))
-    if len(rest) > 1 and all(cells[i] in _ONE_HOT for _, cells in rows[1:] for i in rest):
+    if len(rest) > 1 and all(cells[i].lower() in _ONE_HOT for _, cells in rows[1:] for i in rest):
         one_hot = {i: first[i] for i in rest}
         return Columns(file, None, split, one_hot, True, _words(first, file, None, split, one_hot))
     raise InputError(

@@ -156,7 +156,9 @@ def _numbered(path, labels):
             f"{path}: the labels are -1 and 1, but -1 stands for no label: use 0 and 1, or leave the label empty"
         )
     spelling = {}  # the first of several Unicode forms of one name
-    labels = ["" if label == "-1" else spelling.setdefault(_composed(label), label) for label in labels]
+    labels = [
+        "" if label in ("-1", "-1.0") else spelling.setdefault(_composed(label), label) for label in labels
+    ]
     values = sorted({label for label in labels if label})
     if not values:
         raise InputError(f"{path} labels no image: give filename,label of at least one")

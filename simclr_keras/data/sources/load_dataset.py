@@ -44,7 +44,7 @@ def load_dataset(
         spec: "digits"; "npz:PATH"; "folder:PATH" (class sub-folders, train/ and val/ with class sub-folders,
             or flat); or a TFDS name such as "cifar10" or "imagenet2012_subset/1pct".
         data_dir: folder of prepared TFDS data, or None for its default.
-        labels: for a folder, the path of a CSV file of two columns, filename and label; or None.
+        labels: for a folder, the path of a CSV file of file names and labels (see labels_csv.py), or None.
         unlabeled: for a folder, whether its sub-folders are no classes.
         memory_limit: bytes up to which the images of a folder or TFDS split are kept in memory.
         on_bad_image: "skip" skips unreadable image files and lists them in `Splits.unreadable`; "error" raises.

@@ -153,8 +153,8 @@ def _class_names(path, array, labels, names):
     """Return class_names or, if there are none, the class numbers of the first split with labels."""
     if not labels:
         return None
+    first = next(iter(labels))
     if array is None:
-        first = next(iter(labels))
         classes = tuple(str(number) for number in range(int(labels[first].max()) + 1))
     elif array.ndim != 1 or array.dtype.kind not in "US":
         raise InputError(
@@ -165,7 +165,7 @@ def _class_names(path, array, labels, names):
         classes = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in array)
     for split, values in labels.items():
         if values.max() >= len(classes):
-            kind = f"classes of {names[f'y_{first}']}" if array is None else names["class_names"]
+            kind = names.get("class_names", f"classes of {names[f'y_{first}']}")
             raise InputError(
                 f"{names[f'y_{split}']} of {path} contains label {values.max()}, but there are {len(classes)} {kind}: "
                 f"labels must be 0..{len(classes) - 1}"

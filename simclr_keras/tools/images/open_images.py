@@ -79,7 +79,7 @@ def open_images(name: str, data_dir: str | None = None, labels: str | None = Non
         name: "digits", "npz:PATH", "folder:PATH" or a TFDS name, as in `load_dataset`; or the plain path of a
             folder, of an image file or of an .npz archive.
         data_dir: folder of TFDS, or None for its default.
-        labels: CSV of filename,label for the images of a flat folder, or None.
+        labels: CSV of filename,label for the images of a folder, or None.
 
     Raises:
         InputError: nothing has this name, nothing in it is readable, or labels do not fit.

@@ -15,6 +15,7 @@ from simclr_keras.data.content_hash import hash_of
 from simclr_keras.data.files import image_file, verify_images
 from simclr_keras.data.files.image_file import check_bytes
 from simclr_keras.data.files.manifest import Manifest
+from simclr_keras.data.files.pillow_image import decode_picture
 from simclr_keras.data.files.verify_images import verify_file
 from simclr_keras.errors import TrainingError
 from simclr_keras.preprocess import decode
@@ -28,24 +29,26 @@ TURNED[0x0112] = 6
 LOW = Image.fromarray(PICTURE[..., 0].astype(np.uint16))  # 0 to 255 in 16 bits
 
 
-def _big_endian(image):
-    """A 16-bit gray TIFF in the other order of bytes: entries of its directory, then the pixels."""
+def _deep_tiff(image, order="big", photometric=1):
+    """A 16-bit gray TIFF: entries of its directory, then the pixels."""
     tags = (
         (256, 90),
         (257, 60),
         (258, 16),
         (259, 1),
-        (262, 1),
+        (262, photometric),
         (273, 200),
         (277, 1),
         (278, 60),
         (279, 10800),
     )
     entries = b"".join(
-        tag.to_bytes(2, "big") + b"\0\4\0\0\0\1" + value.to_bytes(4, "big") for tag, value in tags
+        b"".join(number.to_bytes(size, order) for number, size in ((tag, 2), (4, 2), (1, 4), (value, 4)))
+        for tag, value in tags
     )
-    start = b"MM\0*\0\0\0\x08" + len(tags).to_bytes(2, "big") + entries
-    return start.ljust(200, b"\0") + image.astype(">u2").tobytes()
+    start = b"MM\0*\0\0\0\x08" if order == "big" else b"II*\0\x08\0\0\0"
+    pixels = image.astype(">u2" if order == "big" else "<u2").tobytes()
+    return (start + len(tags).to_bytes(2, order) + entries).ljust(200, b"\0") + pixels
 
 
 def _rle_bmp():
@@ -80,6 +83,7 @@ FILES = {
     "lossy.webp": (saved("WEBP"), None),
     "lossless.webp": (saved("WEBP", "RGBA", lossless=True), None),
     "turned.webp": (saved("WEBP", exif=TURNED), None),
+    "damaged_exif.webp": (saved("WEBP", lossless=True, exif=b"Exif\0\0garbage"), PICTURE),
     "animated.webp": (animation("WEBP"), None),
     "a.tif": (saved("TIFF"), PICTURE),
     "lzw.tiff": (saved("TIFF", compression="tiff_lzw"), PICTURE),
@@ -88,7 +92,7 @@ FILES = {
     "alpha.tif": (saved("TIFF", "LA"), None),
     "turned.tif": (saved("TIFF", exif=TURNED), None),
     "deep.tif": (saved("TIFF", "I;16", Image.fromarray(DEEP[..., 0])), GRAY),
-    "big_endian.tif": (_big_endian(DEEP[..., 0]), GRAY),
+    "big_endian.tif": (_deep_tiff(DEEP[..., 0]), GRAY),
     "low.tif": (saved("TIFF", "I;16", LOW), GRAY),
     "a.avif": (saved("AVIF"), None),
     "a.gif": (saved("GIF"), None),
@@ -259,10 +263,22 @@ def test_damage_is_a_reason_never_an_error(capfd):
     capfd.readouterr()
 
 
-def test_pixels_of_32_bits_are_refused(tmp_path):
+def test_every_orientation_equals_pillows():
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = saved("WEBP", exif=exif)
+        np.testing.assert_array_equal(decode_picture(file, "WebP"), _pillow(file))
+
+
+def test_pixels_that_would_have_other_values_are_refused():
+    negative = _deep_tiff(DEEP[..., 0], "little", photometric=0)
+    assert (
+        check_bytes(negative).problem == "is a TIFF of 16 bits in which 0 is white: save it with 0 as black"
+    )
     for pixels in (PICTURE[..., 0].astype(np.float32), PICTURE[..., 0].astype(np.int32) * 70000):
         problem = check_bytes(saved("TIFF", Image.fromarray(pixels).mode, Image.fromarray(pixels))).problem
-        assert problem == "is a TIFF with pixels of 32 bits: save it with 8 or 16 bits"
+        assert problem == "is a TIFF with pixels of 32 bits or a sign: save it with 8 or 16 bits"
 
 
 def test_large_images_are_refused_by_their_header(monkeypatch):

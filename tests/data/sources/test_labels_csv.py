@@ -50,6 +50,7 @@ def test_csv_with_a_header_or_without(tmp_path):
         if _labels(load(**_csv(tmp_path, text))) != expected
     ]
     assert not offenders
+    assert load(**_csv(tmp_path, "0,class\n1,b\n2,b\n")).class_names == ("b", "class")
     bare = "file names without extension"
     for header, form in (
         ("id,breed", bare),
@@ -129,10 +130,10 @@ def test_names_with_the_folder_in_front_or_without_extension(tmp_path):
 
 
 def test_one_hot_columns(tmp_path):
-    text = "image,split,cat,dog\n0,train,1,0\n1,train,0.0,1.0\n2,train,0,0\n"
-    splits = load(**_csv(tmp_path, text))
+    text = "image,split,cat,dog\n0,train,1,0\n1,train,0.0,1.0\n2,train,False,FALSE\n3,train,True,0\n"
+    splits = load(**_csv(tmp_path, text, 4))
     assert splits.class_names == ("cat", "dog")
-    assert _labels(splits) == {"0.png": 0, "1.png": 1, "2.png": -1}
+    assert _labels(splits) == {"0.png": 0, "1.png": 1, "2.png": -1, "3.png": 0}
     form = next(note for note in splits.notes if "is read as" in note).partition("is read as: ")[2]
     expected = (
         "file names from image; one-hot labels from cat, dog; splits from split; file names without extension"
@@ -165,7 +166,7 @@ def test_csv_names_in_another_form(tmp_path):
 
 
 def test_minus_one_is_no_label(tmp_path):
-    for text in ("0.png,0\n1.png,-1\n2.png,1\n", "0.png,a\n1.png,-1\n2.png,b\n"):
+    for text in ("0.png,0\n1.png,-1\n2.png,1\n", "0.png,a\n1.png,-1.0\n2.png,b\n"):
         splits = load(**_csv(tmp_path, text))
         assert _labels(splits) == {"0.png": 0, "1.png": -1, "2.png": 1}
         assert any("2 of 3 images are labeled" in note for note in splits.notes)
@@ -213,6 +214,7 @@ def test_images_without_a_row_are_unlabeled_and_counted(tmp_path):
         ("0.png,a\n1.png,b,c\n", "line 2 must have as many columns as the first row, 2.*Received: 3 columns"),
         ("image,label,class\n0,a,b\n1,b,b\n", "several columns of labels: label, class; keep one"),
         ("image,w,h\n0,10,20\n1,10,20\n", "no column of labels: name it label.*columns image, w, h"),
+        ("image,split\n0,train\n1,val\n", "no column of labels: .*columns image, split"),
         ("image,cat,dog\n0,1,1\n1,0,1\n", r"line 2 has several classes \(cat, dog\)"),
         ("image,label,split\n0,a,train\n1,b,fold1\n", "line 3: a split is train, val, test.*Received: fold1"),
         ("image,label,split\n0,a,val\n1,b,val\n2,b,test\n", "no image has the split train"),
