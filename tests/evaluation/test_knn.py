@@ -91,7 +91,7 @@ def test_a_tie_between_classes_is_an_equal_vote_and_a_miss():
 def test_one_class_is_always_right():
     features = random_features(5, 3, 0)
     zeros = np.zeros(5, int)
-    assert knn_accuracy(features, zeros, features, zeros, num_classes=1) == (1.0, 1.0, 5)
+    assert knn_accuracy(features, zeros, features, zeros, num_classes=1) == (1.0, 1.0, 5, 1.0)
 
 
 def test_accuracy_counts_top1_and_top5_of_labeled_queries():
@@ -99,7 +99,7 @@ def test_accuracy_counts_top1_and_top5_of_labeled_queries():
     bank, labels = np.eye(8), np.arange(8)
     queries = np.array([np.roll(np.linspace(1, 0, 8), q) for q in range(8)])
     truth = np.array([0, 1, 2, 7, 0, 2, -1, -1])  # places 1, 1, 1, 5, 5, 6
-    assert knn_accuracy(bank, labels, queries, truth, num_classes=8) == pytest.approx((3 / 6, 5 / 6, 6))
+    assert knn_accuracy(bank, labels, queries, truth, num_classes=8) == pytest.approx((3 / 6, 5 / 6, 6, 1 / 2))
 
 
 def test_bfloat16_features_are_taken():

@@ -16,7 +16,7 @@ from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.history import History
 from simclr_keras.runs.open_run import load_run
-from simclr_keras.training.engine import loop
+from simclr_keras.training.engine import learning, loop
 from simclr_keras.training.stages import classification
 from simclr_keras.training.stages.classification import ClassificationStage, labeled_part, score_logits
 from tests.training.killing import kill
@@ -286,6 +286,6 @@ def test_the_labeled_part_of_a_source_is_all_of_it_where_all_is_labeled(stripes)
 def test_a_run_whose_loss_ends_far_above_guessing_says_so(
     tiny, pretrained, tmp_path, monkeypatch, worst, said
 ):
-    monkeypatch.setattr(classification, "BAD_LOSS", worst)
+    monkeypatch.setattr(learning, "BAD_LOSS", worst)
     lines = run(configure("finetune", tmp_path / "run", init=str(pretrained.folder))).lines
     assert any("give a lower --learning_rate" in line for line in lines) == said
