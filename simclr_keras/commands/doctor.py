@@ -69,7 +69,7 @@ def versions(absent: list[str]) -> Iterator[str]:
     optional = [package.name for module, package in packages.PACKAGES.items() if module not in absent]
     # A version stays with its name.
     whole = ", ".join(f"{name}\u00a0{_version(name)}" for name in [*REQUIRED, *optional])
-    yield from (line.replace("\u00a0", " ") for line in textwrap.wrap(whole, 88))
+    yield from (line.replace("\u00a0", " ") for line in textwrap.wrap(whole, 88, break_on_hyphens=False))
 
 
 def _version(name: str) -> str:
