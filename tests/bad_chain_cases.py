@@ -541,19 +541,19 @@ OPTIONS = [
     Case(
         "the flag of another mode",
         ("--knn_k does not belong to finetune",),
-        ("--mode=pretrain, --mode=knn",),
+        ("pretrain, knn",),
         {**FINETUNE, "knn_k": 5},
     ),
     Case(
         "a teacher to fine-tune from",
         ("--teacher does not belong to finetune",),
-        ("--mode=distill",),
+        ("but to distill",),
         {**FINETUNE, "teacher": "{runs}/finetuned"},
     ),
     Case(
         "the recipe of another mode",
-        ("--recipe=digits_demo", "--mode=pretrain"),
-        ("--mode=finetune",),
+        ("--recipe=digits_demo", "is for pretrain, not for finetune"),
+        ("choose one of", "digits_finetune"),
         {**FINETUNE, "recipe": "digits_demo"},
     ),
 ]
