@@ -99,7 +99,9 @@ def test_accuracy_counts_top1_and_top5_of_labeled_queries():
     bank, labels = np.eye(8), np.arange(8)
     queries = np.array([np.roll(np.linspace(1, 0, 8), q) for q in range(8)])
     truth = np.array([0, 1, 2, 7, 0, 2, -1, -1])  # places 1, 1, 1, 5, 5, 6
-    assert knn_accuracy(bank, labels, queries, truth, num_classes=8) == pytest.approx((3 / 6, 5 / 6, 6, 1 / 2))
+    assert knn_accuracy(bank, labels, queries, truth, num_classes=8) == pytest.approx(
+        (3 / 6, 5 / 6, 6, 1 / 2)
+    )
 
 
 def test_bfloat16_features_are_taken():
