@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from simclr_keras.data.sampler import shuffled_indices
+from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.learning import (
     chance_loss,
     classifier_problem,
@@ -38,16 +39,15 @@ def test_loss_of_guessing_is_that_of_projections_that_are_alike():
 def test_memory_counts_the_negatives_that_are_there(memory_size, images):
     """Beside a queue of ids, filled step by step in the order of a run."""
     config, queue, losses = config_of(memory_size=memory_size), [], []
-    steps = math.ceil(config.epochs * images / 8)
-    for step in range(steps):
+    ends = epoch_ends(config, images)
+    for step in range(ends[-1]):
         ids = shuffled_indices(np.arange(8 * step, 8 * step + 8), images, 5).numpy().tolist()
         others = [sum(past != own for past in queue) for own in ids]
         losses.append(np.mean([2 * math.log(15 + count) for count in others]))
         queue = [*queue, *ids, *ids][-memory_size:]
-    rates = [contrastive_chance(config, images, epoch) for epoch in range(1, 7)]
-    ends = [round(epoch * images / 8 + 0.49) for epoch in range(7)]
+    losses_of_guessing = [contrastive_chance(config, images, epoch) for epoch in range(1, 7)]
     expected = [np.mean(losses[start:end]) for start, end in itertools.pairwise(ends)]
-    np.testing.assert_allclose(rates, expected, rtol=4e-3)
+    np.testing.assert_allclose(losses_of_guessing, expected, rtol=4e-3)
     full = contrastive_chance(config, images, 6)
     assert full < chance_loss(8, memory_size)  # without the image's own past views
 
