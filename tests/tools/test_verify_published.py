@@ -100,4 +100,4 @@ def test_bad_input_gets_one_line(network, tmp_path):
 def test_a_run_that_was_trained_here_is_told_how_to_be_evaluated(tmp_path):
     make_run(tmp_path / "run", finetuning("digits", 10), DIGITS)
     code, _, error = run(command, f"--run={tmp_path / 'run'}", "--dataset=digits")
-    assert (code, "--mode=eval" in error) == (2, True)
+    assert (code, "simclr eval" in error) == (2, True)
