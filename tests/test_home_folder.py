@@ -86,7 +86,8 @@ def test_every_function(home):
     assert len(open_dataset("npz:~/a.npz").train) == 4
     for name in ("~/photos", "folder:~/photos", "~/photos/0.png"):
         assert len(open_images(name)) >= 1
-    assert find_images(["~/photos/0.png"]) == ([f"{home}/photos/0.png"], [])
+    photo = f"{home}/photos/0.png"
+    assert find_images(["~/photos/0.png"]) == ({photo: photo}, [])
 
     (home / "export").mkdir()
     (home / "export" / "saved_model.pb").write_bytes(b"")

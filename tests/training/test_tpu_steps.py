@@ -133,6 +133,6 @@ def test_features_of_evaluation():
     extractor = Extractor(
         network, strategy, image_size=SIZE, batch_size=8, endpoints=("final_avg_pool", "logits")
     )
-    (batch, *_) = extractor._batches(arrays())
+    (batch, *_) = extractor._batches(arrays(), as_they_are=False)
     graph = extractor._step.get_concrete_function(batch).graph.as_graph_def(add_shapes=True)
     assert_compiles(graph)
