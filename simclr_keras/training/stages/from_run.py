@@ -8,10 +8,14 @@ class FromRun:
     """Mixed into a Stage, before it.
 
     Attributes:
-        ancestor: the OpenRun in --init.
+        ancestor: the OpenRun in --init; None if the stage does without, which pretraining may.
     """
 
+    ancestor = None
+
     def inherit(self, config):
+        if config.init is None:
+            return config
         self.ancestor = open_source(
             config.init, config.init_checkpoint, "init", finished=True, ema=config.use_ema
         )
@@ -26,7 +30,7 @@ class FromRun:
         return config
 
     def lineage(self):
-        return self.ancestor.as_ancestors()
+        return self.ancestor.as_ancestors() if self.ancestor else []
 
     def source_runs(self):
-        return [self.ancestor]
+        return [self.ancestor] if self.ancestor else []

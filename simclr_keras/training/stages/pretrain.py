@@ -9,7 +9,6 @@ from simclr_keras.data import pipeline
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.features import RepresentationScore, ViewPairs, knn_bank
-from simclr_keras.interop.open_source import open_source
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
 from simclr_keras.runs import ancestors
@@ -19,6 +18,7 @@ from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.learning import contrastive_chance, contrastive_problem
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import baselines
+from simclr_keras.training.stages.from_run import FromRun
 from simclr_keras.training.stages.training_stage import TrainingStage, backbone_arguments, set_up_layers
 
 FIGURES = (*CONTRASTIVE_FIGURES, *PROBE_FIGURES)
@@ -37,32 +37,15 @@ def run(config, say=print) -> dict:
     return Pretraining(config, say).run()
 
 
-class Pretraining(TrainingStage):
-    """A run of --mode=pretrain.
-
-    Attributes:
-        ancestor: the OpenRun in --init, or None.
-    """
+class Pretraining(FromRun, TrainingStage):
+    """A run of --mode=pretrain."""
 
     MODE = "pretrain"
     COLUMNS = COLUMNS
-    ancestor = None
 
     def inherit(self, config):
-        if config.init is None:
-            return config
-        self.ancestor = open_source(
-            config.init, config.init_checkpoint, "init", finished=True, ema=config.use_ema
-        )
-        config = ancestors.inherit(config, self.ancestor, "init")
-        ancestors.check_same_model(config, self.ancestor, "init")
-        return ancestors.inherit_network(config, self.ancestor)
-
-    def lineage(self):
-        return self.ancestor.as_ancestors() if self.ancestor else []
-
-    def source_runs(self):
-        return [self.ancestor] if self.ancestor else []
+        config = super().inherit(config)
+        return ancestors.inherit_network(config, self.ancestor) if self.ancestor else config
 
     def check_config(self):
         super().check_config()
@@ -137,8 +120,7 @@ class Pretraining(TrainingStage):
         return np.concatenate([batch["image"].numpy().reshape(len(batch["id"]), -1) for batch in batches])
 
     def chance_of(self, epoch):
-        chance = contrastive_chance(self.config, self.num_examples, epoch)
-        return {CHANCE: chance}
+        return {CHANCE: contrastive_chance(self.config, self.num_examples, epoch)}
 
     def problem_of(self, row):
         return contrastive_problem(row, self.config)
