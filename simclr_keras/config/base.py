@@ -214,6 +214,11 @@ class StageConfig(Settings):
         return False
 
     @property
+    def class_weights(self) -> str:
+        """Return how the losses of the classes are weighted."""
+        return "none"
+
+    @property
     def remat(self) -> bool:
         """Return whether training stores only the inputs of residual blocks."""
         return False

@@ -91,7 +91,7 @@ class ClassificationStage(TrainingStage):
         if self.evaluation is None:
             hint = "; hold one out with --eval_fraction" if self.splits.train.has_labels else ""
             yield f"data     no labeled evaluation split: no top-1{hint}"
-        if getattr(self.config, "class_weights", "none") != "none":
+        if self.config.class_weights != "none":
             weights = self.class_weights[self.class_weights > 0]
             yield f"steps    the losses of the classes are weighted by {weights.min():.3g} to {weights.max():.3g}"
         size = self.config.batch_size
