@@ -26,8 +26,8 @@ KERAS_ENDING = ".keras"
 
 
 def is_address(address: str) -> bool:
-    """Return whether a value is one of the addresses below, rather than the path of a run directory."""
-    return address.startswith((PUBLISHED, TORCH, HUGGING_FACE)) or address.endswith(KERAS_ENDING)
+    """Return whether a value is one of the addresses below, rather than a path."""
+    return address.startswith((PUBLISHED, TORCH, HUGGING_FACE))
 
 
 def open_source(
@@ -54,7 +54,7 @@ def open_source(
         InputError: one line: see `open_run`, `open_published` and `fetch_repository`; or weights from elsewhere are
             asked for another checkpoint or a momentum network.
     """
-    if not is_address(address):
+    if not is_address(address) and not address.endswith(KERAS_ENDING):
         return open_run(address, checkpoint, flag, finished=finished, ema=ema)
     if address.startswith(HUGGING_FACE):
         folder = fetch_repository(address, f"--{flag}")

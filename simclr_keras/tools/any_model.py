@@ -15,7 +15,7 @@ from simclr_keras.export.formats.names import KERAS_FILE, LITERT_FILE, ONNX_FILE
 from simclr_keras.export.loading.find_saved_model import is_hub_handle, is_saved_model
 from simclr_keras.export.loading.loaded_model import load_saved_model
 from simclr_keras.files import expand_home
-from simclr_keras.interop.open_source import KERAS_ENDING, is_address, open_source
+from simclr_keras.interop.open_source import is_address, open_source
 from simclr_keras.runs.run_files import CONFIG, RunFiles
 
 _OTHER_FORMATS = {LITERT_FILE: "LiteRT", ONNX_FILE: "ONNX"}
@@ -110,7 +110,7 @@ def open_model(path: str, use_ema: bool = False) -> AnyModel:
         raise InputError(
             "--model is empty; give a run directory, an export, a .keras file or a TF-Hub handle."
         )
-    if is_address(path) and not path.endswith(KERAS_ENDING):  # here any Keras model will do
+    if is_address(path):
         return _of_run(path, use_ema)
     if is_hub_handle(path):
         _check_no_ema(path, use_ema)
