@@ -19,9 +19,7 @@ BUCKET = "https://storage.googleapis.com/simclr-checkpoints-tf2/simclrv2"
 MIRROR = "SIMCLR_KERAS_MIRROR"  # another address, or a local folder, with the same tree below it
 GRAPH, INDEX = "saved_model.pb", "variables/variables.index"
 MAX_SHARDS = 16  # files that a SavedModel's arrays may be divided into
-TABLE = pathlib.Path(__file__).with_name(
-    "digests.json"
-)  # of the package; `simclr verify --write_digests` writes it
+TABLE = pathlib.Path(__file__).with_name("digests.json")  # of the package; written by `simclr verify`
 STAMP = "digests.json"  # in the cache, beside a folder of files: written once they are whole
 
 
