@@ -2,7 +2,6 @@
 
 import dataclasses
 import glob
-import os
 from typing import Any
 
 from simclr_keras.config.modes import make_config
@@ -106,56 +105,48 @@ def _of_published(published: Published, address: str, flag: str) -> OpenRun:
 def _of_torch(path: str, address: str, flag: str) -> OpenRun:
     """Return the OpenRun of weights of PyTorch: supervised with a classifier, else pretrained without a head."""
     file = open_torch(path)
-    architecture = file.architecture
-    values = {
-        "model": architecture.name,
-        "image_size": architecture.image_size,
-        "se_ratio": architecture.se_ratio,
-    }
-    values |= {"dataset": UNKNOWN, "model_dir": address, "precision": "float32"}
-    mode = "supervised"
+    architecture, mode, settings = file.architecture, "supervised", {}
     if architecture.num_classes is None:
-        mode, values = "pretrain", {**values, "proj_mode": "none"}
-    config = make_config(mode, {}, values)
-    result = {
-        "mode": mode,
-        "finished": True,
-        "imported": True,
-        "imported_from": address.rpartition("/")[2],
-        "imported_format": "PyTorch",
-        "version": __version__,
-        "model": architecture.name,
-        "dataset": UNKNOWN,
-        "image_size": architecture.image_size,
-        "epochs": config.epochs,
-        "classes": architecture.num_classes,
-        "left_out": file.left_out or None,
-    }
+        mode, settings = "pretrain", {"proj_mode": "none"}
+    config, result = _records(mode, settings, architecture, address, "PyTorch")
+    result["left_out"] = file.left_out or None
     weights = ArrayWeights(address, file.shapes, file.read)
-    files = RunFiles(path, flag)
-    return as_run(address, files, config, result, architecture, weights, file.notes)
+    return as_run(address, RunFiles(path, flag), config, result, architecture, weights, file.notes)
 
 
 def _of_keras(path: str, flag: str) -> OpenRun:
     """Return the OpenRun of a SimCLRModel in a .keras file: supervised with a trained classifier, else pretrained."""
     architecture, arrays = open_keras(path, flag)
-    values = {"model": architecture.name, "image_size": architecture.image_size, "dataset": UNKNOWN}
-    values |= {"se_ratio": architecture.se_ratio, "model_dir": path, "precision": "float32"}
+    mode, settings = "supervised", {}
     if architecture.dense_layers:
-        values["dense_layers"] = ",".join(map(str, architecture.dense_layers))
-    mode = "supervised"
+        settings["dense_layers"] = ",".join(map(str, architecture.dense_layers))
     if architecture.num_classes is None or architecture.stop_gradient:
         mode = "pretrain"
         names = ("proj_mode", "proj_dim", "proj_hidden_dim")
-        values |= {name: getattr(architecture, name) for name in names}
-        values["proj_layers"] = max(architecture.proj_layers, 1)
-    config = make_config(mode, {}, values)
-    result = {
+        settings |= {name: getattr(architecture, name) for name in names}
+        settings["proj_layers"] = max(architecture.proj_layers, 1)
+    config, result = _records(mode, settings, architecture, path, "Keras")
+    weights = ArrayWeights(path, {name: array.shape for name, array in arrays.items()}, arrays.__getitem__)
+    return as_run(path, RunFiles(path, flag), config, result, architecture, weights)
+
+
+def _records(
+    mode: str, settings: dict[str, Any], architecture: Architecture, address: str, kind: str
+) -> tuple[Any, dict]:
+    """Return the config of a stage that trains such networks, and the result of a file that does not tell its training.
+
+    Args:
+        mode: of the stage. settings: beside those of the encoder. kind: of the file.
+    """
+    own = {name: getattr(architecture, name) for name in ("image_size", "se_ratio")}
+    own |= {"model": architecture.name, "dataset": UNKNOWN, "model_dir": address, "precision": "float32"}
+    config = make_config(mode, {}, {**own, **settings})
+    return config, {
         "mode": mode,
         "finished": True,
         "imported": True,
-        "imported_from": os.path.basename(path),
-        "imported_format": "Keras",
+        "imported_from": address.rpartition("/")[2],
+        "imported_format": kind,
         "version": __version__,
         "model": architecture.name,
         "dataset": UNKNOWN,
@@ -163,8 +154,6 @@ def _of_keras(path: str, flag: str) -> OpenRun:
         "epochs": config.epochs,
         "classes": architecture.num_classes,
     }
-    weights = ArrayWeights(path, {name: array.shape for name, array in arrays.items()}, arrays.__getitem__)
-    return as_run(path, RunFiles(path, flag), config, result, architecture, weights)
 
 
 def as_run(
