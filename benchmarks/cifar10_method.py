@@ -252,6 +252,26 @@ def difference(top1, ordering, seed):
         return None
 
 
+def seeds_table(names, top1, seeds):
+    """Return the lines of a table in percent: a column per seed, then mean and range.
+
+    Args:
+        names: of the first column, or of several with " | " between them.
+        top1: dict of the first cells of a row, in the same form, to {seed: share in [0, 1]}; empty rows are left out.
+    """
+    lines = [
+        f"| {names} | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | range |",
+        "|---|" + "---|" * names.count("|") + "---:|" * (len(seeds) + 2),
+    ]
+    for row, shares in top1.items():
+        if shares:
+            cells = [f"{100 * shares[seed]:.1f}" if seed in shares else "-" for seed in seeds]
+            mean = 100 * sum(shares.values()) / len(shares)
+            spread = f"{100 * min(shares.values()):.1f} to {100 * max(shares.values()):.1f}"
+            lines.append(f"| {row} | {' | '.join(cells)} | {mean:.1f} | {spread} |")
+    return lines
+
+
 def table(options, seeds):
     top1 = figures(options, seeds)
     epochs = {(result_of(f"{options.runs}/seed{seed}/pretrain") or {}).get("epochs") for seed in seeds} - {
@@ -266,14 +286,8 @@ def table(options, seeds):
         "Rates and lengths were selected by a few trials on seed 0. Missing runs are left out; rerun the "
         "command to add them.",
         "",
-        "| run | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | range |",
-        "|---|" + "---:|" * (len(seeds) + 2),
+        *seeds_table("run", top1, seeds),
     ]
-    for row, values in top1.items():
-        cells = [f"{100 * values[seed]:.1f}" if seed in values else "-" for seed in seeds]
-        shares = [100 * value for value in values.values()]
-        mean = sum(shares) / len(shares)
-        lines.append(f"| {row} | {' | '.join(cells)} | {mean:.1f} | {min(shares):.1f} to {max(shares):.1f} |")
     lines += ["", "| ordering of the papers | differences in points | confirmed by |", "|---|---|---|"]
     for words, ordering in ORDERINGS.items():
         gaps = [gap for seed in seeds if (gap := difference(top1, ordering, seed)) is not None]

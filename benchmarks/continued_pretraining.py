@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import numpy as np
 
-from benchmarks.cifar10_method import result_of, run_unless_finished
+from benchmarks.cifar10_method import result_of, run_unless_finished, seeds_table
 from benchmarks.command_line import make_parser, parse
 
 SOURCE, CONTINUED, FRESH = "classes 0-4", "continued", "random weights"
@@ -106,22 +106,14 @@ def commands(options, seed):
 
 
 def table(options, seeds):
-    lines = [
-        f"top-1 in percent on classes 5-9: {options.epochs} epochs on them, after {options.source_epochs} on 0-4",
-        "",
-        "| encoder | measure | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | range |",
-        "|---|---|" + "---:|" * (len(seeds) + 2),
-    ]
+    title = f"top-1 in percent on classes 5-9: {options.epochs} epochs on them, after {options.source_epochs} on 0-4"
+    top1 = {}
     for row, name in FOLDERS.items():
         for measure in MEASURES:
-            results = [result_of(f"{options.runs}/seed{seed}/{name}-{measure}") for seed in seeds]
-            top1 = [100 * result["top1"] if result else None for result in results]
-            values = [value for value in top1 if value is not None]
-            if values:
-                cells = " | ".join("-" if value is None else f"{value:.1f}" for value in top1)
-                spread = f"{min(values):.1f} to {max(values):.1f}"
-                lines.append(f"| {row} | {measure} | {cells} | {sum(values) / len(values):.1f} | {spread} |")
-    return "\n".join(lines)
+            results = {seed: result_of(f"{options.runs}/seed{seed}/{name}-{measure}") for seed in seeds}
+            shares = {seed: result["top1"] for seed, result in results.items() if result}
+            top1[f"{row} | {measure}"] = shares
+    return "\n".join([title, "", *seeds_table("encoder | measure", top1, seeds)])
 
 
 def main(argv=None):

@@ -15,7 +15,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from benchmarks.cifar10_method import result_of, run_unless_finished
+from benchmarks.cifar10_method import result_of, run_unless_finished, seeds_table
 from benchmarks.command_line import make_parser, parse
 
 MEMORIES = {
@@ -85,26 +85,19 @@ def run_all(options, seeds):
 
 
 def top1_of(result):
-    """Return kNN top-1 in percent, of a pretraining run or of --mode=knn."""
-    return 100 * result.get("knn_top1", result.get("top1"))
+    """Return kNN top-1 in [0, 1], of a pretraining run or of --mode=knn."""
+    return result.get("knn_top1", result.get("top1"))
 
 
 def table(options, seeds):
-    lines = [
-        f"kNN top-1 in percent, batch {options.batch_size}, {options.epochs} epochs {options.flags}".rstrip(),
-        "",
-        "| memory | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | range |",
-        "|---|" + "---:|" * (len(seeds) + 2),
-    ]
+    title = (
+        f"kNN top-1 in percent, batch {options.batch_size}, {options.epochs} epochs {options.flags}".rstrip()
+    )
+    top1 = {}
     for row in ROWS:
         results = {seed: result_of(f"{options.runs}/seed{seed}/{row}") for seed in seeds}
-        top1 = {seed: top1_of(result) for seed, result in results.items() if result}
-        if top1:
-            cells = [f"{top1[seed]:.1f}" if seed in top1 else "-" for seed in seeds]
-            mean = sum(top1.values()) / len(top1)
-            spread = f"{min(top1.values()):.1f} to {max(top1.values()):.1f}"
-            lines.append(f"| {row} | {' | '.join(cells)} | {mean:.1f} | {spread} |")
-    return "\n".join(lines)
+        top1[row] = {seed: top1_of(result) for seed, result in results.items() if result}
+    return "\n".join([title, "", *seeds_table("memory", top1, seeds)])
 
 
 def main(argv=None):
