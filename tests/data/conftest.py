@@ -6,6 +6,7 @@ import pytest
 
 from simclr_keras.data.files import verify_images
 from simclr_keras.data.files.image_file import check_file
+from tests.data.pictures import load
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +28,23 @@ def tried(monkeypatch):
 
     monkeypatch.setattr(verify_images, "check_file", count)
     return names
+
+
+@pytest.fixture
+def load_interrupted(monkeypatch):
+    """A function of (folder, count) that loads a folder and is interrupted after so many checked files."""
+    search = verify_images._search
+
+    def load_until(folder, stop):
+        def interrupted(*arguments):
+            for count, result in enumerate(search(*arguments)):
+                if count == stop:
+                    raise KeyboardInterrupt
+                yield result
+
+        monkeypatch.setattr(verify_images, "_search", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load(folder)
+        monkeypatch.setattr(verify_images, "_search", search)
+
+    return load_until

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from simclr_keras.data.content_hash import hash_of
-from simclr_keras.data.files import image_file, verify_images
+from simclr_keras.data.files import image_file
 from simclr_keras.data.files.image_file import check_bytes
 from simclr_keras.data.files.manifest import Manifest, stamps_of
 from simclr_keras.data.files.pillow_image import decode_picture
@@ -212,20 +212,9 @@ def test_manifest_of_the_version_before_is_read(tmp_path, cache, tried):
     assert tried == []
 
 
-def test_interrupted_conversion_continues(tmp_path, monkeypatch):
+def test_interrupted_conversion_continues(tmp_path, load_interrupted):
     _write(tmp_path, FILES)
-    search = verify_images._search
-
-    def interrupted(*arguments):
-        for count, result in enumerate(search(*arguments)):
-            if count == 5:
-                raise KeyboardInterrupt
-            yield result
-
-    monkeypatch.setattr(verify_images, "_search", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        load(tmp_path)
-    monkeypatch.setattr(verify_images, "_search", search)
+    load_interrupted(tmp_path, 5)
     # Files that are decoded now are not counted: threads of the interrupted search may still be decoding.
     kept, *_ = Manifest(tmp_path).read(list(FILES), stamps_of([str(tmp_path / name) for name in FILES]))
     assert np.count_nonzero(kept) == 5
