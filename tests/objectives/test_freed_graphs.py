@@ -1,20 +1,34 @@
-"""Networks that were trained are freed, so that a process can train many times."""
+"""The graphs of a run are freed when it ends, so that a process can train many times."""
 
 import gc
 import weakref
 
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework.ops import gradient_registry
+
 from simclr_keras.backend import custom_gradients_freed
-from tests.objectives.tiny_learner import make_batches, make_learner, train
+from tests.training.tiny import configure, run
 
 
-def trained():
+@tf.custom_gradient
+def double(x):
+    return 2 * x, lambda upstream: 2 * upstream
+
+
+def traced_graph():
     with custom_gradients_freed():
-        learner = make_learner()
-        train(learner, make_batches(1))
-        return weakref.ref(learner)
+        return weakref.ref(tf.function(double).get_concrete_function(tf.TensorSpec([])).graph)
 
 
-def test_a_learner_with_custom_gradients_is_freed():
-    learner = trained()
+def test_a_graph_with_a_custom_gradient_is_freed():
+    graph = traced_graph()
     gc.collect()
-    assert learner() is None
+    assert graph() is None
+
+
+@pytest.mark.slow
+def test_a_run_leaves_no_custom_gradient(tiny, pretrained, tmp_path):
+    before = {*gradient_registry.list()}
+    run(configure("finetune", tmp_path / "run", init=str(pretrained.folder)))
+    assert {*gradient_registry.list()} == before
