@@ -23,28 +23,28 @@ def find_images(paths: Sequence[str]) -> tuple[dict[str, str], list[tuple[str, s
         (readable images, in the order of `paths` and sorted within a folder: each with the path to read it from, which
         is its own or that of a PNG copy; list of (path, reason) of everything else)
     """
-    good, bad, files = {}, [], []
-    for path in map(expand_home, paths):
-        if not _is_folder(path):
-            files.append(path)
-            good.setdefault(path, path)
+    paths = [*map(expand_home, paths)]
+    files = [path for path in dict.fromkeys(paths) if not _is_folder(path)]
+    with ThreadPool(_WORKERS) as pool:
+        checks = dict(zip(files, pool.map(verify_file, files)))
+    unreadable = {path: problem for path, (problem, _) in checks.items() if problem}
+    good, bad = {}, [*unreadable.items()]
+    for path in paths:
+        if path in checks:
+            if path not in unreadable:
+                good[path] = checks[path][1]
             continue
         listing = list_images(path)
         images = [tf.io.gfile.join(path, image) for image in listing.images]
         verified = find_unreadable(path, listing.images, images)
         for row, image in enumerate(images):
-            if row not in verified.problems:
+            if row not in verified.problems and image not in unreadable:
                 good.setdefault(image, verified.copies.get(row, image))
         bad += [(images[row], problem) for row, problem in verified.problems.items()]
         bad += [(f"{tf.io.gfile.join(path, folder)}/", problem) for folder, problem in listing.unreadable]
         if not images:
             bad.append((path, "contains no image files"))
-    with ThreadPool(_WORKERS) as pool:
-        checks = dict(zip(files, pool.map(verify_file, files)))
-    good |= {path: to_read for path, (problem, to_read) in checks.items() if not problem}
-    problems = {path: problem for path, (problem, _) in checks.items() if problem}
-    good = {path: to_read for path, to_read in good.items() if path not in problems}
-    return good, [(one_line(path), problem) for path, problem in [*problems.items(), *bad]]
+    return good, [(one_line(path), problem) for path, problem in bad]
 
 
 def _is_folder(path):
