@@ -81,14 +81,14 @@ def test_flag_overrides_file(file):
 
 def test_saved_settings_are_read_again(tmp_path, capsys):
     path = str(tmp_path / "my.yaml")
-    given = ["--count=4", "--kind=b", "--share=0.25"]
+    flags = ["--count=4", "--kind=b", "--share=0.25"]
     main = lambda argv: command_line.read(Example, argv)  # noqa: E731
-    assert command_line.run(main, ["program", *given, f"--save_config={path}"], "program") == 0
+    assert command_line.run(main, ["program", *flags, f"--save_config={path}"], "program") == 0
     assert capsys.readouterr().out == f"settings {path}, read by --config={path}\n"
-    assert read(f"--config={path}") == read(*given)
+    assert read(f"--config={path}") == read(*flags)
     assert "# layer: 1\n# loud: false\n" in (tmp_path / "my.yaml").read_text()
     with pytest.raises(InputError, match=r"my\.yaml exists; give another name"):
-        read(*given, f"--save_config={path}")
+        read(*flags, f"--save_config={path}")
     for name, words in (
         ("x.json", "must end in .yaml"),
         ("", "must end in"),
