@@ -28,6 +28,7 @@ OUTPUT = {
     "kill_and_resume": r"pretrain: 1 of 1 runs",
     "memory_cifar10": r"pretrain.*none \|.*queue-4096 \|.*queue-4096-ema \|",
     "momentum_memory": r"without memory: median.*with memory: median.*ratio of medians",
+    "moving_statistics": r"\| 2 \| momentum 0.9 \|.*\| 2 \| recalibrated \|.*\| 2 \| frozen \|",
     "nt_xent_memory": r"dense, 1,500 views x 16: peak.*tiled, 1,500 views.*tiled / dense: memory",
     "pretrain_step": r"ours.*keras BatchNormalization.*ratio of medians",
     "remat": r"without --remat: peak.*with --remat: peak.*ratios: memory",
@@ -46,6 +47,7 @@ SLOW = (
     "kill_and_resume",
     "memory_cifar10",
     "momentum_memory",
+    "moving_statistics",
     "remat",
 )
 PARTS = {"command_line", "compare_runs", "own_process"}  # what the benchmarks share

@@ -83,6 +83,7 @@ def train(
     stop,
     hosts=ONE_HOST,
     say=print,
+    at_last_step=lambda: None,
     chance_of=lambda epoch: {},
     problem_of=lambda row: None,
 ):
@@ -104,6 +105,7 @@ def train(
         stop: signals.Stop.
         hosts: Hosts. What depends on time or signals is decided for all of them together.
         say: prints a line.
+        at_last_step: called after the last step of the run, before it is saved; a second call must change nothing.
         chance_of: function of the epoch to a dict of the loss of guessing, for the row of the epoch.
         problem_of: function of a row of metrics.csv to a Problem or None; the first one is printed.
 
@@ -158,6 +160,8 @@ def train(
             bar.advance(taken)
             if shown:
                 bar.show(figures, float(schedule(step)), clock.left(ends[-1] - step))
+            if step == ends[-1]:
+                at_last_step()
             if due or stopping or (is_alone and stop.requested):
                 saves.save(step)
                 hosts.wait()  # for the chief, which writes

@@ -7,8 +7,10 @@ import numpy as np
 
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion, per_class
-from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
+from simclr_keras.evaluation.features import knn_bank
+from simclr_keras.evaluation.metrics import accuracy, accuracy_interval, top_k_accuracy
 from simclr_keras.objectives.classification import balanced_weights
+from simclr_keras.objectives.recalibration import Recalibration, trained_statistics
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import Checkpoints, model_part, steps_in
 from simclr_keras.runs.run_files import METRICS
@@ -19,6 +21,10 @@ from simclr_keras.training.engine.learning import classifier_problem
 from simclr_keras.training.stages.training_stage import TrainingStage, set_up_layers
 
 SCORES = ("top1", "top5", "balanced_accuracy")
+SHORT_RUN = 1000  # steps; in fewer, the moving statistics are measured once more at the end
+RECALIBRATION_BATCHES = 20  # at most, and no more than the run has steps
+CHECKED_IMAGES = 1000  # training images that are classified at the end, at most
+LAG = 0.1  # of the accuracy on them behind that in training, beyond what chance explains
 
 
 def columns(figures) -> tuple[str, ...]:
@@ -154,6 +160,27 @@ class ClassificationStage(TrainingStage):
         self._outputs = self._extractor(self.evaluation)
         return accuracy(self._outputs["logits"], self._outputs["label"])
 
+    def finish_weights(self):
+        self.recalibration(self.learner, self.schedule.total_steps)(self.make_batches())
+
+    def recalibration(self, learner, steps):
+        """Return a function of `make_batches` that makes the moving statistics fit the final weights of a short run.
+
+        Args:
+            learner: compiled. steps: of its training. In a long one moving averages do not lag behind the weights.
+        """
+        if steps >= SHORT_RUN or not trained_statistics(learner.model):
+            return lambda batches: None
+        recalibrate, count = Recalibration(learner, self.strategy), min(steps, RECALIBRATION_BATCHES)
+
+        def run(batches):
+            # The first ones of the run: of a stream, later ones would be read for nothing.
+            recalibrate(
+                self.strategy.distribute_datasets_from_function(lambda context: batches(0, count, context))
+            )
+
+        return run
+
     def chance_of(self, epoch):
         return {"loss_of_chance": math.log(max(len(self.class_names), 2))}
 
@@ -163,7 +190,31 @@ class ClassificationStage(TrainingStage):
     def end(self):
         scores = {} if self.evaluation is None else self._scores()
         self.run_dir.write("curves.png", plots.png_bytes(plots.curves_figure(self.history.rows)))
-        return self.make_result(scores)
+        result = self.make_result(scores)
+        top1, warnings = self._check_statistics(self.history.rows[-1])
+        return {**result, "training_images_top1": top1, "warnings": [*result["warnings"], *warnings]}
+
+    def _check_statistics(self, row):
+        """Return the accuracy on labeled training images as they are evaluated, and a warning if it is far too low.
+
+        Returns:
+            (top-1 or None, list of at most one sentence): None and [] if nothing normalizes by moving statistics.
+        """
+        accuracy_in_training = row.get("accuracy")
+        if accuracy_in_training is None or not trained_statistics(self.learner.model):
+            return None, []
+        images = knn_bank(self.labeled, CHECKED_IMAGES, self.config.seed)
+        outputs = self._extractor(images)
+        top1 = float(top_k_accuracy(outputs["logits"], outputs["label"], 1))
+        # Of images that are not augmented the accuracy is higher, as a rule.
+        noise = 2 * math.sqrt(0.25 / len(images))
+        if accuracy_in_training - top1 <= LAG + noise:
+            return top1, []
+        return top1, [
+            f"the accuracy in training is {accuracy_in_training:.1%}, but that on the same images in inference mode is "
+            f"{top1:.1%}: the moving statistics of batch normalization do not fit the weights; give more --epochs or a "
+            "lower --learning_rate, or freeze the encoder (--freeze_through=4, --freeze_backbone)"
+        ]
 
     def _scores(self):
         if self._outputs is None:  # an earlier process evaluated the last epoch

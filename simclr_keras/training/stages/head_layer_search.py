@@ -105,6 +105,7 @@ class _Trial:
         self._learner, _ = stage.learner_on(layer, self._num_examples)
         self._start = {name: variable.numpy() for name, variable in self._learner.state().items()}
         self._take_steps = make_step_function(self._learner, stage.strategy, stage.stop, stage.hosts)
+        self._recalibrate = stage.recalibration(self._learner, self.steps)
         self._extractor = stage.extractor(self._learner.model, "logits")
 
     @property
@@ -134,6 +135,7 @@ class _Trial:
             if stopping:
                 stop.leave(FOLDS_SAVED, stopping)
         read_figures(self._learner, step)  # raises if they are no longer finite
+        self._recalibrate(self._stage.batches_of(train))
         outputs = self._extractor(test)
         return top_k_accuracy(outputs["logits"], outputs["label"], 1)
 

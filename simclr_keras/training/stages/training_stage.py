@@ -101,6 +101,7 @@ class TrainingStage(Stage):
             stop=self.stop,
             hosts=self.hosts,
             say=self.say,
+            at_last_step=self.finish_weights,
             chance_of=self.chance_of,
             problem_of=self.problem_of,
         )
@@ -161,6 +162,9 @@ class TrainingStage(Stage):
     def make_batches(self):
         """Return the function of (first step, steps, input context) to batches for `loop.train`."""
         raise NotImplementedError
+
+    def finish_weights(self) -> None:
+        """Change the learner after its last step, before it is saved; a second call must change nothing."""
 
     def chance_of(self, epoch: int) -> dict[str, float]:
         """Return the loss of guessing in an epoch, as a dict of its column of metrics.csv."""

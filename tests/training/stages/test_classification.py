@@ -3,6 +3,8 @@
 Shown by fine-tuning.
 """
 
+import types
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -289,3 +291,42 @@ def test_a_run_whose_loss_ends_far_above_guessing_says_so(
     monkeypatch.setattr(learning, "BAD_LOSS", worst)
     lines = run(configure("finetune", tmp_path / "run", init=str(pretrained.folder))).lines
     assert any("give a lower --learning_rate" in line for line in lines) == said
+
+
+def test_moving_statistics_that_lag_are_named(monkeypatch):
+    """The accuracy in training beside that of the same images in inference mode."""
+    labels = np.arange(100) % 4
+    outputs = {"logits": np.eye(4)[(labels + (np.arange(100) >= 50)) % 4], "label": labels}
+    stage = types.SimpleNamespace(
+        learner=types.SimpleNamespace(model=None),
+        labeled=None,
+        config=types.SimpleNamespace(seed=0),
+        _extractor=lambda source: outputs,
+    )
+    monkeypatch.setattr(classification, "knn_bank", lambda *_: labels)
+    monkeypatch.setattr(classification, "trained_statistics", lambda model: ["a layer"])
+    check = ClassificationStage._check_statistics
+    assert check(stage, {"accuracy": 0.68}) == (0.5, [])
+    top1, (warning,) = check(stage, {"accuracy": 0.75})
+    assert top1 == 0.5
+    assert "in training is 75.0%, but that on the same images in inference mode is 50.0%" in warning
+    assert check(stage, {"accuracy": None}) == (None, [])
+    monkeypatch.setattr(classification, "trained_statistics", lambda model: [])  # frozen
+    assert check(stage, {"accuracy": 0.75}) == (None, [])
+
+
+def test_short_runs_end_with_statistics_of_their_weights(config, monkeypatch):
+    calls = []
+
+    class Recalibration:
+        def __init__(self, learner, strategy):
+            pass
+
+        def __call__(self, batches):
+            calls.append(sum(1 for _ in batches))
+
+    monkeypatch.setattr(classification, "Recalibration", Recalibration)
+    stage = begin(config(), monkeypatch).settings["at_last_step"].__self__
+    for steps in (7, 999, 1000):
+        stage.recalibration(stage.learner, steps)(stage.make_batches())
+    assert calls == [7, 20]
