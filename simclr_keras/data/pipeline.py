@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from simclr_keras.data.evaluation_part import EvaluationPart
+from simclr_keras.data.parallel import PARALLEL_CALLS
 from simclr_keras.data.sampler import Sampler, shuffled_indices
 from simclr_keras.data.views.autoaugment import auto_augment
 from simclr_keras.data.views.crop import CropConfig, make_views, make_views_of_batch
@@ -102,6 +103,8 @@ def joined(batches, labeled_batches):
 def _options():
     options = tf.data.Options()
     options.deterministic = True
+    # Its thread sleeps for up to a minute at a time; an iterator over replicas waits for it when it is deleted.
+    options.autotune.enabled = False
     # The rows of each host and replica are chosen here; tf.distribute must not shard them again.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
@@ -141,10 +144,10 @@ def eval_batches(source, *, image_size, batch_size, pad=False, input_context=Non
     if source.indexed:
         records = part.rows_of_host(tf.data.Dataset.range(source.num_examples))
         records = records.batch(part.rows) if whole else records
-        records = records.map(_fetcher(source), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        records = records.map(_fetcher(source), num_parallel_calls=PARALLEL_CALLS, deterministic=True)
     else:
         records = part.rows_of_host(source.stream(shuffle=False, repeat=False))
-    dataset = records.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = records.map(prepare, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
     if not whole:
         dataset = dataset.batch(part.rows)
     if pad:
@@ -207,7 +210,7 @@ def _record_batches(source, sampler, steps):
     def example(index, crops):
         return fetch(index), crops
 
-    rows = _range_of_steps(steps).flat_map(rows_of_step).map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    rows = _range_of_steps(steps).flat_map(rows_of_step).map(example, num_parallel_calls=PARALLEL_CALLS)
     return _batches_of_records(rows, source, sampler, steps)
 
 
@@ -239,10 +242,10 @@ def _batches_of_records(rows, source, sampler, steps):
     def augmented(rows, policies):
         return {**rows, "views": auto_augment(rows["views"], policies)}
 
-    rows = rows.map(view, num_parallel_calls=tf.data.AUTOTUNE)
+    rows = rows.map(view, num_parallel_calls=PARALLEL_CALLS)
     if sampler.crop.auto_augment:
         rows = tf.data.Dataset.zip((rows, _draws_of_rows(sampler.policies, sampler, steps)))
-        rows = rows.batch(AUGMENTED_TOGETHER).map(augmented, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+        rows = rows.batch(AUGMENTED_TOGETHER).map(augmented, num_parallel_calls=PARALLEL_CALLS).unbatch()
     return rows.batch(sampler.rows, drop_remainder=True)
 
 

@@ -109,6 +109,15 @@ def test_a_mirrored_strategy_gets_the_rows_in_replica_order(mirrored):
         np.testing.assert_array_equal(np.concatenate(parts), expected["id"])
 
 
+@pytest.mark.parametrize("make", SOURCES)
+def test_iterators_over_replicas_are_deleted_at_once(make, tmp_path):
+    """TensorFlow's tuning thread sleeps for up to a minute, and the deletion would wait for it."""
+    source, context = SOURCES[make](tmp_path), tf.distribute.InputContext(1, 0, 2)
+    padded = pipeline.eval_batches(source, image_size=16, batch_size=8, pad=True, input_context=context)
+    for dataset in (train_dataset(source, input_context=context), padded):
+        assert not dataset.options().autotune.enabled
+
+
 def test_batches_too_large_to_be_made_at_once_have_the_same_views(monkeypatch):
     whole = batches(arrays())
     monkeypatch.setattr(pipeline, "LARGEST_WHOLE_BATCH", 0)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data.content_hash import fingerprint_of, hashes_of
+from simclr_keras.data.parallel import PARALLEL_CALLS
 from simclr_keras.data.records.host_shards import HostPart, captured
 from simclr_keras.data.records.resumable_shuffle import PARTS, ResumableShuffle
 from simclr_keras.data.sources.source import RowIds, describe, only_labels_of, row_numbers
@@ -127,7 +128,7 @@ class StreamSource:
 
         epochs = tf.data.Dataset.range(resumed, np.iinfo(np.int64).max if repeat else 1)
         return epochs.flat_map(records).map(
-            self._example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            self._example, num_parallel_calls=PARALLEL_CALLS, deterministic=True
         )
 
     def read_contents(self):
@@ -135,7 +136,7 @@ class StreamSource:
         if self.content_hashes is not None:
             return self
         records = tf.data.TFRecordDataset(list(self._shards.paths), num_parallel_reads=None)
-        records = records.map(self._shards.parse, tf.data.AUTOTUNE, deterministic=True).batch(_BATCH)
+        records = records.map(self._shards.parse, PARALLEL_CALLS, deterministic=True).batch(_BATCH)
         hashes, labels = [], []
         for batch in _with_progress(records, self._shards.num_records):
             hashes.append(hashes_of(batch["image"]))

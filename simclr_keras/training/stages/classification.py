@@ -21,7 +21,8 @@ from simclr_keras.training.engine.learning import classifier_problem
 from simclr_keras.training.stages.training_stage import TrainingStage, set_up_layers
 
 SCORES = ("top1", "top5", "balanced_accuracy")
-SHORT_RUN = 500  # steps; in fewer, the moving statistics are measured once more at the end. The papers have 750.
+# In fewer steps, the moving statistics are measured once more at the end. The papers have 750 or more.
+SHORT_RUN = 500
 RECALIBRATION_BATCHES = 20  # at most, and no more than the run has steps
 CHECKED_IMAGES = 1000  # training images that are classified at the end, at most
 LAG = 0.1  # of the accuracy on them behind that in training, beyond what chance explains
