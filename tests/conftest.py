@@ -6,6 +6,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "0")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in commands, whatever the processor
 os.environ["MPLBACKEND"] = "agg"
 # Networks of tests are so small that threads cost more than they save, and pytest-xdist has a process per core.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

@@ -132,6 +132,12 @@ def test_a_user_who_sets_the_log_level_sees_what_it_gives(tmp_path):
     assert "a line from C++" in done.stderr
 
 
+@pytest.mark.parametrize(("value", "seen"), [(None, "1"), ("0", "0")])
+def test_one_dnn_is_used_unless_the_user_turns_it_off(tmp_path, value, seen):
+    program = CHATTER + "print(os.environ['TF_ENABLE_ONEDNN_OPTS'])\n"
+    assert start(tmp_path, program, TF_ENABLE_ONEDNN_OPTS=value).stdout == f"{seen}\nup\n"
+
+
 def test_a_failed_start_shows_what_was_held_back(tmp_path):
     done = start(tmp_path, CHATTER + "raise ImportError('no such library')\n")
     assert done.returncode != 0

@@ -157,7 +157,7 @@ def numbers() -> Iterator[str]:
     """Yield the libraries that multiply matrices, and their threads."""
     import tensorflow as tf
 
-    one_dnn = "off" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" else "as TensorFlow's build decides"
+    one_dnn = "off" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" else "on"
     threads = tf.config.threading.get_intra_op_parallelism_threads() or "one per processor"
     yield f"TensorFlow: threads {threads}, oneDNN {one_dnn} (TF_ENABLE_ONEDNN_OPTS)"
     if "threadpoolctl" not in packages.missing(("threadpoolctl",)):
