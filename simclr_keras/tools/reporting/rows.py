@@ -92,25 +92,29 @@ def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
 
 
 def _compared(rows):
-    """Return the rows, with a remark on fine-tunings that do not beat supervised training of the same network."""
+    """Return the rows, with a remark on fine-tunings that do not beat supervised training of the same network.
+
+    Repetitions are compared by their mean.
+    """
+    whole = {row.group: row for row in rows if row.top1 is not None}  # the last of a group is its mean
     supervised = {}
-    for row in rows:
-        if row.kind == "supervised" and row.top1 is not None:
+    for row in whole.values():
+        if row.kind == "supervised":
             supervised[_compared_by(row)] = max(row.top1, supervised.get(_compared_by(row), 0.0))
     return [
-        dataclasses.replace(
-            row, remark=f"does not beat supervised, {100 * supervised[_compared_by(row)]:.1f} %"
-        )
-        if row.kind == "finetune"
-        and row.top1 is not None
-        and row.top1 <= supervised.get(_compared_by(row), -1)
-        else row
+        _remarked(row, supervised.get(_compared_by(row))) if row is whole.get(row.group) else row
         for row in rows
     ]
 
 
+def _remarked(row, supervised):
+    if row.kind != "finetune" or supervised is None or row.top1 > supervised:
+        return row
+    return dataclasses.replace(row, remark=f"does not beat supervised, {100 * supervised:.1f} %")
+
+
 def _compared_by(row):
-    return row.dataset, row.model, row.labels_used, row.is_mean
+    return row.dataset, row.model, row.labels_used
 
 
 def _rows_of(run):
