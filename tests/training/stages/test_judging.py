@@ -20,17 +20,18 @@ BURSTS, BURST = 5, 3  # per class; photos of each
 
 
 def write_photos(root, bursts, seed, classes=CLASSES, prefix=""):
-    """Write bursts: photos of blocks of a class' colors, each moved by a pixel."""
+    """Write bursts: photos of blocks of a class' colors, each with other noise."""
     rng = np.random.default_rng(seed)
     for number, name in enumerate(CLASSES):
         for burst in range(bursts if name in classes else 0):
             blocks = rng.integers(0, 120, (6, 6, 3))
             blocks[..., 2 - number] += 130
             photo = np.kron(blocks, np.ones([4, 4, 1])).astype(np.uint8)
-            for shot in range(BURST):
-                path = root / f"{prefix}{name}" / f"{burst}{'abc'[shot]}.png"
+            for shot in "abc"[:BURST]:
+                path = root / f"{prefix}{name}" / f"{burst}{shot}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(tf.io.encode_png(np.roll(photo, shot, axis=0)).numpy())
+                noise = rng.integers(0, 4, photo.shape, np.uint8)
+                path.write_bytes(tf.io.encode_png(photo + noise).numpy())
     return f"folder:{root}"
 
 
@@ -71,7 +72,7 @@ def test_all_of_a_folder_that_no_run_saw_is_judged(measure, supervised, tmp_path
     """It may have a part of the classes, and be test/ alone."""
     test = write_photos(tmp_path / "new", 2, 9, classes=("blue", "red"), prefix="test/")
     shutil.copy(
-        supervised.config.dataset.removeprefix("folder:") + "/red/0a.png", tmp_path / "new" / "test" / "red"
+        supervised.config.dataset.removeprefix("folder:") + "/red/0a.png", tmp_path / "new/test/red/copy.png"
     )
     done = measure("eval", supervised, dataset=test)
     whole = load_dataset(supervised.config.dataset, eval_fraction=0.2)
