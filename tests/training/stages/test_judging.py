@@ -13,7 +13,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.evaluation.near_duplicates import group_images
 from simclr_keras.evaluation.thumbnails import thumbnails_of
 from simclr_keras.training.stages import judging
-from tests.training.tiny import configure, make_config, run, split_of
+from tests.training.tiny import configure, make_config, make_tiny, run, split_of
 
 CLASSES = ("blue", "green", "red")
 BURSTS, BURST = 5, 3  # per class; photos of each
@@ -40,20 +40,28 @@ def photos(tmp_path_factory):
     return write_photos(tmp_path_factory.mktemp("judging") / "photos", BURSTS, 0)
 
 
+def judged(config):
+    """Go through a stage as `tiny_session` does, and cross-validate few held-out images."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_tiny(patch)
+        patch.setattr(judging, "FEW", 50)
+        return run(config)
+
+
 @pytest.fixture(scope="module")
-def supervised(photos, tiny_session, tmp_path_factory):
+def supervised(photos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("judging") / "supervised"
-    return tiny_session(configure("supervised", folder, dataset=photos, eval_fraction=0.2))
+    return judged(configure("supervised", folder, dataset=photos, eval_fraction=0.2))
 
 
 @pytest.fixture(scope="module")
-def pretrained(photos, tiny_session, tmp_path_factory):
+def pretrained(photos, tmp_path_factory):
     """Split by groups."""
     folder = tmp_path_factory.mktemp("judging") / "pretrained"
     config = make_config(
         photos, folder, epochs=1, eval_fraction=0.3, group_by="near_duplicates", baselines=True
     )
-    return tiny_session(config)
+    return judged(config)
 
 
 def held_out_of(run):
@@ -62,8 +70,8 @@ def held_out_of(run):
 
 
 @pytest.fixture
-def measure(tiny, tmp_path):
-    return lambda mode, before, name="run", **settings: run(
+def measure(tmp_path):
+    return lambda mode, before, name="run", **settings: judged(
         configure(mode, tmp_path / name, init=str(before.folder), **settings)
     )
 
@@ -170,22 +178,24 @@ def test_later_stages_keep_the_groups(measure, pretrained, tmp_path):
         measure("finetune", pretrained, "other", group_by="burst")
 
 
-def test_groups_of_a_column(tiny, photos, tmp_path):
+def test_groups_of_a_column(photos, tmp_path):
     whole = load_dataset(photos, held_out=[]).train
     rows = [f"{name},{name.split('/')[0]},{name[:-5]}" for name in whole.ids]
     (tmp_path / "labels.csv").write_text("\n".join(["file,label,Burst", *rows]))
     settings = {"dataset": photos, "labels": str(tmp_path / "labels.csv"), "eval_fraction": 0.3, "epochs": 1}
-    done = run(configure("supervised", tmp_path / "run", group_by="burst", **settings))
+    done = judged(configure("supervised", tmp_path / "run", group_by="burst", **settings))
     _, is_out = held_out_of(done)
     assert {tuple(part) for part in is_out.reshape(-1, BURST)} == {(False,) * BURST, (True,) * BURST}
     with pytest.raises(
         InputError, match="has no column patient to group images by: give one of file, label, burst"
     ):
-        run(configure("supervised", tmp_path / "other", group_by="patient", **settings))
+        judged(configure("supervised", tmp_path / "other", group_by="patient", **settings))
     with pytest.raises(
         InputError, match="neither near_duplicates nor a column of --labels, which is missing"
     ):
-        run(configure("supervised", tmp_path / "other", group_by="patient", **{**settings, "labels": None}))
+        judged(
+            configure("supervised", tmp_path / "other", group_by="patient", **{**settings, "labels": None})
+        )
 
 
 def test_the_hash_of_a_group_is_that_of_its_smallest_and_alone_its_own():
