@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras import preprocess
+from simclr_keras.evaluation.metrics import accuracy_interval
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.tools import predict
 from tests.data.pictures import jpeg, png
@@ -172,3 +173,20 @@ def test_a_reader_that_has_enough_is_no_error(whole_run, photos):
     os.close(writing)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_folders_that_name_classes_give_an_accuracy(models, tmp_path):
+    path = tmp_path / "photos" / "3" / "a.png"
+    png(path, 1)
+    best = int(np.argmax(expected(models, path)))
+    for number, name in enumerate((best, best, (best + 1) % 10)):
+        png(tmp_path / "named" / str(name) / f"{number}.png", 1)
+    _, said, _ = run(predict, f"--model={models}/run", tmp_path / "named", "--top=1")
+    low, high = accuracy_interval(2, 3)
+    assert said.splitlines()[-1] == (
+        f"accuracy 66.7% (95 % interval {low:.1%} to {high:.1%}): 2 of 3 images are predicted to be of the class that "
+        "their folder names"
+    )
+    png(tmp_path / "named" / "other.png", 1)
+    _, said, _ = run(predict, f"--model={models}/run", tmp_path / "named", "--top=1")
+    assert "accuracy" not in said

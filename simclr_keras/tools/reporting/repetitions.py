@@ -22,7 +22,10 @@ def _settings(config: ConfigRecord) -> str:
     fixed = {
         name: value
         for name, value in config.settings.items()
-        if name not in _PLACES and (not rules or (name in rules and rules[name].get("resume") != "free"))
+        # Earlier versions lack some settings.
+        if value is not None
+        and name not in _PLACES
+        and (not rules or (name in rules and rules[name].get("resume") != "free"))
     }
     return json.dumps([config.mode, fixed], sort_keys=True)
 

@@ -94,8 +94,9 @@ def test_of_several_evaluation_folders_the_unused_are_named(tmp_path):
     assert any("val/" in note and "test" in note for note in splits.notes)
 
 
-def test_train_alone_is_gone_into(tmp_path):
-    classes(tmp_path / "Train", {"a": 4, "b": 4})
+@pytest.mark.parametrize("name", ["Train", "test"])
+def test_a_single_split_is_gone_into(tmp_path, name):
+    classes(tmp_path / name, {"a": 4, "b": 4})
     assert load(tmp_path).class_names == ("a", "b")
 
 

@@ -1,10 +1,12 @@
 """Rows stand in the order of the method, and what differs by seed only has a mean."""
 
+import csv
 import json
 
 import pytest
 
 from simclr_keras.evaluation.metrics import accuracy_interval
+from simclr_keras.tools.reporting.text import as_csv, table
 from tests.tools.made_runs import IMAGES, begin, finish, lineage, rows, whole_method
 from tests.training.tiny import change
 
@@ -211,3 +213,52 @@ class TestUnfinished:
         report_rows = rows([tmp_path])[3:]
         assert [row.seeds for row in report_rows] == [(0,), (1,), (2,), (0, 2)]
         assert report_rows[-1].top1 == pytest.approx(0.51)
+
+
+def test_supervised_runs_bring_simple_baselines(tmp_path):
+    simple = {"color_histogram_logistic_top1": 0.63, "raw_pixels_logistic_top1": 0.3}
+    finish(tmp_path / "s", "supervised", top1=0.5, labels_used=100, **simple)
+    raw, colors, own = rows([tmp_path])
+    assert [(row.stage, row.top1, row.model, row.labels_used) for row in (raw, colors)] == [
+        ("raw pixels, logistic regression", 0.3, None, 100),
+        ("color histogram, logistic regression", 0.63, None, 100),
+    ]
+    assert own.top1 == 0.5
+
+
+def test_a_finetuning_that_does_not_beat_supervised_is_marked(tmp_path):
+    def finetuning(name, seed, top1, labels):
+        config = {"seed": seed, "labels_per_class": labels}
+        finish(tmp_path / name, "finetune", config=config, top1=top1, labels_used=labels, head_layer=1)
+
+    for seed, (plain, tuned) in enumerate(((0.5, 0.5), (0.4, 0.39))):
+        finish(tmp_path / f"s{seed}", "supervised", config={"seed": seed}, top1=plain, labels_used=100)
+        finetuning(f"f{seed}", seed, tuned, 100)
+    finetuning("more", 0, 0.3, 200)
+    finish(tmp_path / "one", "supervised", config={"labels_per_class": 3}, top1=0.3, labels_used=300)
+    finetuning("same", 0, 0.3, 300)
+    finetuning("better", 0, 0.31, 300)
+    remarks = {row.run and row.run[-2:]: row.remark for row in rows([tmp_path]) if row.kind == "finetune"}
+    marked = {None: "does not beat supervised, 45.0 %", "me": "does not beat supervised, 30.0 %"}
+    assert remarks == {"f0": "", "f1": "", "re": "", "er": "", **marked}
+
+
+def test_balanced_and_cross_validated_accuracies_have_columns_if_there_are_any(tmp_path):
+    for seed, share in enumerate((0.6, 0.8)):
+        more = {"balanced_accuracy": share, "cross_validated_top1": share - 0.2}
+        finish(tmp_path / f"f{seed}", "finetune", config={"seed": seed}, top1=0.5, head_layer=1, **more)
+    finish(tmp_path / "p", "pretrain", knn_top1=0.5, probe_top1=0.5, cross_validated_top1=0.55)
+    report_rows = rows([tmp_path])
+    assert {row.stage: row.cross_validated for row in report_rows if row.kind == "pretrain"} == {
+        "pretrain, kNN": None,
+        "pretrain, online linear probe": 0.55,
+    }
+    assert (report_rows[-1].is_mean, report_rows[-1].balanced_accuracy) == (True, pytest.approx(0.7))
+    heading, _, *lines = table(report_rows).splitlines()
+    assert " ".join(heading.split()).endswith("95 % interval balanced cross-validated run")
+    (line,) = [line for line in lines if line.endswith("f0")]
+    assert line.split()[-5:-1] == ["60.0", "%", "40.0", "%"]
+    (record,) = [
+        record for record in csv.DictReader(as_csv(report_rows).splitlines()) if record["run"][-2:] == "f0"
+    ]
+    assert (record["balanced_accuracy"], record["cross_validated"]) == ("0.6", "0.39999999999999997")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -153,3 +154,19 @@ def test_recheck_reaches_the_files(load, monkeypatch):
     load()
     load(recheck=True)
     assert calls == [False, True]
+
+
+def test_groups_stay_although_images_were_added_or_lost(load, folder):
+    first = load(group_by="near_duplicates")
+    train, held_out = ids(first)
+    photos(folder, range(COUNT, COUNT + 6))
+    (folder / train[0]).unlink()
+    assert ids(load(group_by="near_duplicates")) == (train[1:], held_out)
+
+
+def test_groups_of_streams_are_refused(tmp_path):
+    data = RunData(make_config("digits", tmp_path, group_by="near_duplicates"), RunDir(tmp_path), {})
+    with pytest.raises(
+        InputError, match=r"--group_by=near_duplicates: digits is streamed, .*leave --group_by out"
+    ):
+        data._find_groups(SimpleNamespace(indexed=False))
