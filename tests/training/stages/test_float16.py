@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.compare_runs import differing
+from simclr_keras.objectives.loss_scale import INITIAL
 from simclr_keras.runs.checkpoints import Checkpoints
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.training.stages import pretrain
@@ -36,8 +37,11 @@ def test_float16_run_shows_and_resumes_its_loss_scale_and_serves_later_stages(
     )
     assert whole.result["precision"] == "float16"
     rows = metrics(whole.folder)
-    figures = [(row["loss_scale"], row["overflow_steps"], row["skipped_batches"]) for row in rows]
-    assert figures == [("16384.0", "1", "0"), ("8192.0", "2", "0")]
+    # Other steps may overflow as well, until the scale fits.
+    overflows = [int(row["overflow_steps"]) for row in rows]
+    assert 1 <= overflows[0] < overflows[1] < 15
+    assert [float(row["loss_scale"]) for row in rows] == [INITIAL / 2**count for count in overflows]
+    assert [row["skipped_batches"] for row in rows] == ["0", "0"]
     assert all(float(row["contrastive_loss"]) > 0 for row in rows)
     config = make_config(data, tmp_path / "killed", **settings)
     kill(config, monkeypatch, Checkpoints, "save", 4)
