@@ -125,8 +125,8 @@ def devices() -> Iterator[str]:
         if reason := unused_gpu(tf.test.is_built_with_cuda()):
             yield reason
     used = tf.distribute.get_strategy()
-    precision = strategies.resolve_precision("auto", used).replace("mixed_", "")
-    yield f"--precision=auto is {precision}: {strategies.bfloat16_support(used)[1]}"
+    precision, reason = strategies.fastest_precision(used)
+    yield f"--precision=auto is {precision}: {reason}"
 
 
 def unused_gpu(has_cuda: bool) -> str | None:

@@ -41,9 +41,9 @@ class StageConfig(Settings):
     precision: str = option(
         "auto",
         "Precision of the encoder; heads, losses and statistics stay float32. auto: bfloat16 if the hardware supports "
-        "it.",
+        "it, float16 with a loss scale on GPUs of compute capability 7.x, else float32.",
         group="Run",
-        choices=("auto", "float32", "bfloat16", "float64"),
+        choices=("auto", "float32", "bfloat16", "float16", "float64"),
     )
     strategy: str = option(
         "auto",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PAPER = "https://arxiv.org/abs/2006.10029"
 MIN_IMAGE_SIZE = 8
 MAX_SMALL_IMAGE_SIZE = 32
-DTYPES = ("float32", "mixed_bfloat16", "float64")
+DTYPES = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
 DEPTHS = (18, 34, 50, 101, 152, 200)
 RESNET_NAME = re.compile(r"r(\d+)_(\d+(?:\.\d+)?)x_sk([01])")
 
@@ -211,7 +211,7 @@ def create_model(
         head_layer: the classifier sits on proj_head_{head_layer}; 0 is the representation.
         stop_gradient: True makes the classifier an online probe, whose loss leaves the network alone.
         classifier_init: "normal" (standard deviation 0.01) or "zeros".
-        dtype: "float32", "mixed_bfloat16" or "float64". Heads are float32 at least.
+        dtype: "float32", "mixed_bfloat16", "mixed_float16" or "float64". Heads are float32 at least.
         kept_head_layers: only the first so many layers of the projection head exist; None for all.
         backbone_weights: of a Keras backbone: None for random ones, "imagenet" (keras:, downloaded once), "preset"
             (hub:) or the path of a .weights.h5, .keras or .h5 file; see load_backbone_weights.

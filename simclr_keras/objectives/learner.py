@@ -10,6 +10,7 @@ from simclr_keras.models.foreign.layers import set_views
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.objectives.averages import Average
 from simclr_keras.objectives.keras_interface import KerasInterface, batch_of
+from simclr_keras.objectives.loss_scale import LossScale
 from simclr_keras.objectives.nonfinite import Guard
 from simclr_keras.optim.apply_gradients import (
     apply_gradients,
@@ -42,11 +43,13 @@ class Learner(KerasInterface):
         on_nan: "stop" changes nothing: the training loop stops at a loss that is not finite. "skip_batch" undoes a
             batch if, on any replica, the loss, a gradient or any new value is not finite: weights, slots, moving
             statistics and metrics stay. The optimizers' `iterations` still advance, and with them schedule and
-            randomness; `skipped` counts the batch.
+            randomness; `skipped` counts the batch. A float16 model undoes a step that overflows in the same way, with
+            both settings, see `LossScale`; `on_nan` is for what the smallest loss scale does not prevent.
         name: name of the learner.
 
     Attributes:
         VIEWS: of each image, in a batch that the model gets in training.
+        loss_scale: the LossScale of a float16 model, once it is compiled; else None.
     """
 
     VIEWS = 1
@@ -75,7 +78,7 @@ class Learner(KerasInterface):
             raise InputError(f"on_nan must be 'stop' or 'skip_batch'. Received: on_nan={on_nan!r}")
         self.on_nan = on_nan
         self._guard = Guard()
-        self.probe_optimizer = None
+        self.probe_optimizer = self.loss_scale = None
         self.built = True
 
     def compile(
@@ -94,14 +97,19 @@ class Learner(KerasInterface):
             optimizer: updates all trainable variables but those in `probe_variables`; a Keras optimizer or a name.
             probe_optimizer: updates `probe_variables`; needed if there are any.
             **kwargs: run_eagerly, steps_per_execution (on one replica), auto_scale_loss and jit_compile of
-                `keras.Model.compile`. `jit_compile` is False by default.
+                `keras.Model.compile`. `jit_compile` is False by default. A model of policy mixed_float16 gets a
+                `LossScale`, unless auto_scale_loss is False or the optimizer is a LossScaleOptimizer.
 
         Raises:
             InputError: there is a probe, but no optimizer for it; a loss or metrics are given; or an optimizer has an
                 option that does not work on several replicas.
         """
         self._check_compile(kwargs)
-        super().compile(optimizer=optimizer, jit_compile=kwargs.pop("jit_compile", False), **kwargs)
+        scales = kwargs.pop("auto_scale_loss", True) and self.dtype_policy.name == "mixed_float16"
+        jit_compile = kwargs.pop("jit_compile", False)
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, auto_scale_loss=False, **kwargs)
+        scales = scales and not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        self.loss_scale = LossScale() if scales else None
         if probe_optimizer is not None:
             try:
                 probe_optimizer = keras.optimizers.get(probe_optimizer)
@@ -225,8 +233,9 @@ class Learner(KerasInterface):
     def train_step(self, data: dict) -> dict:
         """Take one optimizer step on this replica's share of the batch and return the running metrics."""
         batch = batch_of(data)
-        if self.on_nan == "skip_batch":
-            self._guard.run(lambda: self._step(batch), self._guarded_variables())
+        skips = self.on_nan == "skip_batch"
+        if skips or self.loss_scale is not None:
+            self._guard.run(lambda: self._step(batch), self._guarded_variables(), skips, self.loss_scale)
         else:
             self._step(batch)
         return self._logs()
@@ -255,13 +264,14 @@ class Learner(KerasInterface):
         return loss, figures, tape.gradient(scaled, self.main_variables + self.probe_variables)
 
     def share_of_loss(self, loss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return this replica's share of the loss with its decay, and the same times the optimizer's loss scale."""
+        """Return this replica's share of the loss with its decay, and the same times all loss scales."""
         decay = self.decay_loss()
         if decay is not None:
             loss += tf.cast(decay, loss.dtype)
         # Gradients are summed over replicas; the loss wanted is the mean over the global batch.
         loss /= tf.distribute.get_strategy().num_replicas_in_sync
-        return loss, self.optimizer.scale_loss(loss)
+        scaled = self.optimizer.scale_loss(loss)
+        return loss, scaled if self.loss_scale is None else self.loss_scale.multiply(scaled)
 
     def _step(self, batch):
         """Take one optimizer step and return [loss, *gradients], for the guard against non-finite batches."""
@@ -269,6 +279,8 @@ class Learner(KerasInterface):
         loss, figures, gradients = self.loss_and_gradients(batch)
         # All that replicas exchange after the backward pass, in one collective.
         *gradients, sums = sum_over_replicas([*gradients, self._table(figures)])
+        if self.loss_scale is not None:
+            gradients = self.loss_scale.divide(gradients)
         apply_gradients(self.optimizer, gradients[: len(main)], main)
         if probe:
             # From the scale of one optimizer to that of the other, in float32 as the heads.
@@ -287,7 +299,8 @@ class Learner(KerasInterface):
 
     def _guarded_variables(self):
         """Return the variables that a skipped batch must not change."""
-        moving_on = {id(variable) for variable in self._guard.variables}
+        scale = [] if self.loss_scale is None else self.loss_scale.variables
+        moving_on = {id(variable) for variable in self._guard.variables + scale}
         for optimizer, _ in self._optimizers():
             # With gradient accumulation this is no variable and the count stays: no step lacks a micro-batch.
             moving_on.add(id(optimizer.iterations))
@@ -316,6 +329,8 @@ class Learner(KerasInterface):
         groups = {"model": self.model.variables}
         groups |= {f"metrics/{name}": average.variables for name, average in self.averages.items()}
         groups["skipped"] = self._guard.variables
+        if self.loss_scale is not None:
+            groups["loss_scale"] = self.loss_scale.variables
         groups |= variable_groups(self.optimizer, "optimizer")
         groups |= variable_groups(self.probe_optimizer, "probe_optimizer") if self.probe_optimizer else {}
         named = {}

@@ -71,10 +71,10 @@ def strategy_of(replicas):
 class Trainer:
     """A tiny learner on some replicas, that can be set back to its start."""
 
-    def __init__(self, replicas, **options):
+    def __init__(self, replicas, learner_class=Spoiled, **options):
         self.strategy = strategy_of(replicas)
         with self.strategy.scope():
-            self.learner = make_learner(learner_class=Spoiled, **options)
+            self.learner = make_learner(learner_class=learner_class, **options)
         self.step = make_step(self.learner, self.strategy)
         self.start = self.state()
 

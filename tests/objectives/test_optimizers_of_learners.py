@@ -32,11 +32,14 @@ def take_steps(learner, batches):
         learner.train_step({name: tf.constant(value) for name, value in batch.items()})
 
 
-def trained(**options):
+def two_steps(learner):
     """The weights after two steps."""
-    learner = make_learner(**options)
     take_steps(learner, make_batches(2))
     return weights(learner)
+
+
+def trained(**options):
+    return two_steps(make_learner(**options))
 
 
 def loss_scaled(rate, initial_scale=2.0**15, **options):
@@ -68,18 +71,18 @@ def test_the_policy_is_the_models_not_the_global_one():
 
 
 def test_a_float16_model_trains_with_a_scaled_loss():
-    assert isinstance(
-        make_learner(dtype="mixed_float16", optimizer=SGD(0.1)).optimizer, keras.optimizers.LossScaleOptimizer
-    )
+    learner = make_learner(dtype="mixed_float16", optimizer=SGD(0.1))
+    assert isinstance(learner.optimizer, SGD)
+    assert learner.loss_scale
+    wrapped = make_learner(dtype="mixed_float16", optimizer=loss_scaled(0.1, initial_scale=64.0))
+    assert not wrapped.loss_scale
     before = weights(make_learner())
-    expected, actual = (
-        np.concatenate([(value - before[path]).ravel() for path, value in trained(**options).items()])
-        for options in (
-            {"optimizer": SGD(0.1)},
-            {"dtype": "mixed_float16", "optimizer": loss_scaled(0.1, initial_scale=64.0)},
-        )
+    expected, *changes = (
+        np.concatenate([(value - before[path]).ravel() for path, value in after.items()])
+        for after in (trained(optimizer=SGD(0.1)), two_steps(learner), two_steps(wrapped))
     )
-    assert np.linalg.norm(actual - expected) < 0.05 * np.linalg.norm(expected)
+    for change in changes:
+        assert np.linalg.norm(change - expected) < 0.05 * np.linalg.norm(expected)
 
 
 def test_a_loss_scale_sinks_at_a_skipped_batch():

@@ -14,6 +14,7 @@ class CountingLearner:
     """Counts its steps; its loss is the batch, averaged since the last reset."""
 
     skipped = (0, 0)
+    loss_scale = None
 
     def __init__(self):
         self.steps = tf.Variable(0, dtype=tf.int64)

@@ -178,7 +178,7 @@ def train(
             stop.all_saved(f"step {step} is saved")
         row = {"epoch": epoch, "step": step, "learning_rate": float(schedule(step - 1)), **figures}
         row |= {"skipped_batches": learner.skipped[0], "images_per_second": clock.take_rate()}
-        row |= chance_of(epoch)
+        row |= chance_of(epoch) | (learner.loss_scale.figures() if learner.loss_scale else {})
         clock.start()
         try:
             scores = evaluate(epoch) if evaluated else {}

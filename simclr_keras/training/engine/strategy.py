@@ -174,31 +174,43 @@ def on_accelerator(strategy: tf.distribute.Strategy) -> bool:
 def resolve_precision(precision: str, strategy: tf.distribute.Strategy) -> str:
     """Return the Keras dtype policy name of a --precision.
 
-    "auto" is bfloat16 on TPUs, on GPUs of compute capability 8.0 (Ampere) or newer, and on CPUs with AVX512-BF16 or
-    AMX-BF16 instructions; float32 elsewhere.
+    Raises:
+        InputError: float16 on a TPU.
     """
     if precision == "auto":
-        precision = "bfloat16" if bfloat16_support(strategy)[0] else "float32"
-    return {"bfloat16": "mixed_bfloat16"}.get(precision, precision)
+        precision, _ = fastest_precision(strategy)
+    if precision == "float16" and isinstance(strategy, tf.distribute.TPUStrategy):
+        raise InputError(
+            "--precision=float16 is not for TPUs, which compute in bfloat16; give --precision=bfloat16, or leave it "
+            "out."
+        )
+    return f"mixed_{precision}" if precision in ("bfloat16", "float16") else precision
 
 
-def bfloat16_support(strategy: tf.distribute.Strategy) -> tuple[bool, str]:
-    """Return whether the hardware computes in bfloat16, and why, in words."""
+def fastest_precision(strategy: tf.distribute.Strategy) -> tuple[str, str]:
+    """Return the --precision that "auto" is, and why, in words.
+
+    It is bfloat16 on TPUs, on GPUs of compute capability 8.0 (Ampere) or newer, and on CPUs with AVX512-BF16 or
+    AMX-BF16 instructions; float16 if all GPUs have compute capability 7.0 (Volta) or newer; float32 elsewhere.
+    """
     if isinstance(strategy, tf.distribute.TPUStrategy):
-        return True, "TPUs compute in bfloat16"
+        return "bfloat16", "TPUs compute in bfloat16"
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        if all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details):
-            return True, "all GPUs have compute capability 8.0 or higher"
-        return False, "a GPU has a compute capability below 8.0"
+        lowest = min(detail.get("compute_capability", (0, 0)) for detail in details)
+        if lowest >= (8, 0):
+            return "bfloat16", "all GPUs have compute capability 8.0 or higher"
+        if lowest >= (7, 0):
+            return "float16", f"compute capability {lowest[0]}.{lowest[1]} has fast float16, and no bfloat16"
+        return "float32", "a GPU has a compute capability below 7.0"
     try:
         flags = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        return False, "the instructions of the CPU are unknown on this system"
+        return "float32", "the instructions of the CPU are unknown on this system"
     if "avx512_bf16" in flags or "amx_bf16" in flags:
-        return True, "the CPU has bfloat16 instructions"
-    return False, "the CPU has no bfloat16 instructions"
+        return "bfloat16", "the CPU has bfloat16 instructions"
+    return "float32", "the CPU has no bfloat16 instructions"
 
 
 def describe(strategy: tf.distribute.Strategy, policy: str, hosts: int = 1) -> str:
@@ -209,4 +221,4 @@ def describe(strategy: tf.distribute.Strategy, policy: str, hosts: int = 1) -> s
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU device"
     count = strategy.num_replicas_in_sync
     where = f" on {hosts} hosts" if hosts > 1 else ""
-    return f"{counted(count, kind)}{where}, {policy.replace('mixed_bfloat16', 'bfloat16')}"
+    return f"{counted(count, kind)}{where}, {policy.removeprefix('mixed_')}"

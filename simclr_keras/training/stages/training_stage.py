@@ -38,7 +38,7 @@ class TrainingStage(Stage):
     """A Stage with a learner. A subclass sets COLUMNS and defines the hooks at the end.
 
     Attributes:
-        COLUMNS: of metrics.csv.
+        COLUMNS: of metrics.csv, to which a float16 run adds those of its LossScale.
         learner, schedule: the compiled Learner, and the learning rate by step.
         architecture: the Architecture of the learner's network; `make_learner` sets it.
         history: History.
@@ -82,7 +82,9 @@ class TrainingStage(Stage):
         run_dir.bind(self.MODE, config, **self.ancestry())
         run_dir.write_architecture(self.architecture)
         self.stop.all_saved(f"step {first_step} is saved" if first_step else None)
-        self.history = History(run_dir, self.COLUMNS, first_step)
+        scale = self.learner.loss_scale
+        columns = self.COLUMNS if scale is None else (*self.COLUMNS, *scale.figures())
+        self.history = History(run_dir, columns, first_step)
         for line in self.introduction():
             self.say(line)
         self.say(f"run      {config.model_dir}" + (f", continued at step {first_step}" if first_step else ""))

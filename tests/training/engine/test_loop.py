@@ -252,6 +252,12 @@ def test_batches_that_were_skipped_are_counted_and_too_many_in_a_row_stop():
         train(learner=learner)
 
 
+def test_rows_have_the_figures_of_a_loss_scale():
+    learner = CountingLearner()
+    learner.loss_scale = types.SimpleNamespace(figures=lambda: {"loss_scale": 8.0})
+    assert [row["loss_scale"] for row in train(learner=learner).rows] == [8.0, 8.0]
+
+
 def test_a_checkpoint_whose_network_gives_no_numbers_is_forgotten():
     def evaluate(epoch):
         if epoch == 2:

@@ -8,8 +8,14 @@ import tensorflow as tf
 from simclr_keras.errors import InputError
 from simclr_keras.hosts import Hosts
 from simclr_keras.training.engine import strategy as strategies
-from simclr_keras.training.engine.strategy import describe, make_devices
+from simclr_keras.training.engine.strategy import (
+    describe,
+    fastest_precision,
+    make_devices,
+    resolve_precision,
+)
 from simclr_keras.training.hosts.cluster import Cluster
+from tests.tpu_tracing import fake_tpu_strategy
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +103,32 @@ def test_description_counts_devices_and_hosts():
     strategy = types.SimpleNamespace(num_replicas_in_sync=4)
     assert describe(strategy, "mixed_bfloat16") == "4 CPU devices, bfloat16"
     assert describe(strategy, "float32", hosts=2) == "4 CPU devices on 2 hosts, float32"
+
+
+def test_auto_is_the_precision_that_is_fast_on_all_gpus(machine, monkeypatch):
+    one = tf.distribute.get_strategy()
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: gpu)
+    for capabilities, policy, reason in (
+        ([(8, 0), (9, 0)], "mixed_bfloat16", "all GPUs have compute capability 8.0 or higher"),
+        ([(7, 5), (8, 6)], "mixed_float16", "compute capability 7.5 has fast float16, and no bfloat16"),
+        ([(7, 0)], "mixed_float16", "compute capability 7.0 has fast float16, and no bfloat16"),
+        ([(7, 5), (6, 1)], "float32", "a GPU has a compute capability below 7.0"),
+        ([None], "float32", "a GPU has a compute capability below 7.0"),
+    ):
+        machine.GPU = [{"compute_capability": value} if value else {} for value in capabilities]
+        assert resolve_precision("auto", one) == policy
+        assert fastest_precision(one)[1] == reason
+    assert resolve_precision("bfloat16", one) == "mixed_bfloat16"
+    assert resolve_precision("float64", one) == "float64"
+
+
+def test_float16_is_refused_on_tpus():
+    tpu = fake_tpu_strategy()
+    assert resolve_precision("auto", tpu) == "mixed_bfloat16"
+    with pytest.raises(
+        InputError, match=r"--precision=float16 is not for TPUs, .* give --precision=bfloat16"
+    ):
+        resolve_precision("float16", tpu)
 
 
 def test_one_host_agrees_with_itself():
