@@ -93,7 +93,7 @@ def moved_notes(runs: Sequence[OpenRun], config: Any) -> list[str]:
 
 
 def inherit(config: Any, run: OpenRun, flag: str) -> Any:
-    """Return the config with open settings taken from an earlier run: dataset, split, model, image size.
+    """Return the config with open settings taken from an earlier run: dataset, split, model, images.
 
     Args:
         config: of the stage. run: that it starts from. flag: that gave the run, for messages.
@@ -126,6 +126,8 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
     if config.eval_fraction is None:
         # Whatever the dataset: it may be a copy, of which the same images must be held out.
         inherited["eval_fraction"] = own.eval_fraction
+    if config.eval_antialias is None:
+        inherited["eval_antialias"] = run.eval_antialias
     config = dataclasses.replace(config, **inherited)
     check_image_size(config, run, flag)
     return config
