@@ -28,6 +28,7 @@ class Package(NamedTuple):
 PACKAGES = {
     "tensorflow": Package("tensorflow", "cpu", "everything; for GPUs and TPUs the extra is gpu or tpu"),
     "sklearn": Package("scikit-learn", "train", "training, kNN, logistic regression, the dataset digits"),
+    "scipy": Package("scipy", "train", "training: near duplicates"),
     "threadpoolctl": Package("threadpoolctl", "train", "training: logistic regression"),
     "matplotlib": Package("matplotlib", "train", "training, report and visualize: pictures"),
     "tensorboard": Package("tensorboard", "train", "training: curves"),

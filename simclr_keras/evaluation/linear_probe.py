@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -61,6 +61,7 @@ def logistic_predict(
     c: float | None = 1.0,
     max_iter: int = 200,
     balanced: bool = False,
+    groups: np.ndarray | None = None,
 ) -> ProbeScores:
     """Fit multinomial logistic regression to features and score the classes of others.
 
@@ -80,6 +81,8 @@ def logistic_predict(
         max_iter: L-BFGS iterations at most.
         balanced: whether the loss of a row is weighted by the inverse of the number of rows of its class, 1 on average.
             Cross-validation then compares balanced accuracies.
+        groups: integers [n]; the cross-validation keeps training rows of one group in one fold, and counts the groups
+            of a class instead of its rows. None: every row is a group.
 
     Returns:
         A `ProbeScores` (scores, predicted, c, converged, kernel, bias).
@@ -90,6 +93,8 @@ def logistic_predict(
     if not (c is None or c > 0) or max_iter < 1:
         raise InputError(f"the probe needs c > 0 and max_iter >= 1. Received: c={c}, max_iter={max_iter}")
     train, labels = labeled_rows(train_features, train_labels, name="train_features")
+    if groups is not None:
+        groups = np.asarray(groups)[np.asarray(train_labels) != UNLABELED]
     eval_features = np.asarray(eval_features)
     if not len(train):
         raise InputError("the probe needs labeled rows to fit")
@@ -122,7 +127,7 @@ def logistic_predict(
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         if c is None:
-            c = _choose_c(train, labels, max_iter, balanced)
+            c = _choose_c(train, labels, groups, max_iter, balanced)
         model = _model(max_iter, balanced, c).fit(train, labels)
     # scikit-learn refuses an empty array.
     if len(eval_features):
@@ -185,20 +190,22 @@ def _linear_layer(scaler, regression):
     return weights.T, bias - weights @ scaler.mean_
 
 
-def _choose_c(features, labels, max_iter, balanced):
+def _choose_c(features, labels, groups, max_iter, balanced):
     """Return the c of best top-1, or balanced accuracy, in stratified cross-validation."""
-    classes, counts = np.unique(labels, return_counts=True)
+    rows = np.arange(len(labels)) if groups is None else groups
+    classes, counts = np.unique(np.unique([labels, rows], axis=1)[0], return_counts=True)
     several = classes[counts > 1]
     if len(several) < 2:
         return 1.0
-    # A class of one row cannot be in both the training and the test part of a fold.
-    rows = np.isin(labels, several)
-    folds = min(_FOLDS, counts[counts > 1].min())
+    # A class of one row, or group, cannot be in both the training and the test part of a fold.
+    is_used = np.isin(labels, several)
+    folds = StratifiedKFold if groups is None else StratifiedGroupKFold
     search = GridSearchCV(
         _model(max_iter, balanced),
         {"logisticregression__C": _CS},
         scoring="balanced_accuracy" if balanced else None,
-        cv=StratifiedKFold(folds, shuffle=True, random_state=0),
+        cv=folds(min(_FOLDS, counts[counts > 1].min()), shuffle=True, random_state=0),
         refit=False,
     )
-    return search.fit(features[rows], labels[rows]).best_params_["logisticregression__C"]
+    search.fit(features[is_used], labels[is_used], groups=None if groups is None else groups[is_used])
+    return search.best_params_["logisticregression__C"]

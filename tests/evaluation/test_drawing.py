@@ -9,8 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from simclr_keras.evaluation import drawing
-from simclr_keras.evaluation.confusion_plot import confusion_figure
 from simclr_keras.evaluation.drawing import new_figure, png_bytes, save_figure, short
+from simclr_keras.evaluation.figures.confusion_plot import confusion_figure
 
 
 def test_path_open_file_and_gfile_get_the_same_png(tmp_path):
