@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 from simclr_keras.config.option import Settings, option
 from simclr_keras.errors import InputError
 
+NEAR_DUPLICATES = "near_duplicates"  # a value of --group_by
+
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig(Settings):
@@ -145,6 +147,12 @@ class StageConfig(Settings):
         group="Data",
         above=0,
         below=1,
+    )
+    group_by: str | None = option(
+        None,
+        "Hold out whole groups of images: near_duplicates, such as photos of one burst, or the name of a column of "
+        "--labels, such as patient.",
+        group="Data",
     )
     label_fraction: float | None = option(
         None,

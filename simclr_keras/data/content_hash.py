@@ -25,6 +25,19 @@ def is_held_out(hashes: np.ndarray, fraction: float) -> np.ndarray:
     return hashes < np.uint64(fraction * 2.0**64)
 
 
+def group_hashes(hashes: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the hash of each image's group, uint64 [n]; an image without others keeps its own.
+
+    Args:
+        hashes: uint64 [n] of the images. groups: int [n], from 0.
+    """
+    sizes = np.bincount(groups)
+    smallest = np.full(len(sizes), np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(smallest, groups, hashes)
+    # Not the smallest itself, or large groups would be held out more often.
+    return np.where(sizes > 1, ranks(smallest, 0), smallest)[groups]
+
+
 def ranks(hashes: np.ndarray, seed: int) -> np.ndarray:
     """Return the numbers by which a seed orders images, uint64 [n]: the hashes of (seed, content)."""
     key = int(seed).to_bytes(8, "little")

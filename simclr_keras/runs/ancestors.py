@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from simclr_keras.config.base import NEAR_DUPLICATES
 from simclr_keras.data.sources.load_dataset import PATH_KINDS, held_out_share
 from simclr_keras.errors import InputError
 from simclr_keras.models.backbone_names import is_backbone
@@ -18,7 +19,8 @@ _TRAINED_ON_LABELS = ("finetune", "supervised", "distill")
 def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
     """Return the held-out and labeled ids that a stage keeps from the runs it starts from.
 
-    Only runs from before images were held out by content, and runs that started from them, pass on held-out ids.
+    Only runs with --group_by, or from before images were held out by content, and runs that started from them, pass on
+    held-out ids.
 
     Args:
         runs: that the stage starts from, the most important first. config: of the stage.
@@ -40,6 +42,11 @@ def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
     if not runs:
         return {}
     own, arguments = runs[0].config, runs[0].split.ids()
+    if config.group_by != own.group_by:
+        raise InputError(
+            f"--group_by={config.group_by or ''}: {runs[0].path} was trained on the same data with another split, "
+            f"{f'--group_by={own.group_by}' if own.group_by else 'without --group_by'}; leave --group_by out to use it."
+        )
     if chose_labels(config):
         arguments.pop("labeled", None)
     # An old run that held out nothing had other evaluation images, or no labels: there is nothing to repeat.
@@ -87,6 +94,7 @@ def moved_notes(runs: Sequence[OpenRun], config: Any) -> list[str]:
         "if it contains the same images, some evaluation images may have been trained on"
         for run in runs
         if run.split.held_out
+        and not run.config.group_by
         and not _has_same_data(config, run)
         and _kind(run.config.dataset) == _kind(config.dataset) in PATH_KINDS
     ]
@@ -126,6 +134,11 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
     if config.eval_fraction is None:
         # Whatever the dataset: it may be a copy, of which the same images must be held out.
         inherited["eval_fraction"] = own.eval_fraction
+    # A column is of the earlier run's labels.
+    if config.group_by is None and (
+        own.group_by == NEAR_DUPLICATES or config.dataset is None or config.labels
+    ):
+        inherited["group_by"] = own.group_by
     config = dataclasses.replace(config, **inherited)
     check_image_size(config, run, flag)
     return config
@@ -157,6 +170,11 @@ def inherit_network(config: Any, run: OpenRun) -> Any:
                 f"--{name}={getattr(config, name)}, but --init={run.path} has {value or 'none'}; {remedy}."
             )
     return dataclasses.replace(config, **values)
+
+
+def saw_labels(ancestors: Sequence[AncestorEntry]) -> bool:
+    """Return whether the encoder of any of these runs was trained on labels."""
+    return any(run.get("mode") in _TRAINED_ON_LABELS for run in ancestors)
 
 
 def labels_of(ancestors: Sequence[AncestorEntry], dataset: str) -> int:

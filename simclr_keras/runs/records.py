@@ -105,8 +105,8 @@ class SplitRecord:
         training_images, evaluation_images: their numbers.
         fingerprint, evaluation_fingerprint: digests of their content and labels.
         epoch_images: images of an epoch when the run began, None if it has no epochs.
-        held_out: ids of the held-out images of a run from before images were held out by content, or of a run that
-            started from such a run; None if they are held out by content.
+        held_out: ids of the held-out images of a run with --group_by, or from before images were held out by content,
+            or of a run that started from such a run; None if they are held out by content.
         labeled: ids of the training images whose label is visible, if labels were chosen, here or by an ancestor.
     """
 

@@ -12,7 +12,7 @@ from simclr_keras.formatting import counted
 from simclr_keras.runs.ancestors import place_of
 from simclr_keras.runs.records import AncestorEntry, SplitRecord
 from simclr_keras.runs.run_files import RunFiles
-from simclr_keras.runs.run_images import has_files, read_images
+from simclr_keras.runs.run_images import ImageList, has_files, read_images
 
 _ONLY_LABELED = ("finetune", "supervised", "linear_eval")
 _HOW = {"pretrain": ", without labels,", "distill": ""}
@@ -45,20 +45,56 @@ def notes_on_seen_images(
     return notes, int(is_seen.sum())
 
 
-def _is_trained_on(entry: AncestorEntry, config: Any, splits: Any) -> np.ndarray | None:
-    """Return whether a run was trained on each evaluation image, bool [n]; None if it is unknown."""
-    if entry.get("exported"):
+def seen_rows(source: Any, ancestors: Sequence[AncestorEntry]) -> tuple[np.ndarray, list[str]]:
+    """Return which images of a folder some runs were trained on, by their content.
+
+    Args:
+        source: n image files. ancestors: the runs.
+
+    Returns:
+        (bool [n]; the runs on folders whose images are unknown)
+    """
+    is_seen, unknown = np.zeros(source.num_examples, bool), []
+    for entry in ancestors:
+        hashes = _trained_hashes(entry)
+        if hashes is not None:
+            is_seen |= np.isin(source.content_hashes, hashes)
+        elif entry.get("exported") or entry["dataset"].startswith("folder:"):
+            unknown.append(entry["run"])
+    return is_seen, unknown
+
+
+def _trained_hashes(entry: AncestorEntry) -> np.ndarray | None:
+    """Return the content hashes of the image files that a run was trained on; None if they are unknown."""
+    split, images = _read(entry)
+    if split is None or images is None or images.hashes is None:
         return None
-    evaluation, files = splits.evaluation, RunFiles(entry["run"], flag=None)
+    hashes: np.ndarray = images.hashes[_training_rows(entry, split, images.ids, images.hashes, images.labels)]
+    return hashes
+
+
+def _read(entry: AncestorEntry) -> tuple[SplitRecord | None, ImageList | None]:
+    """Return the split and the image files of a run; None for what is unknown."""
+    if entry.get("exported"):
+        return None, None
+    files = RunFiles(entry["run"], flag=None)
     try:
         record, split, images = files.read_config(), files.read_split(), read_images(files)
     except (InputError, ValueError):  # damaged, or no path at all
-        return None
+        return None, None
     if record is None or split is None or record.settings.get("dataset") != entry["dataset"]:
-        return None  # moved, or another run in its place
-    if images is not None and images.hashes is not None and has_files(evaluation):
-        rows = _training_rows(entry, split, images.ids, images.hashes, images.labels)
-        return np.isin(evaluation.content_hashes, images.hashes[rows])
+        return None, None  # moved, or another run in its place
+    return split, images
+
+
+def _is_trained_on(entry: AncestorEntry, config: Any, splits: Any) -> np.ndarray | None:
+    """Return whether a run was trained on each evaluation image, bool [n]; None if it is unknown."""
+    evaluation, (split, _) = splits.evaluation, _read(entry)
+    if split is None:
+        return None
+    hashes = _trained_hashes(entry)
+    if hashes is not None and has_files(evaluation):
+        return np.isin(evaluation.content_hashes, hashes)
     if place_of(entry["dataset"]) != place_of(config.dataset):
         return None
     if splits.held_out is None:  # the data's own evaluation split, then as now

@@ -21,7 +21,8 @@ Prints the most probable classes of image files, by a model with a classifier.
   simclr predict --model=runs/photos-classifier photo.jpg more_photos/
   simclr predict --model=exports/flowers photos --top=3 --out=predictions.csv
 
-Folders are searched at any depth. Unreadable files are skipped; the first ten are named.
+Folders are searched at any depth. Unreadable files are skipped; the first ten are named. If the folders
+of all images have names of classes, their accuracy is printed last.
 
 Exit codes: 0 done, at least one file is readable; 1 --out cannot be written; 2 the command or the
 model is wrong, or no file is readable."""
@@ -53,7 +54,7 @@ def _check(config: PredictConfig) -> None:
 
 def _execute(config: PredictConfig, paths: list[str]) -> None:
     out = config.out
-    rows = []
+    rows, class_names = [], []
     predictions = predict(
         config.model,
         paths,
@@ -61,6 +62,7 @@ def _execute(config: PredictConfig, paths: list[str]) -> None:
         image_size=config.image_size,
         batch_size=config.batch_size,
         bad=_print_unreadable,
+        all_classes=class_names.extend,
     )
     for path, classes in predictions:
         if not rows:
@@ -72,12 +74,33 @@ def _execute(config: PredictConfig, paths: list[str]) -> None:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
             if not out:
                 return
+    if text := accuracy_line(rows, class_names):
+        print(text)
     if out:
         _write(out, rows)
         print(f"table    {out}")
 
 
-def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
+def accuracy_line(rows: list[tuple], class_names: list[str]) -> str | None:
+    """Return the accuracy of predictions as text, if every image is in a folder that has the name of a class.
+
+    Args:
+        rows: (path, classes) as from `predict`. class_names: of the model.
+    """
+    from simclr_keras.evaluation.metrics import accuracy_interval
+
+    folders = [os.path.basename(os.path.dirname(os.path.abspath(path))) for path, _ in rows]
+    if not {*folders} <= {*class_names}:
+        return None
+    correct = sum(classes[0][0] == folder for folder, (_, classes) in zip(folders, rows))
+    low, high = accuracy_interval(correct, len(rows))
+    return (
+        f"accuracy {correct / len(rows):.1%} (95 % interval {low:.1%} to {high:.1%}): {correct:,} of {len(rows):,} "
+        "images are predicted to be of the class that their folder names"
+    )
+
+
+def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None, all_classes=None):
     """Yield the most probable classes of image files.
 
     Args:
@@ -86,6 +109,7 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
         image_size: side in pixels, None for what the model was trained on. batch_size: images at a time.
         bad: called with the list of (path, reason) of the files that cannot be read, if there are any, before the
             first prediction; or None.
+        all_classes: called with the names of all classes before the first prediction; or None.
 
     Yields:
         (path, list of (class name, probability in [0, 1]), the most probable first)
@@ -106,6 +130,8 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None):
     size = opened.size(image_size)
     compute, classes = vector_function(opened, opened.find(LOGITS), size)
     names = opened.names_of(classes)
+    if all_classes is not None:
+        all_classes(names)
     readable, problems = find_images(paths)
     if problems and bad is not None:
         bad(problems)

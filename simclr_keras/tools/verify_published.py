@@ -92,7 +92,7 @@ def verify(
     batch_size=256,
     say=print,
 ):
-    """Return a dict of top1, top5 (shares), images and, if there is one, published_top1.
+    """Return a dict of top1, top5, balanced_accuracy (shares), images and, if there is one, published_top1.
 
     Args:
         path, name, head_layer, ema: as in `load_published`. run: instead, an imported run directory.
@@ -124,7 +124,9 @@ def verify(
     low, high = accuracy_interval(round(scores.top1 * scores.total), scores.total)
     say(f"top-1    {scores.top1:.1%} (95 % interval {low:.1%} to {high:.1%})")
     say(f"top-5    {scores.top5:.1%}")
-    result = {"top1": scores.top1, "top5": scores.top5, "images": scores.total}
+    say(f"balanced {scores.balanced_accuracy:.1%}, the mean recall of the classes")
+    result = {"top1": scores.top1, "top5": scores.top5, "balanced_accuracy": scores.balanced_accuracy}
+    result["images"] = scores.total
     published = about["published_top1"]
     if published is None or dataset.partition("/")[0].partition(":")[0] != "imagenet2012":
         say("no accuracy of such a network on this data is published")

@@ -136,7 +136,7 @@ def _words(headings, file, label, split=None, one_hot=()):
         words.append(f"splits from {one_line(headings[split], 40)}")
     used = {file, label, split, *one_hot}
     if unused := [heading for i, heading in enumerate(headings) if i not in used]:
-        words.append(f"not used: {_named(unused)}")
+        words.append(f"other columns: {_named(unused)}")
     return words
 
 

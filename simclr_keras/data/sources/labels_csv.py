@@ -14,7 +14,7 @@ import numpy as np
 from simclr_keras.data.sources.csv_columns import find_columns
 from simclr_keras.data.sources.csv_table import SEPARATORS, read_table
 from simclr_keras.data.sources.layout import EVALUATION_FOLDERS, TRAINING_FOLDERS
-from simclr_keras.errors import InputError, one_line
+from simclr_keras.errors import InputError, one_line, some
 
 LONGEST_LABEL = 500
 _SEVERAL = "several"
@@ -82,6 +82,33 @@ def read_labels(path: str, images: Sequence[str], folder: str, notes: list[str])
     values, class_names = _numbered(path, [labels.get(image, "") for image in images])
     has_splits = columns.split is not None
     return Labels(values, class_names, [splits.get(image, "") for image in images] if has_splits else None)
+
+
+def read_groups(path: str, images: Sequence[str], folder: str, column: str) -> np.ndarray:
+    """Return the groups of images that have the same text in a column of a CSV file, int64 [n], from 0.
+
+    An image without a row, or with an empty cell, is a group of its own.
+
+    Args:
+        path, images, folder: as in `read_labels`. column: its heading, in any case.
+
+    Raises:
+        InputError: the file cannot be read, or has no such column.
+    """
+    rows, _ = read_table(path)
+    names = _Names(images, folder)
+    columns = find_columns(path, rows, lambda cell: names.image(_path(cell))[0] is not None)
+    headings = [cell.lower() for cell in rows[0][1]] if columns.has_header else []
+    if column.lower() not in headings:
+        raise InputError(
+            f"{path} has no column {one_line(column, 60)} to group images by: give one of "
+            f"{some([one_line(heading, 40) for heading in headings], 8) or 'its headings; it has none'}"
+        )
+    number = headings.index(column.lower())
+    values = {names.image(_path(cells[columns.file]))[0]: cells[number] for _, cells in rows[1:]}
+    keys = [(values.get(image) or row, bool(values.get(image))) for row, image in enumerate(images)]
+    numbers: dict[tuple, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 class _Names:

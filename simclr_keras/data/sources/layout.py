@@ -38,7 +38,8 @@ def read_layout(
     training, evaluations = _split_folders(images)
     if training is None or not evaluations:
         tops = _tops(images)
-        prefix = f"{training}/" if tops == [training] else ""
+        # A folder with a single split, such as test/.
+        prefix = f"{tops[0]}/" if len(tops) == 1 and _names_a_split(tops[0]) else ""
         if prefix:
             _note_loose(path, images, notes)
         if len(tops) > 1 and not unlabeled and all(map(_names_a_split, tops)):

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from simclr_keras.data.sources.digits import load_digits
 from simclr_keras.data.sources.folder import load_folder
 from simclr_keras.data.sources.npz import load_npz
@@ -95,6 +97,7 @@ def split_dataset(
     images: Sequence[str] | None = None,
     held_out: Sequence[str] | None = None,
     labeled: Sequence[str] | None = None,
+    groups: np.ndarray | None = None,
 ) -> Splits:
     """Hold out an evaluation set and hide labels of a whole dataset.
 
@@ -112,9 +115,11 @@ def split_dataset(
         labels_per_class: number of training labels of every class to keep, or None for all.
         images: ids of the images that a run began with (training and held out), in its order: to resume it. Missing
             images are dropped with a note, images added since are not used. None for all images.
-        held_out: ids that an old run held out, before images were held out by content: to hold out these instead;
-            empty to hold out nothing.
+        held_out: ids that a run held out in groups, or before images were held out by content: to hold out these
+            instead; empty to hold out nothing.
         labeled: ids of the training images whose labels an old run saw, before labels were chosen by content.
+        groups: int [n], numbers from 0 of groups of the training images: a group is held out as a whole, by its
+            smallest content hash. None: every image is a group.
 
     Raises:
         InputError: an argument does not fit the data, or fewer than 2 training images are left.
@@ -134,7 +139,7 @@ def split_dataset(
     if held_out is not None:
         splits = hold_out_ids(splits, held_out) if held_out else splits
     elif splits.evaluation is None:
-        splits = hold_out(splits, fraction)
+        splits = hold_out(splits, fraction, groups)
     elif eval_fraction is not None:
         note = f"{splits.train.name} has its own evaluation split: eval_fraction={eval_fraction} is not used"
         splits = dataclasses.replace(splits, notes=(*splits.notes, note))

@@ -193,6 +193,12 @@ class Source:
         labels = only_labels_of(self.labels, rows)
         return Source(self.name, self._store, self.ids, labels, self.class_names, self._rows)
 
+    def with_class_names(self, class_names):
+        """Return the same images with more classes, tuple of names; labels are numbered anew."""
+        number = np.array([class_names.index(name) for name in self.class_names], np.int32)
+        labels = np.where(self.labels >= 0, number[self.labels], -1)
+        return Source(self.name, self._store, self.ids, labels, class_names, self._rows)
+
     def labeled(self):
         """Return the source of the rows that have a label."""
         if self.labels is None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simclr_keras.data.content_hash import is_held_out, ranks
+from simclr_keras.data.content_hash import group_hashes, is_held_out, ranks
 from simclr_keras.data.sources.source import Source, Splits, rows_of_ids
 from simclr_keras.errors import InputError, one_line, some
 
@@ -13,17 +13,21 @@ from simclr_keras.errors import InputError, one_line, some
 MOST_MISSING = 0.1
 
 
-def hold_out(splits: Splits, fraction: float) -> Splits:
-    """Hold out the training images whose content hash is below `fraction`.
+def hold_out(splits: Splits, fraction: float, groups: np.ndarray | None = None) -> Splits:
+    """Hold out the training images, or the groups of them, whose content hash is below `fraction`.
 
     Seed, labels and file names play no part, so every run on these images, or on a copy, holds out the same. The
     labeled images among them become the evaluation set.
+
+    Args:
+        splits: of the data. fraction: in (0, 1). groups: int [n] of the training images, or None.
 
     Raises:
         InputError: fewer than 2 training images are left.
     """
     source = splits.train.read_contents()
-    return _divide(dataclasses.replace(splits, train=source), is_held_out(source.content_hashes, fraction))
+    hashes = source.content_hashes if groups is None else group_hashes(source.content_hashes, groups)
+    return _divide(dataclasses.replace(splits, train=source), is_held_out(hashes, fraction))
 
 
 def hold_out_ids(splits: Splits, ids: Sequence[str]) -> Splits:

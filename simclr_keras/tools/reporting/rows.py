@@ -14,6 +14,8 @@ _ORDER += ("knn", "linear_eval", "eval", "finetune", "distill")
 # Accuracies in the result of a pretraining: (prefix of the fields, kind, stage).
 _PRETRAINING = (
     ("raw_pixels_knn", "pixels", "raw pixels, kNN"),
+    ("raw_pixels_logistic", "pixels", "raw pixels, logistic regression"),
+    ("color_histogram_logistic", "pixels", "color histogram, logistic regression"),
     ("random_encoder_knn", "untrained", "untrained encoder, kNN"),
     ("random_encoder_logistic", "untrained", "untrained encoder, logistic regression"),
     ("initial_encoder_knn", "initial", "initial encoder, kNN"),
@@ -36,10 +38,12 @@ class Row:
         top1, top5: shares in [0, 1] or None.
         interval: (low, high) of top-1: the 95 % interval of one run, the smallest and largest of several; or None.
         top5_range: the same of the top-5 of several; or None.
+        balanced_accuracy, cross_validated: shares in [0, 1] or None; the latter is the cross-validated top-1.
         run: path of the run directory; of a mean None.
         seeds: of the runs, in their order; None for one unknown.
         note: "" or why the run is not finished.
         problem: "" or a few words on how its training failed. warnings: of its result.
+        remark: "" or that a fine-tuning is no better than training on the labels alone.
         group: rows of the same number are repetitions of each other.
     """
 
@@ -52,11 +56,14 @@ class Row:
     top1: float | None = None
     top5: float | None = None
     interval: tuple | None = None
+    balanced_accuracy: float | None = None
+    cross_validated: float | None = None
     top5_range: tuple | None = None
     run: str | None = None
     seeds: tuple = ()
     note: str = ""
     problem: str = ""
+    remark: str = ""
     warnings: tuple[str, ...] = ()
     group: int = 0
 
@@ -81,7 +88,29 @@ def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
                 (depth_of(run, ancestors), seeds, row)
             )
     ordered = sorted((part for group in groups.values() for part in _repetitions(group)), key=_order)
-    return [row for number, group in enumerate(ordered) for row in _with_mean(group, number)]
+    return _compared([row for number, group in enumerate(ordered) for row in _with_mean(group, number)])
+
+
+def _compared(rows):
+    """Return the rows, with a remark on fine-tunings that do not beat supervised training of the same network."""
+    supervised = {}
+    for row in rows:
+        if row.kind == "supervised" and row.top1 is not None:
+            supervised[_compared_by(row)] = max(row.top1, supervised.get(_compared_by(row), 0.0))
+    return [
+        dataclasses.replace(
+            row, remark=f"does not beat supervised, {100 * supervised[_compared_by(row)]:.1f} %"
+        )
+        if row.kind == "finetune"
+        and row.top1 is not None
+        and row.top1 <= supervised.get(_compared_by(row), -1)
+        else row
+        for row in rows
+    ]
+
+
+def _compared_by(row):
+    return row.dataset, row.model, row.labels_used, row.is_mean
 
 
 def _rows_of(run):
@@ -101,10 +130,19 @@ def _rows_of(run):
         epochs = f", {run.epochs_done} of {settings['epochs']} epochs" if settings.get("epochs") else ""
         return [dataclasses.replace(row, note=f"unfinished{epochs}")]
     row = dataclasses.replace(row, problem=result.get("problem") or "", warnings=tuple(result.warnings))
+    cross_validated = result.get("cross_validated_top1")
     if row.kind != "pretrain":
         top1, interval = result.top1, result.top1_interval
         interval = tuple(interval) if interval else _interval(top1, result)
-        return [dataclasses.replace(row, top1=top1, top5=result.top5, interval=interval)]
+        more = {"balanced_accuracy": result.get("balanced_accuracy"), "cross_validated": cross_validated}
+        own = dataclasses.replace(row, top1=top1, top5=result.top5, interval=interval, **more)
+        return [*_measured(row, result), own] if row.kind == "supervised" else [own]
+    measured = _measured(row, result, cross_validated)
+    return measured or [dataclasses.replace(row, cross_validated=cross_validated)]
+
+
+def _measured(row, result, cross_validated=None):
+    """Return the rows of the accuracies in the result of a pretraining, or beside that of another stage."""
     measured = []
     for prefix, kind, stage in _PRETRAINING:
         top1 = result.get(f"{prefix}_top1")
@@ -112,8 +150,9 @@ def _rows_of(run):
             continue
         model = {} if kind != "pixels" else {"model": None, "parameters": None}
         figures = {"top1": top1, "top5": result.get(f"{prefix}_top5"), "interval": _interval(top1, result)}
+        figures["cross_validated"] = cross_validated if prefix == "probe" else None
         measured.append(dataclasses.replace(row, stage=stage, kind=kind, **model, **figures))
-    return measured or [row]
+    return measured
 
 
 def _stage(run):
@@ -176,6 +215,9 @@ def _with_mean(group, number):
         return members
     top1 = [row.top1 for row in counted]
     top5 = [row.top5 for row in counted if row.top5 is not None]
+    others = {
+        name: [getattr(row, name) for row in counted] for name in ("balanced_accuracy", "cross_validated")
+    }
     labels = {row.labels_used for row in counted}
     mean = dataclasses.replace(
         counted[0],
@@ -183,6 +225,7 @@ def _with_mean(group, number):
         top1=statistics.fmean(top1),
         top5=statistics.fmean(top5) if len(top5) == len(top1) else None,
         interval=(min(top1), max(top1)),
+        **{name: None if None in values else statistics.fmean(values) for name, values in others.items()},
         top5_range=(min(top5), max(top5)) if len(top5) == len(top1) else None,
         run=None,
         problem="",

@@ -7,18 +7,29 @@ from collections.abc import Sequence
 from simclr_keras.tools.csv_lines import CsvLines
 from simclr_keras.tools.reporting.rows import Row
 
-_HEADINGS = ("stage", "model", "parameters", "labels used", "top-1", "top-5", "95 % interval", "run")
-_TO_THE_RIGHT = {"parameters", "labels used", "top-1", "top-5", "95 % interval"}
+_HEADINGS = ("stage", "model", "parameters", "labels used", "top-1", "top-5", "95 % interval")
+# Columns that are there if any row has a figure.
+_OPTIONAL = {"balanced": "balanced_accuracy", "cross-validated": "cross_validated"}
+_TO_THE_RIGHT = {"parameters", "labels used", "top-1", "top-5", "95 % interval", *_OPTIONAL}
 _COLUMNS = ("stage", "dataset", "model", "parameters", "labels_used", "top1", "top5")
 _COLUMNS += ("interval_low", "interval_high", "top1_min", "top1_max", "top5_min", "top5_max")
-_COLUMNS += ("seeds", "finished", "warnings", "run")
+_COLUMNS += ("balanced_accuracy", "cross_validated", "seeds", "finished", "remark", "warnings", "run")
 
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows of a report as lines of text, columns aligned; "-" for missing values."""
     several = len({row.dataset for row in rows}) > 1
-    headings = ("dataset", *_HEADINGS) if several else _HEADINGS
-    lines = [headings] + [((row.dataset or "-",) if several else ()) + _cells(row) for row in rows]
+    optional = {
+        heading: name
+        for heading, name in _OPTIONAL.items()
+        if any(getattr(row, name) is not None for row in rows)
+    }
+    lines = [(*(("dataset",) if several else ()), *_HEADINGS, *optional, "run")]
+    headings = lines[0]
+    for row in rows:
+        *figures, run = _cells(row)
+        shares = [percent(getattr(row, name)) for name in optional.values()]
+        lines.append((*((row.dataset or "-",) if several else ()), *figures, *shares, run))
     widths = [max(map(len, column)) for column in zip(*lines)]
     text = [
         "  ".join(
@@ -70,9 +81,10 @@ def _cells(row):
         percent(row.top5),
     )
     if not row.is_mean:
-        note = row.note or row.problem
+        note = row.note or "; ".join(filter(None, (row.problem, row.remark)))
         return row.stage, *figures, span(row.interval), f"{row.run}{f' ({note})' if note else ''}"
     ranges = f"range {span(row.interval)}" + (f" (top-5 {span(row.top5_range)})" if row.top5_range else "")
+    ranges += f" ({row.remark})" if row.remark else ""
     seeds = "" if None in row.seeds else f", seeds {', '.join(map(str, row.seeds))}"
     return f"  mean of {len(row.seeds)} runs", *figures, "", ranges + seeds
 

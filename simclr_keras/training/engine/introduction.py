@@ -20,7 +20,7 @@ def count_labels(train) -> int:
 def describe_data(splits) -> list[str]:
     """Return lines about the training and evaluation images."""
     train, few = splits.train, False
-    line = f"{train.name}: {counted(train.num_examples, 'training image')}"
+    line = f"{train.name}: {counted(train.num_examples, 'training image') if len(train) else 'nothing to train on'}"
     if not train.has_labels:
         line += ", no labels: no kNN and no probe"
     else:

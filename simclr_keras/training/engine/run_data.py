@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from simclr_keras.config.base import NEAR_DUPLICATES
 from simclr_keras.data.sources import load_dataset
+from simclr_keras.data.sources.labels_csv import read_groups
 from simclr_keras.data.sources.source import Splits, take_ids
 from simclr_keras.errors import InputError, one_line
+from simclr_keras.evaluation.near_duplicates import group_images
+from simclr_keras.evaluation.thumbnails import thumbnails_of
+from simclr_keras.files import expand_home
 from simclr_keras.formatting import counted
 from simclr_keras.runs import run_images
 from simclr_keras.runs.ancestors import chose_labels
@@ -23,6 +28,7 @@ class RunData:
         config: of the stage. run_dir: of the run.
         inherited_ids: held-out and labeled ids of the runs it starts from, see `ancestors.inherited_ids`.
         say: prints a line.
+        split_all: a function of the whole data to Splits, or None if images are held out; None to hold out images.
 
     Attributes:
         splits: of the run; None before `load`.
@@ -30,13 +36,20 @@ class RunData:
     """
 
     def __init__(
-        self, config: Any, run_dir: RunDir, inherited_ids: dict[str, Any], say: Callable = print
+        self,
+        config: Any,
+        run_dir: RunDir,
+        inherited_ids: dict[str, Any],
+        say: Callable = print,
+        split_all: Callable[[Splits], Splits | None] | None = None,
     ) -> None:
         self._config = config
         self._run_dir = run_dir
         self._inherited_ids = inherited_ids
         self._say = say
+        self._split_all = split_all
         self._whole: Any = None
+        self._groups: np.ndarray | None = None
         self.splits: Splits | None = None
         self.epoch_images: int | None = None
 
@@ -60,7 +73,9 @@ class RunData:
                 on_bad_image=config.on_bad_image,
                 recheck=recheck,
             )
-            self.splits = load_dataset.split_dataset(whole, **self._split_arguments(whole))
+            self.splits = self._split_all(whole) if self._split_all else None
+            if self.splits is None:
+                self.splits = load_dataset.split_dataset(whole, **self._split_arguments(whole))
         except tf.errors.OpError as error:
             raise InputError(
                 f"--dataset={config.dataset} cannot be read ({one_line(error)}); restore the data, then rerun the "
@@ -80,6 +95,9 @@ class RunData:
         """
         if not resumed:
             ids = dict(self._inherited_ids)
+            if self._groups is not None:
+                train = set(self.splits.train.ids)
+                ids["held_out"] = [name for name in self._whole.ids if name not in train]
             if chose_labels(self._config):
                 ids["labeled"] = self._labeled_ids()
             run_images.record_images(self._run_dir, self.splits, self._whole, epoch_images, ids)
@@ -98,6 +116,39 @@ class RunData:
                 "data     the evaluation images changed since the run began; restore them to compare scores"
             )
 
+    def _find_groups(self, train: Any) -> np.ndarray | None:
+        """Return the groups of the images that --group_by keeps together, int [n]; None if there are none.
+
+        Raises:
+            InputError: the data is streamed, or there is no such column.
+        """
+        config, name = self._config, self._config.group_by
+        if name is None:
+            return None
+        if not train.indexed:
+            raise InputError(
+                f"--group_by={name}: {config.dataset} is streamed, and its images cannot be compared; leave --group_by "
+                "out."
+            )
+        if name == NEAR_DUPLICATES:
+            self._say(f"data     comparing {counted(len(train), 'image')} to find near duplicates")
+            groups = group_images(thumbnails_of(train))[0]
+        elif config.labels is None:
+            raise InputError(
+                f"--group_by={name} is neither {NEAR_DUPLICATES} nor a column of --labels, which is missing; give "
+                f"--group_by={NEAR_DUPLICATES}, or --labels=labels.csv."
+            )
+        else:
+            groups = read_groups(
+                expand_home(config.labels), train.ids, config.dataset.partition(":")[2], name
+            )
+        sizes = np.bincount(groups)
+        self._say(
+            f"data     {counted(int(np.sum(sizes > 1)), 'group')} of 2 to {sizes.max()} images by {name}: each is held "
+            "out or trained on as a whole"
+        )
+        return groups
+
     def _labeled_ids(self) -> list[str]:
         train = self.splits.train
         return list(take_ids(train.ids, np.flatnonzero(train.labels >= 0)))
@@ -115,8 +166,11 @@ class RunData:
             if listed:
                 run_images.check_files(self._run_dir, listed, whole.train)
                 images = list(dict.fromkeys([*listed.ids, *ids.get("held_out", ())]))
+        if "held_out" not in ids and whole.evaluation is None:
+            self._groups = self._find_groups(whole.train)
         arguments = {
             "images": images,
+            "groups": self._groups,
             "eval_fraction": config.eval_fraction,
             "label_fraction": config.label_fraction,
             "labels_per_class": config.labels_per_class,

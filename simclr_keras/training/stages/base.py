@@ -25,6 +25,7 @@ from simclr_keras.training.engine.data_recovery import Recovery, data_failure
 from simclr_keras.training.engine.inputs import eval_batch_size
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.run_data import RunData
+from simclr_keras.training.stages.judging import cross_validated
 from simclr_keras.version import __version__
 
 
@@ -67,7 +68,7 @@ class Stage:
         )
         self.run_dir = RunDir(self.config.model_dir, writes=self.hosts.is_chief)
         ids = ancestors.inherited_ids(self.source_runs(), self.config)
-        self.data = RunData(self.config, self.run_dir, ids, self.say)
+        self.data = RunData(self.config, self.run_dir, ids, self.say, self.split_all)
         self.notes: list[str] = []
         self.seen_images = 0
         self.stop = signals.Stop()
@@ -211,6 +212,10 @@ class Stage:
             notes = [*ancestors.moved_notes(self.source_runs(), self.config), *notes]
         return notes, count
 
+    def split_all(self, whole):
+        """Return the Splits of whole data that is evaluated on without holding images out; None to hold out images."""
+        return None
+
     def source_runs(self) -> list:
         """Return the OpenRuns that this one starts from, the one whose split counts first."""
         return []
@@ -277,6 +282,22 @@ class Stage:
             endpoints=endpoints,
             say=self.say,
             hosts=self.hosts,
+        )
+
+    def cross_validated(self, model, endpoint: str, class_names) -> dict:
+        """Return the cross-validated accuracy on features of a network that saw no labels, see `judging`.
+
+        Args:
+            model: SimCLRModel. endpoint: its features. class_names: of the data, or None.
+        """
+        if class_names is None:
+            return {}
+        extractor = self.extractor(model, endpoint)
+        return cross_validated(
+            lambda source: extractor(source)[endpoint],
+            self.splits.train,
+            self.splits.evaluation,
+            len(class_names),
         )
 
     def facts(self, model, evaluation) -> dict:

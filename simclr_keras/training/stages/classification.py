@@ -18,6 +18,7 @@ from simclr_keras.training.engine import checks, inputs
 from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.introduction import count_labels
 from simclr_keras.training.engine.learning import classifier_problem
+from simclr_keras.training.stages.judging import say_simple_baselines
 from simclr_keras.training.stages.training_stage import TrainingStage, set_up_layers
 
 SCORES = ("top1", "top5", "balanced_accuracy")
@@ -281,6 +282,7 @@ def score_logits(logits, labels, class_names):
 
 def say_result(result: dict, say) -> None:
     """Print top-1 and top-5 with their intervals, balanced accuracy, and the best epoch if it was not the last."""
+    say_simple_baselines(result, say)
     if "top1" not in result:
         return
     low, high = result["top1_interval"]

@@ -2,18 +2,24 @@
 
 import numpy as np
 
-from simclr_keras.errors import InputError
+from simclr_keras.data.sources.load_dataset import load_dataset
+from simclr_keras.data.sources.source import Splits
+from simclr_keras.errors import InputError, some
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.features import knn_bank
 from simclr_keras.evaluation.knn import knn_predict
 from simclr_keras.evaluation.linear_probe import ProbeScores, logistic_predict
+from simclr_keras.formatting import counted
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.checkpoints import Checkpoints, state_of_model, steps_in
+from simclr_keras.runs.run_images import has_files
+from simclr_keras.runs.seen_images import seen_rows
 from simclr_keras.training.engine import checks
 from simclr_keras.training.engine.inputs import eval_batch_size
 from simclr_keras.training.stages.base import Stage
 from simclr_keras.training.stages.classification import labeled_part, say_result, score_logits
 from simclr_keras.training.stages.from_run import FromRun
+from simclr_keras.training.stages.judging import near_duplicates
 
 
 def run(config, say=print) -> dict:
@@ -29,11 +35,45 @@ class EvaluationStage(FromRun, Stage):
 
     Attributes:
         TASK: what is done to the run in --init.
+        JUDGES_ALL: whether all images of another folder are evaluated on that no run of the chain was trained on.
         model: SimCLRModel of that run.
     """
 
     FILES = ("confusion.png",)
     TASK: str
+    JUDGES_ALL = True
+
+    def split_all(self, whole):
+        config, source, lineage = self.config, whole.train, self.lineage()
+        places = {self.ancestor.record.place, *(ancestors.place_of(entry["dataset"]) for entry in lineage)}
+        if not self.JUDGES_ALL or ancestors.place_of(config.dataset) in places:
+            return None
+        if whole.evaluation is not None or not has_files(source) or not source.has_labels:
+            return None
+        train, class_names = self.training_part(source)
+        if class_names is None:
+            return None
+        is_seen, unknown = seen_rows(source, lineage)
+        seen, evaluation = counted(int(is_seen.sum()), "image"), source.subset(~is_seen).labeled()
+        if not len(evaluation):
+            raise InputError(
+                f"{config.dataset} has no labeled image that is new: {seen} of {len(source):,} were trained on; give "
+                "other images."
+            )
+        note = f"evaluating on all {counted(len(evaluation), 'labeled image')} of {config.dataset}"
+        note += f" but {seen} that earlier runs were trained on" if is_seen.any() else ""
+        notes = [*whole.notes, note]
+        if unknown:
+            notes.append(
+                f"the training images of {some(unknown, 3)} are unknown: some of these may be among them"
+            )
+        if set(evaluation.class_names) < set(class_names):
+            evaluation = evaluation.with_class_names(class_names)
+        return Splits(train, evaluation, evaluation.class_names, None, tuple(notes), whole.unreadable)
+
+    def training_part(self, source):
+        """Return the training images and the class names beside a source that is evaluated on as a whole."""
+        return source.subset([]), self.ancestor.class_names or source.class_names
 
     @property
     def title(self):
@@ -44,7 +84,8 @@ class EvaluationStage(FromRun, Stage):
         return f"--eval_batch_size={eval_batch_size(self.config)}"
 
     def check_data(self):
-        checks.check_labels(self.config, self.splits.train, f"--mode={self.MODE}")
+        if len(self.splits.train):
+            checks.check_labels(self.config, self.splits.train, f"--mode={self.MODE}")
         if self.splits.evaluation is None or not self.splits.evaluation.has_labels:
             raise InputError(
                 f"{self.config.dataset} has no evaluation split, and none of its labeled images is held out; give more "
@@ -63,8 +104,12 @@ class EvaluationStage(FromRun, Stage):
         figure, scores = score_logits(logits, labels, self.splits.class_names)
         if figure is not None:
             self.run_dir.write("confusion.png", plots.png_bytes(figure))
+        result = self.facts(self.model, self.splits.evaluation)
+        count, warnings = near_duplicates(self.splits.train, self.splits.evaluation)
         return {
-            **self.facts(self.model, self.splits.evaluation),
+            **result,
+            "near_duplicates": count or None,
+            "warnings": [*result["warnings"], *warnings],
             "classes": len(self.splits.class_names),
             **facts,
             **scores,
@@ -89,6 +134,14 @@ class EvaluationStage(FromRun, Stage):
     def features(self, source):
         """Return (features [n, d], labels [n]) of a source at --head_layer."""
         return self.outputs(source, f"proj_head_{self.config.head_layer}")
+
+    def cross_validated_features(self) -> dict:
+        """Return the cross-validated accuracy of the features at --head_layer; empty if they saw labels."""
+        if ancestors.saw_labels(self.lineage()):
+            return {}
+        return self.cross_validated(
+            self.model, f"proj_head_{self.config.head_layer}", self.splits.class_names
+        )
 
     def say_result(self, result):
         say_result(result, self.say)
@@ -125,6 +178,21 @@ class KnnEvaluation(EvaluationStage):
     MODE = "knn"
     TASK = "weighted kNN on the features of"
 
+    def training_part(self, source):
+        own = self.ancestor.config
+        try:
+            train = load_dataset(
+                own.dataset,
+                data_dir=own.data_dir,
+                labels=own.labels,
+                unlabeled=own.unlabeled,
+                eval_fraction=own.eval_fraction,
+            ).train
+        except InputError:  # moved: the neighbors are other images of the source
+            return None, None
+        has_its_classes = train.has_labels and set(source.class_names) <= set(train.class_names)
+        return (train, train.class_names) if has_its_classes else (None, None)
+
     def evaluate(self):
         config = self.config
         bank, bank_labels = self.features(knn_bank(self.splits.train, config.knn_bank_size, config.seed))
@@ -141,7 +209,8 @@ class KnnEvaluation(EvaluationStage):
             features,
         )
         used = int(np.count_nonzero(bank_labels >= 0))
-        return votes, labels, {"labels_used": used, "head_layer": config.head_layer, "knn_k": config.knn_k}
+        facts = {"labels_used": used, "head_layer": config.head_layer, "knn_k": config.knn_k}
+        return votes, labels, {**facts, **self.cross_validated_features()}
 
 
 class LogisticRegressionEvaluation(EvaluationStage):
@@ -151,6 +220,7 @@ class LogisticRegressionEvaluation(EvaluationStage):
     """
 
     MODE = "linear_eval"
+    JUDGES_ALL = False
     TASK = "logistic regression on the features of"
 
     def make_model(self):
@@ -181,6 +251,7 @@ class LogisticRegressionEvaluation(EvaluationStage):
             "protocol": "fast",
             "logistic_c": regression.c,
             "converged": regression.converged,
+            **self.cross_validated_features(),
         }
         return regression.scores, labels, facts
 

@@ -114,5 +114,19 @@ class Finetuning(FromRun, ClassificationStage):
         """Freeze the layers that are not trained."""
         freeze(model, self.config.freeze_through)
 
+    def begin(self, first_step):
+        self._cross_validated = self._scores_before(first_step)
+        return super().begin(first_step)
+
+    def _scores_before(self, first_step):
+        """Return the cross-validated accuracy of the features before training; a resumed run has it in a file."""
+        if ancestors.saw_labels(self.lineage()):
+            return {}
+        if first_step:
+            return self.run_dir.read_baselines()
+        scores = self.cross_validated(self.learner.model, f"proj_head_{self.head_layer}", self.class_names)
+        self.run_dir.write_baselines(scores)
+        return scores
+
     def make_result(self, scores):
-        return {**super().make_result(scores), "head_layer": self.head_layer}
+        return {**super().make_result(scores), "head_layer": self.head_layer, **self._cross_validated}

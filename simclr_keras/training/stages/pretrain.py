@@ -19,6 +19,7 @@ from simclr_keras.training.engine.learning import contrastive_chance, contrastiv
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import baselines
 from simclr_keras.training.stages.from_run import FromRun
+from simclr_keras.training.stages.judging import say_simple_baselines, simple_baselines
 from simclr_keras.training.stages.training_stage import TrainingStage, backbone_arguments, set_up_layers
 
 FIGURES = (*CONTRASTIVE_FIGURES, *PROBE_FIGURES)
@@ -88,7 +89,7 @@ class Pretraining(FromRun, TrainingStage):
             )
             self.say(f"views    {run_dir.file('views.png')} shows pairs of views as the network gets them")
         self._baselines, self._baseline_scores = None, {}
-        score = self._representation_score()
+        score = self._score = self._representation_score()
         if score is not None and config.baselines:
             has_weights = self.ancestor or config.backbone_weights
             start = "initial_encoder" if has_weights else "random_encoder"
@@ -128,11 +129,15 @@ class Pretraining(FromRun, TrainingStage):
     def end(self):
         history, scores, references = self.history, self._baseline_scores, None
         if self._baselines:
-            scores = scores | self._baselines.after()
+            score, classes = self._score, len(self.splits.class_names)
+            scores = (
+                scores | self._baselines.after() | simple_baselines(score.bank, score.evaluation, classes)
+            )
             references = {"raw pixels, kNN": scores["raw_pixels_knn_top1"]}
         self.run_dir.write("curves.png", plots.png_bytes(plots.curves_figure(history.rows, references)))
+        model, saw_labels = self.learner.model, ancestors.saw_labels(self.lineage())
         return {
-            **self.facts(self.learner.model, self.splits.evaluation),
+            **self.facts(model, self.splits.evaluation),
             **history.facts(FIGURES),
             **self.chance_of(history.rows[-1]["epoch"]),
             **({} if self.learner.momentum is None else {"memory": str(self.learner.momentum)}),
@@ -144,6 +149,9 @@ class Pretraining(FromRun, TrainingStage):
                 if history.last(name) is not None
             },
             **scores,
+            **(
+                {} if saw_labels else self.cross_validated(model, baselines.FEATURES, self.splits.class_names)
+            ),
         }
 
     def say_result(self, result):
@@ -152,6 +160,7 @@ class Pretraining(FromRun, TrainingStage):
                 self.say(line)
         elif {"knn_top1", "probe_top1"} <= result.keys():
             self.say(f"top-1    kNN {result['knn_top1']:.1%}, online linear probe {result['probe_top1']:.1%}")
+        say_simple_baselines(result, self.say)
 
 
 def make_learner(config, architecture, num_examples, strategy, policy, start=None):

@@ -6,6 +6,7 @@ from simclr_keras.runs.architecture import Architecture
 from simclr_keras.training.engine import checks
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages.classification import ClassificationStage, columns
+from simclr_keras.training.stages.judging import simple_baselines
 from simclr_keras.training.stages.training_stage import backbone_arguments
 
 
@@ -27,6 +28,12 @@ class Supervised(ClassificationStage):
     def check_config(self):
         super().check_config()
         checks.check_backbone_weights(self.config)
+
+    def make_result(self, scores):
+        simple = (
+            simple_baselines(self.labeled, self.evaluation, len(self.class_names)) if self.evaluation else {}
+        )
+        return {**super().make_result(scores), **simple}
 
     def make_learner(self):
         config = self.config

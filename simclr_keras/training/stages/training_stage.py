@@ -16,6 +16,7 @@ from simclr_keras.runs.run_files import METRICS
 from simclr_keras.training.engine import checks, introduction, loop
 from simclr_keras.training.engine.learning import Problem
 from simclr_keras.training.stages.base import Stage
+from simclr_keras.training.stages.judging import near_duplicates
 
 
 def set_up_layers(model: keras.Model, config: Any) -> None:
@@ -109,8 +110,11 @@ class TrainingStage(Stage):
         result, problem = self.end(), self.problem_of(self.history.rows[-1])
         if problem:
             result |= {"problem": problem.name, "warnings": [*result["warnings"], problem.advice]}
+        count, warnings = near_duplicates(self.splits.train, self.splits.evaluation)
         return {
             **result,
+            "near_duplicates": count or None,
+            "warnings": [*result["warnings"], *warnings],
             "ancestors": self.lineage(),
             "missing_images": len(self.splits.missing),
             "extended_from": run_dir.extended_from(),

@@ -79,13 +79,13 @@ FORMS = {  # separator, columns of file names, labels and splits, and the notes
         '\ufeff;width;filename;label\n0;9;x/0.png;"a;b"\n1;9;x/1.png;b\n2;9;x/2.png;b\n',
         "filename",
         "label",
-        "separated by semicolons; file names from filename; labels from label; not used: (without a name), width",
+        "separated by semicolons; file names from filename; labels from label; other columns: (without a name), width",
     ),
     ", ": (
         "id,image_path,breed\n10,x/0.png,pug\n11,x/1.png,husky\n12,x/2.png,husky\n",
         "image_path",
         "breed",
-        "file names from image_path; labels from breed; not used: id",
+        "file names from image_path; labels from breed; other columns: id",
     ),
     ",,": (
         "breed,image_id\npug,x/0.png\nhusky,x/1.png\nhusky,x/2.png\n",
