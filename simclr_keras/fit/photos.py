@@ -1,0 +1,159 @@
+"""The photos of fit: labels, near duplicates, and the test images, which no training and no choice sees."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from simclr_keras.data.content_hash import fingerprint_of, ranks
+from simclr_keras.data.sources.load_dataset import open_dataset
+from simclr_keras.errors import InputError
+from simclr_keras.evaluation.near_duplicates import near_duplicate_groups, thumbnail_features
+from simclr_keras.fit.hold_out import choose_test
+from simclr_keras.formatting import counted
+from simclr_keras.tools.images.open_images import Images
+from simclr_keras.tools.images.thumbnails import thumbnails
+
+THUMBNAIL = 32  # pixels
+# Of the similarity above which two photos are near duplicates. Photos that all look alike need a higher one.
+THRESHOLDS = (0.9, 0.95, 0.98, 0.99, 0.999)
+LARGEST_GROUP = 0.1  # of the photos
+
+
+@dataclasses.dataclass(frozen=True)
+class Photos:
+    """All usable photos in a fixed order.
+
+    Attributes:
+        images: Images of n photos. ids: their n names.
+        labels: int32 [n], -1 for unlabeled. class_names: a name per label value.
+        groups: int64 [n]; near duplicates have one number. threshold: the similarity that makes a near duplicate.
+        is_test: bool [n]. has_own_test: whether the data brought its test images.
+        is_left_out: bool [n], photos that are neither test images nor trained on: near duplicates of test images.
+        notes: for the user.
+    """
+
+    images: Images
+    ids: tuple[str, ...]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    groups: np.ndarray
+    threshold: float
+    is_test: np.ndarray
+    has_own_test: bool
+    is_left_out: np.ndarray
+    notes: tuple[str, ...]
+
+    @property
+    def test(self) -> np.ndarray:
+        """Return the rows of the test images."""
+        return np.flatnonzero(self.is_test)
+
+    @property
+    def labeled(self) -> np.ndarray:
+        """Return the rows of the labeled photos that are not test images."""
+        return np.flatnonzero((self.labels >= 0) & ~self.is_test & ~self.is_left_out)
+
+    @property
+    def unlabeled(self) -> np.ndarray:
+        """Return the rows of the unlabeled photos that are trained on."""
+        return np.flatnonzero((self.labels < 0) & ~self.is_test & ~self.is_left_out)
+
+    @property
+    def hashes(self) -> np.ndarray:
+        """Return the content hashes, uint64 [n]."""
+        return np.concatenate([part.content_hashes for part in self.images.parts])
+
+    def fingerprint(self) -> str:
+        """Return a digest of content, labels and test images."""
+        return fingerprint_of(self.hashes, np.where(self.is_test, -2 - self.labels, self.labels))
+
+
+def open_photos(config, say: Callable = print) -> Photos:
+    """Open the photos of a FitConfig, find near duplicates, and hold out the test images.
+
+    Raises:
+        InputError: there are no photos or too few labels.
+    """
+    splits = open_dataset(config.dataset, labels=config.labels)
+    parts = (splits.train,) if splits.evaluation is None else (splits.train, splits.evaluation)
+    if not any(part.has_labels for part in parts):
+        raise InputError(
+            f"{config.dataset} has no labels, and fit needs some: give --labels=labels.csv, or class sub-folders."
+        )
+    images = Images(config.dataset, parts, splits.class_names)
+    labels = np.concatenate([np.full(len(p), -1) if p.labels is None else p.labels for p in parts])
+    _check_labels(config, labels, splits.class_names)
+    ids = tuple(images.ids)
+    say(
+        f"photos   {len(ids):,}, of which {int(np.sum(labels >= 0)):,} are labeled; comparing them for near duplicates"
+    )
+    features = thumbnail_features(thumbnails(images, ids, THUMBNAIL))
+    groups, threshold = _groups(features)
+    has_own = splits.evaluation is not None
+    if has_own:
+        is_test = np.arange(len(ids)) >= len(parts[0])
+    else:
+        is_test = choose_test(
+            labels, groups, ranks(splits.train.content_hashes, config.seed), config.test_fraction
+        )
+        if not is_test.any():
+            raise InputError(
+                f"{config.dataset} has too few different labeled photos to hold out test images: label more, at least "
+                "3 of some class that are no near duplicates of each other."
+            )
+    is_left_out = np.isin(groups, groups[is_test]) & ~is_test
+    return Photos(
+        images,
+        ids,
+        labels.astype(np.int32),
+        tuple(splits.class_names),
+        groups,
+        threshold,
+        is_test,
+        has_own,
+        is_left_out,
+        splits.notes,
+    )
+
+
+def describe(photos: Photos):
+    """Yield the lines about the data that are printed, and stand on the page."""
+    yield from photos.notes
+    sizes = np.bincount(photos.groups)
+    several = sizes[sizes > 1]
+    if len(several):
+        yield (
+            f"{int(several.sum()):,} photos have near duplicates (similarity above {photos.threshold:g}): "
+            f"{counted(len(several), 'group')} of 2 to {several.max()} photos, which stay together"
+        )
+    names = photos.class_names
+    how = "the data's own test images" if photos.has_own_test else "held out before anything else"
+    yield (
+        f"{counted(len(photos.test), 'test image')}, {how}; {len(photos.labeled):,} labeled and "
+        f"{len(photos.unlabeled):,} unlabeled photos of {counted(len(names), 'class')} to learn from"
+    )
+    if photos.is_left_out.any():
+        yield f"{counted(int(photos.is_left_out.sum()), 'photo')} left out as near duplicates of test images"
+    in_test = np.bincount(photos.labels[photos.test], minlength=len(names))
+    if missing := [name for name, count in zip(names, in_test) if not count]:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        yield f"without test images, because there are too few different ones: {shown}"
+
+
+def _check_labels(config, labels, class_names):
+    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
+    if np.count_nonzero(counts) < 2:
+        raise InputError(
+            f"{config.labels or config.dataset} labels photos of {counted(int(np.count_nonzero(counts)), 'class')}: "
+            "give labels of at least 2 classes."
+        )
+
+
+def _groups(features):
+    """Return (group numbers, the similarity above which photos are near duplicates)."""
+    for threshold in THRESHOLDS:
+        groups = near_duplicate_groups(features, threshold)
+        if np.bincount(groups).max() <= max(LARGEST_GROUP * len(groups), 10):
+            break
+    return groups, threshold
