@@ -112,7 +112,9 @@ def verdict(best: Judged, candidates: Sequence[Judged], test: dict[str, Share]) 
             unsure = " The intervals overlap: with so few test images, this may be chance." * (
                 own.interval[0] <= other.interval[1]
             )
-            lines.append(f"It is {points:.1f} points above {baseline.piece.title}.{unsure}")
+            lines.append(
+                f"On the test images it is {points:.1f} points above {baseline.piece.title}.{unsure}"
+            )
     if own.total < FEW_TEST_IMAGES:
         lines.append(
             f"{own.total} test images are few: the true accuracy may lie anywhere from {own.interval[0]:.0%} to "

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion
-from simclr_keras.fit import judge, photos
+from simclr_keras.fit import judge
 from simclr_keras.fit.judge import Judged, Share
+from simclr_keras.fit.photos import describe
 from simclr_keras.fit.pieces import log_softmax
 from simclr_keras.formatting import duration
 from simclr_keras.tools.images.thumbnails import thumbnails
@@ -44,7 +45,7 @@ print(classes[int(tf.argmax(logits[0]))], float(tf.reduce_max(tf.nn.softmax(logi
 
 
 def as_html(
-    fit,
+    trials,
     best: Judged,
     test: dict[str, Share],
     test_logits: np.ndarray,
@@ -54,12 +55,12 @@ def as_html(
     """Return the page.
 
     Args:
-        fit: the finished Fit. best: the chosen candidate.
+        trials: the finished Trials. best: the chosen candidate.
         test: accuracies on the test images by name of the piece. test_logits: of the chosen one, [t, classes].
         verdict: sentences about the baselines.
         unlabeled: (rows of photos, their log-probabilities [u, classes]).
     """
-    own, names = test[best.piece.name], fit.photos.class_names
+    own, names = test[best.piece.name], trials.workshop.photos.class_names
     low, high = own.interval
     parts = [
         f"<h1>A classifier of {len(names)} kinds of photos</h1>",
@@ -69,28 +70,28 @@ def as_html(
         f"{best.share.total} labeled photos that are no test images.</p>",
         *(f"<p>{_text(line)}</p>" for line in verdict),
         "<h2>On the test images</h2>",
-        _table(("model", "correct", "accuracy", "95 % interval"), _test_rows(fit, best, test)),
+        _table(("model", "correct", "accuracy", "95 % interval"), _test_rows(trials, best, test)),
         "<h2>What was tried</h2>",
         '<p class="note">Accuracy by cross-validation: each photo is classified by a model that was trained without '
         "it and its near duplicates. Trainings are judged on fewer photos than regressions, because each takes long; a "
         "candidate is compared with the best one on the photos that both were judged on. The figure of the chosen "
         "candidate is slightly too high, because it is the best of several.</p>",
-        _table(("candidate", "photos", "accuracy", "95 % interval", "time"), _tried_rows(fit, best)),
-        *_left_out(fit),
+        _table(("candidate", "photos", "accuracy", "95 % interval", "time"), _tried_rows(trials, best)),
+        *_left_out(trials),
         "<h2>Which classes are confused</h2>",
-        _confusion(fit, best, test_logits),
-        *_suspicious(fit, best),
-        *_uncertain(fit, best, test_logits, unlabeled),
-        *_use(fit),
+        _confusion(trials, best, test_logits),
+        *_suspicious(trials, best),
+        *_uncertain(trials, best, test_logits, unlabeled),
+        *_use(trials),
         "<h2>The data</h2>",
         "<ul>",
-        *(f"<li>{_text(line)}</li>" for line in photos.describe(fit.photos)),
+        *(f"<li>{_text(line)}</li>" for line in describe(trials.workshop.photos)),
         "</ul>",
-        f"<h2>The command</h2><pre>{_text(command(fit.config))}</pre>",
+        f"<h2>The command</h2><pre>{_text(command(trials.workshop.config))}</pre>",
         f'<p class="note">Repeat it with more --minutes to try more: finished pieces are not run again. Files of the '
-        f"trainings are in {_text(fit.work.path)}. Made with simclr_keras {__version__}.</p>",
+        f"trainings are in {_text(trials.work.path)}. Made with simclr_keras {__version__}.</p>",
     ]
-    title = _text(os.path.basename(fit.config.out.rstrip("/")))
+    title = _text(os.path.basename(trials.workshop.config.out.rstrip("/")))
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n'
@@ -109,8 +110,8 @@ def command(config) -> str:
     return " ".join(words)
 
 
-def _test_rows(fit, best, test):
-    titles = {candidate.piece.name: candidate.piece for candidate in fit.judged}
+def _test_rows(trials, best, test):
+    titles = {candidate.piece.name: candidate.piece for candidate in trials.judged}
     for name, share in test.items():
         low, high = share.interval
         piece = titles[name]
@@ -120,8 +121,8 @@ def _test_rows(fit, best, test):
         yield name == best.piece.name, cells
 
 
-def _tried_rows(fit, best):
-    for candidate in fit.judged:
+def _tried_rows(trials, best):
+    for candidate in trials.judged:
         low, high = candidate.share.interval
         piece = candidate.piece
         cells = (
@@ -134,28 +135,32 @@ def _tried_rows(fit, best):
         yield candidate is best, cells
 
 
-def _left_out(fit):
-    if fit.plan.left_out:
+def _left_out(trials):
+    if trials.plan.left_out:
         items = "".join(
-            f"<li>{_text(piece.title)}: about {duration(piece.seconds)}</li>" for piece in fit.plan.left_out
+            f"<li>{_text(piece.title)}: about {duration(piece.seconds)}</li>"
+            for piece in trials.plan.left_out
         )
-        yield f"<p>Not tried, because it does not fit into {fit.config.minutes:g} minutes:</p><ul>{items}</ul>"
+        minutes = trials.workshop.config.minutes
+        yield f"<p>Not tried, because it does not fit into {minutes:g} minutes:</p><ul>{items}</ul>"
 
 
-def _confusion(fit, best, test_logits):
+def _confusion(trials, best, test_logits):
     """Return the picture of the confusion matrix: of test images and cross-validated photos together."""
-    labels = np.concatenate([fit.photos.labels[fit.photos.test], fit.labels[best.rows]])
+    labels = np.concatenate(
+        [trials.workshop.photos.labels[trials.workshop.photos.test], trials.labels[best.rows]]
+    )
     predicted = np.concatenate([test_logits.argmax(1), best.scores[best.rows].argmax(1)])
-    matrix = confusion(labels, predicted, len(fit.photos.class_names))
-    picture = plots.png_bytes(plots.confusion_figure(matrix, fit.photos.class_names))
+    matrix = confusion(labels, predicted, len(trials.workshop.photos.class_names))
+    picture = plots.png_bytes(plots.confusion_figure(matrix, trials.workshop.photos.class_names))
     return (
         f'<p class="note">{len(test_logits)} test images and {best.share.total} cross-validated photos together.</p>'
         f'<img class="wide" alt="confusion matrix" src="{_source(picture, "png")}">'
     )
 
 
-def _suspicious(fit, best):
-    rows = judge.suspicious(best.scores, fit.labels, SHOWN)
+def _suspicious(trials, best):
+    rows = judge.suspicious(best.scores, trials.labels, SHOWN)
     if not len(rows):
         return
     yield "<h2>Labels to check</h2>"
@@ -163,20 +168,20 @@ def _suspicious(fit, best):
         '<p class="note">Labeled photos that models which did not see them place in another class, the surest first: '
         "some labels may be wrong. Correct them in your labels and repeat the command with another --out.</p>"
     )
-    names = fit.photos.class_names
+    names = trials.workshop.photos.class_names
     captions = [
-        f"labeled {names[fit.labels[row]]}, predicted {names[int(np.argmax(best.scores[row]))]} "
+        f"labeled {names[trials.labels[row]]}, predicted {names[int(np.argmax(best.scores[row]))]} "
         f"({np.exp(best.scores[row].max()):.0%})"
         for row in rows
     ]
-    yield _gallery(fit, fit.photos.labeled[rows], captions)
+    yield _gallery(trials, trials.workshop.photos.labeled[rows], captions)
 
 
-def _uncertain(fit, best, test_logits, unlabeled):
+def _uncertain(trials, best, test_logits, unlabeled):
     rows, scores = unlabeled
     of = "unlabeled photos: labels of these would help most"
     if not len(rows):
-        rows, scores, of = fit.photos.test, log_softmax(test_logits), "test images"
+        rows, scores, of = trials.workshop.photos.test, log_softmax(test_logits), "test images"
     order = judge.uncertain(scores, SHOWN)
     yield "<h2>Most uncertain photos</h2>"
     yield f'<p class="note">The two most probable classes are closest. Of {len(rows)} {of}.</p>'
@@ -184,13 +189,15 @@ def _uncertain(fit, best, test_logits, unlabeled):
     for row in order:
         pair = np.argsort(-scores[row], kind="stable")[:2]
         captions.append(
-            " or ".join(f"{fit.photos.class_names[k]} ({np.exp(scores[row, k]):.0%})" for k in pair)
+            " or ".join(
+                f"{trials.workshop.photos.class_names[k]} ({np.exp(scores[row, k]):.0%})" for k in pair
+            )
         )
-    yield _gallery(fit, rows[order], captions)
+    yield _gallery(trials, rows[order], captions)
 
 
-def _use(fit):
-    out = os.path.abspath(fit.config.out)
+def _use(trials):
+    out = os.path.abspath(trials.workshop.config.out)
     yield "<h2>How to load the model</h2>"
     yield f"<pre>simclr predict --model={_text(out)} new_photos/</pre>"
     yield "<p>Or with TensorFlow alone:</p>"
@@ -198,9 +205,9 @@ def _use(fit):
     yield f"<pre>{_text(code)}</pre><p>README.md in the same folder describes the preprocessing and the formats.</p>"
 
 
-def _gallery(fit, rows, captions: Iterable[str]):
-    ids = [fit.photos.ids[row] for row in rows]
-    pictures = thumbnails(fit.photos.images, ids, PICTURE)
+def _gallery(trials, rows, captions: Iterable[str]):
+    ids = [trials.workshop.photos.ids[row] for row in rows]
+    pictures = thumbnails(trials.workshop.photos.images, ids, PICTURE)
     figures = [
         f'<figure><img alt="" src="{_source(tf.io.encode_jpeg(picture, quality=85).numpy(), "jpeg")}">'
         f"<figcaption><b>{_text(name)}</b><br>{_text(caption)}</figcaption></figure>"

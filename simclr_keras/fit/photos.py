@@ -8,16 +8,11 @@ import numpy as np
 from simclr_keras.data.content_hash import fingerprint_of, ranks
 from simclr_keras.data.sources.load_dataset import open_dataset
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.near_duplicates import near_duplicate_groups, thumbnail_features
+from simclr_keras.evaluation.near_duplicates import THUMBNAIL_SIDE, group_images
 from simclr_keras.fit.hold_out import choose_test
 from simclr_keras.formatting import counted
 from simclr_keras.tools.images.open_images import Images
 from simclr_keras.tools.images.thumbnails import thumbnails
-
-THUMBNAIL = 32  # pixels
-# Of the similarity above which two photos are near duplicates. Photos that all look alike need a higher one.
-THRESHOLDS = (0.9, 0.95, 0.98, 0.99, 0.999)
-LARGEST_GROUP = 0.1  # of the photos
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +22,10 @@ class Photos:
     Attributes:
         images: Images of n photos. ids: their n names.
         labels: int32 [n], -1 for unlabeled. class_names: a name per label value.
-        groups: int64 [n]; near duplicates have one number. threshold: the similarity that makes a near duplicate.
+        groups: int64 [n]; near duplicates, and photos of one scene, have one number.
+        threshold: similarity above which two photos are alike, see `group_images`.
         is_test: bool [n]. has_own_test: whether the data brought its test images.
-        is_left_out: bool [n], photos that are neither test images nor trained on: near duplicates of test images.
+        is_left_out: bool [n], photos that are neither test images nor trained on, because they are alike to some.
         notes: for the user.
     """
 
@@ -86,10 +82,9 @@ def open_photos(config, say: Callable = print) -> Photos:
     _check_labels(config, labels, splits.class_names)
     ids = tuple(images.ids)
     say(
-        f"photos   {len(ids):,}, of which {int(np.sum(labels >= 0)):,} are labeled; comparing them for near duplicates"
+        f"photos   {len(ids):,}, of which {int(np.sum(labels >= 0)):,} are labeled; looking for near duplicates"
     )
-    features = thumbnail_features(thumbnails(images, ids, THUMBNAIL))
-    groups, threshold = _groups(features)
+    groups, threshold = group_images(thumbnails(images, ids, THUMBNAIL_SIDE))
     has_own = splits.evaluation is not None
     if has_own:
         is_test = np.arange(len(ids)) >= len(parts[0])
@@ -124,8 +119,8 @@ def describe(photos: Photos):
     several = sizes[sizes > 1]
     if len(several):
         yield (
-            f"{int(several.sum()):,} photos have near duplicates (similarity above {photos.threshold:g}): "
-            f"{counted(len(several), 'group')} of 2 to {several.max()} photos, which stay together"
+            f"{int(several.sum()):,} photos are alike (similarity above {photos.threshold:g}): {counted(len(several), 'group')} of "
+            f"2 to {several.max()} photos, each of which is on one side of every split"
         )
     names = photos.class_names
     how = "the data's own test images" if photos.has_own_test else "held out before anything else"
@@ -134,7 +129,7 @@ def describe(photos: Photos):
         f"{len(photos.unlabeled):,} unlabeled photos of {counted(len(names), 'class')} to learn from"
     )
     if photos.is_left_out.any():
-        yield f"{counted(int(photos.is_left_out.sum()), 'photo')} left out as near duplicates of test images"
+        yield f"{counted(int(photos.is_left_out.sum()), 'photo')} left out as alike to test images"
     in_test = np.bincount(photos.labels[photos.test], minlength=len(names))
     if missing := [name for name, count in zip(names, in_test) if not count]:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
@@ -148,12 +143,3 @@ def _check_labels(config, labels, class_names):
             f"{config.labels or config.dataset} labels photos of {counted(int(np.count_nonzero(counts)), 'class')}: "
             "give labels of at least 2 classes."
         )
-
-
-def _groups(features):
-    """Return (group numbers, the similarity above which photos are near duplicates)."""
-    for threshold in THRESHOLDS:
-        groups = near_duplicate_groups(features, threshold)
-        if np.bincount(groups).max() <= max(LARGEST_GROUP * len(groups), 10):
-            break
-    return groups, threshold

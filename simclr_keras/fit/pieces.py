@@ -181,6 +181,12 @@ class Workshop:
         )
 
     @property
+    def speeds(self) -> list[tuple[str, Speed]]:
+        """Return the names of the measured networks with their speeds."""
+        own = [(self.config.model, self.speed)]
+        return [*([(self.start.name, self.start_speed)] if self.start else []), *own]
+
+    @property
     def images(self) -> int:
         """Return the number of photos that may be trained on, labeled or not."""
         return len(self.photos.labeled) + len(self.photos.unlabeled)

@@ -14,12 +14,15 @@ import numpy as np
 from simclr_keras.config import recipes
 from simclr_keras.config.fit import FitConfig
 from simclr_keras.config.modes import make_config
+from simclr_keras.data.files.listing import list_images
+from simclr_keras.data.sources.layout import UNUSED
 from simclr_keras.files import read_file, write_file
 from simclr_keras.fit.linear import ANTIALIAS, outputs_of
 from simclr_keras.fit.photos import Photos
 from simclr_keras.fit.work_folder import WorkFolder
 from simclr_keras.interop.open_source import open_source
 
+NOTHING = 1e-12  # share of the images that a training on all labels holds out
 SILENT_SECONDS = 30  # between two lines of a training that are printed
 ALL: Literal["all"] = "all"
 Part = int | Literal["all"]
@@ -53,6 +56,7 @@ class Trainings:
             "model_dir": self.path(name, part),
             "seed": self._config.seed,
             "eval_antialias": ANTIALIAS,
+            "eval_fraction": None if part != ALL else NOTHING,
             "strategy": "one",  # TensorFlow cannot tell apart the replicas of several runs of a process
             **settings,
         }
@@ -81,8 +85,8 @@ class Trainings:
     def labels_file(self, part: Part) -> str:
         """Return the path of the CSV file that gives a training its images; it is written if it is missing.
 
-        Training images have the split train, those of the fold val. Test images have the split test: no training on a
-        fold uses them, and one on all labels is evaluated on them, after everything is chosen.
+        Training images have the split train, those of the fold val. Test images have the split unused: no training
+        opens them.
         """
         path = f"{self._work.path}/labels/{part}.csv"
         if read_file(path) is None:
@@ -92,14 +96,16 @@ class Trainings:
     def _labels(self, part):
         photos, text = self._photos, io.StringIO()
         names, splits = _written_names(photos.class_names), np.full(len(photos.ids), "train")
-        splits[photos.is_test | photos.is_left_out] = "test"
-        labels = np.where(photos.is_left_out, -1, photos.labels)
+        splits[photos.is_test | photos.is_left_out] = UNUSED
         if part != ALL:
             splits[self.rows_of_fold(part)] = "val"
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["filename", "label", "split"])
-        for name, label, split in zip(photos.ids, labels, splits):
+        for name, label, split in zip(photos.ids, photos.labels, splits):
             writer.writerow([name, names[label] if label >= 0 else "", split])
+        # Those that the user's own splits leave out, and unreadable ones.
+        listing = list_images(self._config.dataset.removeprefix("folder:"))
+        writer.writerows([name, "", UNUSED] for name in sorted({*listing.images} - {*photos.ids}))
         return text.getvalue()
 
 

@@ -24,6 +24,9 @@ class WorkFolder:
         for folder in ("pieces", "labels", "trainings", "logs"):
             tf.io.gfile.makedirs(f"{path}/{folder}")
 
+    def _file(self, name):
+        return f"{self.path}/pieces/{name}.npy"
+
     def record(self, name: str, make: Callable[[], dict]) -> dict:
         """Return the record of a piece, made by make() unless the piece is finished."""
         record = self.read(name)
@@ -34,13 +37,17 @@ class WorkFolder:
 
     def array(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array of a piece, made by make() unless the piece is finished."""
-        path = f"{self.path}/pieces/{name}.npy"
-        content = read_file(path)
-        if content is None:
+        path = self._file(name)
+        if read_file(path, 1) is None:
             buffer = io.BytesIO()
             np.save(buffer, make(), allow_pickle=False)
-            content = buffer.getvalue()
-            write_file(path, content)
+            write_file(path, buffer.getvalue())
+        return self.stored_array(name)
+
+    def stored_array(self, name: str) -> np.ndarray:
+        """Return the array of a finished piece. Raises InputError if it is missing or damaged."""
+        path = self._file(name)
+        content = read_file(path) or b""
         try:
             return np.load(io.BytesIO(content), allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
