@@ -119,8 +119,8 @@ def describe(photos: Photos):
     several = sizes[sizes > 1]
     if len(several):
         yield (
-            f"{int(several.sum()):,} photos are alike (similarity above {photos.threshold:g}): {counted(len(several), 'group')} of "
-            f"2 to {several.max()} photos, each of which is on one side of every split"
+            f"{int(several.sum()):,} photos are alike (similarity above {photos.threshold:g}): "
+            f"{counted(len(several), 'group')} of 2 to {several.max()} photos, each on one side of every split"
         )
     names = photos.class_names
     how = "the data's own test images" if photos.has_own_test else "held out before anything else"
