@@ -27,6 +27,7 @@ Exit codes: 0 done; 1 training failed; 2 the command or the data is wrong; 130 s
 
 
 def _check(config: FitConfig) -> None:
+    config.check_paths()
     if config.init and not is_backbone(config.init):
         check_address(config.init, "init", "an earlier stage")
     for module in packages.missing(packages.TRAINING):

@@ -82,12 +82,6 @@ class FitConfig(Settings):
         kind, _, path = self.dataset.partition(":")
         if kind != "folder" or not path:
             raise InputError(f"--dataset={self.dataset}: fit takes photos in a folder; give folder:PATH.")
-        if "://" not in path and not os.path.isdir(path):
-            raise InputError(f"--dataset={self.dataset}: no such folder; give the folder of your photos.")
-        for flag in ("labels", "backbone_weights"):
-            file = getattr(self, flag)
-            if file not in (None, "imagenet", "preset") and "://" not in file and not os.path.isfile(file):
-                raise InputError(f"--{flag}={file} not found; give a file that exists.")
         check_name(self.model)
         if is_backbone(self.model):
             raise InputError(f"--model={self.model} is for --init; give a network such as r18_0.5x_sk0.")
@@ -105,6 +99,16 @@ class FitConfig(Settings):
                 f"--backbone_weights={self.backbone_weights} is for --init=keras:NAME or hub:PRESET; give one, or "
                 "leave it out."
             )
+
+    def check_paths(self) -> None:
+        """Raise InputError if the photos or a file are missing."""
+        path = self.dataset.removeprefix("folder:")
+        if "://" not in path and not os.path.isdir(path):
+            raise InputError(f"--dataset={self.dataset}: no such folder; give the folder of your photos.")
+        for flag in ("labels", "backbone_weights"):
+            file = getattr(self, flag)
+            if file not in (None, "imagenet", "preset") and "://" not in file and not os.path.isfile(file):
+                raise InputError(f"--{flag}={file} not found; give a file that exists.")
 
     @property
     def runs_folder(self) -> str:
