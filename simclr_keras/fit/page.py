@@ -69,6 +69,8 @@ def as_html(
         f"<p>Chosen by cross-validation: <b>{_text(best.piece.title)}</b>, with {best.share.value:.1%} on "
         f"{best.share.total} labeled photos that are no test images.</p>",
         *(f"<p>{_text(line)}</p>" for line in verdict),
+        '<p class="note">These figures hold for photos like yours. Photos of another place, day or camera may be '
+        "classified less well: put some of them into a folder test/ to find out.</p>",
         "<h2>On the test images</h2>",
         _table(("model", "correct", "accuracy", "95 % interval"), _test_rows(trials, best, test)),
         "<h2>What was tried</h2>",
@@ -166,7 +168,7 @@ def _suspicious(trials, best):
     yield "<h2>Labels to check</h2>"
     yield (
         '<p class="note">Labeled photos that models which did not see them place in another class, the surest first: '
-        "some labels may be wrong. Correct them in your labels and repeat the command with another --out.</p>"
+        "some labels may be wrong. Correct them and repeat the command.</p>"
     )
     names = trials.workshop.photos.class_names
     captions = [

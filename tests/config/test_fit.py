@@ -21,13 +21,16 @@ WRONG = {
 }
 
 
+def checked(config):
+    config.validate()
+    config.check_paths()
+
+
 @pytest.mark.parametrize("message", WRONG)
 def test_mistakes_are_named(message, tmp_path):
     flags = {"dataset": f"folder:{tmp_path}", "out": f"{tmp_path}/out", **WRONG[message]}
     with pytest.raises(InputError, match=message):
-        config = FitConfig(**flags)
-        config.validate()
-        config.check_paths()
+        checked(FitConfig(**flags))
 
 
 def test_train_py_runs_fit(tmp_path):
