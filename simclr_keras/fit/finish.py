@@ -10,10 +10,10 @@ from simclr_keras.errors import TrainingError
 from simclr_keras.export.write import write_export
 from simclr_keras.files import write_file
 from simclr_keras.fit import judge, page
-from simclr_keras.fit.distillation import about_network
-from simclr_keras.fit.linear import outputs_of
-from simclr_keras.fit.pieces import log_softmax
-from simclr_keras.fit.trainings import ALL
+from simclr_keras.fit.candidates.distillation import about_network
+from simclr_keras.fit.candidates.linear import outputs_of
+from simclr_keras.fit.candidates.pieces import log_softmax
+from simclr_keras.fit.candidates.trainings import ALL
 from simclr_keras.formatting import counted
 
 MOST_UNLABELED = 300  # unlabeled photos among which the uncertain ones are looked for

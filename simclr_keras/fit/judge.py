@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from simclr_keras.evaluation.metrics import accuracy_interval
-from simclr_keras.fit.pieces import Piece
+from simclr_keras.fit.candidates.pieces import Piece
 
 FEW_TEST_IMAGES = 50
 

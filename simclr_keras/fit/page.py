@@ -11,9 +11,9 @@ import tensorflow as tf
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion
 from simclr_keras.fit import judge
+from simclr_keras.fit.candidates.pieces import log_softmax
 from simclr_keras.fit.judge import Judged, Share
 from simclr_keras.fit.photos import describe
-from simclr_keras.fit.pieces import log_softmax
 from simclr_keras.formatting import duration
 from simclr_keras.tools.images.thumbnails import thumbnails
 from simclr_keras.version import __version__

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from simclr_keras.fit.pieces import Piece
+from simclr_keras.fit.candidates.pieces import Piece
 from simclr_keras.formatting import duration
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.config.fit import FitConfig
-from simclr_keras.fit.linear import CS, FOLDS, Linear, View
+from simclr_keras.fit.candidates.linear import CS, FOLDS, Linear, View
+from simclr_keras.fit.candidates.pieces import Workshop
+from simclr_keras.fit.candidates.start_network import StartNetwork
+from simclr_keras.fit.candidates.trainings import Trainings
 from simclr_keras.fit.photos import Photos
-from simclr_keras.fit.pieces import Workshop
 from simclr_keras.fit.speeds import Speed, measure
-from simclr_keras.fit.start_network import StartNetwork
-from simclr_keras.fit.trainings import Trainings
 from simclr_keras.fit.work_folder import WorkFolder
 from simclr_keras.preprocess import decode
 

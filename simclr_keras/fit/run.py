@@ -14,15 +14,15 @@ from simclr_keras.errors import InputError
 from simclr_keras.export.card import read_card
 from simclr_keras.export.export_folder import check_out
 from simclr_keras.fit import judge, plan
-from simclr_keras.fit.candidates import list_pieces
-from simclr_keras.fit.distillation import Teacher
+from simclr_keras.fit.candidates.distillation import Teacher
+from simclr_keras.fit.candidates.listing import list_pieces
+from simclr_keras.fit.candidates.pieces import TRAINED_FOLDS, Piece, Workshop
+from simclr_keras.fit.candidates.start_network import open_start
 from simclr_keras.fit.finish import finish
 from simclr_keras.fit.judge import Judged
 from simclr_keras.fit.photos import describe, open_photos
-from simclr_keras.fit.pieces import TRAINED_FOLDS, Piece, Workshop
 from simclr_keras.fit.plan import Plan
 from simclr_keras.fit.prepare import make_workshop
-from simclr_keras.fit.start_network import open_start
 from simclr_keras.fit.work_folder import WorkFolder
 from simclr_keras.formatting import duration
 from simclr_keras.runs.seen_images import notes_on_seen_images

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.fit.linear import BATCH, extractor_of
+from simclr_keras.fit.candidates.linear import BATCH, extractor_of
+from simclr_keras.fit.candidates.start_network import StartNetwork
 from simclr_keras.fit.photos import Photos
-from simclr_keras.fit.start_network import StartNetwork
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.classification import Classifier

@@ -11,10 +11,10 @@ from simclr_keras.config.fit import FitConfig
 from simclr_keras.errors import InputError, Stopped
 from simclr_keras.fit import prepare
 from simclr_keras.fit import run as fit
-from simclr_keras.fit.linear import Linear
+from simclr_keras.fit.candidates.linear import Linear
+from simclr_keras.fit.candidates.trainings import Trainings
 from simclr_keras.fit.photos import open_photos
 from simclr_keras.fit.speeds import Speed
-from simclr_keras.fit.trainings import Trainings
 from simclr_keras.runs.open_run import open_run
 from tests.fit.photos_of_digits import CLASSES, write_photos
 

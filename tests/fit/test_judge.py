@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from simclr_keras.fit.candidates.pieces import Piece
 from simclr_keras.fit.judge import Share, choose, judged, suspicious, uncertain, verdict
-from simclr_keras.fit.pieces import Piece
 
 LABELS = np.array([0, 1, 0, 1, 0, 1])
 

@@ -1,6 +1,6 @@
 """The plan: pieces that fit into the minutes, and those that are left out."""
 
-from simclr_keras.fit.pieces import Piece
+from simclr_keras.fit.candidates.pieces import Piece
 from simclr_keras.fit.plan import lines_of, make_plan
 
 

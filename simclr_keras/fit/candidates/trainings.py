@@ -17,7 +17,7 @@ from simclr_keras.config.modes import make_config
 from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.sources.layout import UNUSED
 from simclr_keras.files import read_file, write_file
-from simclr_keras.fit.linear import ANTIALIAS, outputs_of
+from simclr_keras.fit.candidates.linear import ANTIALIAS, outputs_of
 from simclr_keras.fit.photos import Photos
 from simclr_keras.fit.work_folder import WorkFolder
 from simclr_keras.interop.open_source import open_source

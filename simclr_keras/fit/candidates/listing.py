@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from simclr_keras.config.classify import PLAIN_RATE
-from simclr_keras.fit.distillation import Teacher, distillation
-from simclr_keras.fit.linear import COLOR_BINS, View
-from simclr_keras.fit.pieces import Piece, Workshop
-from simclr_keras.fit.start_network import of_run
-from simclr_keras.fit.trainings import ALL
+from simclr_keras.fit.candidates.distillation import Teacher, distillation
+from simclr_keras.fit.candidates.linear import COLOR_BINS, View
+from simclr_keras.fit.candidates.pieces import Piece, Workshop
+from simclr_keras.fit.candidates.start_network import of_run
+from simclr_keras.fit.candidates.trainings import ALL
 from simclr_keras.models.zoo import create_model
 
 COLORS = COLOR_BINS**3

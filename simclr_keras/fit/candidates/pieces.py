@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from simclr_keras.config.fit import FitConfig
-from simclr_keras.fit.linear import CS, FOLDS, Linear, View
+from simclr_keras.fit.candidates.linear import CS, FOLDS, Linear, View
+from simclr_keras.fit.candidates.start_network import StartNetwork, of_run
+from simclr_keras.fit.candidates.trainings import ALL, Part, Trainings
 from simclr_keras.fit.photos import Photos
 from simclr_keras.fit.speeds import Speed
-from simclr_keras.fit.start_network import StartNetwork, of_run
-from simclr_keras.fit.trainings import ALL, Part, Trainings
 from simclr_keras.models.simclr import SimCLRModel
 
 TRAINED_FOLDS = 2  # of FOLDS, on which trainings are judged: each fold is a training

@@ -9,8 +9,8 @@ import tensorflow as tf
 from simclr_keras.evaluation.cross_validation import cross_validate
 from simclr_keras.evaluation.features import Extractor
 from simclr_keras.evaluation.linear_probe import logistic_predict
+from simclr_keras.fit.candidates.start_network import StartNetwork
 from simclr_keras.fit.photos import Photos
-from simclr_keras.fit.start_network import StartNetwork
 from simclr_keras.fit.work_folder import WorkFolder
 from simclr_keras.models.feature_stack import FeatureStack
 from simclr_keras.models.simclr import SimCLRModel

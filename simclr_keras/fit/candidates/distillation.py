@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from simclr_keras.export.write import write_export
-from simclr_keras.fit.linear import ANTIALIAS
-from simclr_keras.fit.pieces import Piece, Workshop
+from simclr_keras.fit.candidates.linear import ANTIALIAS
+from simclr_keras.fit.candidates.pieces import Piece, Workshop
 from simclr_keras.fit.speeds import Speed
 
 
