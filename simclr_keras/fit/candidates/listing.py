@@ -64,7 +64,7 @@ def _from_nothing(workshop: Workshop) -> Iterator[Piece]:
         "photos_pretrain",
         {"model": config.model, "image_size": size},
         speed,
-        epochs=(5, 150),
+        epochs=(workshop.fewest_epochs, 150),
     )
     yield pretraining
     yield from _of_pretraining(
@@ -185,7 +185,9 @@ def _continued(workshop: Workshop) -> Iterator[Piece]:
         ):
             settings |= {"init_head": "fresh"}
     title = f"continued pretraining of {start.name} on all photos, without labels, {size} px"
-    piece = workshop.pretraining_piece("continued", title, "photos_continue", settings, speed, epochs=(5, 50))
+    piece = workshop.pretraining_piece(
+        "continued", title, "photos_continue", settings, speed, epochs=(workshop.fewest_epochs, 50)
+    )
     yield piece
     what = "the network of the continued pretraining"
     yield from _of_pretraining(workshop, piece.name, what, size, speed, start.width)

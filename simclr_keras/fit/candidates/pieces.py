@@ -192,6 +192,11 @@ class Workshop:
         return len(self.photos.labeled) + len(self.photos.unlabeled)
 
     @property
+    def fewest_epochs(self) -> int:
+        """Return the fewest epochs of a pretraining: 1 of many photos, 5 of few."""
+        return max(1, min(5, 10_000 // self.images))
+
+    @property
     def labels_per_epoch(self) -> int:
         """Return the images of an epoch on labels, at least one batch."""
         return max(len(self.photos.labeled), self.batch_size)
