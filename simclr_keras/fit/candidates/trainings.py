@@ -95,7 +95,7 @@ class Trainings:
 
     def _labels(self, part):
         photos, text = self._photos, io.StringIO()
-        names, splits = _written_names(photos.class_names), np.full(len(photos.ids), "train")
+        names, splits = _written_names(photos.class_names), np.full(len(photos.ids), "train", object)
         splits[photos.is_test | photos.is_left_out] = UNUSED
         if part != ALL:
             splits[self.rows_of_fold(part)] = "val"
