@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from simclr_keras.fit.candidates.pieces import Piece
 from simclr_keras.formatting import duration
 
+FIRST = 3  # candidates that are tried in any case: colors, and the cheapest of a network
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -24,34 +26,27 @@ class Plan:
 def make_plan(pieces: Sequence[Piece], spent: dict[str, float], budget: float) -> Plan:
     """Return the plan: one piece after the other is taken if it still fits.
 
-    The first two, a baseline and the cheapest candidate, are tried in any case.
+    The first candidates are tried in any case. A piece that only prepares others is taken if one of these fits too.
 
     Args:
         pieces: in the order of promise. spent: seconds of finished pieces by name. budget: seconds.
     """
     taken: list[Piece] = []
-    left_out: list[Piece] = []
     total = 0.0
+
+    def seconds(piece):
+        return spent.get(piece.name, piece.seconds)
+
     for piece in pieces:
-        seconds = spent.get(piece.name, piece.seconds)
-        ready = piece.after is None or any(other.name == piece.after for other in taken)
-        if ready and (len(taken) < 2 or total + seconds <= budget):
+        needed = seconds(piece)
+        if piece.judge is None:
+            needed += min(seconds(other) for other in pieces if other.after == piece.name)
+        is_ready = piece.after is None or any(other.name == piece.after for other in taken)
+        is_first = piece.judge is not None and len(taken) < FIRST
+        if is_ready and (is_first or total + needed <= budget):
             taken.append(piece)
-            total += seconds
-        else:
-            left_out.append(piece)
-    # A pretraining alone is worth nothing.
-    idle = [
-        piece
-        for piece in taken
-        if piece.judge is None and not any(other.after == piece.name for other in taken)
-    ]
-    total -= sum(spent.get(piece.name, piece.seconds) for piece in idle)
-    return Plan(
-        [piece for piece in taken if piece not in idle],
-        [piece for piece in pieces if piece in left_out or piece in idle],
-        total,
-    )
+            total += seconds(piece)
+    return Plan(taken, [piece for piece in pieces if piece not in taken], total)
 
 
 def lines_of(plan: Plan, spent: dict[str, float]) -> Iterator[str]:

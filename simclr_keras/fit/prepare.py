@@ -29,7 +29,7 @@ def make_workshop(
     sizes = start.sizes(native, config.image_size) if start else ()
     rows = np.sort(np.concatenate([photos.labeled, photos.test]))
     linear = Linear(photos, work, config.seed, rows)
-    colors = View(size, has_colors=True)
+    colors = View(size, colors=1.0)
     folds = work.array("folds", lambda: linear.folds(colors))
 
     def speeds():

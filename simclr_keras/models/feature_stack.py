@@ -21,8 +21,9 @@ class FeatureStack(ImageModel):
     Args:
         encoder: a layer that turns images into a dict with final_avg_pool [n, c]; None for colors alone.
         is_mirrored: whether its features are the means over an image and its mirror image.
-        color_bins: of each color in the joint histogram, equally wide; its square roots are color_bins ** 3 features.
-            0 for no histogram.
+        color_bins: of each color in the joint histogram, equally wide, of color_bins ** 3 features; 0 for no histogram.
+        color_power: of the shares of pixels in the histogram, above 0: 1 for the shares themselves, 0.5 for their
+            roots, of which rare colors are a larger part (Hellinger).
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class FeatureStack(ImageModel):
         encoder: keras.layers.Layer | None = None,
         is_mirrored: bool = False,
         color_bins: int = 0,
+        color_power: float = 0.5,
         name: str = "encoder",
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        self.encoder, self.is_mirrored, self.color_bins = encoder, is_mirrored, color_bins
+        self.encoder, self.is_mirrored = encoder, is_mirrored
+        self.color_bins, self.color_power = color_bins, color_power
 
     @property
     def image_size(self) -> int | None:
@@ -64,7 +67,7 @@ class FeatureStack(ImageModel):
                 features = (features + mirrored) / 2
             parts.append(tf.cast(features, images.dtype))
         if self.color_bins:
-            parts.append(color_features(images, self.color_bins))
+            parts.append(color_shares(images, self.color_bins) ** self.color_power)
         return {"final_avg_pool": tf.concat(parts, axis=-1)}
 
     def compute_output_shape(self, input_shape: tuple) -> dict:
@@ -83,6 +86,7 @@ class FeatureStack(ImageModel):
             "encoder": encoder,
             "is_mirrored": self.is_mirrored,
             "color_bins": self.color_bins,
+            "color_power": self.color_power,
         }
 
     @classmethod
@@ -93,11 +97,8 @@ class FeatureStack(ImageModel):
         return cls(**{**config, "encoder": encoder})
 
 
-def color_features(images: tf.Tensor, bins: int) -> tf.Tensor:
-    """Return the square roots of the joint RGB histogram of float [0, 1] images [n, h, w, 3]: [n, bins ** 3].
-
-    Roots, so that the distance of two histograms is not that of their few most frequent colors (Hellinger).
-    """
+def color_shares(images: tf.Tensor, bins: int) -> tf.Tensor:
+    """Return the joint RGB histogram of float [0, 1] images [n, h, w, 3]: shares of the pixels, [n, bins ** 3]."""
     shape = tf.shape(images)
     levels = tf.cast(tf.math.rint(tf.clip_by_value(images, 0, 1) * 255), tf.int32) * bins // 256
     cells = tf.reduce_sum(levels * tf.constant([bins**2, bins, 1]), axis=-1)
@@ -107,5 +108,4 @@ def color_features(images: tf.Tensor, bins: int) -> tf.Tensor:
     counts = tf.math.unsorted_segment_sum(
         tf.ones_like(tf.reshape(cells, [-1]), images.dtype), tf.reshape(cells, [-1]), shape[0] * bins**3
     )
-    shares = tf.reshape(counts, [-1, bins**3]) / tf.cast(shape[1] * shape[2], images.dtype)
-    return tf.sqrt(shares)
+    return tf.reshape(counts, [-1, bins**3]) / tf.cast(shape[1] * shape[2], images.dtype)

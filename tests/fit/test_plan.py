@@ -9,7 +9,8 @@ def piece(name, seconds, after=None, trains=True):
 
 
 PIECES = [
-    piece("colors", 5),
+    piece("colors", 4),
+    piece("roots", 1),
     piece("features", 100),
     piece("long", 50),
     piece("pretraining", 40, trains=False),
@@ -22,24 +23,25 @@ def names(pieces):
     return [piece.name for piece in pieces]
 
 
-def test_the_first_two_are_tried_and_later_ones_if_they_fit():
+def test_the_first_are_tried_and_later_ones_if_they_fit():
     plan = make_plan(PIECES, {}, 50)
-    assert names(plan.pieces) == ["colors", "features"]
+    assert names(plan.pieces) == ["colors", "roots", "features"]
     plan = make_plan(PIECES, {}, 120)
-    assert names(plan.pieces) == ["colors", "features", "short"]
+    assert names(plan.pieces) == ["colors", "roots", "features", "short"]
     assert names(plan.left_out) == ["long", "pretraining", "of pretraining"]
     assert plan.seconds == 115
 
 
 def test_a_pretraining_is_not_run_for_nothing():
-    plan = make_plan([*PIECES[:2], *PIECES[3:5]], {}, 150)
-    assert names(plan.pieces) == ["colors", "features"]
-    assert plan.seconds == 105
+    plan = make_plan(PIECES, {}, 174)
+    assert names(plan.pieces) == ["colors", "roots", "features", "long", "short"]
+    plan = make_plan([piece for piece in PIECES if piece.name != "long"], {}, 175)
+    assert names(plan.pieces) == ["colors", "roots", "features", "pretraining", "of pretraining"]
 
 
 def test_finished_pieces_count_with_their_time():
     plan = make_plan(PIECES, {"features": 20.0}, 130)
-    assert names(plan.pieces) == ["colors", "features", "long", "short"]
+    assert names(plan.pieces) == ["colors", "roots", "features", "long", "short"]
     text = "\n".join(lines_of(plan, {"features": 20.0}))
     assert "done" in text
     assert "not tried, it needs about 40 s more: pretraining" in text

@@ -17,7 +17,8 @@ from simclr_keras.models.simclr import SimCLRModel
 
 FOLDS = 5
 COLOR_BINS = 8
-CS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse strengths of the penalty that are compared
+ROOTS = 0.5  # the power of the color histogram in candidates; the baseline is the histogram itself
+CS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse strengths of the penalty that are compared
 BATCH = 16  # images
 ANTIALIAS = True  # photos are many times larger than what networks see
 
@@ -30,14 +31,14 @@ class View:
         size: side in pixels of the images. start: the network, or None for colors alone.
         head_layer: of its projection head; 0 is the encoder's output.
         is_mirrored: whether they are the means over an image and its mirror image.
-        has_colors: whether the color histogram is among them.
+        colors: power of the shares of the color histogram among them, see `FeatureStack`; 0 for no colors.
     """
 
     size: int
     start: StartNetwork | None = None
     head_layer: int = 0
     is_mirrored: bool = False
-    has_colors: bool = False
+    colors: float = 0.0
 
     @property
     def title(self) -> str:
@@ -47,8 +48,8 @@ class View:
             parts[0] += f", layer {self.head_layer} of its projection head"
         if self.is_mirrored:
             parts[0] += " (mean over the image and its mirror image)"
-        if self.has_colors:
-            parts.append("color histogram")
+        if self.colors:
+            parts.append("color histogram" if self.colors == 1 else "roots of the color histogram")
         return f"{' + '.join(parts)}, {self.size} px"
 
     @property
@@ -56,15 +57,15 @@ class View:
         """Return the same as the name of a file."""
         parts = [self.start.name.rstrip("/").rpartition("/")[2]] if self.start else []
         parts += [f"layer{self.head_layer}"] * bool(self.head_layer) + ["mirrored"] * self.is_mirrored
-        parts += ["colors"] * self.has_colors + [str(self.size)]
+        parts += [f"colors{self.colors:g}"] * bool(self.colors) + [str(self.size)]
         return re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
     def model(self, num_classes: int) -> SimCLRModel:
         """Return the network of these features, with a new classifier on them, in float32."""
-        if not (self.is_mirrored or self.has_colors):
+        if not (self.is_mirrored or self.colors):
             return self.start.model(self.size, num_classes, self.head_layer)
         encoder = self.start.model(self.size).encoder if self.start else None
-        stack = FeatureStack(encoder, self.is_mirrored, COLOR_BINS * self.has_colors)
+        stack = FeatureStack(encoder, self.is_mirrored, COLOR_BINS * bool(self.colors), self.colors or 1.0)
         model = SimCLRModel(stack, num_classes=num_classes, proj_mode="none")
         model.build((None, self.size, self.size, 3))
         return model
@@ -83,9 +84,9 @@ class Linear:
 
     def features(self, view: View) -> np.ndarray:
         """Return the features of `rows`, float32 [m, d], as `view.model` gives them."""
-        if view.start and view.has_colors:
-            without = dataclasses.replace(view, has_colors=False)
-            colors = View(view.size, has_colors=True)
+        if view.start and view.colors:
+            without = dataclasses.replace(view, colors=0.0)
+            colors = View(view.size, colors=view.colors)
             return np.concatenate([self.features(without), self.features(colors)], axis=1)
         endpoint = f"proj_head_{view.head_layer}"
         return self.work.array(

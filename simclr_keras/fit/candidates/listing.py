@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from simclr_keras.config.classify import PLAIN_RATE
 from simclr_keras.fit.candidates.distillation import Teacher, distillation
-from simclr_keras.fit.candidates.linear import COLOR_BINS, View
+from simclr_keras.fit.candidates.linear import COLOR_BINS, ROOTS, View
 from simclr_keras.fit.candidates.pieces import Piece, Workshop
 from simclr_keras.fit.candidates.start_network import of_run
 from simclr_keras.fit.candidates.trainings import ALL
@@ -16,7 +16,7 @@ COLORS = COLOR_BINS**3
 
 def color_piece(workshop: Workshop) -> Piece:
     """Return the baseline that needs no network."""
-    view = View(workshop.size, has_colors=True)
+    view = View(workshop.size, colors=1.0)
     return workshop.linear_piece(
         f"logistic regression on the color histogram, {view.size} px",
         view,
@@ -34,7 +34,13 @@ def list_pieces(workshop: Workshop, best: Callable[[], Teacher]) -> list[Piece]:
         best: returns the best candidate of the pieces that are finished, for the distillation.
     """
     pieces = _from_start(workshop) if workshop.start else _from_nothing(workshop)
-    return [color_piece(workshop), *pieces, distillation(workshop, best)]
+    roots = View(workshop.size, colors=ROOTS)
+    return [
+        color_piece(workshop),
+        workshop.linear_piece(_title(roots), roots, roots.name, None, COLORS),
+        *pieces,
+        distillation(workshop, best),
+    ]
 
 
 def _from_start(workshop: Workshop) -> Iterator[Piece]:
@@ -42,10 +48,10 @@ def _from_start(workshop: Workshop) -> Iterator[Piece]:
     width = start.width
     for size in sizes:
         yield _linear(workshop, View(size, start), width, speed)
-        yield _linear(workshop, View(size, start, has_colors=True), width + COLORS, None)
+        yield _linear(workshop, View(size, start, colors=ROOTS), width + COLORS, None)
     best = View(sizes[-1], start, is_mirrored=True)
     yield _linear(workshop, best, width, speed, passes=2)
-    yield _linear(workshop, dataclasses.replace(best, has_colors=True), width + COLORS, None)
+    yield _linear(workshop, dataclasses.replace(best, colors=ROOTS), width + COLORS, None)
     for layer in start.head_layers[1:]:
         yield _linear(workshop, View(sizes[0], start, layer), width, speed)
     yield _supervised(workshop)
@@ -76,8 +82,11 @@ def _from_nothing(workshop: Workshop) -> Iterator[Piece]:
 
 
 def _linear(workshop, view, width, speed, passes=1):
-    title = f"logistic regression on {view.title}"
-    return workshop.linear_piece(title, view, view.name, speed, width, size=view.size, passes=passes)
+    return workshop.linear_piece(_title(view), view, view.name, speed, width, size=view.size, passes=passes)
+
+
+def _title(view):
+    return f"logistic regression on {view.title}"
 
 
 def _of_pretraining(workshop, pretraining, what, size, speed, width):
@@ -85,10 +94,10 @@ def _of_pretraining(workshop, pretraining, what, size, speed, width):
     run = workshop.trainings.path(pretraining, ALL)
 
     def view(layer, colors) -> Callable[[], View]:
-        return lambda: View(size, of_run(run, name=pretraining), layer, has_colors=colors)
+        return lambda: View(size, of_run(run, name=pretraining), layer, colors=ROOTS * colors)
 
     for layer, colors in ((0, False), (0, True), (1, False)):
-        parts = [what] + ["color histogram"] * colors
+        parts = [what] + ["roots of the color histogram"] * colors
         layer_words = f", layer {layer} of its projection head" if layer else ""
         yield workshop.linear_piece(
             f"logistic regression on {' + '.join(parts)}{layer_words}, {size} px",
