@@ -1,16 +1,19 @@
 """The photos of fit: labels, near duplicates, and the test images, which no training and no choice sees."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from simclr_keras.config.fit import FitConfig
 from simclr_keras.data.content_hash import fingerprint_of, ranks
 from simclr_keras.data.sources.load_dataset import open_dataset
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.near_duplicates import THUMBNAIL_SIDE, group_images
 from simclr_keras.fit.hold_out import choose_test
 from simclr_keras.formatting import counted
+from simclr_keras.runs.records import AncestorEntry
+from simclr_keras.runs.seen_images import seen_rows
 from simclr_keras.tools.images.open_images import Images
 from simclr_keras.tools.images.thumbnails import thumbnails
 
@@ -65,8 +68,12 @@ class Photos:
         return fingerprint_of(self.hashes, np.where(self.is_test, -2 - self.labels, self.labels))
 
 
-def open_photos(config, say: Callable = print) -> Photos:
+def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[AncestorEntry] = ()) -> Photos:
     """Open the photos of a FitConfig, find near duplicates, and hold out the test images.
+
+    Args:
+        config: FitConfig. say: prints a line.
+        ancestors: the runs that the network in --init comes from. Images they did not see become test images first.
 
     Raises:
         InputError: there are no photos or too few labels.
@@ -86,17 +93,24 @@ def open_photos(config, say: Callable = print) -> Photos:
     )
     groups, threshold = group_images(thumbnails(images, ids, THUMBNAIL_SIDE))
     has_own = splits.evaluation is not None
+    is_seen = np.concatenate([seen_rows(part, ancestors)[0] for part in parts])
     if has_own:
         is_test = np.arange(len(ids)) >= len(parts[0])
     else:
-        is_test = choose_test(
-            labels, groups, ranks(splits.train.content_hashes, config.seed), config.test_fraction
-        )
+        order = ranks(splits.train.content_hashes, config.seed) >> np.uint64(1)
+        order |= is_seen.astype(np.uint64) << np.uint64(63)
+        is_test = choose_test(labels, groups, order, config.test_fraction)
         if not is_test.any():
             raise InputError(
                 f"{config.dataset} has too few different labeled photos to hold out test images: label more, at least "
                 "3 of some class that are no near duplicates of each other."
             )
+    notes = list(splits.notes)
+    if seen := int(np.sum(is_seen & is_test)):
+        notes.append(
+            f"warning: --init={config.init} was trained on {counted(seen, 'test image')}, so figures may be too high; "
+            "to avoid this, start from a run that was trained without them"
+        )
     is_left_out = np.isin(groups, groups[is_test]) & ~is_test
     return Photos(
         images,
@@ -108,7 +122,7 @@ def open_photos(config, say: Callable = print) -> Photos:
         is_test,
         has_own,
         is_left_out,
-        splits.notes,
+        tuple(notes),
     )
 
 

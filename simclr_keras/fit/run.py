@@ -1,6 +1,5 @@
 """`simclr fit`: plan, try, choose, train on all labels, export, and write the page."""
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -9,7 +8,6 @@ from collections.abc import Callable
 
 from simclr_keras.backend import custom_gradients_freed
 from simclr_keras.config.fit import FitConfig
-from simclr_keras.data.sources.source import Splits
 from simclr_keras.errors import InputError
 from simclr_keras.export.card import read_card
 from simclr_keras.export.export_folder import check_out
@@ -25,7 +23,6 @@ from simclr_keras.fit.plan import Plan
 from simclr_keras.fit.prepare import make_workshop
 from simclr_keras.fit.work_folder import WorkFolder
 from simclr_keras.formatting import duration
-from simclr_keras.runs.seen_images import notes_on_seen_images
 from simclr_keras.training.engine import signals
 
 SLACK = 1.25  # a piece is left out if the time would exceed --minutes by more
@@ -42,7 +39,7 @@ def run(config: FitConfig, say: Callable = print) -> dict:
         stop.all_saved("finished pieces are saved")
         start = open_start(config)
         check_out(config.out, overwrite=config.overwrite or _is_ours(config))
-        photos = _with_notes_on_start(open_photos(config, say), start, config)
+        photos = open_photos(config, say, start.run.as_ancestors() if start and start.run else ())
         work = WorkFolder(f"{config.runs_folder}/{_fingerprint(config, photos)}")
         for line in describe(photos):
             say(f"photos   {line}")
@@ -50,19 +47,6 @@ def run(config: FitConfig, say: Callable = print) -> dict:
         trials = Trials(workshop, work, say)
         trials.run()
         return finish(trials, say)
-
-
-def _with_notes_on_start(photos, start, config):
-    """Return the photos, with a note if the run in --init was trained on test images."""
-    if start is None or start.run is None:
-        return photos
-    notes = []
-    for test in photos.images.rows(photos.test):
-        splits = Splits(photos.images.parts[0], test, photos.class_names)
-        notes += [
-            f"warning: {note}" for note in notes_on_seen_images(config, start.run.as_ancestors(), splits)[0]
-        ]
-    return dataclasses.replace(photos, notes=(*photos.notes, *notes))
 
 
 def _is_ours(config):
