@@ -32,31 +32,24 @@ def make_workshop(
     colors = View(size, colors=1.0)
     folds = work.array("folds", lambda: linear.folds(colors))
 
-    def speeds():
+    def regression():
         say("speed    measuring on a few images")
         started = time.monotonic()
         linear.judge(colors)
         seconds = time.monotonic() - started
-        width = linear.features(colors).shape[1]
         return {
-            "regression": seconds / (FOLDS * len(CS) * len(photos.labeled) * width),
-            "model": vars(measure(photos, size, config.model)),
-            "start": vars(measure(photos, sizes[0], config.model, start)) if start else None,
+            "seconds": seconds / (FOLDS * len(CS) * len(photos.labeled) * linear.features(colors).shape[1])
         }
 
-    measured = work.record("speeds", speeds)
-    return Workshop(
-        config,
-        photos,
-        linear,
-        Trainings(config, photos, work, folds, say),
-        size,
-        Speed(**measured["model"]),
-        start,
-        sizes,
-        Speed(**measured["start"]) if start else None,
-        measured["regression"],
-    )
+    # One by one, so that a kill loses little.
+    seconds = work.record("speed-regression", regression)["seconds"]
+    speed = Speed(**work.record("speed-model", lambda: vars(measure(photos, size, config.model))))
+    start_speed = None
+    if start:
+        measured = work.record("speed-start", lambda: vars(measure(photos, sizes[0], config.model, start)))
+        start_speed = Speed(**measured)
+    trainings = Trainings(config, photos, work, folds, say)
+    return Workshop(config, photos, linear, trainings, size, speed, start, sizes, start_speed, seconds)
 
 
 def _native_size(photos):
