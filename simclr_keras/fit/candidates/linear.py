@@ -49,7 +49,7 @@ class View:
         if self.is_mirrored:
             parts[0] += " (mean over the image and its mirror image)"
         if self.colors:
-            parts.append("color histogram" if self.colors == 1 else "roots of the color histogram")
+            parts.append("the color histogram" if self.colors == 1 else "the roots of the color histogram")
         return f"{' + '.join(parts)}, {self.size} px"
 
     @property

@@ -47,11 +47,9 @@ def _from_start(workshop: Workshop) -> Iterator[Piece]:
     start, speed, sizes = workshop.start, workshop.start_speed, workshop.sizes
     width = start.width
     for size in sizes:
-        yield _linear(workshop, View(size, start), width, speed)
-        yield _linear(workshop, View(size, start, colors=ROOTS), width + COLORS, None)
+        yield from _with_and_without_colors(workshop, View(size, start), speed)
     best = View(sizes[-1], start, is_mirrored=True)
-    yield _linear(workshop, best, width, speed, passes=2)
-    yield _linear(workshop, dataclasses.replace(best, colors=ROOTS), width + COLORS, None)
+    yield from _with_and_without_colors(workshop, best, speed, passes=2)
     for layer in start.head_layers[1:]:
         yield _linear(workshop, View(sizes[0], start, layer), width, speed)
     yield _supervised(workshop)
@@ -81,8 +79,17 @@ def _from_nothing(workshop: Workshop) -> Iterator[Piece]:
     yield from _finetuned(workshop, run, "the pretrained network", pretraining.name, size, speed)
 
 
-def _linear(workshop, view, width, speed, passes=1):
-    return workshop.linear_piece(_title(view), view, view.name, speed, width, size=view.size, passes=passes)
+def _with_and_without_colors(workshop, view, speed, passes=1):
+    width, colored = view.start.width, dataclasses.replace(view, colors=ROOTS)
+    yield _linear(workshop, view, width, speed, passes)
+    # Its features are those of the piece before, and colors.
+    yield _linear(workshop, colored, width + COLORS, None, after=view.name)
+
+
+def _linear(workshop, view, width, speed, passes=1, after=None):
+    return workshop.linear_piece(
+        _title(view), view, view.name, speed, width, after, size=view.size, passes=passes
+    )
 
 
 def _title(view):
@@ -97,7 +104,7 @@ def _of_pretraining(workshop, pretraining, what, size, speed, width):
         return lambda: View(size, of_run(run, name=pretraining), layer, colors=ROOTS * colors)
 
     for layer, colors in ((0, False), (0, True), (1, False)):
-        parts = [what] + ["roots of the color histogram"] * colors
+        parts = [what] + ["the roots of the color histogram"] * colors
         layer_words = f", layer {layer} of its projection head" if layer else ""
         yield workshop.linear_piece(
             f"logistic regression on {' + '.join(parts)}{layer_words}, {size} px",
@@ -105,7 +112,7 @@ def _of_pretraining(workshop, pretraining, what, size, speed, width):
             f"{pretraining}-layer{layer}" + "-colors" * colors,
             None if colors else speed,
             width + COLORS * colors,
-            after=pretraining,
+            after=f"{pretraining}-layer{layer}" if colors else pretraining,
             size=size,
         )
 
