@@ -33,16 +33,15 @@ def finish(trials, say: Callable) -> dict:
     best, photos, config, work = trials.best, trials.workshop.photos, trials.workshop.config, trials.work
     say(f"best     {best.piece.title}: {best.share} by cross-validation")
     say(f"final    on all {len(trials.labels):,} labels; now, for the first time, the test images")
-    test, scores, networks = {}, {}, {}
+    test, scores = {}, {}
     for candidate in _compared(trials, best):
         name = candidate.piece.name
-        network, size = networks[name] = candidate.piece.network(candidate.record, ALL)
-        logits = outputs_of(network, size, photos, photos.test)
+        logits = work.array(
+            f"test-{name}", lambda candidate=candidate: _of_all(candidate, photos, photos.test)
+        )
         scores[name], test[name] = logits, judge.share_of(logits, photos.labels[photos.test])
         say(f"test     {test[name]}  {candidate.piece.title}")
-        if candidate is not best:
-            del networks[name]
-    network, size = networks[best.piece.name]
+    network, size = best.piece.network(best.record, ALL)
     own, logits = test[best.piece.name], scores[best.piece.name]
     facts = {
         "mode": "fit",
@@ -66,10 +65,11 @@ def finish(trials, say: Callable) -> dict:
     write_export(network, config.out, about, decode_images=True, overwrite=True, say=say)
     difference = _difference(config.out, photos, logits)
     say(f"checked  the export on files of test images: within {difference:.0e} of the judged logits")
-    unlabeled = _unlabeled(network, size, photos, config.seed)
+    rows = _some_unlabeled(photos, config.seed)
+    unlabeled = work.array(f"unlabeled-{best.piece.name}", lambda: outputs_of(network, size, photos, rows))
     verdict = judge.verdict(best, trials.judged, test)
     file = f"{config.out.rstrip('/')}/{page.FILE}"
-    write_file(file, page.as_html(trials, best, test, logits, verdict, unlabeled))
+    write_file(file, page.as_html(trials, best, test, logits, verdict, (rows, log_softmax(unlabeled))))
     say(f"result   {own} of {counted(own.total, 'test image')}: {best.piece.title}")
     for line in verdict:
         say(f"result   {line}")
@@ -110,11 +110,15 @@ def _difference(folder, photos, logits):
     return difference
 
 
-def _unlabeled(network, size, photos, seed):
-    """Return (rows of some unlabeled photos, their log-probabilities)."""
-    rows = photos.unlabeled
+def _of_all(candidate, photos, rows):
+    """Return the logits of some photos by a candidate that is trained on all labels."""
+    network, size = candidate.piece.network(candidate.record, ALL)
+    return outputs_of(network, size, photos, rows)
+
+
+def _some_unlabeled(photos, seed):
+    """Return the rows of some unlabeled photos; of test images, if all other photos are labeled."""
+    rows = photos.unlabeled if len(photos.unlabeled) else photos.test
     if len(rows) > MOST_UNLABELED:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_UNLABELED])
-    if not len(rows):
-        return rows, np.zeros([0, len(photos.class_names)])
-    return rows, log_softmax(outputs_of(network, size, photos, rows))
+    return rows

@@ -11,7 +11,6 @@ import tensorflow as tf
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion
 from simclr_keras.fit import judge
-from simclr_keras.fit.candidates.pieces import log_softmax
 from simclr_keras.fit.judge import Judged, Share
 from simclr_keras.fit.photos import describe
 from simclr_keras.formatting import duration
@@ -58,7 +57,7 @@ def as_html(
         trials: the finished Trials. best: the chosen candidate.
         test: accuracies on the test images by name of the piece. test_logits: of the chosen one, [t, classes].
         verdict: sentences about the baselines.
-        unlabeled: (rows of photos, their log-probabilities [u, classes]).
+        unlabeled: (rows of unlabeled photos, else of test images; their log-probabilities [u, classes]).
     """
     own, names = test[best.piece.name], trials.workshop.photos.class_names
     low, high = own.interval
@@ -83,7 +82,7 @@ def as_html(
         "<h2>Which classes are confused</h2>",
         _confusion(trials, best, test_logits),
         *_suspicious(trials, best),
-        *_uncertain(trials, best, test_logits, unlabeled),
+        *_uncertain(trials, *unlabeled),
         *_use(trials),
         "<h2>The data</h2>",
         "<ul>",
@@ -179,11 +178,9 @@ def _suspicious(trials, best):
     yield _gallery(trials, trials.workshop.photos.labeled[rows], captions)
 
 
-def _uncertain(trials, best, test_logits, unlabeled):
-    rows, scores = unlabeled
-    of = "unlabeled photos: labels of these would help most"
-    if not len(rows):
-        rows, scores, of = trials.workshop.photos.test, log_softmax(test_logits), "test images"
+def _uncertain(trials, rows, scores):
+    photos = trials.workshop.photos
+    of = "unlabeled photos: labels of these would help most" if len(photos.unlabeled) else "test images"
     order = judge.uncertain(scores, SHOWN)
     yield "<h2>Most uncertain photos</h2>"
     yield f'<p class="note">The two most probable classes are closest. Of {len(rows)} {of}.</p>'
