@@ -38,8 +38,8 @@ def read_labels(path: str, images: Sequence[str], folder: str, notes: list[str])
     """Read the labels of a folder's images.
 
     An image without a row, or with an empty label or -1, is not labeled. Labels that are all integers are class
-    numbers from 0; any other labels are class names, numbered in sorted order. A file name may lack its extension, or
-    have the name of the folder in front.
+    numbers from 0; any other labels are class names, numbered in sorted order. A file name may lack its extension, be
+    in another case, or have the name of the folder in front.
 
     Args:
         path: local or remote path of the CSV file (UTF-8, separated by commas, semicolons or tabs). See csv_columns.py.
@@ -66,7 +66,7 @@ def read_labels(path: str, images: Sequence[str], folder: str, notes: list[str])
         if way == _SEVERAL:
             raise InputError(
                 f"{path} line {line}: {one_line(name, 100)} is the name of several images in {folder}; give the "
-                "extension too"
+                "whole name in its case, with the extension too"
             )
         if image in labels:
             raise InputError(
@@ -123,11 +123,15 @@ class _Names:
     @functools.cached_property
     def _other(self):
         """Images by their names in another Unicode form, or without an extension."""
-        other = {}
-        for spell in (lambda image: os.path.splitext(_composed(image))[0], _composed):
-            counts = collections.Counter(map(spell, self._images))
-            other |= {spell(i): _SEVERAL if counts[spell(i)] > 1 else i for i in self._images}
-        return other
+        return self._by(lambda image: os.path.splitext(_composed(image))[0]) | self._by(_composed)
+
+    @functools.cached_property
+    def _in_lower_case(self):
+        return self._by(_folded)
+
+    def _by(self, spell):
+        counts = collections.Counter(map(spell, self._images))
+        return {spell(image): _SEVERAL if counts[spell(image)] > 1 else image for image in self._images}
 
     def image(self, name):
         """Return the image, or None, and in which way the name differs from it: words, "", or _SEVERAL."""
@@ -144,15 +148,22 @@ class _Names:
     def _below(self, name):
         if name in self._exact:
             return name, ""
-        image = self._other.get(_composed(name))
+        image = self._other.get(_composed(name)) or self._in_lower_case.get(_folded(name))
         if image is None or image == _SEVERAL:
             return image, image or ""
-        return image, "" if _composed(image) == _composed(name) else "file names without extension"
+        if _composed(image) == _composed(name):
+            return image, ""
+        is_other_case = _folded(image) == _folded(name)
+        return image, "file names in another case" if is_other_case else "file names without extension"
 
 
 def _composed(name):
     # Some systems write an accent as a character of its own.
     return unicodedata.normalize("NFC", name)
+
+
+def _folded(name):
+    return _composed(name).casefold()
 
 
 def _path(cell):

@@ -1,5 +1,7 @@
 """Lines about a run's data and length, printed before it starts."""
 
+import collections
+
 import numpy as np
 
 from simclr_keras.errors import one_line, some
@@ -44,7 +46,7 @@ def describe_data(splits) -> list[str]:
 
 
 def class_notes(splits) -> list[str]:
-    """Return notes about a single class, classes without images, and names that stand for a missing label."""
+    """Return notes about a single class, classes without images, and doubtful names of classes."""
     names = [one_line(name, 60) for name in splits.class_names or ()]
     parts = [
         part.labels for part in (splits.train, splits.evaluation) if part is not None and part.has_labels
@@ -53,6 +55,11 @@ def class_notes(splits) -> list[str]:
     if missing := [name for name in names if name.lower() in _MISSING]:
         notes.append(
             f"the class names {some(missing)} often stand for missing labels; if so, leave these labels empty"
+        )
+    alike = collections.Counter(map(str.casefold, names))
+    if differing := [name for name in names if alike[name.casefold()] > 1]:
+        notes.append(
+            f"the class names {some(differing)} differ only in case; if they are one class, spell it in one way"
         )
     if len(names) == 1:
         notes.append(

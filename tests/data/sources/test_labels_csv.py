@@ -129,6 +129,39 @@ def test_names_with_the_folder_in_front_or_without_extension(tmp_path):
         assert splits.notes == (f"{path} is read as: {words}",)
 
 
+def test_names_in_another_case(tmp_path):
+    for i, name in enumerate(("Cat/A.PNG", "cat/b.png", "cat/B.PNG")):
+        png(tmp_path / "photos" / name, i)
+    path, photos = tmp_path / "labels.csv", tmp_path / "photos"
+    path.write_text("cat/a.png,x\ncat/b.png,y\ncat/B.PNG,x\n")
+    splits = load(photos, labels=str(path))
+    assert _labels(splits) == {"Cat/A.PNG": 0, "cat/b.png": 1, "cat/B.PNG": 0}
+    assert splits.notes == (f"{path} is read as: file names in another case",)
+    path.write_text("cat/a.png,x\nCAT/B.png,y\n")
+    with pytest.raises(InputError, match=r"line 2: CAT/B.png is the name of several images.*in its case"):
+        load(photos, labels=str(path))
+
+
+def test_a_first_line_that_names_the_separator(tmp_path):
+    plain = "filename;label\n0.png;a,b\n1.png;c\n"
+    expected = _labels(load(**_csv(tmp_path, plain, 2)))
+    for first in ("sep=;\n", '"sep=;"\r\n', "\ufeffSEP=;\n"):
+        splits = load(**_csv(tmp_path, first + plain, 2))
+        assert (_labels(splits), splits.class_names) == (expected, ("a,b", "c"))
+
+
+def test_empty_columns_at_the_end_are_left_out(tmp_path):
+    expected = {"0.png": 0, "1.png": 1, "2.png": -1}
+    for text in (
+        "0.png,a,\n1.png,b,\n2.png,,\n",
+        "filename,label\n0.png,a,\n1.png,b,,\n2.png,\n",
+        "filename,label,,\n0.png,a,,\n1.png,b,,\n2.png,,,\n",
+    ):
+        splits = load(**_csv(tmp_path, text, 3))
+        assert _labels(splits) == expected, text
+        assert not any("is read as" in note for note in splits.notes), text
+
+
 def test_one_hot_columns(tmp_path):
     text = "image,split,cat,dog\n0,train,1,0\n1,train,0.0,1.0\n2,train,False,FALSE\n3,train,True,0\n"
     splits = load(**_csv(tmp_path, text, 4))
@@ -228,6 +261,7 @@ def test_images_without_a_row_are_unlabeled_and_counted(tmp_path):
         ),
         ("0.png\n1.png\n2.png\n", "line 1 must have two columns or more.*Received: 1 column$"),
         ("0.png,a\n1.png,b,c\n", "line 2 must have as many columns as the first row, 2.*Received: 3 columns"),
+        ("sep=|\n0.png|a\n", r"line 1 names the separator '\|'; save the file with commas, semicolons"),
         ("image,label,class\n0,a,b\n1,b,b\n", "several columns of labels: label, class; keep one"),
         ("image,w,h\n0,10,20\n1,10,20\n", "no column of labels: name it label.*columns image, w, h"),
         ("image,split\n0,train\n1,val\n", "no column of labels: .*columns image, split"),

@@ -70,6 +70,10 @@ def test_doubtful_classes_are_noted(tmp_path, monkeypatch):
             ("cat", "cat"),
             ["there is only one class, cat: accuracies mean nothing; label at least two classes"],
         ),
+        (
+            ("cat", "dog", "Cat"),
+            ["the class names Cat, cat differ only in case; if they are one class, spell it in one way"],
+        ),
         (("cat", "dog"), []),
     ):
         if notes(*labels) != expected:
