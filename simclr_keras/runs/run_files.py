@@ -147,24 +147,24 @@ class RunFiles:
         """Keep the figures of raw pixels and of the untrained encoder for a resumed run."""
         self._write_json(BASELINES, figures)
 
-    def read_fold_scores(self, mode: str) -> tuple[dict[str, Any], dict[str, float]]:
-        """Return the settings and the top-1 by layer and fold of --head_layer=auto; empty if there are none.
+    def read_fold_scores(self, mode: str, metric: str) -> tuple[dict[str, Any], dict[str, float]]:
+        """Return the settings and the scores by layer and fold of --head_layer=auto; empty if there are none.
 
         Args:
-            mode: name of the stage that wrote them.
+            mode: name of the stage that wrote them. metric: what the scores are, such as top1.
         """
         try:
             values = self._read_json(HEAD_LAYER) or {}
         except InputError:
             return {}, {}
-        settings, scores = values.get("settings"), values.get("top1")
+        settings, scores = values.get("settings"), values.get(metric)
         if not (isinstance(settings, dict) and isinstance(scores, dict)):
             return {}, {}
         return upgrade_settings(mode, settings), scores
 
-    def write_fold_scores(self, settings: dict[str, Any], scores: dict[str, float]) -> None:
-        """Keep the top-1 by layer and fold that were measured with these settings."""
-        self._write_json(HEAD_LAYER, {"settings": settings, "top1": scores})
+    def write_fold_scores(self, settings: dict[str, Any], metric: str, scores: dict[str, float]) -> None:
+        """Keep the scores by layer and fold that were measured with these settings."""
+        self._write_json(HEAD_LAYER, {"settings": settings, metric: scores})
 
     def damaged(self, name: str, reason: Any) -> InputError:
         """Return the error of a file that does not contain what a run writes."""

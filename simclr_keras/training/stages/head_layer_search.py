@@ -11,17 +11,18 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.metrics import top_k_accuracy
+from simclr_keras.evaluation.metrics import accuracy
 from simclr_keras.formatting import counted, duration
 from simclr_keras.training.engine.epochs import epoch_ends
 from simclr_keras.training.engine.loop import make_step_function
 from simclr_keras.training.engine.nonfinite import read_figures
 
 FOLDS_SAVED = "finished folds are saved"
+_WORDS = {"top1": "top-1", "balanced_accuracy": "balanced accuracy"}  # the choices of --best_metric
 
 
 def search_head_layer(stage) -> int:
-    """Return the layer with the best mean top-1 over the folds, the lowest of equal ones.
+    """Return the layer with the best mean --best_metric over the folds, the lowest of equal ones.
 
     Args:
         stage: a Finetuning with bound data.
@@ -53,11 +54,12 @@ def search_head_layer(stage) -> int:
                         f"layers   {counted(left, 'training')} of {counted(trial.steps, 'step')} each, about "
                         f"{duration(seconds * left)} in all; --head_layer=1 skips them"
                     )
-                scores.set(layer, fold, trial.top1(train, test))
+                scores.set(layer, fold, trial.score(train, test))
                 stage.stop.all_saved(FOLDS_SAVED)
-        top1 = [scores.get(layer, fold) for fold in range(len(folds))]
-        means.append(np.mean(top1))
-        stage.say(f"layer {layer}  top-1 {means[-1]:.1%} (folds {min(top1):.1%} to {max(top1):.1%})")
+        of_folds = [scores.get(layer, fold) for fold in range(len(folds))]
+        means.append(np.mean(of_folds))
+        shown = f"{_WORDS[stage.config.best_metric]} {means[-1]:.1%}"
+        stage.say(f"layer {layer}  {shown} (folds {min(of_folds):.1%} to {max(of_folds):.1%})")
     best = int(np.argmax(means))
     stage.say(f"layer {best}  is used")
     return best
@@ -114,7 +116,7 @@ class _Trial:
         return epoch_ends(self._stage.config, self._num_examples)[-1]
 
     def seconds(self, train) -> float:
-        """Return the time of one training, measured on a few steps; they have no effect on `top1`."""
+        """Return the time of one training, measured on a few steps; they have no effect on `score`."""
         iterator, count = self._batches(train), min(self._stage.config.steps_per_execution, self.steps)
         self._take_steps(iterator, count)  # this one is traced
         started = time.perf_counter()
@@ -122,8 +124,8 @@ class _Trial:
         read_figures(self._learner, count)  # waits for the device
         return (time.perf_counter() - started) / count * self.steps
 
-    def top1(self, train, test) -> float:
-        """Train on one source and return the accuracy on the other."""
+    def score(self, train, test) -> float:
+        """Train on one source and return --best_metric on the other."""
         config, stop = self._stage.config, self._stage.stop
         for name, variable in self._learner.state().items():
             variable.assign(self._start[name])
@@ -137,7 +139,7 @@ class _Trial:
         read_figures(self._learner, step)  # raises if they are no longer finite
         self._recalibrate(self._stage.batches_of(train))
         outputs = self._extractor(test)
-        return top_k_accuracy(outputs["logits"], outputs["label"], 1)
+        return getattr(accuracy(outputs["logits"], outputs["label"]), config.best_metric)
 
     def _batches(self, train):
         batches, steps = self._stage.batches_of(train), self.steps
@@ -149,7 +151,7 @@ class _Trial:
 
 
 class _Scores:
-    """Top-1 by layer and fold, in head_layer.json; scores of other settings or images are discarded.
+    """Scores by layer and fold, in head_layer.json; those of other settings or images are discarded.
 
     Args:
         run_dir: of the run. config: of the stage. data: fingerprint of the labeled images.
@@ -162,12 +164,13 @@ class _Scores:
             for field in dataclasses.fields(config)
             if field.metadata["resume"] != "free"  # free ones do not change the scores
         }
-        saved, top1 = run_dir.read_fold_scores(config.NAME)
-        self._settings, self._top1 = settings, top1 if saved == settings else {}
+        self._metric = config.best_metric
+        saved, scores = run_dir.read_fold_scores(config.NAME, self._metric)
+        self._settings, self._scores = settings, scores if saved == settings else {}
 
     def get(self, layer, fold):
-        return self._top1.get(f"layer {layer}, fold {fold}")
+        return self._scores.get(f"layer {layer}, fold {fold}")
 
-    def set(self, layer, fold, top1):
-        self._top1[f"layer {layer}, fold {fold}"] = top1
-        self._run_dir.write_fold_scores(self._settings, self._top1)
+    def set(self, layer, fold, score):
+        self._scores[f"layer {layer}, fold {fold}"] = score
+        self._run_dir.write_fold_scores(self._settings, self._metric, self._scores)

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.compare_runs import differing
 from simclr_keras.errors import Stopped
+from simclr_keras.evaluation.metrics import Accuracy
 from simclr_keras.runs.history import History
 from simclr_keras.training.engine import loop
 from simclr_keras.training.stages import head_layer_search
@@ -49,7 +50,7 @@ def plant(monkeypatch):
             def __init__(self, stage, layer, num_labels):
                 self.layer, self.fold, self.num_labels = layer, 0, num_labels
 
-            def top1(self, rest, held):
+            def score(self, rest, held):
                 if len(calls) == stop_at:
                     raise Killed
                 calls.append((self.layer, rest, held, self.num_labels))
@@ -97,6 +98,26 @@ def test_the_layer_with_the_best_mean_is_taken(config, plant, monkeypatch, figur
     )
 
 
+def test_layers_are_compared_by_best_metric(config, plant, monkeypatch, tmp_path):
+    """Scores of another metric, which earlier versions wrote for every --best_metric, are not used."""
+    settings = {"best_metric": "balanced_accuracy", "cv_folds": 2}
+    figures = iter([0.9, 0.8, 0.1, 0.1, 0.1, 0.1])
+    monkeypatch.setattr(head_layer_search._Trial, "_batches", lambda *_: None)
+    monkeypatch.setattr(head_layer_search, "make_step_function", lambda *_: lambda _, count: count)
+    monkeypatch.setattr(head_layer_search, "read_figures", lambda *_: None)
+    monkeypatch.setattr(head_layer_search, "accuracy", lambda *_: Accuracy(0.5, 1.0, 4, next(figures)))
+    begun = begin(config(**settings), monkeypatch)
+    assert begun.learner.model.head_layer == 0
+    assert any("layer 0  balanced accuracy 85.0% (folds 80.0% to 90.0%)" in line for line in begun.lines)
+    path = tmp_path / "run" / "head_layer.json"
+    scores = json.loads(path.read_text())
+    scores["top1"] = scores.pop("balanced_accuracy")
+    path.write_text(json.dumps(scores))
+    calls = plant([[0.1] * 2, [0.9] * 2, [0.1] * 2])
+    assert begin(config(**settings), monkeypatch).learner.model.head_layer == 1
+    assert len(calls) == 6
+
+
 def test_every_layer_is_tried_on_every_fold_of_the_labeled_images_alone(config, plant, monkeypatch, tmp_path):
     calls = plant([[0.5] * 4] * 3)
     begin(config(cv_folds=4), monkeypatch)
@@ -139,7 +160,7 @@ def test_scores_of_an_earlier_version_are_kept(config, plant, monkeypatch, tmp_p
     begin(config(), monkeypatch)
     path = tmp_path / "run" / "head_layer.json"
     scores = json.loads(path.read_text())
-    for name in ("use_ema", "global_bn"):
+    for name in ("use_ema", "global_bn", "eval_antialias"):
         del scores["settings"][name]
     path.write_text(json.dumps(scores))
     calls = plant([])
@@ -170,7 +191,7 @@ def test_a_trial_begins_anew_for_every_fold(config, monkeypatch):
         parts = [stage.labeled.subset(rows) for rows in (range(6), range(6, 12))]
         assert trial.seconds(parts[0]) > 0  # on steps that leave no trace
         for rest, held in (parts, parts[::-1], parts):
-            found.append((trial.top1(rest, held), {n: v.numpy() for n, v in trial._learner.state().items()}))
+            found.append((trial.score(rest, held), {n: v.numpy() for n, v in trial._learner.state().items()}))
         return 1
 
     monkeypatch.setattr("simclr_keras.training.stages.finetune.search_head_layer", choose)
