@@ -51,7 +51,9 @@ def vector_of(path: str, model: str, endpoint: str, size: int) -> np.ndarray:
         raise InputError(f"--query={path} {problem}; give an image file.")
     opened = open_model(model)
     compute, _ = embed.vector_function(opened, opened.find(endpoint), size)
-    image = preprocess.evaluation_view(preprocess.decode(tf.io.read_file(to_read)), size)
+    image = preprocess.evaluation_view(
+        preprocess.decode(tf.io.read_file(to_read)), size, antialias=opened.antialias
+    )
     return compute(image[None]).numpy()[0]
 
 

@@ -33,21 +33,24 @@ def serving_command(export: str, name: str) -> str:
     return shlex.join([*words, "tensorflow/serving"])
 
 
-def request_body(paths: list[str], signature: str, image_size: int | None = None) -> str:
+def request_body(
+    paths: list[str], signature: str, image_size: int | None = None, antialias: bool = False
+) -> str:
     """Return the JSON of a request: unchanged files, or pixels if there is an image size.
 
     Args:
         paths: image files. signature: name of one: logits, or logits_from_bytes for unchanged files.
         image_size: side in pixels to which the images are resized here; None sends the files.
+        antialias: whether that antialiases images that shrink.
     """
     if image_size is None:
         instances = [{"b64": base64.b64encode(pathlib.Path(path).read_bytes()).decode()} for path in paths]
     else:
-        instances = [pixels_of(path, image_size).tolist() for path in paths]
+        instances = [pixels_of(path, image_size, antialias).tolist() for path in paths]
     return json.dumps({"signature_name": signature, "instances": instances})
 
 
-def pixels_of(path: str, image_size: int):
+def pixels_of(path: str, image_size: int, antialias: bool = False):
     """Return an image file as the network's input: float32 [image_size, image_size, 3] in [0, 1]."""
     import tensorflow as tf
 
@@ -55,7 +58,8 @@ def pixels_of(path: str, image_size: int):
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from simclr_keras import preprocess
 
-    return preprocess.evaluation_view(preprocess.decode(tf.io.read_file(path)), image_size).numpy()
+    image = preprocess.decode(tf.io.read_file(path))
+    return preprocess.evaluation_view(image, image_size, antialias=antialias).numpy()
 
 
 def ask(server: str, name: str, body: str) -> list[list[float]]:
@@ -103,7 +107,9 @@ def main(argv):
         with open(os.path.join(flags.export, "card.json"), encoding="utf-8") as file:
             card = json.load(file)
         size = card["image_size"] if flags.floats else None
-        body = request_body(flags.photos, flags.endpoint + ("" if flags.floats else "_from_bytes"), size)
+        signature = flags.endpoint + ("" if flags.floats else "_from_bytes")
+        antialias = bool(card.get("preprocessing", {}).get("antialias"))
+        body = request_body(flags.photos, signature, size, antialias)
     except OSError as error:
         sys.exit(f"serving: {error.filename} cannot be read: {error.strerror}")
     names = card.get("class_names") if flags.endpoint == "logits" else None

@@ -85,17 +85,20 @@ def decode_deep_png(encoded: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.bitwise.right_shift(image, shift), tf.uint8)
 
 
-def resize_bicubic(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Resize by bicubic interpolation without antialias (Keys, a = -0.5), as the release does.
+def resize_bicubic(images: tf.Tensor, size: tuple[int, int], antialias: bool = False) -> tf.Tensor:
+    """Resize by bicubic interpolation (Keys, a = -0.5), by default without antialiasing.
+
+    So does the release.
 
     Args:
         images: [h, w, c] or [n, h, w, c], any numeric type; values keep their range and may overshoot it.
         size: (height, width) of the result.
+        antialias: whether the kernel widens when an image shrinks, so that all of its pixels count, as in Pillow.
 
     Returns:
         float32 tensor [height, width, c] or [n, height, width, c].
     """
-    resized = tf.image.resize(images, size, method=tf.image.ResizeMethod.BICUBIC, antialias=False)
+    resized = tf.image.resize(images, size, method=tf.image.ResizeMethod.BICUBIC, antialias=antialias)
     return tf.cast(resized, tf.float32)  # images that have the size already come back in their own type
 
 
@@ -133,7 +136,10 @@ def center_window(
 
 
 def evaluation_view(
-    images: tf.Tensor, size: int | tuple[int, int], proportion: float = CROP_PROPORTION
+    images: tf.Tensor,
+    size: int | tuple[int, int],
+    proportion: float = CROP_PROPORTION,
+    antialias: bool = False,
 ) -> tf.Tensor:
     """Return the input of the network outside training: center crop, bicubic resize, clip to [0, 1].
 
@@ -143,6 +149,7 @@ def evaluation_view(
         images: [h, w, 3] or, all of one size, [n, h, w, 3]; uint8, uint16, or float in [0, 1].
         size: side of the square result in pixels, or (height, width).
         proportion: of the short side that is kept, in (0, 1].
+        antialias: as in `resize_bicubic`.
 
     Returns:
         float32 tensor in [0, 1], [size, size, 3] or [n, size, size, 3].
@@ -158,7 +165,7 @@ def evaluation_view(
         images = images[..., top : top + height, left : left + width, :]
     # Resized as integers: the floats of a large photo would fill gigabytes.
     if images.dtype == tf.uint8:
-        resized = resize_bicubic(images, size) / 255.0
+        resized = resize_bicubic(images, size, antialias) / 255.0
     else:
-        resized = resize_bicubic(to_float(images), size)
+        resized = resize_bicubic(to_float(images), size, antialias)
     return tf.clip_by_value(resized, 0.0, 1.0)

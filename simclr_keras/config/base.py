@@ -154,6 +154,12 @@ class StageConfig(Settings):
         "--labels, such as patient.",
         group="Data",
     )
+    eval_antialias: bool | None = option(
+        None,
+        "Antialias when images shrink to --image_size for evaluation, as Pillow does. The release does not.",
+        default_words="that of --init or --teacher, else false",
+        group="Data",
+    )
     label_fraction: float | None = option(
         None,
         "Share of the training labels that is used: the same share of every class, chosen by content and --label_seed.",

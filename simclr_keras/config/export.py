@@ -31,8 +31,8 @@ class ExportConfig(Settings):
     )
     endpoints: str | None = option(
         None,
-        "Endpoints to export, separated by commas: encoder, proj_head_0 .. and logits. Layers that none of them needs "
-        "are left out.",
+        "Endpoints to export, separated by commas: encoder, proj_head_0 .., logits and probabilities. Layers that "
+        "none of them needs are left out.",
         group="What",
         default_words="all",
     )

@@ -111,7 +111,16 @@ def _options():
 
 
 @_plain
-def eval_batches(source, *, image_size, batch_size, pad=False, input_context=None, as_they_are=False):
+def eval_batches(
+    source,
+    *,
+    image_size,
+    batch_size,
+    pad=False,
+    input_context=None,
+    as_they_are=False,
+    antialias=False,
+):
     """Return all images in order with the evaluation preprocessing.
 
     Args:
@@ -122,6 +131,7 @@ def eval_batches(source, *, image_size, batch_size, pad=False, input_context=Non
         input_context: tf.distribute.InputContext of this host, from distribute_datasets_from_function; needs `pad`.
             With it, the batches are those of this host's replicas in replica order, and all hosts have as many.
         as_they_are: bool, whether the images have the size already, and are neither cropped nor resized.
+        antialias: bool, whether images are antialiased when they shrink.
 
     Returns:
         tf.data.Dataset of dicts: image float32 [b, image_size, image_size, 3] in [0, 1], label int32 [b]
@@ -136,7 +146,8 @@ def eval_batches(source, *, image_size, batch_size, pad=False, input_context=Non
 
     def prepare(record):
         image = decode(record["image"]) if source.encoded else record["image"]
-        return {**record, "image": to_float(image) if as_they_are else evaluation_view(image, image_size)}
+        view = to_float(image) if as_they_are else evaluation_view(image, image_size, antialias=antialias)
+        return {**record, "image": view}
 
     # Images of one size in memory are processed in whole batches: a quarter of the time.
     whole = _made_whole(source, image_size, batch_size, windows=1)

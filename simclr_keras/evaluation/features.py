@@ -27,13 +27,25 @@ class Extractor:
         batch_size: global batch, rounded up to a multiple of the replicas; the last one is padded, so that shapes
             stay static.
         endpoints: names to compute.
+        antialias: whether images are antialiased when they shrink.
         say: prints a line if the endpoints of a source take gigabytes of memory; or None.
         hosts: Hosts, which all get all endpoints; None for one.
     """
 
-    def __init__(self, model, strategy, *, image_size, batch_size, endpoints, say=None, hosts=None):
+    def __init__(
+        self,
+        model,
+        strategy,
+        *,
+        image_size,
+        batch_size,
+        endpoints,
+        antialias=False,
+        say=None,
+        hosts=None,
+    ):
         self._strategy, self._say = strategy, say
-        self._image_size = image_size
+        self._image_size, self._antialias = image_size, antialias
         self.hosts = hosts or Hosts()
         replicas = strategy.num_replicas_in_sync
         self._batch_size = -(-batch_size // replicas) * replicas
@@ -96,6 +108,7 @@ class Extractor:
                 pad=True,
                 input_context=context,
                 as_they_are=as_they_are,
+                antialias=self._antialias,
             )
 
         # Not experimental_distribute_dataset, which divides a stream among the hosts of a TPU slice by its files.

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export.endpoints import LOGITS
+from simclr_keras.export.endpoints import OF_CLASSES
 from simclr_keras.export.export_folder import CARD, FORMAT
 from simclr_keras.export.formats.names import CLASS_NAMES
 from simclr_keras.preprocess import CROP_PROPORTION, LARGEST_SIZE_WITHOUT_CROP
@@ -24,8 +24,9 @@ def make_card(model: keras.Model, about: dict, endpoints: dict, files: list[dict
 
     Args:
         model: the exported SimCLRModel.
-        about: dict of architecture (arguments of `create_model`), image_size, class_names, stage, run, checkpoint,
-            step, results, training (settings), history (rows of metrics.csv), ancestors and license; and ema, if the
+        about: dict of architecture (arguments of `create_model`), image_size, antialias (of the evaluation images),
+            class_names, stage, run, checkpoint, step, results, training (settings), history (rows of metrics.csv),
+            ancestors and license; and ema, if the
             weights are those of the momentum network. The results remain those of the trained network, and
             `results_of_ema` on the card states this.
         endpoints: dict of name to (endpoint, shape).
@@ -49,13 +50,14 @@ def make_card(model: keras.Model, about: dict, endpoints: dict, files: list[dict
             "channels": "RGB",
             "range": [0, 1],
             "resize": "bicubic",
+            "antialias": about["antialias"],
             "crop_proportion": CROP_PROPORTION if size > LARGEST_SIZE_WITHOUT_CROP else None,
             # What the network makes of [0, 1] itself, before its first layer.
             **({"encoder_range": encoder_range} if encoder_range else {}),
         },
         "endpoints": {
             name: {"output": endpoint, "shape": shape, "dtype": "float32"}
-            | ({"stop_gradient": True} if name == LOGITS and model.stop_gradient else {})
+            | ({"stop_gradient": True} if name in OF_CLASSES and model.stop_gradient else {})
             for name, (endpoint, shape) in endpoints.items()
         },
         **{name: about[name] for name in _FROM_RUN},
@@ -111,6 +113,11 @@ def read_class_names(folder: str, card: dict) -> tuple[str, ...] | None:
     return tuple(re.split(r"\r?\n", lines.rstrip("\r\n")))
 
 
+def is_antialiased(card: dict) -> bool:
+    """Return whether evaluation images were antialiased when they shrank."""
+    return bool((card.get("preprocessing") or {}).get("antialias"))
+
+
 def _is_architecture(value):
     return not value or (
         isinstance(value, dict)
@@ -143,6 +150,7 @@ _CHECKS = {
     "image_size": lambda value: value is None or (type(value) is int and value > 0),
     "class_names": _are_names,
     "architecture": _is_architecture,
+    "preprocessing": lambda value: isinstance(value, dict | None),
     "results": _are_results,
     "ancestors": _are_ancestors,
     "stage": lambda value: isinstance(value, str | None),

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 
+import tensorflow as tf
+
 from simclr_keras.errors import InputError, some
 
-ENCODER, LOGITS, SERVING = "encoder", "logits", "serving_default"
+ENCODER, SERVING = "encoder", "serving_default"
+OF_CLASSES = LOGITS, PROBABILITIES = "logits", "probabilities"
 REPRESENTATION = "final_avg_pool"
 IMAGES, IMAGE_BYTES = "images", "image_bytes"
 FROM_BYTES = "_from_bytes"
@@ -17,13 +20,21 @@ def signature_endpoints(outputs: Iterable[str]) -> dict[str, str]:
         outputs: names of all endpoints.
 
     Returns:
-        dict of signature to endpoint: encoder (final_avg_pool), proj_head_0 .., logits if there is a classifier.
+        dict of signature to endpoint: encoder (final_avg_pool), proj_head_0 .., logits and probabilities if there are
+        such outputs.
     """
     heads = sorted(
         (name for name in outputs if name.startswith("proj_head_")), key=lambda name: int(name[10:])
     )
     vectors = {ENCODER: REPRESENTATION, **{name: name for name in heads}}
-    return vectors | ({LOGITS: LOGITS} if LOGITS in outputs else {})
+    return vectors | {name: name for name in OF_CLASSES if name in outputs}
+
+
+def with_probabilities(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Return the outputs of a network and, if it has logits, their softmax: float32 [n, classes]."""
+    if LOGITS not in outputs:
+        return outputs
+    return {**outputs, PROBABILITIES: tf.nn.softmax(tf.cast(outputs[LOGITS], tf.float32))}
 
 
 def select_endpoints(vectors: dict[str, str], names: Iterable[str] | None, source: str) -> dict[str, str]:

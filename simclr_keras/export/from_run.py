@@ -80,6 +80,7 @@ def describe(source: OpenRun, license: str | None = None) -> dict:
     return {
         "architecture": source.architecture.to_json(),
         "image_size": source.image_size,
+        "antialias": source.eval_antialias,
         "class_names": None if source.class_names is None else list(source.class_names),
         "stage": config.NAME,
         "run": source.path,
@@ -121,7 +122,8 @@ def representative_images(config: Any, source: OpenRun) -> np.ndarray:
     count = min(config.int8_images, train.num_examples)
     if train.indexed and count < train.num_examples:
         train = train.subset(np.sort(np.random.default_rng(own.seed).permutation(train.num_examples)[:count]))
-    batches = pipeline.eval_batches(train, image_size=source.image_size, batch_size=min(BATCH, count))
+    settings = {"image_size": source.image_size, "antialias": source.eval_antialias}
+    batches = pipeline.eval_batches(train, batch_size=min(BATCH, count), **settings)
     return np.concatenate([batch["image"] for batch in batches.take(-(-count // BATCH)).as_numpy_iterator()])[
         :count
     ]

@@ -3,8 +3,9 @@
 import json
 
 from simclr_keras.config.export import KERAS, LITERT, ONNX, SAVED_MODEL
-from simclr_keras.export.endpoints import LOGITS
+from simclr_keras.export.endpoints import LOGITS, OF_CLASSES, PROBABILITIES
 from simclr_keras.export.formats.names import CLASS_NAMES, KERAS_FILE, LITERT_FILE, ONNX_FILE
+from simclr_keras.export.preparation import images_section
 
 FILE = "README.md"
 # Results in percent, and settings; card.json has all of them.
@@ -25,7 +26,7 @@ import numpy as np
 from simclr_keras import SimCLRModel  # registers the class with Keras
 
 images = np.random.uniform(size=(8, {size}, {size}, 3)).astype("float32")  # yours: RGB in [0, 1]
-{endpoint} = keras.models.load_model({keras})(images)["{output}"]
+{endpoint} = keras.models.load_model({keras})(images)["{output_of_keras}"]
 ```""",
     LITERT: """```python
 import numpy as np
@@ -44,6 +45,13 @@ model = onnxruntime.InferenceSession({onnx})
 {endpoint} = model.run(["{output}"], {{"images": images}})[0]
 ```""",
 }
+# Where a program reads the names of the classes, beside class_names.txt.
+_NAMES_IN = {
+    SAVED_MODEL: "- SavedModel: the file `model.class_names.asset_path.numpy()`",
+    KERAS: "- Keras: `keras.models.load_model({keras}).class_names`",
+    LITERT: "- LiteRT: `zipfile.ZipFile({litert}).read({file}).decode().splitlines()`",
+    ONNX: '- ONNX: `model.get_modelmeta().custom_metadata_map["class_names"].splitlines()`',
+}
 _PATHS = "Paths start in the folder above this one; code that imports simclr_keras needs it installed."
 _TRAINING = """To fine-tune: `simclr_keras.HubLayer({folder}, endpoint="{first}")` in Keras 3;
 `hub.KerasLayer({folder}, trainable=True, output_key="{output_of_first}")` in tf_keras; without these packages,
@@ -60,7 +68,9 @@ _PROBE_OF_OTHER = (
 
 def as_text(card: dict, folder: str) -> str:
     """Return the text of README.md. card: content of card.json. folder: name of the export's folder."""
-    parts = [_head(card), _use(card, folder), _images(card), _endpoints(card), _training(card), _files(card)]
+    words = _words(card, folder)
+    parts = [_head(card), _use(card, words), *_classes(card, words), images_section(card)]
+    parts += [_endpoints(card), _training(card), _files(card)]
     parts += [f"## License\n\n{card['license'] or 'Not stated; set it with `simclr export --license=`.'}"]
     parts += [
         f"Made with simclr_keras {card['version']}, TensorFlow {card['tensorflow']}, Keras {card['keras']}."
@@ -69,60 +79,57 @@ def as_text(card: dict, folder: str) -> str:
 
 
 def _head(card):
-    size, names = card["image_size"], card["class_names"]
-    # Without logits, no file class_names.txt is written.
-    named = names and LOGITS in card["endpoints"]
-    classes = f" Classes, in the order of the logits and of `{CLASS_NAMES}`: {_some(names)}." if named else ""
+    size = card["image_size"]
     return (
         f"# {card['model']}, {card['stage']}\n\n{card['parameters']:,} parameters, "
-        f"{card['encoder_parameters']:,} of them in the encoder, trained on images of {size} x {size} pixels.{classes}"
+        f"{card['encoder_parameters']:,} of them in the encoder, trained on images of {size} x {size} pixels."
     )
 
 
-def _use(card, folder):
-    formats = {file["format"] for file in card["files"]}
+def _words(card, folder):
+    """Return what the texts name: paths as Python literals, endpoints and sizes."""
     endpoints = card["endpoints"]
     first = next(iter(endpoints))
     shown = LOGITS if LOGITS in endpoints else first
-    words = {
+    return {
         "folder": _quoted(folder),
         "keras": _quoted(f"{folder}/{KERAS_FILE}"),
         "litert": _quoted(f"{folder}/{LITERT_FILE}"),
         "onnx": _quoted(f"{folder}/{ONNX_FILE}"),
         "endpoint": shown,
         "output": endpoints[shown]["output"],
+        "output_of_keras": LOGITS if shown == PROBABILITIES else endpoints[shown]["output"],
         "first": first,
         "output_of_first": endpoints[first]["output"],
         "size": card["image_size"],
+        "file": _quoted(CLASS_NAMES),
     }
+
+
+def _use(card, words):
+    formats, endpoints = {file["format"] for file in card["files"]}, card["endpoints"]
     parts = ["## Use", _PATHS, *(code.format(**words) for name, code in _CODE.items() if name in formats)]
     if SAVED_MODEL in formats:
         parts.append(_TRAINING.format(**words))
-    if endpoints.get(LOGITS, {}).get("stop_gradient") and formats & {SAVED_MODEL, KERAS}:
-        others = [f"`{name}`" for name in endpoints if name != LOGITS]
+    is_probe = any(endpoint.get("stop_gradient") for endpoint in endpoints.values())
+    if is_probe and formats & {SAVED_MODEL, KERAS}:
+        others = [f"`{name}`" for name in endpoints if name not in OF_CLASSES]
         text = _PROBE.format(below=" or ".join(others) or "another endpoint, in an export that has one")
         parts.append(f"{text}\n{_PROBE_OF_OTHER}" if card.get("ema") else text)
     return "\n\n".join(parts)
 
 
-def _images(card):
-    size, proportion = card["image_size"], card["preprocessing"]["crop_proportion"]
-    crop = f"the central {proportion:.1%} of the shorter side" if proportion else "the whole image"
-    text = (
-        "## Images\n\nRGB, float32 in [0, 1]: divide 8-bit pixels by 255; there is no mean or standard deviation step. "
-        f"For evaluation, images were cropped to {crop} and resized to {size} x {size} (bicubic, no antialiasing)."
-    )
-    inside = card["preprocessing"].get("encoder_range")
-    if inside:
-        low_high = f"`{inside}`" if isinstance(inside, str) else f"{inside[0]} to {inside[1]}"
-        text += f" The network itself brings the pixels to the range that its encoder takes, {low_high}."
-    if any(file.get("decode_images") for file in card["files"]):
-        text += (
-            "\nThe signatures `NAME_from_bytes` do this preprocessing: their input `image_bytes` is a batch of JPEG, "
-            'PNG, BMP or GIF files, such as `tf.constant([open(name, "rb").read()])`. If one is none of these, the '
-            "whole batch fails."
-        )
-    return text
+def _classes(card, words):
+    """Return the section on the classes, in a list; an empty list if they have no names or are not exported."""
+    names, formats = card["class_names"], {file["format"] for file in card["files"]}
+    if not names or {*OF_CLASSES}.isdisjoint(card["endpoints"]):
+        return []
+    order = f"in the order of the logits and probabilities, and of the lines of `{CLASS_NAMES}`"
+    text = f"## Classes\n\nThe {len(names)} classes, {order}:"
+    # Indented: whatever a name contains, it is shown as it is.
+    lines = [f"    {number}  {' '.join(str(name).split())}" for number, name in enumerate(names)]
+    places = [place.format(**words) for kind, place in _NAMES_IN.items() if kind in formats]
+    return ["\n\n".join([text, "\n".join(lines), "The names are in the files, too:\n\n" + "\n".join(places)])]
 
 
 def _endpoints(card):
@@ -139,7 +146,17 @@ def _endpoints(card):
         ]
     if formats & {LITERT, ONNX}:
         rows += ["", "LiteRT and ONNX models have one function that returns all of these outputs."]
+    if PROBABILITIES in card["endpoints"]:
+        rows += ["", f"`{PROBABILITIES}` is the softmax of the logits, in float32.{_without_softmax(card)}"]
     return "\n".join(rows)
+
+
+def _without_softmax(card):
+    """Return a sentence on the files that have logits but no probabilities; empty if there is none."""
+    files = [
+        f"`{file['file']}`" for file in card["files"] if file["format"] == KERAS or file.get("quantization")
+    ]
+    return f" In {' and '.join(files)}, apply it to the logits yourself." if files else ""
 
 
 def _training(card):
@@ -200,8 +217,3 @@ def _files(card):
 def _quoted(path):
     """Return a Python literal in double quotes, whatever characters the path contains."""
     return json.dumps(path, ensure_ascii=False)
-
-
-def _some(names, most=12):
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(str, names[:most])) + more

@@ -7,7 +7,12 @@ import numpy as np
 
 from simclr_keras.config.export import KERAS, LITERT, ONNX, SAVED_MODEL
 from simclr_keras.export import card, readme
-from simclr_keras.export.endpoints import LOGITS, select_endpoints, signature_endpoints
+from simclr_keras.export.endpoints import (
+    OF_CLASSES,
+    select_endpoints,
+    signature_endpoints,
+    with_probabilities,
+)
 from simclr_keras.export.export_folder import CARD, check_out
 from simclr_keras.export.formats import keras_file, litert, names, onnx_file
 from simclr_keras.export.formats.comparison import full_float32
@@ -43,7 +48,7 @@ def write_export(
         out: path of the folder.
         about: content of the card, see `card.make_card`; and weight_decay, for the regularization losses.
         formats: names out of FORMATS, one or more.
-        endpoints: names of signatures to write (encoder, proj_head_0 .., logits); None for all.
+        endpoints: names of signatures to write (encoder, proj_head_0 .., logits, probabilities); None for all.
         decode_images: whether the SavedModel also takes encoded images.
         representative: float32 images [n, size, size, 3] in [0, 1] that calibrate an int8 LiteRT model; None writes no
             such model.
@@ -57,9 +62,10 @@ def write_export(
         InputError: the folder or an endpoint is wrong, or the package of a format is missing.
         TrainingError: a file differs from the network by more than its tolerance, or cannot be written.
     """
-    size, class_names = about["image_size"], about["class_names"]
-    outputs = model(np.zeros((1, size, size, 3), np.float32), training=False)
+    size = about["image_size"]
+    outputs = with_probabilities(model(np.zeros((1, size, size, 3), np.float32), training=False))
     signatures = select_endpoints(signature_endpoints(outputs), endpoints, "the network")
+    class_names = None if {*OF_CLASSES}.isdisjoint(signatures) else about["class_names"]
     with whole_folder(out, lambda path: check_out(path, overwrite)) as folder:
         files = []
 
@@ -81,25 +87,28 @@ def write_export(
                 class_names=class_names,
                 weight_decay=about["weight_decay"],
                 decode_images=decode_images,
+                antialias=about["antialias"],
                 endpoints=endpoints,
             )
             report = check_saved_model(folder, model, size, signatures)
             wrote(SAVED_MODEL, {"file": names.GRAPH_FILE, "decode_images": decode_images, **report})
         if KERAS in formats:
+            if class_names:
+                model.class_names = class_names
             wrote(KERAS, keras_file.write_keras(model, f"{folder}/{names.KERAS_FILE}"))
         if LITERT in formats:
-            wrote(LITERT, litert.write_litert(model, f"{folder}/{names.LITERT_FILE}", image_size=size))
+            settings = {"image_size": size, "class_names": class_names}
+            wrote(LITERT, litert.write_litert(model, f"{folder}/{names.LITERT_FILE}", **settings))
             if representative is not None:
                 path = f"{folder}/{names.INT8_FILE}"
-                wrote(
-                    LITERT, litert.write_litert(model, path, image_size=size, representative=representative)
-                )
+                wrote(LITERT, litert.write_litert(model, path, **settings, representative=representative))
         if ONNX in formats:
-            wrote(ONNX, onnx_file.write_onnx(model, f"{folder}/{names.ONNX_FILE}", image_size=size))
+            path = f"{folder}/{names.ONNX_FILE}"
+            wrote(ONNX, onnx_file.write_onnx(model, path, image_size=size, class_names=class_names))
         shapes = {
             name: (endpoint, [None, *outputs[endpoint].shape[1:]]) for name, endpoint in signatures.items()
         }
-        if class_names and LOGITS in signatures:
+        if class_names:
             write_file(f"{folder}/{names.CLASS_NAMES}", names.class_names_text(class_names))
         content = card.make_card(model, about, shapes, files)
         write_file(f"{folder}/{CARD}", card.as_json(content))

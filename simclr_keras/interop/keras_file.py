@@ -16,8 +16,8 @@ from simclr_keras.runs.architecture import Architecture
 from simclr_keras.runs.checkpoints import model_variables
 
 
-def open_keras(path: str, flag: str) -> tuple[Architecture, dict[str, np.ndarray]]:
-    """Return the architecture and the arrays of a SimCLRModel in a file.
+def open_keras(path: str, flag: str) -> tuple[Architecture, dict[str, np.ndarray], tuple[str, ...] | None]:
+    """Return the architecture, the arrays and the class names of a SimCLRModel in a file.
 
     Args:
         path: of the file.
@@ -41,7 +41,7 @@ def open_keras(path: str, flag: str) -> tuple[Architecture, dict[str, np.ndarray
             "give --model=keras:NAME with --backbone_weights, else build SimCLRModel(encoder=...) in Python."
         )
     arrays = {name: variable.numpy() for name, variable in model_variables(model).items()}
-    return _architecture_of(model, f"--{flag}={path}"), arrays
+    return _architecture_of(model, f"--{flag}={path}"), arrays, model.class_names
 
 
 def _architecture_of(model: SimCLRModel, source: str) -> Architecture:

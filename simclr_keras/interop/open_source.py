@@ -116,7 +116,7 @@ def _of_torch(path: str, address: str, flag: str) -> OpenRun:
 
 def _of_keras(path: str, flag: str) -> OpenRun:
     """Return the OpenRun of a SimCLRModel in a .keras file: supervised with a trained classifier, else pretrained."""
-    architecture, arrays = open_keras(path, flag)
+    architecture, arrays, class_names = open_keras(path, flag)
     mode, settings = "supervised", {}
     if architecture.dense_layers:
         settings["dense_layers"] = ",".join(map(str, architecture.dense_layers))
@@ -127,7 +127,7 @@ def _of_keras(path: str, flag: str) -> OpenRun:
         settings["proj_layers"] = max(architecture.proj_layers, 1)
     config, result = _records(mode, settings, architecture, path, "Keras")
     weights = ArrayWeights(path, {name: array.shape for name, array in arrays.items()}, arrays.__getitem__)
-    return as_run(path, RunFiles(path, flag), config, result, architecture, weights)
+    return as_run(path, RunFiles(path, flag), config, result, architecture, weights, class_names=class_names)
 
 
 def _records(
@@ -164,20 +164,21 @@ def as_run(
     architecture: Architecture,
     weights: ArrayWeights,
     notes: tuple[str, ...] = (),
+    class_names: tuple[str, ...] | None = None,
 ) -> OpenRun:
     """Return the OpenRun of weights that are in no run directory.
 
     Args:
         address: what stands for the run directory. files: of the folder or file with the weights.
         config: of the stage that trains such networks. result: content of a result.json, a dict.
-        architecture: of the network. weights: all of its weights. notes: see OpenRun.
+        architecture: of the network. weights: all of its weights. notes, class_names: see OpenRun.
     """
     record = ConfigRecord(config.NAME, dataclasses.asdict(config), ancestors=[])
     return OpenRun(
         files,
         record,
         config,
-        SplitRecord(),
+        SplitRecord(class_names=None if class_names is None else list(class_names)),
         ResultRecord.from_json(result),
         architecture,
         weights,

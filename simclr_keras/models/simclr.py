@@ -1,5 +1,6 @@
 """SimCLRModel: an encoder with its heads, images in, a dict of endpoints out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -45,6 +46,7 @@ class SimCLRModel(ImageModel):
         head_layer: the classifier sits on the endpoint proj_head_{head_layer}; 0 is the representation.
         stop_gradient: whether the classifier is an online probe, whose loss leaves the network alone.
         classifier_init: "normal" or "zeros".
+        class_names: of the classifier, in the order of the logits; kept as an attribute, a tuple. None if unknown.
 
     Raises:
         InputError: an argument is out of its range; or images are not float [n, h, w, 3], or not of the
@@ -64,6 +66,7 @@ class SimCLRModel(ImageModel):
         classifier_init: str = "normal",
         kept_head_layers: int | None = None,
         pixel_range: PixelRange | None = None,
+        class_names: Sequence[str] | None = None,
         name: str = "simclr",
         **kwargs,
     ):
@@ -92,6 +95,21 @@ class SimCLRModel(ImageModel):
             )
         self.head_layer = head_layer
         self.stop_gradient = stop_gradient
+        self.class_names = class_names
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Return the names of the classes in the order of the logits; None if they are unknown."""
+        return None if self._class_names is None else tuple(self._class_names)
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        classes = 0 if self.classifier is None else self.classifier.num_classes
+        if names is not None and len(names) != classes:
+            raise InputError(
+                f"class_names must be one name per class of the classifier, {classes}. Received: {len(names)} names"
+            )
+        self._class_names = None if names is None else tuple(map(str, names))
 
     @property
     def fixed_size(self) -> int | None:
@@ -148,6 +166,8 @@ class SimCLRModel(ImageModel):
             "stop_gradient": self.stop_gradient,
             "classifier_init": "normal" if self.classifier is None else self.classifier.initializer,
             "kept_head_layers": self.projection_head.kept_layers,
+            # Left out if unknown, so that earlier versions load the file.
+            **({"class_names": list(self.class_names)} if self.class_names else {}),
         }
 
     @classmethod

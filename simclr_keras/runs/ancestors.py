@@ -101,7 +101,7 @@ def moved_notes(runs: Sequence[OpenRun], config: Any) -> list[str]:
 
 
 def inherit(config: Any, run: OpenRun, flag: str) -> Any:
-    """Return the config with open settings taken from an earlier run: dataset, split, model, image size.
+    """Return the config with open settings taken from an earlier run: dataset, split, model, images.
 
     Args:
         config: of the stage. run: that it starts from. flag: that gave the run, for messages.
@@ -139,6 +139,8 @@ def inherit(config: Any, run: OpenRun, flag: str) -> Any:
         own.group_by == NEAR_DUPLICATES or config.dataset is None or config.labels
     ):
         inherited["group_by"] = own.group_by
+    if config.eval_antialias is None:
+        inherited["eval_antialias"] = run.eval_antialias
     config = dataclasses.replace(config, **inherited)
     check_image_size(config, run, flag)
     return config

@@ -67,10 +67,17 @@ class OpenRun:
         size: int = self.config.image_size or self.architecture.image_size
         return size
 
+    @property
+    def eval_antialias(self) -> bool:
+        """Whether its evaluation images are antialiased when they shrink."""
+        return bool(self.config.eval_antialias)
+
     def model(self, dtype: str = "float32") -> Any:
         """Return the network, a SimCLRModel. dtype: as in `create_model`."""
         model = self.architecture.build(dtype)
         self.weights.load_into(model)
+        if model.classifier is not None:
+            model.class_names = self.class_names
         return model
 
     def as_ancestors(self) -> list[AncestorEntry]:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export.card import read_card, read_class_names
+from simclr_keras.export.card import is_antialiased, read_card, read_class_names
 from simclr_keras.export.endpoints import ENCODER, LOGITS, REPRESENTATION
 from simclr_keras.export.formats.names import KERAS_FILE, LITERT_FILE, ONNX_FILE
 from simclr_keras.export.loading.find_saved_model import is_hub_handle, is_saved_model
@@ -35,6 +35,7 @@ class AnyModel:
         fixed_size: side in pixels of the only images it takes, or None if it takes several sizes.
         class_names: tuple of the names of the classes of its logits, or None.
         fingerprint: hexadecimal digest of its weights.
+        antialias: whether its images are antialiased when they shrink.
     """
 
     path: str
@@ -44,6 +45,7 @@ class AnyModel:
     fixed_size: int | None
     class_names: tuple[str, ...] | None
     fingerprint: str
+    antialias: bool = False
 
     @property
     def vectors(self) -> list[str]:
@@ -159,7 +161,7 @@ def _check_no_ema(path, use_ema):
 
 def _of_run(path, use_ema=False):
     run = open_source(path, flag="model", ema=use_ema)
-    return _of_keras(path, run.model(), run.image_size, run.class_names)
+    return _of_keras(path, run.model(), run.image_size, run.class_names, run.eval_antialias)
 
 
 def _of_export(path):
@@ -171,10 +173,8 @@ def _of_export(path):
             f"{loaded.source} has no signature and no __call__ that takes float images [n, height, width, 3]; export "
             "it with simclr export, or import weights released for SimCLR with simclr import."
         )
-    sizes = {"image_size": loaded.image_size, "fixed_size": loaded.fixed_size}
-    return AnyModel(
-        path, shapes, loaded, **sizes, class_names=loaded.class_names, fingerprint=loaded.fingerprint
-    )
+    names = ("image_size", "fixed_size", "class_names", "fingerprint", "antialias")
+    return AnyModel(path, shapes, loaded, **{name: getattr(loaded, name) for name in names})
 
 
 def _of_keras_file(path, file):
@@ -192,11 +192,11 @@ def _of_keras_file(path, file):
         raise InputError(
             f"{file} cannot be loaded ({one_line(error)}); save the model again, or give another."
         ) from error
-    names = read_class_names(folder, card) if card else None
-    return _of_keras(path, model, card.get("image_size"), names)
+    names = read_class_names(folder, card) if card else getattr(model, "class_names", None)
+    return _of_keras(path, model, card.get("image_size"), names, is_antialiased(card))
 
 
-def _of_keras(path, model, image_size, class_names):
+def _of_keras(path, model, image_size, class_names, antialias):
     fixed = _fixed_size(model)
 
     # Traced once for any number and size of images. TensorFlow computes only the outputs that `call` uses.
@@ -223,7 +223,9 @@ def _of_keras(path, model, image_size, class_names):
     digest = hashlib.blake2b(digest_size=16)
     for variable in model.variables:
         digest.update(np.ascontiguousarray(variable.numpy()).data)
-    return AnyModel(path, shapes, call, image_size or fixed, fixed, class_names, digest.hexdigest())
+    return AnyModel(
+        path, shapes, call, image_size or fixed, fixed, class_names, digest.hexdigest(), antialias
+    )
 
 
 def _fixed_size(model):

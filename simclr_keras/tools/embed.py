@@ -131,11 +131,13 @@ def embed(
             "image_size": size,
             "images": opened_images.fingerprint(),
             "labels": _file_digest(labels),
+            **({"antialias": True} if opened.antialias else {}),
         }
         parts = FeatureParts(out, settings, overwrite)
         if parts.rows:
             say(f"resume   {parts.rows:,} of {len(opened_images):,} images are in {parts.folder}")
-        speed = _compute_missing(parts, opened_images, compute, size, batch_size, stop)
+        preparation = {"image_size": size, "batch_size": batch_size, "antialias": opened.antialias}
+        speed = _compute_missing(parts, opened_images, compute, preparation, stop)
         features, all_labels = parts.join()
         has_labels = opened_images.has_labels and (all_labels >= 0).any()
         result = feature_files.Features(
@@ -205,15 +207,18 @@ def vector_function(model, endpoint, image_size):
     return compute, output.shape[1]
 
 
-def _compute_missing(parts, images, compute, image_size, batch_size, stop):
-    """Compute the rows that no part contains; return the speed for the last message, or ""."""
+def _compute_missing(parts, images, compute, preparation, stop):
+    """Compute the rows that no part contains; return the speed for the last message, or "".
+
+    preparation: arguments of `pipeline.eval_batches`.
+    """
     import numpy as np
     import tensorflow as tf
     import tqdm
 
     from simclr_keras.data import pipeline
 
-    begin, total = parts.rows, len(images)
+    begin, total, batch_size = parts.rows, len(images), preparation["batch_size"]
     stop.nothing_to_save = False
     bar = tqdm.tqdm(
         total=total,
@@ -228,7 +233,7 @@ def _compute_missing(parts, images, compute, image_size, batch_size, stop):
     try:
         with bar:
             for source in images.rows(np.arange(begin, total)):
-                for batch in pipeline.eval_batches(source, image_size=image_size, batch_size=batch_size):
+                for batch in pipeline.eval_batches(source, **preparation):
                     features = compute(batch["image"]).numpy()
                     if not np.isfinite(features).all():
                         raise TrainingError(

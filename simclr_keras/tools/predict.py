@@ -141,7 +141,8 @@ def predict(model, paths, *, top=5, image_size=None, batch_size=64, bad=None, al
     files = tuple(readable)
     source = Source("files", FileStore(list(readable.values())), files)
     try:
-        for batch in pipeline.eval_batches(source, image_size=size, batch_size=batch_size):
+        settings = {"image_size": size, "batch_size": batch_size, "antialias": opened.antialias}
+        for batch in pipeline.eval_batches(source, **settings):
             probabilities, order = tf.math.top_k(tf.nn.softmax(compute(batch["image"])), min(top, classes))
             for row, shares, best in zip(batch["id"].numpy(), probabilities.numpy(), order.numpy()):
                 # Through text: the float32 0.1 would become 0.10000000149.

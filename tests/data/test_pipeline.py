@@ -165,6 +165,9 @@ def test_evaluation_images_are_evaluation_views():
     source = arrays()
     batch = next(iter(pipeline.eval_batches(source, image_size=40, batch_size=4)))
     np.testing.assert_allclose(batch["image"], evaluation_view(source.images[:4], 40), atol=1e-6)
+    smaller = next(iter(pipeline.eval_batches(source, image_size=9, batch_size=4, antialias=True)))["image"]
+    np.testing.assert_allclose(smaller, evaluation_view(source.images[:4], 9, antialias=True), atol=1e-6)
+    assert np.abs(smaller - evaluation_view(source.images[:4], 9)).max() > 0.01
     np.testing.assert_array_equal(batch["label"], source.labels[:4])
     size = source.images.shape[1]
     batch = next(iter(pipeline.eval_batches(source, image_size=size, batch_size=4, as_they_are=True)))

@@ -48,11 +48,14 @@ def values_of(variables):
 
 
 def outputs_of(model, batch, training=False):
-    """{endpoint: array} of a model, whose variables stay as they are."""
+    """{endpoint: array} of a model, whose variables stay as they are, and the softmax of its logits."""
     before = values_of(model.variables)
     found = {name: value.numpy() for name, value in model(batch, training=training).items()}
     for variable, value in zip(model.variables, before):
         variable.assign(value)
+    if "logits" in found:
+        exponentials = np.exp(found["logits"] - found["logits"].max(axis=1, keepdims=True))
+        found["probabilities"] = exponentials / exponentials.sum(axis=1, keepdims=True)
     return found
 
 

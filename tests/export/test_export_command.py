@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import export
 from simclr_keras.config import command_line
+from simclr_keras.export.endpoints import OF_CLASSES
 from simclr_keras.export.formats import litert, saved_model
 from simclr_keras.models import resnet
 from simclr_keras.runs.open_run import load_run
@@ -64,8 +65,9 @@ class TestExport:
             "license": "CC0-1.0",
             "model": "r18_0.125x_sk0",
         }
+        assert card["preprocessing"]["antialias"] is False
         assert card["parameters"] == load_run(runs / "finetuned").count_params()
-        assert [*card["endpoints"]] == ["encoder", "proj_head_0", "proj_head_1", "logits"]
+        assert [*card["endpoints"]] == ["encoder", "proj_head_0", "proj_head_1", *OF_CLASSES]
         assert card["endpoints"]["logits"] == {"output": "logits", "shape": [None, 10], "dtype": "float32"}
 
     def test_best_weights_and_unfinished_runs_are_exported_too(self, runs, tmp_path, capsys):
@@ -241,8 +243,8 @@ class TestFormats:
         assert not [name for name in names if not (out / name).stat().st_size]
         monkeypatch.chdir(tmp_path)
         blocks = re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(), re.DOTALL)
-        assert len(blocks) == 4
-        for block in blocks:
+        assert len(blocks) == 5
+        for block in blocks[:4]:  # the last one prepares a file, see test_preparation
             found = {}
             exec(block, found)
             assert found["logits"].shape == (8, 10)

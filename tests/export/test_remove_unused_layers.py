@@ -48,6 +48,6 @@ def test_a_backbone_keeps_its_image_size():
 def test_what_is_not_there_is_refused_with_what_is(names):
     with pytest.raises(
         InputError,
-        match=r"(has no endpoint|--endpoints is empty).*; give one or more of encoder, proj_head_0, .*, logits\.",
+        match=r"(has no endpoint|--endpoints is empty).*; give one or more of encoder, .*, logits, probabilities\.",
     ):
         remove_unused_layers(make_network(), names, "runs/x")

@@ -53,7 +53,9 @@ def test_class_names_lie_beside_a_phone_file_whose_line_is_about_angles(network,
     assert "within" not in lines[1]
     assert "mean cosine similarity 0.9998 with the network's vectors" in lines[1]
     assert (tmp_path / "out/class_names.txt").read_text() == "ant\nbee\ncat\n"
-    assert "of `class_names.txt`: ant, bee, cat." in (tmp_path / "out/README.md").read_text()
+    readme = (tmp_path / "out/README.md").read_text()
+    assert "    0  ant\n    1  bee\n    2  cat\n" in readme
+    assert "In `model_int8.tflite`, apply it to the logits yourself." in readme
     write(network, tmp_path / "out", LITERT, overwrite=True, endpoints=("encoder",))
     assert not (tmp_path / "out/class_names.txt").exists()
-    assert "ant, bee" not in (tmp_path / "out/README.md").read_text()
+    assert "## Classes" not in (tmp_path / "out/README.md").read_text()

@@ -213,6 +213,16 @@ def test_weights_of_a_whole_model_fill_a_truncated_one(tmp_path):
     assert_same_outputs(model, loaded)
 
 
+def test_class_names_are_kept_and_must_fit_the_classifier():
+    model = create_model(SMALL, num_classes=2, image_size=8)
+    assert model.class_names is None
+    assert "class_names" not in model.get_config()
+    model.class_names = ["ant", "bee"]
+    assert SimCLRModel.from_config(model.get_config()).class_names == ("ant", "bee")
+    with pytest.raises(InputError, match=r"one name per class of the classifier, 2\. Received: 3 names"):
+        model.class_names = ["ant", "bee", "cat"]
+
+
 def test_a_head_layer_beyond_the_head_is_named():
     for arguments, limit in [
         ({}, 3),

@@ -44,9 +44,16 @@ def test_what_is_left_open_comes_from_the_ancestor(pretrained, open_pretrained):
     ancestor = open_pretrained
     config = finetuning(ancestor)
     assert config.dataset == pretrained.config.dataset
-    assert (config.model, config.image_size) == (GROUPED, 8)
+    assert (config.model, config.image_size, config.eval_antialias) == (GROUPED, 8, False)
     given = finetuning(ancestor, dataset="digits", image_size=16, model="r18_1x_sk0")
     assert (given.dataset, given.image_size, given.model) == ("digits", 16, "r18_1x_sk0")
+
+
+def test_antialiasing_is_inherited_unless_given(open_pretrained):
+    own = dataclasses.replace(open_pretrained.config, eval_antialias=True)
+    ancestor = dataclasses.replace(open_pretrained, config=own)
+    assert finetuning(ancestor).eval_antialias
+    assert not finetuning(ancestor, eval_antialias=False).eval_antialias
 
 
 def test_unlabeled_is_inherited_unless_labels_are_given(open_pretrained):

@@ -33,9 +33,7 @@ def test_all_three_give_the_same_vectors(opened):
 def test_what_is_known_of_each(opened):
     assert [m.image_size for m in opened.values()] == [SIZE, None, None]
     assert not any(m.fixed_size for m in opened.values())
-    assert opened["run"].class_names == opened["export"].class_names == DIGITS
-    assert opened["model.keras"].class_names is None
-    assert opened["model.keras"].names_of(10) == DIGITS
+    assert {model.class_names for model in opened.values()} == {DIGITS}
     assert opened["run"].names_of(3) == ("0", "1", "2")
 
 
@@ -45,6 +43,7 @@ def test_the_representation_is_found_by_both_its_names_and_by_none(opened):
 
 
 def test_vectors_are_told_from_maps(opened):
+    assert opened["export"].vectors == [*opened["run"].vectors, "probabilities"]
     assert opened["run"].vectors == ["encoder", "proj_head_0", "proj_head_1", "logits"]
     assert opened["run"].shapes["block_group2"].rank == 4
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -28,9 +29,10 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def expected(models, path):
+def expected(models, path, antialias=False):
     """Probabilities [10] of an image file by the network of the run."""
-    view = preprocess.evaluation_view(preprocess.decode(tf.io.read_file(str(path))), SIZE)
+    image = preprocess.decode(tf.io.read_file(str(path)))
+    view = preprocess.evaluation_view(image, SIZE, antialias=antialias)
     logits = load_run(models / "run")(view[None], training=False)["logits"].numpy()[0].astype(np.float64)
     return np.exp(logits) / np.exp(logits).sum()
 
@@ -46,6 +48,17 @@ def test_probabilities_are_the_softmax_of_the_logits(models, photos, tmp_path, n
         np.testing.assert_allclose([share for _, share in classes], np.sort(shares)[::-1], rtol=1e-4)
         paths.remove(tmp_path / path)
     assert not paths
+
+
+def test_images_are_antialiased_if_those_of_the_run_were(models, photos, tmp_path):
+    shutil.copytree(models / "run", tmp_path / "run")
+    config = tmp_path / "run/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "eval_antialias": True}))
+    path = photos / "deep" / "er" / "b.jpg"
+    ((_, classes),) = predict.predict(str(tmp_path / "run"), [str(path)], top=10)
+    shares, others = (np.sort(expected(models, path, antialias))[::-1] for antialias in (True, False))
+    np.testing.assert_allclose([share for _, share in classes], shares, rtol=1e-4)
+    assert np.abs(shares - others).max() > 1e-3
 
 
 def test_a_line_for_each_file_with_the_likeliest_first(models, photos):

@@ -37,6 +37,7 @@ class CropConfig:
         min_covered: windows below this fraction of the image are drawn again, in [0, 1].
         flip_probability: of a left-right flip, in [0, 1].
         auto_augment: whether train_batches applies AutoAugment's ImageNet policy to the views.
+        antialias: whether windows are antialiased when they shrink.
     """
 
     random_crop: bool = True
@@ -46,6 +47,7 @@ class CropConfig:
     min_covered: float = 0.1
     flip_probability: float = 0.5
     auto_augment: bool = False
+    antialias: bool = False
 
     def __post_init__(self):
         if not 0 < self.crop_min_area <= self.crop_max_area <= 1:
@@ -177,8 +179,10 @@ def make_views_of_batch(images, crops, size, config):
     height, width = images.shape[1:3]
     windows = _windows(crops, height, width, size, config)
     flip = crops.flip < config.flip_probability
-    rows = bicubic_matrix(windows[..., 0], windows[..., 2], height, size)
-    columns = bicubic_matrix(windows[..., 1], windows[..., 3], width, size, reverse=flip)
+    rows = bicubic_matrix(windows[..., 0], windows[..., 2], height, size, antialias=config.antialias)
+    columns = bicubic_matrix(
+        windows[..., 1], windows[..., 3], width, size, reverse=flip, antialias=config.antialias
+    )
     n, w = crops.top.shape[0] or tf.shape(crops.top)[0], crops.top.shape[1]
     pixels = tf.reshape(tf.cast(images, tf.float32), [n, 1, height, width * 3])
     # [n, w, s, h] x [n, 1, h, 3 w'] -> [n, w, s, w', 3], then the same along the width.
@@ -187,7 +191,7 @@ def make_views_of_batch(images, crops, size, config):
     return _to_pixels(views, images.dtype)
 
 
-def bicubic_matrix(start, length, extent, size, reverse=None):
+def bicubic_matrix(start, length, extent, size, reverse=None, antialias=False):
     """Return bicubic weights that cut a window out of an axis and resize it, as tf.image.resize does.
 
     Keys' cubic with a = -0.5 and half-pixel centers; the weights of pixels outside the window are dropped
@@ -197,6 +201,7 @@ def bicubic_matrix(start, length, extent, size, reverse=None):
         start, length: int32 [...], first pixel and number of pixels of each window.
         extent: int, pixels of the axis. size: int, pixels of the result.
         reverse: bool [...], reverses the result.
+        antialias: whether the kernel widens when a window shrinks.
 
     Returns:
         float32 tensor [..., size, extent].
@@ -207,10 +212,12 @@ def bicubic_matrix(start, length, extent, size, reverse=None):
     if reverse is not None:
         out = tf.where(reverse[..., None, None], size - 1 - out, out)
     center = (out + 0.5) * (length / size) - 0.5
-    # The kernel looks its weights up in a table of 1024 steps a pixel.
-    center = tf.floor(center) + tf.math.rint((center - tf.floor(center)) * 1024.0) / 1024.0
+    if not antialias:  # the kernel looks its weights up in a table of 1024 steps a pixel
+        center = tf.floor(center) + tf.math.rint((center - tf.floor(center)) * 1024.0) / 1024.0
     pixel = tf.range(extent, dtype=tf.float32) - start
     x = tf.abs(pixel - center)
+    if antialias:
+        x /= tf.maximum(length / size, 1.0)
     near = (1.5 * x - 2.5) * x * x + 1.0
     far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
     inside = (pixel >= 0) & (pixel < length) & (x < 2.0)
@@ -259,7 +266,8 @@ def _cut(image, windows, flip, size, config):
     views = []
     for i in range(windows.shape[0]):
         top, left, height, width = tf.unstack(windows[i])
-        view = resize_bicubic(image[top : top + height, left : left + width], (size, size))
+        window = image[top : top + height, left : left + width]
+        view = resize_bicubic(window, (size, size), config.antialias)
         view = _to_pixels(view, image.dtype)
         mirror, keep = functools.partial(tf.reverse, view, [1]), functools.partial(tf.identity, view)
         views.append(tf.cond(flip[i] < config.flip_probability, mirror, keep))

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from simclr_keras.backend import standard_error_into
 from simclr_keras.errors import InputError, TrainingError, one_line
-from simclr_keras.export.endpoints import IMAGES, signature_endpoints
+from simclr_keras.export.endpoints import LOGITS, PROBABILITIES, signature_endpoints, with_probabilities
 
 # Protocol buffers and FlatBuffers count their bytes in 31 bits; some are left for the graph.
 MAX_BYTES = 2**31 - 2**26
@@ -28,18 +28,9 @@ def check_size(model: Any, form: str) -> None:
         )
 
 
-def vectors_of(model: Any, size: int | None) -> tf.types.experimental.PolymorphicFunction:
-    """Return the network in inference mode, as a tf.function of images to the dict of its vectors.
-
-    Args:
-        model: built float32 SimCLRModel. size: of the images [n, size, size, 3]; None for any.
-    """
-    spec = tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)
-    return tf.function(lambda images: pick_vectors(model, images), input_signature=[spec], autograph=False)
-
-
-def pick_vectors(model: Any, images: Any) -> dict[str, tf.Tensor]:
-    outputs = model(images, training=False)
+def pick_vectors(outputs: dict[str, tf.Tensor], probabilities: bool = True) -> dict[str, tf.Tensor]:
+    """Return the vectors among the outputs of a network, by default with its probabilities."""
+    outputs = with_probabilities(outputs) if probabilities else outputs
     return {name: outputs[name] for name in signature_endpoints(outputs).values()}
 
 
@@ -79,6 +70,9 @@ def compare(
     for images in batches:
         outputs = exported(images)
         for endpoint, expected in network(images).items():
+            if endpoint.endswith(PROBABILITIES) and LOGITS in outputs:
+                # Of its own logits: small differences of large logits are large differences of probabilities.
+                expected = with_probabilities({LOGITS: outputs[LOGITS]})[PROBABILITIES]
             gap = difference(outputs.get(endpoint), np.asarray(expected))
             if gap >= worst:
                 worst, where = gap, f"{endpoint} of {len(images)} images of {images.shape[1]} pixels"

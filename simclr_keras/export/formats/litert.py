@@ -1,6 +1,8 @@
 """Write a network as a LiteRT (TensorFlow Lite) model, float32 or int8, and compare it with the network."""
 
 import tempfile
+import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,8 @@ from simclr_keras.export.formats.comparison import (
     random_images,
     refuse,
     remove_on_failure,
-    vectors_of,
 )
+from simclr_keras.export.formats.names import CLASS_NAMES, class_names_text
 
 TOLERANCE = 1e-3  # as for ONNX, see onnx_file.py
 # For int8: 1 - cosine similarity, which is 0.001 for networks trained on CIFAR-10.
@@ -33,16 +35,27 @@ FEWEST_IMAGES = 16
 BATCH = 16
 
 
-def write_litert(model: Any, path: str, *, image_size: int, representative: np.ndarray | None = None) -> dict:
+def write_litert(
+    model: Any,
+    path: str,
+    *,
+    image_size: int,
+    class_names: Sequence[str] | None = None,
+    representative: np.ndarray | None = None,
+) -> dict:
     """Write the inference pass with all vectors: float32 `images` [n, s, s, 3] in [0, 1] -> final_avg_pool, ...
+
+    The class names are packed into the file as LiteRT's tools pack labels: `zipfile` and the MetadataExtractor of
+    Android read `class_names.txt` from it.
 
     n is 1 until the tensor `images` is resized; the runner of the signature serving_default resizes it. An int8 model
     takes and returns the same float32 arrays as the float one, so that an app needs the same code for both. Its weights
-    and everything between input and outputs are 8-bit integers.
+    and everything between input and outputs are 8-bit integers; it has no probabilities, which need more than 8 bits.
 
     Args:
         model: built float32 SimCLRModel. path: of the file; an existing file is replaced.
         image_size: s, side in pixels of the images it was trained on; the file takes only these.
+        class_names: of the classifier, in its order; None if they are unknown.
         representative: float32 images [n, s, s, 3] in [0, 1] as in the app, 16 or more, better 100, which calibrate
             the ranges of the 8 bits; None for a float32 model.
 
@@ -64,10 +77,13 @@ def write_litert(model: Any, path: str, *, image_size: int, representative: np.n
     check_size(model, "litert")
     with remove_on_failure(path) as path, quietly(path.name):
         path.write_bytes(_converted(model, image_size, representative))
+        if class_names:
+            with zipfile.ZipFile(path, "a") as archive:  # appended: the model stays where it is in the file
+                archive.writestr(zipfile.ZipInfo(CLASS_NAMES), class_names_text(class_names))
         interpreter, run = _runner(path)
         if representative is None:
             batches = [random_images(1, image_size), random_images(3, image_size)]
-            report = compare(lambda images: pick_vectors(model, images), run, batches, TOLERANCE, path.name)
+            report = compare(lambda x: pick_vectors(model(x)), run, batches, TOLERANCE, path.name)
         else:
             report = _compare_int8(model, run, representative, path.name)
             report["integer_only"] = _integer_only(interpreter)
@@ -109,7 +125,12 @@ def _checked(images, size):
 
 def _converted(model, size, representative):
     """Return the bytes of the LiteRT model."""
-    function = vectors_of(model, size)
+
+    def call(images):
+        return pick_vectors(model(images, training=False), probabilities=representative is None)
+
+    spec = tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)
+    function = tf.function(call, input_signature=[spec], autograph=False)
     # Through a SavedModel: from a function alone the converter writes variables without their values.
     module = tf.train.Checkpoint()
     module.variables = [variable.value for variable in model.variables]
@@ -137,7 +158,7 @@ def _runner(path):
 def _compare_int8(model, run, images, name):
     """Compare as `compare` does, by the angles between vectors and by the classes."""
     parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
-    pairs = [(pick_vectors(model, part), run(part)) for part in parts]
+    pairs = [(pick_vectors(model(part), probabilities=False), run(part)) for part in parts]
     expected, vectors = (
         {key: np.concatenate([pair[i][key] for pair in pairs]) for key in pairs[0][0]} for i in (0, 1)
     )

@@ -1,12 +1,13 @@
 """Write a network as an ONNX model, and compare it with the network in onnxruntime."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from simclr_keras import packages
 from simclr_keras.errors import one_line
-from simclr_keras.export.endpoints import IMAGES, signature_endpoints
+from simclr_keras.export.endpoints import IMAGES
 from simclr_keras.export.formats.comparison import (
     check_size,
     compare,
@@ -16,6 +17,7 @@ from simclr_keras.export.formats.comparison import (
     refuse,
     remove_on_failure,
 )
+from simclr_keras.export.formats.names import CLASS_NAMES_KEY, class_names_text
 
 PACKAGES = ("onnx", "onnxruntime", "tf2onnx")  # the last needs the first
 # Runtimes sum in another order. That gives 1e-6 in trained networks of 18 layers, and up to 2e-4 in random ones, whose
@@ -24,15 +26,16 @@ TOLERANCE = 1e-3
 OPSET = 15  # of 2021, so that old runtimes support it
 
 
-def write_onnx(model: Any, path: str, *, image_size: int) -> dict:
+def write_onnx(model: Any, path: str, *, image_size: int, class_names: Sequence[str] | None = None) -> dict:
     """Write the inference pass with all vectors: float32 `images` [n, h, w, 3] in [0, 1] -> final_avg_pool, ...
 
     Any n; any h and w too if the encoder takes them, as those of this package do. The outputs are named after the
-    endpoints.
+    endpoints. The metadata of the model contain `class_names`, one per line.
 
     Args:
         model: built float32 SimCLRModel. path: of the file; an existing file is replaced.
         image_size: side in pixels of the images it was trained on.
+        class_names: of the classifier, in its order; None if they are unknown.
 
     Returns:
         dict of file, tolerance, difference (the largest over the vectors, in units of the largest value), images, opset
@@ -51,7 +54,7 @@ def write_onnx(model: Any, path: str, *, image_size: int) -> dict:
     batches += [random_images(2, image_size + 9)] if any_size else []
     with remove_on_failure(path) as path:
         with quietly(path.name):
-            path.write_bytes(_converted(model, None if any_size else image_size))
+            path.write_bytes(_converted(model, None if any_size else image_size, class_names))
             try:
                 run = _runner(path)
             except Exception as error:  # onnxruntime's own, of many kinds
@@ -60,7 +63,7 @@ def write_onnx(model: Any, path: str, *, image_size: int) -> dict:
                     f"the converter does not support all operations of this network ({one_line(error, 120)}); use "
                     "another format",
                 )
-        report = compare(lambda images: pick_vectors(model, images), run, batches, TOLERANCE, path.name)
+        report = compare(lambda x: pick_vectors(model(x)), run, batches, TOLERANCE, path.name)
     side = None if any_size else image_size
     shape = {"name": IMAGES, "dtype": "float32", "shape": [None, side, side, 3], "range": [0, 1]}
     return {"file": path.name, **report, "opset": OPSET, "input": shape}
@@ -72,7 +75,7 @@ def require_packages() -> None:
         packages.require(module)
 
 
-def _converted(model, size):
+def _converted(model, size, class_names=None):
     """Return the bytes of the ONNX model, for images of this size; None for any."""
     import tf2onnx
     from onnx import numpy_helper
@@ -83,7 +86,7 @@ def _converted(model, size):
 
     def call(images, *weights):
         outputs, _ = model.stateless_call(weights[:trainable], weights[trainable:], images, training=False)
-        return {name: outputs[name] for name in signature_endpoints(outputs).values()}
+        return pick_vectors(outputs)
 
     specs = [tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)]
     specs += [tf.TensorSpec(v.shape, v.dtype, name=f"weight_{i}") for i, v in enumerate(variables)]
@@ -103,6 +106,8 @@ def _converted(model, size):
     for value, sizes in [(graph.input[0], names), *((value, names[:1]) for value in graph.output)]:
         for dimension, name in zip(value.type.tensor_type.shape.dim, sizes):
             dimension.dim_param = name
+    if class_names:
+        proto.metadata_props.add(key=CLASS_NAMES_KEY, value=class_names_text(class_names))
     return proto.SerializeToString()
 
 

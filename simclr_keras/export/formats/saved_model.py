@@ -15,6 +15,7 @@ from simclr_keras.export.endpoints import (
     SERVING,
     select_endpoints,
     signature_endpoints,
+    with_probabilities,
 )
 from simclr_keras.export.formats.comparison import compare, random_images
 from simclr_keras.export.formats.names import CLASS_NAMES, GRAPH_FILE, class_names_text
@@ -32,20 +33,22 @@ def write_saved_model(
     class_names: Any = None,
     weight_decay: float = 0.0,
     decode_images: bool = False,
+    antialias: bool = False,
     endpoints: Any = None,
 ) -> None:
     """Write a network as a reusable SavedModel (https://www.tensorflow.org/hub/reusable_saved_models).
 
     The saved object has
 
-    - `__call__(images, training=False)`: float32 images [n, h, w, 3] in [0, 1] -> dict of all endpoints, float32.
-      Networks of this package take any n (1 or more), h and w; those of keras.applications one size;
+    - `__call__(images, training=False)`: float32 images [n, h, w, 3] in [0, 1] -> dict of all endpoints, float32, and
+      of the probabilities (the softmax of the logits). Networks of this package take any n (1 or more), h and w; those
+      of keras.applications one size;
     - `variables`, `trainable_variables`, and `regularization_losses`, one L2 term per kernel;
     - for every endpoint E, and `encoder`, the functions E(images) and E_train(images) that return one tensor.
       E_train normalizes with the statistics of the batch and updates the moving ones. `serve` and `serve_train`
       return all vectors. keras.layers.TFSMLayer calls these functions;
-    - signatures encoder, proj_head_0 .. proj_head_k, logits and serving_default, which returns all of these. Their
-      input is `images`, their outputs are named after their endpoints (final_avg_pool for encoder);
+    - signatures encoder, proj_head_0 .. proj_head_k, logits, probabilities and serving_default, which returns all of
+      these. Their input is `images`, their outputs are named after their endpoints (final_avg_pool for encoder);
     - `class_names`, an asset with one name per line.
 
     Args:
@@ -56,6 +59,7 @@ def write_saved_model(
         weight_decay: factor of the L2 terms, 0.5 * weight_decay * ||kernel||^2; 0 writes none.
         decode_images: whether to add signatures NAME_from_bytes, which take `image_bytes`, strings [n] of encoded
             JPEG, PNG, BMP or GIF files, and do the evaluation preprocessing.
+        antialias: whether that antialiases images that shrink.
         endpoints: names of the signatures to write; None for all.
 
     Raises:
@@ -81,7 +85,8 @@ def write_saved_model(
     signatures = {name: forward.some(group) for name, group in groups.items()}
     if decode_images:
         signatures |= {
-            name + FROM_BYTES: forward.decoding(group, image_size) for name, group in groups.items()
+            name + FROM_BYTES: forward.decoding(group, image_size, antialias)
+            for name, group in groups.items()
         }
     # Custom gradients are written only if there are any: with them, models around the layer are harder to save.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=forward.has_custom_gradients)
@@ -112,7 +117,7 @@ def check_saved_model(path: str, model: SimCLRModel, image_size: int, signatures
     graph = tf.function(lambda images: model(images, training=False), autograph=False)
 
     def network(images):
-        outputs = graph(tf.constant(images))
+        outputs = with_probabilities(graph(tf.constant(images)))
         return outputs | {f"signature {name}": outputs[endpoint] for name, endpoint in signatures.items()}
 
     def exported(images):
@@ -147,7 +152,7 @@ class _Forward:
         self._spec = tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)
 
         def call(images, training=False):
-            outputs = model(images, training=training)
+            outputs = with_probabilities(model(images, training=training))
             return {name: tf.cast(value, tf.float32) for name, value in outputs.items()}
 
         self.function = tf.function(call, autograph=False)
@@ -163,11 +168,12 @@ class _Forward:
         """Return the function of images to a dict of these endpoints."""
         return self._of_images(lambda images: self._pick(images, endpoints, training))
 
-    def decoding(self, endpoints, image_size):
+    def decoding(self, endpoints, image_size, antialias):
         """Return the function of encoded images, strings [n], to a dict of these endpoints."""
 
         def preprocessed(encoded):
-            return preprocess.evaluation_view(preprocess.decode(within_limit(encoded)), image_size)
+            image = preprocess.decode(within_limit(encoded))
+            return preprocess.evaluation_view(image, image_size, antialias=antialias)
 
         view = tf.TensorSpec([image_size, image_size, 3], tf.float32)
 

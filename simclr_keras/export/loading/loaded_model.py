@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.export.card import read_card, read_class_names
+from simclr_keras.export.card import is_antialiased, read_card, read_class_names
 from simclr_keras.export.endpoints import SERVING
 from simclr_keras.export.loading.find_saved_model import GRAPHS, REMEDY, find_saved_model
 from simclr_keras.export.loading.signatures import (
@@ -101,6 +101,11 @@ class LoadedModel:
     def image_size(self) -> int | None:
         """Side in pixels of the images it was trained on, or None if unknown."""
         return self.card.get("image_size") or self.fixed_size
+
+    @property
+    def antialias(self) -> bool:
+        """Whether its evaluation images were antialiased when they shrank."""
+        return is_antialiased(self.card)
 
     @property
     def fingerprint(self) -> str:

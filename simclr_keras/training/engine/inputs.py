@@ -34,6 +34,8 @@ def crop_config(config) -> CropConfig:
         crop_aspect=config.crop_aspect,
         flip_probability=config.flip_probability if "flip" in config.augmentations else 0.0,
         auto_augment="autoaugment" in config.augmentations,
+        # Without a crop, each view is the evaluation window.
+        antialias=bool(config.eval_antialias) and "crop" not in config.augmentations,
     )
 
 

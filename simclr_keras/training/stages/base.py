@@ -63,6 +63,7 @@ class Stage:
             precision=self.policy.replace("mixed_", ""),
             dataset=run_names.normal_dataset(config.dataset),
             model_dir=config.model_dir or run_names.default_model_dir(self.MODE, config),
+            eval_antialias=bool(config.eval_antialias),
             steps_per_execution=config.steps_per_execution
             or (20 if strategies.on_accelerator(self.strategy) else 1),
         )
@@ -273,13 +274,14 @@ class Stage:
         return held_out_share(self.config.eval_fraction) if self.splits.held_out is not None else None
 
     def extractor(self, model, *endpoints: str) -> Extractor:
-        """Return an Extractor of these endpoints with the image size and batch size of the config."""
+        """Return an Extractor of these endpoints with the images and the batch size of the config."""
         return Extractor(
             model,
             self.strategy,
             image_size=self.config.image_size,
             batch_size=eval_batch_size(self.config),
             endpoints=endpoints,
+            antialias=self.config.eval_antialias,
             say=self.say,
             hosts=self.hosts,
         )

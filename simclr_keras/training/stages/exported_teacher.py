@@ -36,6 +36,7 @@ class ExportedTeacher:
         path: as the user gave it.
         architecture: an Architecture, of which only num_classes is known without a card.
         image_size: side in pixels of the images it was trained on, or None if unknown.
+        eval_antialias: whether its evaluation images were antialiased when they shrank.
         class_names: tuple of names, or None.
         result: a ResultRecord of the results on its card; empty without a card.
 
@@ -64,7 +65,7 @@ class ExportedTeacher:
         }  # another program's network
         self.architecture = Architecture(**{n: value for n, value in architecture.items() if n in fields})
         self.class_names = self._model.class_names
-        self.image_size = self._model.image_size
+        self.image_size, self.eval_antialias = self._model.image_size, self._model.antialias
         self._fingerprint = self._model.fingerprint
         if self._card.get("stage") == "pretrain":
             raise InputError(
@@ -110,7 +111,8 @@ class ExportedTeacher:
             )
         self.architecture = dataclasses.replace(self.architecture, num_classes=self._count_classes(size))
         self._model = None  # `load` loads it again under its strategy
-        return dataclasses.replace(config, image_size=size)
+        antialias = self.eval_antialias if config.eval_antialias is None else config.eval_antialias
+        return dataclasses.replace(config, image_size=size, eval_antialias=antialias)
 
     def _count_classes(self, size):
         try:

@@ -117,7 +117,8 @@ class Pretraining(FromRun, TrainingStage):
         """Return float arrays [n, height * width * 3] of a source's images, preprocessed for evaluation."""
         # Small: photographs of full size would not fit into memory, and kNN on pixels gains nothing from it.
         size = min(self.config.image_size, PIXEL_SIZE)
-        batches = pipeline.eval_batches(source, image_size=size, batch_size=self.config.batch_size)
+        settings = {"batch_size": self.config.batch_size, "antialias": self.config.eval_antialias}
+        batches = pipeline.eval_batches(source, image_size=size, **settings)
         return np.concatenate([batch["image"].numpy().reshape(len(batch["id"]), -1) for batch in batches])
 
     def chance_of(self, epoch):

@@ -224,12 +224,12 @@ def test_windows_of_turned_jpegs_are_those_of_the_upright_image(random_crop):
     assert not offenders
 
 
-@pytest.mark.parametrize("size", [16, 48])
-def test_without_random_crop_the_view_is_the_evaluation_view(size):
-    config = crop.CropConfig(random_crop=False, flip_probability=0.0)
+@pytest.mark.parametrize(("size", "antialias"), [(16, False), (48, False), (48, True), (160, True)])
+def test_without_random_crop_the_view_is_the_evaluation_view(size, antialias):
+    config = crop.CropConfig(random_crop=False, flip_probability=0.0, antialias=antialias)
     image = smooth_image(90, 131)
     crops = crop.draw_crops(0, 0, 1, 2)
-    expected = evaluation_view(image, size).numpy() * 255
+    expected = evaluation_view(image, size, antialias=antialias).numpy() * 255
     single = crop.make_views(image, rows_of(crops, 0), size, config).numpy()
     batch = crop.make_views_of_batch(image[None], crops, size, config).numpy()[0]
     for found in (*single, *batch):

@@ -7,12 +7,14 @@ import pytest
 from simclr_keras.errors import TrainingError
 from simclr_keras.export.formats import keras_file
 from simclr_keras.export.formats.keras_file import write_keras
-from tests.export.networks import images, make_network, outputs_of, values_of
+from tests.export.networks import CLASSES, images, make_network, outputs_of, values_of
 
 
-def test_what_is_loaded_is_the_network(network, tmp_path):
+def test_what_is_loaded_is_the_network(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(network, "class_names", CLASSES)
     found = write_keras(network, tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.class_names == CLASSES
     expected = outputs_of(network, images())
     for name, values in outputs_of(loaded, images()).items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-5, err_msg=name)

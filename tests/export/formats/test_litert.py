@@ -1,6 +1,7 @@
 """LiteRT files, float and int8, give what their network gives, and are gone where they do not."""
 
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.export.formats import comparison, litert
 from simclr_keras.export.formats.litert import write_litert
-from tests.export.networks import SIZE, assert_close, images, make_network, outputs_of, quiet
+from tests.export.networks import CLASSES, SIZE, assert_close, images, make_network, outputs_of, quiet
 
 pytestmark = pytest.mark.slow  # together, as each loads or makes networks
 
@@ -19,7 +20,7 @@ VECTORS = ["final_avg_pool", "logits", "proj_head_0", "proj_head_1", "proj_head_
 @pytest.fixture(scope="module")
 def written(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("litert") / "model.tflite"
-    return path, write_litert(network, path, image_size=SIZE)
+    return path, write_litert(network, path, image_size=SIZE, class_names=CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +38,19 @@ def test_any_batch_gives_the_vectors_of_the_network(written, written_int8, netwo
     for count in (1, 5):
         expected = outputs_of(network, images(count))
         outputs, outputs_int8 = run(written[0], images(count)), run(written_int8[0], images(count))
-        assert sorted(outputs) == sorted(outputs_int8) == VECTORS
+        assert sorted(outputs_int8) == VECTORS
+        assert sorted(outputs) == sorted([*VECTORS, "probabilities"])
+        assert_close(outputs["probabilities"], expected["probabilities"], 1e-4)
         for name in VECTORS:
             assert_close(outputs[name], expected[name], 1e-4)
             assert outputs_int8[name].dtype == np.float32
             a, b = outputs_int8[name].ravel(), expected[name].ravel()
             assert a @ b >= 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
+
+
+def test_class_names_are_packed_into_the_file(written):
+    with zipfile.ZipFile(written[0]) as archive:
+        assert archive.read("class_names.txt").decode() == "ant\nbee\ncat\n"
 
 
 def test_weights_are_stored_once_and_int8_takes_a_quarter(written, written_int8, network):

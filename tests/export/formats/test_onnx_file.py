@@ -11,18 +11,18 @@ from keras.src.applications import convnext
 from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.export.formats import comparison, onnx_file
 from simclr_keras.export.formats.onnx_file import write_onnx
-from tests.export.networks import SIZE, assert_close, images, make_network, outputs_of, quiet
+from tests.export.networks import CLASSES, SIZE, assert_close, images, make_network, outputs_of, quiet
 
 pytestmark = pytest.mark.slow  # together, as each loads or makes networks
 
-VECTORS = ["final_avg_pool", "logits", "proj_head_0", "proj_head_1", "proj_head_2", "proj_head_3"]
+VECTORS = ["final_avg_pool", "logits", "probabilities", *(f"proj_head_{layer}" for layer in range(4))]
 
 
 @pytest.fixture(scope="module")
 def written(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     with quiet(path.parent / "screen.txt"):
-        return path, write_onnx(network, path, image_size=SIZE)
+        return path, write_onnx(network, path, image_size=SIZE, class_names=CLASSES)
 
 
 def run(path, batch):
@@ -58,6 +58,11 @@ def test_no_padding_stands_before_an_average_pool_and_nothing_is_left_of_it(tmp_
     assert {tensor.name for tensor in graph.initializer} <= {
         name for node in graph.node for name in node.input
     }
+
+
+def test_class_names_are_in_the_metadata(written):
+    metadata = onnxruntime.InferenceSession(str(written[0])).get_modelmeta().custom_metadata_map
+    assert metadata["class_names"].splitlines() == ["ant", "bee", "cat"]
 
 
 def test_weights_are_stored_once(written, network):

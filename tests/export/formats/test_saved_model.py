@@ -19,6 +19,7 @@ VECTORS = {
     "encoder": "final_avg_pool",
     **{f"proj_head_{layer}": f"proj_head_{layer}" for layer in range(4)},
     "logits": "logits",
+    "probabilities": "probabilities",
 }
 
 
@@ -40,7 +41,7 @@ def loaded(loaded_once):
 def from_bytes(network, tmp_path_factory):
     """Signatures of an export that takes encoded images too."""
     path = str(tmp_path_factory.mktemp("bytes") / "saved")
-    settings = {"decode_images": True, "endpoints": ("encoder", "logits")}
+    settings = {"decode_images": True, "antialias": True, "endpoints": ("encoder", "logits", "probabilities")}
     write_saved_model(network, path, image_size=SIZE, **settings)
     loaded = tf.saved_model.load(path)
     assert not loaded.regularization_losses  # none without weight decay
@@ -61,12 +62,14 @@ class TestSignatures:
             assert_close(value, expected[name])
 
     def test_encoded_images(self, from_bytes, network):
-        names = {"encoder", "logits", "serving_default"}
+        names = {"encoder", "logits", "probabilities", "serving_default"}
         assert {*from_bytes} == names | {f"{name}_from_bytes" for name in names}
         pixels = np.random.default_rng(2).integers(0, 256, (3, 40, 25, 3), np.uint8)
         encoded = [tf.io.encode_png(image).numpy() for image in pixels]
-        outputs = from_bytes["logits_from_bytes"](image_bytes=tf.constant(encoded))["logits"]
-        assert_close(outputs, outputs_of(network, evaluation_view(pixels, SIZE).numpy())["logits"])
+        expected = outputs_of(network, evaluation_view(pixels, SIZE, antialias=True).numpy())
+        for name in ("logits", "probabilities"):
+            outputs = from_bytes[f"{name}_from_bytes"](image_bytes=tf.constant(encoded))[name]
+            assert_close(outputs, expected[name])
 
     def test_encoded_images_of_several_sizes_and_kinds(self, from_bytes):
         encoded = [

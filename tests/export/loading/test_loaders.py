@@ -148,7 +148,8 @@ class TestTFSMLayer:
 
     def test_gives_all_vectors_where_it_is_not_told_which(self, exported, expected):
         found = keras.layers.TFSMLayer(exported, call_endpoint="serve")(images())
-        assert {*found} == {"final_avg_pool", *(f"proj_head_{layer}" for layer in range(4)), "logits"}
+        heads = (f"proj_head_{layer}" for layer in range(4))
+        assert {*found} == {"final_avg_pool", *heads, "logits", "probabilities"}
         assert_close(found["logits"], expected["logits"])
 
     def test_the_training_endpoint_takes_the_networks_step(self, exported, network):

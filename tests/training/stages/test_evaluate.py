@@ -1,11 +1,13 @@
 """The modes that train nothing: what they measure is what the run itself, or NumPy, measures."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
 import pytest
 
+from simclr_keras.data import pipeline
 from simclr_keras.data.sources import load_dataset
 from simclr_keras.data.sources.npz import load_npz
 from simclr_keras.errors import InputError
@@ -49,6 +51,14 @@ def test_eval_finds_what_the_run_found_itself(measure, finetuned, tmp_path):
     assert done.result["ancestors"][-1]["run"] == str(finetuned.folder)
     assert any(line.startswith("top-1") for line in done.lines)
     assert (tmp_path / "run" / "confusion.png").exists()
+
+
+def test_antialiasing_is_stored_and_reaches_the_images(measure, finetuned, monkeypatch, tmp_path):
+    make_batches, settings = pipeline.eval_batches, []
+    monkeypatch.setattr(pipeline, "eval_batches", lambda *a, **k: settings.append(k) or make_batches(*a, **k))
+    measure("eval", finetuned, eval_antialias=True)
+    assert {each["antialias"] for each in settings} == {True}
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["eval_antialias"] is True
 
 
 def test_eval_of_the_best_weights_finds_the_best_accuracy(measure, finetuned):
