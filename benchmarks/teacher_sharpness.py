@@ -56,7 +56,7 @@ def measure(path):
     if not len(others):
         sys.exit(f"{path} was trained on all labels; give a run with --label_fraction or --labels_per_class")
     for name, part in (("labeled", images.subset(labeled)), ("others", images.subset(others))):
-        views = evaluation_view(part.images, run.image_size)
+        views = evaluation_view(part.images, run.image_size, antialias=run.eval_antialias)
         logits = tf.concat(
             [model(views[i : i + BATCH], training=False)["logits"] for i in range(0, len(part), BATCH)], 0
         )

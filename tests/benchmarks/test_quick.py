@@ -21,6 +21,7 @@ OUTPUT = {
     "cifar10_method": r"pretrain, knn.*finetune-1pct-layer1.*fine-tuning beats supervised",
     "collectives": r"8 \| total \| \d\d .*collectives / least.*\| 8 \| 1\.0\d+ \| 1\.0\d+ ",
     "continued_pretraining": r"classes 0-4 \| kNN.*continued \| linear.*random weights \| linear",
+    "evaluation_resize": r"8 \| 5 folds \| .* \| \+0\.0 .*8 \| 4 per class \| ",
     "export_speed": r"of its parameters' bytes.*in process.*HubLayer",
     "finetune_step": r"a step of ours.*ratio of medians.*last loss",
     "gradient_caching": r"batch 4: peak.*batch 8 in micro-batches of 4: peak.*ratios: memory",
