@@ -10,7 +10,7 @@ from simclr_keras.interop.fetching.addresses import check_address
 from simclr_keras.models.backbone_names import is_backbone
 
 INTRODUCTION = """\
-Finds, within --minutes, the best classifier of your photos, exports it and writes one page about it.
+Finds the best classifier of your photos within --minutes, exports it and writes a page about it.
 
   simclr fit --dataset=folder:photos --labels=labels.csv --out=exports/photos --init=keras:ResNet50
   simclr fit --dataset=folder:photos --labels=labels.csv --out=exports/photos
