@@ -43,7 +43,8 @@ MAY_IMPORT = {
     "export": {"config", "data", "interop", "models", "runs"},
     "training": BELOW_TRAINING,
     "tools": BELOW_TRAINING | {"training"},
-    "commands": BELOW_TRAINING | {"training", "tools"},
+    "fit": BELOW_TRAINING | {"training", "tools"},
+    "commands": BELOW_TRAINING | {"training", "tools", "fit"},
 }
 NAME_TABLES = {"simclr_keras.models.backbone_names", "simclr_keras.models.zoo"}  # import no TensorFlow
 MOST_FILES = 14

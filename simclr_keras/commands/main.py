@@ -26,6 +26,7 @@ class Entry(NamedTuple):
 
 STAGES = "simclr_keras.commands.train"
 COMMANDS = {
+    "fit": Entry("photos and labels to the best classifier, with a page", "simclr_keras.commands.fit"),
     "pretrain": Entry("learn features from images, without labels", STAGES),
     "finetune": Entry("train a pretrained network further, on few labels", STAGES),
     "distill": Entry("train a network to imitate a classifier, on all images", STAGES),

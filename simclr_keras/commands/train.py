@@ -28,8 +28,13 @@ A recipe gives values to many flags. A file in --config overrides it, and a flag
 file may be the config.json of a run. A stage that starts from an earlier run inherits the settings
 of that run that you do not give.
 
+`simclr fit` (--mode=fit) goes all this way for photos by itself: simclr fit --help.
+
 Exit codes: 0 done; 1 training failed; 2 the command or the data is wrong; 130 stopped by Ctrl-C
 (SIGINT); 143 stopped by SIGTERM."""
+
+
+FIT = "fit"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,12 +107,24 @@ def _read_file(path: str, names: Iterable[str]) -> dict[str, str]:
     }
 
 
+def _without_mode(argv):
+    """Return the words of a command line without --mode=fit, or --mode fit."""
+    words = [word for word in argv if word.lstrip("-") != f"mode={FIT}"]
+    for place, word in enumerate(words[:-1]):
+        if word in ("-mode", "--mode"):
+            return [*words[:place], *words[place + 2 :]]
+    return words
+
+
 def main(argv: Sequence[str]) -> None:
     """Print the help, or run a stage. See `command_line.run` for its errors.
 
     Args:
         argv: the program, then its words.
     """
+    if command_line.mentioned(argv, "mode", [FIT]):  # no stage: it runs several
+        importlib.import_module("simclr_keras.commands.fit").COMMAND.main(_without_mode(argv))
+        return
     if command_line.wants_help(argv):
         print(help_text(command_line.mentioned(argv, "mode", MODES)))
         return

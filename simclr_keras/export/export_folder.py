@@ -9,7 +9,7 @@ from simclr_keras.export.formats.names import FILES
 
 CARD, FORMAT = "card.json", "simclr_keras export"
 # All that an export may hold; a folder with anything else in it is not replaced.
-OURS = (CARD, "README.md", "fingerprint.pb", "variables", "assets", *FILES)
+OURS = (CARD, "README.md", "report.html", "fingerprint.pb", "variables", "assets", *FILES)
 
 
 def check_out(path: str, overwrite: bool) -> None:

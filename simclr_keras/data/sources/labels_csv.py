@@ -13,7 +13,7 @@ import numpy as np
 
 from simclr_keras.data.sources.csv_columns import find_columns
 from simclr_keras.data.sources.csv_table import SEPARATORS, read_table
-from simclr_keras.data.sources.layout import EVALUATION_FOLDERS, TRAINING_FOLDERS
+from simclr_keras.data.sources.layout import EVALUATION_FOLDERS, TRAINING_FOLDERS, UNUSED
 from simclr_keras.errors import InputError, one_line, some
 
 LONGEST_LABEL = 500
@@ -181,9 +181,10 @@ def _label(path, line, label):
 
 def _split(path, line, split):
     split = split.lower()
-    if split and split not in (*TRAINING_FOLDERS, *EVALUATION_FOLDERS):
+    if split and split not in (*TRAINING_FOLDERS, *EVALUATION_FOLDERS, UNUSED):
         raise InputError(
-            f"{path} line {line}: a split is train, val, test or the like, or empty. Received: {one_line(split, 60)}"
+            f"{path} line {line}: a split is train, val, test or the like, unused, or empty. "
+            f"Received: {one_line(split, 60)}"
         )
     return split
 

@@ -11,6 +11,7 @@ from simclr_keras.formatting import counted
 # In any case; of several evaluation folders the first in this order that has labels is used.
 TRAINING_FOLDERS = ("train", "training")
 EVALUATION_FOLDERS = ("val", "valid", "validation", "dev", "test", "testing", "eval", "evaluation")
+UNUSED = "unused"  # the split of images that no run uses
 _DATE = re.compile(r"(19|20)\d\d([-_.]?\d\d){0,2}")
 
 
@@ -92,7 +93,7 @@ def read_split_column(
     """Return the parts of a folder whose labels and splits are in a CSV file; their `classes` are None.
 
     The first evaluation split that has labels is used, in the order of EVALUATION_FOLDERS. If none has labels, all
-    images are training images.
+    images are training images. Images of the split UNUSED are never used.
 
     Args:
         path, images, notes: as in `read_layout`.
@@ -102,6 +103,16 @@ def read_split_column(
     Raises:
         InputError: there are no training images.
     """
+    if unused := sum(split == UNUSED for split in splits):
+        images = [image for image, split in zip(images, splits) if split != UNUSED]
+        splits = [split for split in splits if split != UNUSED]
+        notes.append(
+            f"{counted(unused, 'image')} of the split {UNUSED} {'is' if unused == 1 else 'are'} not used"
+        )
+        if not images:
+            raise InputError(
+                f"{path}: all images have the split {UNUSED}: give the training images the split train"
+            )
     labeled = {split for image, split in zip(images, splits) if split and is_labeled(image)}
     evaluation = next((word for word in EVALUATION_FOLDERS if word in labeled), None)
     if evaluation is None:

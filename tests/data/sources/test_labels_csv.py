@@ -186,6 +186,22 @@ def test_split_column(tmp_path):
     assert (splits.evaluation, splits.train.num_examples) == (None, 7)
 
 
+def test_unused_images(tmp_path):
+    text = "filename,label,split\n0,a,train\n1,b,train\n2,a,Unused\n3,b,unused\n4,a,test\n"
+    splits = load(**_csv(tmp_path, text, 6))
+    assert _labels(splits) == {"0.png": 0, "1.png": 1, "5.png": -1}
+    assert list(splits.evaluation.ids) == ["4.png"]
+    assert "2 images of the split unused are not used" in splits.notes
+    (tmp_path / "labels.csv").write_text(text.replace("test", "unused"))
+    splits = load(tmp_path, labels=str(tmp_path / "labels.csv"))
+    assert (splits.evaluation, splits.train.num_examples) == (None, 3)
+    (tmp_path / "labels.csv").write_text(
+        "".join(["filename,label,split\n", *(f"{i},a,unused\n" for i in range(6))])
+    )
+    with pytest.raises(InputError, match="all images have the split unused: give the training images"):
+        load(tmp_path, labels=str(tmp_path / "labels.csv"))
+
+
 def test_csv_names_in_another_form(tmp_path):
     for name in ("cafe\u0301.png", "b.jfif", "c.v2.png", "image.png"):
         png(tmp_path / name)

@@ -1,0 +1,1 @@
+"""`simclr fit`: from photos and labels to the best classifier, by cross-validation, with one page about it."""

@@ -1,0 +1,1 @@
+"""What fit tries: regressions on features, trainings by the stages, and the list of both."""

@@ -1,0 +1,163 @@
+"""Logistic regression on features of a frozen network, judged by cross-validation; exported as one network."""
+
+import dataclasses
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from simclr_keras.evaluation.cross_validation import cross_validate
+from simclr_keras.evaluation.features import Extractor
+from simclr_keras.evaluation.linear_probe import logistic_predict
+from simclr_keras.fit.candidates.start_network import StartNetwork
+from simclr_keras.fit.photos import Photos
+from simclr_keras.fit.work_folder import WorkFolder
+from simclr_keras.models.feature_stack import FeatureStack
+from simclr_keras.models.simclr import SimCLRModel
+
+FOLDS = 5
+COLOR_BINS = 8
+ROOTS = 0.5  # the power of the color histogram in candidates; the baseline is the histogram itself
+CS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse strengths of the penalty that are compared
+BATCH = 16  # images
+ANTIALIAS = True  # photos are many times larger than what networks see
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Features of an image: those of a network, its colors, or both.
+
+    Attributes:
+        size: side in pixels of the images. start: the network, or None for colors alone.
+        head_layer: of its projection head; 0 is the encoder's output.
+        is_mirrored: whether they are the means over an image and its mirror image.
+        colors: power of the shares of the color histogram among them, see `FeatureStack`; 0 for no colors.
+    """
+
+    size: int
+    start: StartNetwork | None = None
+    head_layer: int = 0
+    is_mirrored: bool = False
+    colors: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """Return the features in words."""
+        parts = [self.start.name] if self.start else []
+        if self.head_layer:
+            parts[0] += f", layer {self.head_layer} of its projection head"
+        if self.is_mirrored:
+            parts[0] += " (mean over the image and its mirror image)"
+        if self.colors:
+            parts.append("the color histogram" if self.colors == 1 else "the roots of the color histogram")
+        return f"{' + '.join(parts)}, {self.size} px"
+
+    @property
+    def name(self) -> str:
+        """Return the same as the name of a file."""
+        parts = [self.start.name.rstrip("/").rpartition("/")[2]] if self.start else []
+        parts += [f"layer{self.head_layer}"] * bool(self.head_layer) + ["mirrored"] * self.is_mirrored
+        parts += [f"colors{self.colors:g}"] * bool(self.colors) + [str(self.size)]
+        return re.sub(r"[^\w.-]+", "_", "-".join(parts))
+
+    def model(self, num_classes: int) -> SimCLRModel:
+        """Return the network of these features, with a new classifier on them, in float32."""
+        if not (self.is_mirrored or self.colors):
+            return self.start.model(self.size, num_classes, self.head_layer)
+        encoder = self.start.model(self.size).encoder if self.start else None
+        stack = FeatureStack(encoder, self.is_mirrored, COLOR_BINS * bool(self.colors), self.colors or 1.0)
+        model = SimCLRModel(stack, num_classes=num_classes, proj_mode="none")
+        model.build((None, self.size, self.size, 3))
+        return model
+
+
+class Linear:
+    """Features of photos, kept in the work folder, and the regressions on them.
+
+    Args:
+        photos: Photos. work: WorkFolder. seed: of the folds.
+        rows: of the photos whose features are needed for every candidate, ascending.
+    """
+
+    def __init__(self, photos: Photos, work: WorkFolder, seed: int, rows: np.ndarray) -> None:
+        self.photos, self.work, self.seed, self.rows = photos, work, seed, rows
+
+    def features(self, view: View) -> np.ndarray:
+        """Return the features of `rows`, float32 [m, d], as `view.model` gives them."""
+        if view.start and view.colors:
+            without = dataclasses.replace(view, colors=0.0)
+            colors = View(view.size, colors=view.colors)
+            return np.concatenate([self.features(without), self.features(colors)], axis=1)
+        endpoint = f"proj_head_{view.head_layer}"
+        return self.work.array(
+            f"features-{view.name}",
+            lambda: outputs_of(view.model(2), view.size, self.photos, self.rows, endpoint),
+        )
+
+    def judge(self, view: View) -> tuple[np.ndarray, dict]:
+        """Return cross-validated log-probabilities, float [m, classes], and a record with the best penalty.
+
+        Rows of the labeled photos that are no test images; NaN if a photo cannot be judged, because its class has no
+        other photos.
+        """
+        trials = [(self._cross_validated(view, c), c) for c in CS]
+        accuracies = [_accuracy(trial) for trial, _ in trials]
+        trial, c = trials[int(np.argmax(accuracies))]  # the first of equals: the strongest penalty
+        scores = np.where((trial.labels >= 0)[:, None], np.maximum(trial.scores, -100), np.nan)
+        return scores, {"c": c, "width": self.features(view).shape[1]}
+
+    def folds(self, view: View) -> np.ndarray:
+        """Return the fold of every labeled photo that is no test image, int64 [m]; the same for all candidates."""
+        return self._cross_validated(view, CS[0]).folds
+
+    def fitted(self, view: View, c: float, train: np.ndarray) -> SimCLRModel:
+        """Return the network of a view with the regression on these rows of the photos as its classifier."""
+        photos = self.photos
+        regression = logistic_predict(
+            self.features(view)[np.isin(self.rows, train)],
+            photos.labels[train],
+            np.zeros([0, self.features(view).shape[1]], np.float32),
+            num_classes=len(photos.class_names),
+            c=c,
+        )
+        model = view.model(len(photos.class_names))
+        model.classifier.kernel.assign(regression.kernel)
+        model.classifier.bias.assign(regression.bias)
+        return model
+
+    def _cross_validated(self, view, c):
+        photos = self.photos
+        return cross_validate(
+            self.features(view)[np.isin(self.rows, photos.labeled)],
+            photos.labels[photos.labeled],
+            photos.groups[photos.labeled],
+            num_classes=len(photos.class_names),
+            folds=FOLDS,
+            c=c,
+            seed=self.seed,
+        )
+
+
+def _accuracy(trial):
+    counted = trial.labels >= 0
+    return np.mean(trial.predicted[counted] == trial.labels[counted])
+
+
+def extractor_of(model: SimCLRModel, size: int, endpoint: str = "logits") -> Extractor:
+    """Return the Extractor of an endpoint of a network in float32."""
+    strategy = tf.distribute.get_strategy()
+    return Extractor(
+        model, strategy, image_size=size, batch_size=BATCH, endpoints=(endpoint,), antialias=ANTIALIAS
+    )
+
+
+def outputs_of(
+    model: SimCLRModel, size: int, photos: Photos, rows: np.ndarray, endpoint: str = "logits"
+) -> np.ndarray:
+    """Return an endpoint of a network for some photos, float32 [m, d].
+
+    Args:
+        model: in float32. size: side of the images. rows: of the photos, ascending.
+    """
+    extractor = extractor_of(model, size, endpoint)
+    return np.concatenate([extractor(source)[endpoint] for source in photos.images.rows(rows)])

@@ -1,0 +1,213 @@
+"""The pieces of a fit: what is tried, in the order of promise and price, with the time that each needs."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from simclr_keras.config.fit import FitConfig
+from simclr_keras.fit.candidates.linear import CS, FOLDS, Linear, View
+from simclr_keras.fit.candidates.start_network import StartNetwork, of_run
+from simclr_keras.fit.candidates.trainings import ALL, Part, Trainings
+from simclr_keras.fit.photos import Photos
+from simclr_keras.fit.speeds import Speed
+from simclr_keras.models.simclr import SimCLRModel
+
+TRAINED_FOLDS = 2  # of FOLDS, on which trainings are judged: each fold is a training
+COLOR_STRENGTH = 0.3  # the paper's 1.0 destroys what photos of goods or plants are told apart by
+SHARES = {"baseline": 0.1, "pretraining": 0.4, "training": 0.12}  # of the minutes, for one piece
+
+Scores = tuple[np.ndarray, dict]
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """Something that is tried.
+
+    Attributes:
+        name: of its files. title: in words.
+        seconds: that it needs, by the speed of this machine; with the training on all labels.
+        judge: returns its cross-validated log-probabilities, float [m, classes], NaN for photos that were not judged,
+            and a record. None: the piece only prepares others.
+        network: returns the trained network in float32 and the side of its images; called with the record of `judge`,
+            and with "all" labels or a fold, whose labels it does not see.
+        prepare: does the work of a piece without `judge`.
+        after: name of the piece that it needs.
+        is_baseline: whether a candidate should beat it.
+    """
+
+    name: str
+    title: str
+    seconds: float
+    judge: Callable[[], Scores] | None = None
+    network: Callable[[dict, Part], tuple[SimCLRModel, int]] | None = None
+    prepare: Callable[[], Any] | None = None
+    after: str | None = None
+    is_baseline: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Workshop:
+    """What pieces are made with.
+
+    Attributes:
+        size: side of the images of networks with random weights. sizes: of the network in --init.
+        speed: of the network with random weights. start_speed: of that in --init, at the smallest of `sizes`.
+        fit_seconds: of one regression, per row and feature.
+    """
+
+    config: FitConfig
+    photos: Photos
+    linear: Linear
+    trainings: Trainings
+    size: int
+    speed: Speed
+    start: StartNetwork | None
+    sizes: tuple[int, ...]
+    start_speed: Speed | None
+    fit_seconds: float
+
+    @property
+    def budget(self) -> float:
+        """Return the seconds of all pieces together."""
+        return self.config.minutes * 60
+
+    def linear_piece(
+        self,
+        title: str,
+        view: Callable[[], View] | View,
+        name: str,
+        speed: Speed | None,
+        width: int,
+        after: str | None = None,
+        is_baseline: bool = False,
+        size: int = 0,
+        passes: int = 1,
+    ) -> Piece:
+        """Return the piece of a regression on features.
+
+        Args:
+            view: the features, or a function that returns them as soon as `after` is finished.
+            speed: of the network whose features are new, or None. width: number of features.
+            size: side of the images. passes: of each image through the network.
+        """
+        make = view if callable(view) else lambda: view
+        rows, labeled = len(self.linear.rows), len(self.photos.labeled)
+        seconds = self.fit_seconds * FOLDS * len(CS) * labeled * width
+        if speed:
+            seconds += speed.start + passes * rows * speed.forward_at(size)
+        return Piece(
+            name,
+            title,
+            seconds,
+            judge=lambda: self.linear.judge(make()),
+            network=lambda record, part: (
+                self.linear.fitted(make(), record["c"], self.trainings.training_rows(part)),
+                make().size,
+            ),
+            after=after,
+            is_baseline=is_baseline,
+        )
+
+    def training_piece(
+        self,
+        name: str,
+        title: str,
+        mode: str,
+        recipe: str,
+        settings: Callable[[Any], dict] | dict,
+        speed: Speed,
+        share: str,
+        epochs: tuple[int, int],
+        images: int,
+        after: str | None = None,
+        is_baseline: bool = False,
+        extra: float = 0.0,
+    ) -> Piece:
+        """Return the piece of a classifier that is trained as a whole.
+
+        Args:
+            settings: of the stage, or a function of the part of the data to them.
+            share: of the minutes. epochs: the fewest and the most. images: of an epoch.
+            extra: seconds per image beside a training step.
+        """
+        make = settings if callable(settings) else lambda part: settings
+        per_epoch = images * (speed.training + extra)
+        per_run = SHARES[share] * self.budget / (TRAINED_FOLDS + 1) - 2 * speed.start
+        count = int(np.clip(per_run / per_epoch, *epochs))
+        seconds = (TRAINED_FOLDS + 1) * (count * per_epoch + 2 * speed.start)
+        name = f"{name}-{count}-epochs"  # more minutes make another training
+
+        def run(part):
+            flags = {"epochs": count, **make(part)}
+            flags["warmup_epochs"] = min(2.0, count / 10)
+            return self.trainings.run(name, mode, recipe, part, flags)
+
+        def judge():
+            photos, trainings = self.photos, self.trainings
+            scores = np.full((len(photos.labeled), len(photos.class_names)), np.nan)
+            for fold in range(min(TRAINED_FOLDS, trainings.folds.max() + 1)):
+                logits = trainings.scores(run(fold), trainings.rows_of_fold(fold))
+                scores[trainings.folds == fold] = log_softmax(logits)
+            return scores, {"epochs": count}
+
+        def network(record, part):
+            opened = of_run(run(part)).run
+            return opened.model(), opened.image_size
+
+        return Piece(name, f"{title}, {count} epochs", seconds, judge, network, None, after, is_baseline)
+
+    def pretraining_piece(
+        self, name: str, title: str, recipe: str, settings: dict, speed: Speed, epochs: tuple[int, int]
+    ) -> Piece:
+        """Return the piece of a pretraining without labels, on all photos but the test images."""
+        batch = min(64, self.images)
+        per_epoch = 2 * self.images * speed.training  # two views
+        count = int(np.clip(SHARES["pretraining"] * self.budget / per_epoch, *epochs))
+        flags = {
+            "epochs": count,
+            "batch_size": batch,
+            "color_strength": COLOR_STRENGTH,
+            "warmup_epochs": min(5.0, count / 10),
+            **settings,
+        }
+        name = f"{name}-{count}-epochs"
+        return Piece(
+            name,
+            f"{title}, {count} epochs",
+            count * per_epoch + 3 * speed.start,
+            prepare=lambda: self.trainings.run(name, "pretrain", recipe, ALL, flags),
+        )
+
+    @property
+    def speeds(self) -> list[tuple[str, Speed]]:
+        """Return the names of the measured networks with their speeds."""
+        own = [(self.config.model, self.speed)]
+        return [*([(self.start.name, self.start_speed)] if self.start else []), *own]
+
+    @property
+    def images(self) -> int:
+        """Return the number of photos that may be trained on, labeled or not."""
+        return len(self.photos.labeled) + len(self.photos.unlabeled)
+
+    @property
+    def fewest_epochs(self) -> int:
+        """Return the fewest epochs of a pretraining: 1 of many photos, 5 of few."""
+        return max(1, min(5, 10_000 // self.images))
+
+    @property
+    def labels_per_epoch(self) -> int:
+        """Return the images of an epoch on labels, at least one batch."""
+        return max(len(self.photos.labeled), self.batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """Return the images of a step on labels."""
+        return int(min(64, max(len(self.photos.labeled), 2)))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the log-probabilities of logits [n, classes]."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

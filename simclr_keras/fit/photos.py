@@ -1,0 +1,159 @@
+"""The photos of fit: labels, near duplicates, and the test images, which no training and no choice sees."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from simclr_keras.config.fit import FitConfig
+from simclr_keras.data.content_hash import fingerprint_of, ranks
+from simclr_keras.data.sources.load_dataset import open_dataset
+from simclr_keras.errors import InputError
+from simclr_keras.evaluation.near_duplicates import THUMBNAIL_SIDE, group_images
+from simclr_keras.fit.hold_out import choose_test
+from simclr_keras.formatting import counted
+from simclr_keras.runs.records import AncestorEntry
+from simclr_keras.runs.seen_images import seen_rows
+from simclr_keras.tools.images.open_images import Images
+from simclr_keras.tools.images.thumbnails import thumbnails
+
+
+@dataclasses.dataclass(frozen=True)
+class Photos:
+    """All usable photos in a fixed order.
+
+    Attributes:
+        images: Images of n photos. ids: their n names.
+        labels: int32 [n], -1 for unlabeled. class_names: a name per label value.
+        groups: int64 [n]; near duplicates, and photos of one scene, have one number.
+        threshold: similarity above which two photos are alike, see `group_images`.
+        is_test: bool [n]. has_own_test: whether the data brought its test images.
+        is_left_out: bool [n], photos that are neither test images nor trained on, because they are alike to some.
+        notes: for the user.
+    """
+
+    images: Images
+    ids: tuple[str, ...]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    groups: np.ndarray
+    threshold: float
+    is_test: np.ndarray
+    has_own_test: bool
+    is_left_out: np.ndarray
+    notes: tuple[str, ...]
+
+    @property
+    def test(self) -> np.ndarray:
+        """Return the rows of the test images."""
+        return np.flatnonzero(self.is_test)
+
+    @property
+    def labeled(self) -> np.ndarray:
+        """Return the rows of the labeled photos that are not test images."""
+        return np.flatnonzero((self.labels >= 0) & ~self.is_test & ~self.is_left_out)
+
+    @property
+    def unlabeled(self) -> np.ndarray:
+        """Return the rows of the unlabeled photos that are trained on."""
+        return np.flatnonzero((self.labels < 0) & ~self.is_test & ~self.is_left_out)
+
+    @property
+    def hashes(self) -> np.ndarray:
+        """Return the content hashes, uint64 [n]."""
+        return np.concatenate([part.content_hashes for part in self.images.parts])
+
+    def fingerprint(self) -> str:
+        """Return a digest of content, labels and test images."""
+        return fingerprint_of(self.hashes, np.where(self.is_test, -2 - self.labels, self.labels))
+
+
+def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[AncestorEntry] = ()) -> Photos:
+    """Open the photos of a FitConfig, find near duplicates, and hold out the test images.
+
+    Args:
+        config: FitConfig. say: prints a line.
+        ancestors: the runs that the network in --init comes from. Images they did not see become test images first.
+
+    Raises:
+        InputError: there are no photos or too few labels.
+    """
+    splits = open_dataset(config.dataset, labels=config.labels)
+    parts = (splits.train,) if splits.evaluation is None else (splits.train, splits.evaluation)
+    if not any(part.has_labels for part in parts):
+        raise InputError(
+            f"{config.dataset} has no labels, and fit needs some: give --labels=labels.csv, or class sub-folders."
+        )
+    images = Images(config.dataset, parts, splits.class_names)
+    labels = np.concatenate([np.full(len(p), -1) if p.labels is None else p.labels for p in parts])
+    _check_labels(config, labels, splits.class_names)
+    ids = tuple(images.ids)
+    say(
+        f"photos   {len(ids):,}, of which {int(np.sum(labels >= 0)):,} are labeled; looking for near duplicates"
+    )
+    groups, threshold = group_images(thumbnails(images, ids, THUMBNAIL_SIDE))
+    has_own = splits.evaluation is not None
+    is_seen = np.concatenate([seen_rows(part, ancestors)[0] for part in parts])
+    if has_own:
+        is_test = np.arange(len(ids)) >= len(parts[0])
+    else:
+        order = ranks(splits.train.content_hashes, config.seed) >> np.uint64(1)
+        order |= is_seen.astype(np.uint64) << np.uint64(63)
+        is_test = choose_test(labels, groups, order, config.test_fraction)
+        if not is_test.any():
+            raise InputError(
+                f"{config.dataset} has too few different labeled photos to hold out test images: label more, at least "
+                "3 of some class that are no near duplicates of each other."
+            )
+    notes = list(splits.notes)
+    if seen := int(np.sum(is_seen & is_test)):
+        notes.append(
+            f"warning: --init={config.init} was trained on {counted(seen, 'test image')}, so figures may be too high; "
+            "to avoid this, start from a run that was trained without them"
+        )
+    is_left_out = np.isin(groups, groups[is_test]) & ~is_test
+    return Photos(
+        images,
+        ids,
+        labels.astype(np.int32),
+        tuple(splits.class_names),
+        groups,
+        threshold,
+        is_test,
+        has_own,
+        is_left_out,
+        tuple(notes),
+    )
+
+
+def describe(photos: Photos):
+    """Yield the lines about the data that are printed, and stand on the page."""
+    yield from photos.notes
+    sizes = np.bincount(photos.groups)
+    several = sizes[sizes > 1]
+    if len(several):
+        yield (
+            f"{int(several.sum()):,} photos are alike (similarity above {photos.threshold:g}): "
+            f"{counted(len(several), 'group')} of 2 to {several.max()} photos, each on one side of every split"
+        )
+    names = photos.class_names
+    how = "the data's own test images" if photos.has_own_test else "held out before anything else"
+    yield (
+        f"{counted(len(photos.test), 'test image')}, {how}; {len(photos.labeled):,} labeled and "
+        f"{len(photos.unlabeled):,} unlabeled photos of {counted(len(names), 'class')} to learn from"
+    )
+    if photos.is_left_out.any():
+        yield f"{counted(int(photos.is_left_out.sum()), 'photo')} left out as alike to test images"
+    in_test = np.bincount(photos.labels[photos.test], minlength=len(names))
+    if missing := [name for name, count in zip(names, in_test) if not count]:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        yield f"without test images, because there are too few different ones: {shown}"
+
+
+def _check_labels(config, labels, class_names):
+    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
+    if np.count_nonzero(counts) < 2:
+        raise InputError(
+            f"{config.labels or config.dataset} labels photos of {counted(int(np.count_nonzero(counts)), 'class')}: "
+            "give labels of at least 2 classes."
+        )

@@ -1,0 +1,59 @@
+"""The plan of a fit: which pieces fit into the minutes, and what is left out."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from simclr_keras.fit.candidates.pieces import Piece
+from simclr_keras.formatting import duration
+
+FIRST = 3  # candidates that are tried in any case: colors, and the cheapest of a network
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Pieces in their order, and those that are left out.
+
+    Attributes:
+        pieces: that are tried. left_out: that do not fit.
+        seconds: of all pieces that are tried, spent or still to come.
+    """
+
+    pieces: list[Piece]
+    left_out: list[Piece]
+    seconds: float
+
+
+def make_plan(pieces: Sequence[Piece], spent: dict[str, float], budget: float) -> Plan:
+    """Return the plan: one piece after the other is taken if it still fits.
+
+    The first candidates are tried in any case. A piece that only prepares others is taken if one of these fits too.
+
+    Args:
+        pieces: in the order of promise. spent: seconds of finished pieces by name. budget: seconds.
+    """
+    taken: list[Piece] = []
+    total = 0.0
+
+    def seconds(piece):
+        return spent.get(piece.name, piece.seconds)
+
+    for piece in pieces:
+        needed = seconds(piece)
+        if piece.judge is None:
+            needed += min(seconds(other) for other in pieces if other.after == piece.name)
+        is_ready = piece.after is None or any(other.name == piece.after for other in taken)
+        is_first = piece.judge is not None and len(taken) < FIRST
+        if is_ready and (is_first or total + needed <= budget):
+            taken.append(piece)
+            total += seconds(piece)
+    return Plan(taken, [piece for piece in pieces if piece not in taken], total)
+
+
+def lines_of(plan: Plan, spent: dict[str, float]) -> Iterator[str]:
+    """Yield the lines of a plan: every piece with its time."""
+    width = max(len(piece.title) for piece in plan.pieces)
+    for piece in plan.pieces:
+        when = "done" if piece.name in spent else f"about {duration(piece.seconds)}"
+        yield f"  {piece.title:<{width}}  {when}" + "  (baseline)" * piece.is_baseline
+    for piece in plan.left_out:
+        yield f"  not tried, it needs about {duration(piece.seconds)} more: {piece.title}"

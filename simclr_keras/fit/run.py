@@ -1,0 +1,160 @@
+"""`simclr fit`: plan, try, choose, train on all labels, export, and write the page."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+
+from simclr_keras.backend import custom_gradients_freed
+from simclr_keras.config.fit import FitConfig
+from simclr_keras.errors import InputError
+from simclr_keras.export.card import read_card
+from simclr_keras.export.export_folder import check_out
+from simclr_keras.fit import judge, plan
+from simclr_keras.fit.candidates.distillation import Teacher
+from simclr_keras.fit.candidates.listing import list_pieces
+from simclr_keras.fit.candidates.pieces import TRAINED_FOLDS, Piece, Workshop
+from simclr_keras.fit.candidates.start_network import open_start
+from simclr_keras.fit.finish import finish
+from simclr_keras.fit.judge import Judged
+from simclr_keras.fit.photos import describe, open_photos
+from simclr_keras.fit.plan import Plan
+from simclr_keras.fit.prepare import make_workshop
+from simclr_keras.fit.work_folder import WorkFolder
+from simclr_keras.formatting import duration
+from simclr_keras.training.engine import signals
+
+SLACK = 1.25  # a piece is left out if the time would exceed --minutes by more
+
+
+def run(config: FitConfig, say: Callable = print) -> dict:
+    """Fit with a FitConfig; return the facts on the page.
+
+    Raises:
+        InputError: photos, labels, network or folders do not suit. TrainingError: a training or the export failed.
+        Stopped: SIGINT or SIGTERM came; finished pieces and checkpoints are saved.
+    """
+    with signals.listening() as stop, custom_gradients_freed():
+        stop.all_saved("finished pieces are saved")
+        start = open_start(config)
+        check_out(config.out, overwrite=config.overwrite or _is_ours(config))
+        photos = open_photos(config, say, start.run.as_ancestors() if start and start.run else ())
+        work = WorkFolder(f"{config.runs_folder}/{_fingerprint(config, photos)}")
+        for line in describe(photos):
+            say(f"photos   {line}")
+        workshop = make_workshop(config, photos, work, start, say)
+        trials = Trials(workshop, work, say)
+        trials.run()
+        return finish(trials, say)
+
+
+def _is_ours(config):
+    """Return whether the export in --out is of an earlier call of this command."""
+    try:
+        run = read_card(config.out).get("run")
+    except InputError:
+        return False
+    return bool(run) and os.path.dirname(str(run)) == os.path.abspath(config.runs_folder)
+
+
+def _fingerprint(config, photos):
+    """Return a name for everything that finished pieces depend on."""
+    settings = [photos.fingerprint(), photos.class_names, config.init, config.backbone_weights]
+    settings += [config.model, config.image_size, config.seed]
+    return hashlib.blake2b(json.dumps(settings).encode(), digest_size=4).hexdigest()
+
+
+class Trials:
+    """The pieces of a fit, one after the other.
+
+    Args:
+        workshop: Workshop. work: WorkFolder. say: prints a line.
+
+    Attributes:
+        plan: Plan; pieces for which there was no time after all are in its `left_out`.
+        judged: the Judged candidates, in the order in which they were tried.
+        labels: of the labeled photos that are no test images, int [m].
+    """
+
+    def __init__(self, workshop: Workshop, work: WorkFolder, say: Callable) -> None:
+        self.workshop, self.work, self._say = workshop, work, say
+        self.labels = workshop.photos.labels[workshop.photos.labeled]
+        self.judged: list[Judged] = []
+        self._pieces = list_pieces(workshop, self._teacher)
+        self.plan: Plan = plan.make_plan(self._pieces, self._spent(), workshop.budget)
+
+    @property
+    def best(self) -> Judged:
+        """Return the best candidate so far."""
+        return judge.choose(self.judged, self.labels)
+
+    def run(self) -> None:
+        """Print the plan, and try all pieces of it."""
+        for line in self._introduction():
+            self._say(line)
+        spent = self._spent()
+        for piece in list(self.plan.pieces):
+            total = sum(self._spent().values()) + (0 if piece.name in spent else piece.seconds)
+            is_late = (
+                piece.name not in spent and len(self.judged) > 1 and total > SLACK * self.workshop.budget
+            )
+            if is_late or any(other.name == piece.after for other in self.plan.left_out):
+                self.plan.pieces.remove(piece)
+                self.plan.left_out.append(piece)
+                self._say(f"left out {piece.title}: earlier pieces took longer than planned")
+            else:
+                self._try(piece)
+
+    def _introduction(self):
+        workshop = self.workshop
+        for name, speed in workshop.speeds:
+            yield (
+                f"speed    {name} at {speed.size} px: {1 / speed.forward:.3g} images/s for features, "
+                f"{1 / speed.training:.3g} images/s in training"
+            )
+        yield f"plan     {duration(self.plan.seconds)} of the {duration(workshop.budget)} of --minutes:"
+        for line in plan.lines_of(self.plan, self._spent()):
+            yield f"       {line}"
+        folds = int(workshop.trainings.folds.max()) + 1
+        yield (
+            f"judging  regressions by cross-validation on {folds} folds of the labeled photos, trainings on "
+            f"{min(TRAINED_FOLDS, folds)} of these folds"
+        )
+
+    def _spent(self):
+        """Return the seconds of the finished pieces by name."""
+        records = {piece.name: self.work.read(f"piece-{piece.name}") for piece in self._pieces}
+        return {name: record["seconds"] for name, record in records.items() if record}
+
+    def _try(self, piece: Piece) -> None:
+        record, started = self.work.read(f"piece-{piece.name}"), time.monotonic()
+        is_new = record is None
+        if is_new:
+            self._say(f"trying   {piece.title}")
+            if piece.judge is None:
+                piece.prepare()
+                record = {}
+            else:
+                scores, record = piece.judge()
+                self.work.array(f"judged-{piece.name}", lambda: scores)
+            record["seconds"] = time.monotonic() - started
+            self.work.write(f"piece-{piece.name}", record)
+        time_words = duration(record["seconds"]) if is_new else "done earlier"
+        if piece.judge is None:
+            self._say(
+                f"         finished ({time_words})" if is_new else f"trying   {piece.title}: {time_words}"
+            )
+            return
+        result = judge.judged(piece, record, self.work.stored_array(f"judged-{piece.name}"), self.labels)
+        self.judged.append(result)
+        if is_new:
+            self._say(f"         {result.share} of {result.share.total} photos, {time_words}")
+        else:
+            self._say(f"trying   {piece.title}: {time_words}, {result.share} of {result.share.total} photos")
+
+    def _teacher(self) -> Teacher:
+        """Return the best candidate at the time when the distillation began."""
+        name = self.work.record("teacher", lambda: {"name": self.best.piece.name})["name"]
+        best = next((result for result in self.judged if result.piece.name == name), self.best)
+        return Teacher(best.piece, best.record)

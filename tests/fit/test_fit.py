@@ -1,0 +1,132 @@
+"""simclr fit as a whole, on small images of digits: from nothing but photos, with one interruption."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from simclr_keras.config.fit import FitConfig
+from simclr_keras.errors import InputError, Stopped
+from simclr_keras.fit import prepare
+from simclr_keras.fit import run as fit
+from simclr_keras.fit.candidates.linear import Linear
+from simclr_keras.fit.candidates.trainings import Trainings
+from simclr_keras.fit.photos import open_photos
+from simclr_keras.fit.speeds import Speed
+from simclr_keras.runs.open_run import open_run
+from tests.fit.photos_of_digits import CLASSES, write_photos
+
+MINUTES = 0.6  # for the color histogram, and the shortest pretraining with a regression on its features
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fit")
+    flags = write_photos(folder)
+    return FitConfig(**flags, out=f"{folder}/out", minutes=MINUTES, model="r18_0.05x_sk0", image_size=8)
+
+
+@pytest.fixture(scope="module")
+def photos(config):
+    return open_photos(config, lambda line: None)
+
+
+def stop(*arguments):
+    raise Stopped("stopped", 2)
+
+
+@pytest.fixture(scope="module")
+def finished(config):
+    """Return (facts, printed lines) of a fit that was stopped before its pretraining, and repeated."""
+    with pytest.MonkeyPatch.context() as patch:
+        # As the plan needs it; measuring takes longer than all the rest.
+        patch.setattr(prepare, "measure", lambda *_: Speed(8, 0.001, 0.03, 0.3))
+        patch.setattr(Trainings, "run", stop)
+        with pytest.raises(Stopped):
+            fit.run(config, lambda line: None)
+    lines = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "SLACK", 100)  # the machine may be slower than the plan says
+        return fit.run(config, lines.append), lines
+
+
+def test_test_images_are_apart(photos):
+    test, rest = photos.is_test, ~photos.is_test & ~photos.is_left_out
+    assert 6 <= test.sum() <= 20
+    assert np.all(photos.labels[test] >= 0)
+    assert not set(photos.groups[test]) & set(photos.groups[rest])
+    assert len(photos.labeled) + len(photos.unlabeled) == rest.sum()
+
+
+@pytest.mark.slow
+def test_no_training_opens_test_images(config, photos, finished):
+    (work,) = (path for path in tf.io.gfile.glob(f"{config.runs_folder}/*"))
+    with open(f"{work}/labels/all.csv", encoding="utf-8") as file:
+        splits = {row["filename"]: row["split"] for row in csv.DictReader(file)}
+    used = ~photos.is_test & ~photos.is_left_out
+    assert [splits[name] != "unused" for name in photos.ids] == used.tolist()
+    (pretrained,) = tf.io.gfile.glob(f"{work}/trainings/pretrained-*")
+    assert open_run(pretrained).result.get("training_images") == used.sum()
+    assert open_run(pretrained).result.get("evaluation_images") == 0
+
+
+@pytest.mark.slow
+def test_plan_comes_first_and_names_what_is_left_out(finished):
+    _, lines = finished
+    plan = next(i for i, line in enumerate(lines) if line.startswith("plan"))
+    assert plan < next(i for i, line in enumerate(lines) if line.startswith("trying"))
+    text = "\n".join(lines[plan:])
+    assert re.search(r"color histogram, 8 px +done +\(baseline\)", text)
+    assert "pretraining r18_0.05x_sk0 on all photos, without labels, 8 px, 5 epochs" in text
+    assert "not tried, it needs about" in text
+
+
+@pytest.mark.slow
+def test_export_gives_the_judged_figures(config, photos, finished):
+    facts, _ = finished
+    model = tf.saved_model.load(config.out)
+    files = tf.stack([tf.io.read_file(f"{config.dataset[7:]}/{photos.ids[row]}") for row in photos.test])
+    logits = model.signatures["logits_from_bytes"](image_bytes=files)["logits"].numpy()
+    assert np.mean(logits.argmax(1) == photos.labels[photos.test]) == facts["top1"]
+    with open(f"{config.out}/class_names.txt", encoding="utf-8") as file:
+        assert sorted(file.read().split()) == sorted(CLASSES)
+
+
+@pytest.mark.slow
+def test_page_is_one_readable_file(finished):
+    facts, _ = finished
+    with open(facts["page"], encoding="utf-8") as file:
+        text = file.read()
+    assert f"{facts['top1']:.1%}" in text
+    assert set(re.findall(r'src="([^"]{10})', text)) <= {"data:image"}
+    for words in (
+        "95 % interval",
+        "(baseline)",
+        "(chosen)",
+        "confused",
+        "uncertain",
+        "simclr predict",
+        "Not tried",
+    ):
+        assert words in text
+
+
+@pytest.mark.slow
+def test_finished_pieces_are_not_run_again(config, finished, monkeypatch):
+    facts, _ = finished
+    monkeypatch.setattr(Trainings, "run", stop)
+    monkeypatch.setattr(Linear, "judge", stop)
+    monkeypatch.setattr(prepare, "measure", stop)
+    assert fit.run(config, lambda line: None) == facts
+
+
+def test_photos_without_labels_are_refused(tmp_path):
+    flags = write_photos(tmp_path, count=4, labeled=4, duplicates=0)
+    config = FitConfig(dataset=flags["dataset"], out=f"{tmp_path}/out")
+    with pytest.raises(InputError, match=r"has no labels.*--labels=labels\.csv"):
+        open_photos(config, lambda line: None)
+    (tmp_path / "labels.csv").write_text("000.png,a\n001.png,a\n")
+    with pytest.raises(InputError, match="1 class: give labels of at least 2 classes"):
+        open_photos(FitConfig(**flags, out=f"{tmp_path}/out"), lambda line: None)

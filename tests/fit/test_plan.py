@@ -1,0 +1,47 @@
+"""The plan: pieces that fit into the minutes, and those that are left out."""
+
+from simclr_keras.fit.candidates.pieces import Piece
+from simclr_keras.fit.plan import lines_of, make_plan
+
+
+def piece(name, seconds, after=None, trains=True):
+    return Piece(name, name, seconds, judge=(lambda: None) if trains else None, after=after)
+
+
+PIECES = [
+    piece("colors", 4),
+    piece("roots", 1),
+    piece("features", 100),
+    piece("long", 50),
+    piece("pretraining", 40, trains=False),
+    piece("of pretraining", 30, after="pretraining"),
+    piece("short", 10),
+]
+
+
+def names(pieces):
+    return [piece.name for piece in pieces]
+
+
+def test_the_first_are_tried_and_later_ones_if_they_fit():
+    plan = make_plan(PIECES, {}, 50)
+    assert names(plan.pieces) == ["colors", "roots", "features"]
+    plan = make_plan(PIECES, {}, 120)
+    assert names(plan.pieces) == ["colors", "roots", "features", "short"]
+    assert names(plan.left_out) == ["long", "pretraining", "of pretraining"]
+    assert plan.seconds == 115
+
+
+def test_a_pretraining_is_not_run_for_nothing():
+    plan = make_plan(PIECES, {}, 174)
+    assert names(plan.pieces) == ["colors", "roots", "features", "long", "short"]
+    plan = make_plan([piece for piece in PIECES if piece.name != "long"], {}, 175)
+    assert names(plan.pieces) == ["colors", "roots", "features", "pretraining", "of pretraining"]
+
+
+def test_finished_pieces_count_with_their_time():
+    plan = make_plan(PIECES, {"features": 20.0}, 130)
+    assert names(plan.pieces) == ["colors", "roots", "features", "long", "short"]
+    text = "\n".join(lines_of(plan, {"features": 20.0}))
+    assert "done" in text
+    assert "not tried, it needs about 40 s more: pretraining" in text
