@@ -21,8 +21,8 @@ Prints the most probable classes of image files, by a model with a classifier.
   simclr predict --model=runs/photos-classifier photo.jpg more_photos/
   simclr predict --model=exports/flowers photos --top=3 --out=predictions.csv
 
-Folders are searched at any depth. Unreadable files are skipped; the first ten are named. If the folders
-of all images have names of classes, their accuracy is printed last.
+Folders are searched at any depth. Unreadable files are skipped; the first ten are named. If the
+folders of all images have names of classes, their accuracy is printed last.
 
 Exit codes: 0 done, at least one file is readable; 1 --out cannot be written; 2 the command or the
 model is wrong, or no file is readable."""
