@@ -73,7 +73,7 @@ def open_folder(files, again):
     from simclr_keras.data.sources.load_dataset import load_dataset
 
     folder = tempfile.TemporaryDirectory()
-    images, cache = f"{folder.name}/images", f"{folder.name}/cache"
+    images = f"{folder.name}/images"
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     for number in range(files):
         pixels.flat[:3] = number % 256, number // 256 % 256, number // 256**2  # all are different
@@ -82,12 +82,12 @@ def open_folder(files, again):
         Image.fromarray(pixels).save(parent / f"{number:07d}.png")
 
     def open_it():
-        with mock.patch.dict(os.environ, XDG_CACHE_HOME=cache):
+        with mock.patch.dict(os.environ, XDG_CACHE_HOME=f"{folder.name}/cache"):
             return load_dataset(f"folder:{images}", eval_fraction=0.1)
 
     def run():
         if not again:
-            shutil.rmtree(cache, ignore_errors=True)
+            shutil.rmtree(f"{folder.name}/cache", ignore_errors=True)
         splits = open_it()
         return {"images": len(splits.train)}
 

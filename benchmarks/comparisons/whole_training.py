@@ -41,7 +41,7 @@ def ours(count, batch_size, model, one_batch=False):
 
     def repeated_batch(*arguments, **settings):
         make = make_batches(*arguments, **settings)
-        return lambda first, steps, context: make(first, 1, context).cache().repeat(steps)
+        return lambda first, steps, context=None: make(first, 1, context).cache().repeat(steps)
 
     def run():
         with tempfile.TemporaryDirectory() as folder:

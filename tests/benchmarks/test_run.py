@@ -1,8 +1,8 @@
 """benchmarks.run: every comparison runs with --quick, and its statistics; no figure is tested."""
 
 import json
-import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -14,6 +14,7 @@ from benchmarks.side_by_side.cases import BESIDE, OURS, Case, Side
 from benchmarks.side_by_side.own_process import OwnProcess, Timed
 from benchmarks.side_by_side.turns import Measured, take_turns
 from simclr_keras.models import zoo
+from tests.benchmarks.sides import prepare_count, prepare_end, prepare_without_package
 from tests.training.tiny import create_tiny_model, make_tiny
 
 # Some words that each comparison must print, in this order.
@@ -22,7 +23,7 @@ OUTPUT = {
     "losses": r"64 views x 128\n +ours .*ours, tiled .*ours, one matrix",
     "input": r"photos, two views.*ours, host part alone.*arrays, two views of 32 px",
     "pretrain_step": r"Keras 3 .*tf_keras.* a matrix product .*ours / (Keras 3|tf_keras): ",
-    "step_settings": r"--remat.*with .*without .*with / without: .*queue.*2 replicas.*not fused",
+    "step_settings": r"--microbatch.*with .*without .*with / without: .*queue.*2 replicas.*not fused",
     "finetune_step": r"ours .*fit .*fit, stock layers .*ours / fit: ",
     "whole_training": r"cifar10_small.*ours .*images/s.*ours, one batch",
     "evaluation": r"features and kNN.*top1.*kNN by rows of the bank grows from 64 to 128 time as size",
@@ -45,7 +46,11 @@ class InProcess(Timed):
 def test_quick(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "OwnProcess", InProcess)
     make_tiny(monkeypatch)
-    monkeypatch.setattr(zoo, "create_model", create_tiny_model)
+    monkeypatch.setattr(
+        zoo,
+        "create_model",
+        lambda name, dtype="float32", **settings: create_tiny_model(name, dtype=dtype, **settings),
+    )
     run.main([name, "--quick", f"--out={tmp_path}"])
     output = capsys.readouterr().out
     assert re.search(OUTPUT[name], output, re.DOTALL), output
@@ -53,20 +58,6 @@ def test_quick(name, tmp_path, monkeypatch, capsys):
     assert {case["comparison"] for case in results["cases"]} == {name}
     assert all("ours" in case["rounds"] or name in ("step_settings", "export") for case in results["cases"])
     assert (tmp_path / "table.md").read_text().count(f"| {name} |") == len(results["cases"])
-
-
-def prepare_count(start):
-    numbers = iter(range(start, 100))
-    print("no answer")
-    return lambda: {"seconds": next(numbers)}
-
-
-def prepare_without_package():
-    import a_package_that_nobody_has  # noqa: F401
-
-
-def prepare_end():
-    return lambda: os._exit(3)
 
 
 def test_sides_take_turns_in_processes_of_their_own():
@@ -109,8 +100,6 @@ def test_goals_and_growth():
 
 def test_parent_starts_no_tensorflow():
     """Or its threads would disturb those of the sides."""
-    import subprocess
-
     code = (
         "import sys, benchmarks.run; sys.exit(any(name in sys.modules for name in ('tensorflow', 'torch')))"
     )
