@@ -9,18 +9,18 @@ TINY = {"model": "r18_0.05x_sk0", "image_size": 8, "batch_size": 4}
 
 
 def cases(quick: bool) -> list[Case]:
-    """Return the cases; quick: a tiny network, and not --remat, whose tests are elsewhere."""
-    small = TINY if quick else SMALL
-    size = small["batch_size"]
+    """Return the cases; quick: two of them, with a tiny network."""
+    if quick:
+        queue = {"memory": "queue", "memory_size": 64}
+        return [make_case("--memory=queue", TINY, queue), make_case("2 replicas", TINY, {"replicas": 2})]
+    unfused, parts = {**SMALL, "fused": False}, {**SMALL, "batch_size": 4 * SMALL["batch_size"]}
     return [
-        *([] if quick else [make_case("--remat", LARGE, {"remat": True})]),
-        make_case(
-            "--microbatch_size, four of them", {**small, "batch_size": 4 * size}, {"microbatch_size": size}
-        ),
-        make_case("--memory=queue", small, {"memory": "queue", "memory_size": 64 if quick else 65_536}),
-        make_case("2 replicas on the same cores, fused on one", small, {"replicas": 2}),
-        make_case("2 replicas, not fused on either side", {**small, "fused": False}, {"replicas": 2}),
-        make_case("batch normalization that is not fused", small, {"fused": False}),
+        make_case("--remat", LARGE, {"remat": True}),
+        make_case("--microbatch_size, four of them", parts, {"microbatch_size": SMALL["batch_size"]}),
+        make_case("--memory=queue", SMALL, {"memory": "queue", "memory_size": 65_536}),
+        make_case("2 replicas on the same cores, fused on one", SMALL, {"replicas": 2}),
+        make_case("2 replicas, not fused on either side", unfused, {"replicas": 2}),
+        make_case("batch normalization that is not fused", SMALL, {"fused": False}),
     ]
 
 
