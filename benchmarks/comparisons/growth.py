@@ -38,7 +38,7 @@ def cases(quick: bool) -> list[Case]:
         ),
         *(
             Case(
-                f"step at batch {batch:,}, {model}, 32 px, float32",
+                f"step at batch {batch:,}, {model}, {side} px, float32",
                 {
                     "ours": Side(
                         pretrain_step, {"model": model, "image_size": side, "batch_size": batch}, OURS
