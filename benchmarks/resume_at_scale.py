@@ -10,7 +10,6 @@ to read those megabytes. `--steady=10` also times ten later batches.
 
 import os
 import pathlib
-import platform
 import shutil
 import statistics
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.command_line import make_parser, parse
+from benchmarks.run import hardware
 from simclr_keras.data.pipeline import train_batches
 from simclr_keras.data.records.stream_source import Shards, StreamSource
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
@@ -119,15 +119,6 @@ def compare(name, source, arguments):
     if arguments.steady:
         rate = arguments.batch_size / statistics.median(steady)
         print(f"{name}: later batches at {rate:,.0f} images/s", flush=True)
-
-
-def hardware():
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor()
-    return f"{len(os.sched_getaffinity(0))} cores of {model}, TensorFlow {tf.__version__}"
 
 
 def main(argv=None):

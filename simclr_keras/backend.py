@@ -96,17 +96,33 @@ def _start_tensorflow() -> None:
     # TensorFlow itself does so on processors with AVX512-VNNI or newer; those with AVX2 train almost twice as fast.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        import tensorflow  # noqa: F401
+        with _without_optional_packages():
+            import tensorflow  # noqa: F401
 
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    with _hidden_messages():
+    with _hidden_messages(), _without_optional_packages():
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # does not start them, but loads the libraries that write most
         # Or it warns, in a hundred words, of functions that are traced again for another network.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     _is_quiet = True
+
+
+@contextlib.contextmanager
+def _without_optional_packages() -> Iterator[None]:
+    """Make packages appear missing that Keras imports, if they are installed, for functions that are not used here.
+
+    They are a third of the time that its import takes. Whoever needs them can import them after the block.
+    """
+    hidden = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # None makes an import fail
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def quiet_start() -> contextlib.AbstractContextManager:

@@ -1,5 +1,6 @@
 """Which backend Keras is set to is known without importing it; TensorFlow starts quietly."""
 
+import importlib
 import json
 import os
 import pathlib
@@ -123,8 +124,20 @@ def test_chatter_of_the_start_is_held_back(tmp_path):
 
 
 def test_tensorflow_starts_with_the_plot_backend_of_a_notebook(tmp_path):
-    done = start(tmp_path, CHATTER + "import matplotlib\n", MPLBACKEND="module://missing_inline.backend")
+    fake = CHATTER + "assert 'MPLBACKEND' not in os.environ\n"
+    done = start(tmp_path, fake, MPLBACKEND="module://missing_inline.backend")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_packages_that_keras_imports_are_missing_only_during_the_start(monkeypatch):
+    import matplotlib
+
+    monkeypatch.delitem(sys.modules, "sklearn", raising=False)
+    with backend._without_optional_packages():
+        with pytest.raises(ImportError):
+            importlib.import_module("sklearn")
+        assert sys.modules["matplotlib"] is matplotlib  # imported before: it costs nothing
+    assert "sklearn" not in sys.modules
 
 
 def test_a_user_who_sets_the_log_level_sees_what_it_gives(tmp_path):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import check_label_range, labeled_rows
@@ -25,6 +24,10 @@ def per_class(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[s
     Raises:
         InputError: shapes or labels do not fit, or no row is labeled.
     """
+    from sklearn.metrics import (
+        precision_recall_fscore_support,
+    )  # slow to import, and training begins without it
+
     labels, predicted = _counted(labels, predicted, len(class_names))
     precision, recall, f1, images = precision_recall_fscore_support(
         labels, predicted, labels=np.arange(len(class_names)), zero_division=np.nan

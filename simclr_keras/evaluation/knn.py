@@ -1,7 +1,6 @@
 """Weighted k-nearest-neighbor classification of frozen features, which needs no training."""
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import UNLABELED, Accuracy, accuracy, check_label_range, labeled_rows
@@ -43,6 +42,8 @@ def knn_predict(
     Raises:
         InputError: shapes, labels or features do not fit, or no bank row is labeled.
     """
+    from sklearn.neighbors import NearestNeighbors  # slow to import, and training begins without it
+
     if k < 1 or not temperature > 0:
         raise InputError(f"kNN needs k >= 1 and temperature > 0. Received: k={k}, temperature={temperature}")
     bank, labels = labeled_rows(bank_features, bank_labels, name="bank_features")

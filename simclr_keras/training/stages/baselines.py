@@ -2,7 +2,6 @@
 
 from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.evaluation.knn import knn_accuracy
-from simclr_keras.evaluation.linear_probe import logistic_probe
 
 FEATURES = "final_avg_pool"
 
@@ -53,6 +52,8 @@ class Baselines:
         arrays = bank[FEATURES], bank["label"], evaluation[FEATURES], evaluation["label"]
 
         def logistic_top1():
+            from simclr_keras.evaluation.linear_probe import logistic_probe  # slow to import
+
             return float(logistic_probe(*arrays, num_classes=self._score.knn["num_classes"]).top1)
 
         from_chief = self._score.extractor.hosts.from_chief

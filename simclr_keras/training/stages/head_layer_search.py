@@ -8,7 +8,6 @@ import dataclasses
 import time
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
 
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import accuracy
@@ -92,6 +91,8 @@ def _labels(stage):
 
 def _folds(labels, config, class_names):
     """Return [(rows to train on, rows to evaluate on)], at most --cv_folds and one per label of any class."""
+    from sklearn.model_selection import StratifiedKFold  # slow to import, and most runs do without it
+
     count = min(config.cv_folds, fewest_labels(labels, class_names))
     splitter = StratifiedKFold(count, shuffle=True, random_state=config.seed)
     return list(splitter.split(np.zeros(len(labels)), labels))
