@@ -24,9 +24,8 @@ def per_class(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[s
     Raises:
         InputError: shapes or labels do not fit, or no row is labeled.
     """
-    from sklearn.metrics import (
-        precision_recall_fscore_support,
-    )  # slow to import, and training begins without it
+    # Slow to import, and training begins without it.
+    from sklearn.metrics import precision_recall_fscore_support
 
     labels, predicted = _counted(labels, predicted, len(class_names))
     precision, recall, f1, images = precision_recall_fscore_support(
