@@ -18,6 +18,7 @@ PHOTOS_PRETRAIN = {
     "warmup_epochs": 5.0,
     "weight_decay": 5e-4,
     "temperature": 0.2,
+    "color_strength": 0.3,  # the paper's 1.0 destroys the colors that photos of goods or plants are told apart by
 }
 # From published or earlier weights, whose network and image size it takes. A quarter of the learning rate of
 # PHOTOS_PRETRAIN, with a warm-up: at the rate of random weights, the first epochs undo what the weights know. If the
@@ -32,6 +33,7 @@ PHOTOS_CONTINUE = {
     "warmup_epochs": 5.0,
     "weight_decay": 1e-4,  # of the release
     "temperature": 0.1,  # of the release, for which its head was trained
+    "color_strength": PHOTOS_PRETRAIN["color_strength"],
 }
 PHOTOS_FINETUNE = {
     "batch_size": 64,
