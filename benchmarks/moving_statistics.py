@@ -99,7 +99,7 @@ def train(model, train_source, arguments, steps, seed, frozen):
     layers = layers_of(model)
     for layer in layers if frozen else ():
         call = layer.call
-        layer.call = lambda inputs, training=False, call=call: call(inputs, training=False)
+        layer.call = lambda inputs, training=False, mask=None, call=call: call(inputs, training=False)
     learner = Classifier(model)
     schedule = WarmupCosine(arguments.learning_rate, 0, steps)
     learner.compile(keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True))

@@ -128,7 +128,7 @@ def _supervised(workshop: Workshop) -> Piece:
         {"model": config.model, "image_size": size, "batch_size": workshop.batch_size},
         workshop.speed,
         "baseline",
-        epochs=(10, 60),
+        epochs=(20, 60),
         images=workshop.labels_per_epoch,
         is_baseline=True,
     )
@@ -158,7 +158,7 @@ def _finetuned(workshop, init, what, after, size, speed):
             settings,
             speed,
             "training",
-            epochs=(8, 60),
+            epochs=(20, 60),
             images=workshop.labels_per_epoch,
             after=after,
         )
@@ -176,13 +176,13 @@ def _whole_backbone(workshop: Workshop) -> Iterator[Piece]:
             "model": start.model_name,
             "backbone_weights": start.weights,
             "image_size": size,
-            "batch_size": min(workshop.batch_size, 32),
+            "batch_size": workshop.batch_size,
             "learning_rate": 8 * PLAIN_RATE,  # peak 0.005 at a batch of 32
             "weight_decay": 0.0,
         },
         workshop.start_speed,
         "training",
-        epochs=(8, 30),
+        epochs=(12, 30),
         images=max(len(workshop.photos.labeled), 32),
     )
 

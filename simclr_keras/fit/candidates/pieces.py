@@ -203,8 +203,8 @@ class Workshop:
 
     @property
     def batch_size(self) -> int:
-        """Return the images of a step on labels."""
-        return int(min(64, max(len(self.photos.labeled), 2)))
+        """Return the images of a step on labels: few, as many steps of few labels learn more."""
+        return int(min(32, max(len(self.photos.labeled), 2)))
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -176,7 +176,7 @@ def test_pixels_are_brought_to_the_range_of_the_encoder():
 
 
 def test_the_card_states_the_range():
-    keys = "image_size class_names stage run checkpoint step results training history ancestors license"
+    keys = "image_size antialias class_names stage run checkpoint step results training history ancestors license"
     about = {**dict.fromkeys(keys.split()), "image_size": 8, "architecture": {"name": "mine"}}
     card = make_card(make_model(pixel_range=(0, 255)), about, {}, [])
     assert card["preprocessing"]["range"] == [0, 1]
