@@ -68,6 +68,8 @@ def test_commands_parse():
 
 def _parse(words):
     program, *rest = words
+    if rest[:2] == ["-m", "benchmarks.run"]:
+        rest = ["benchmarks/run.py", *rest[2:]]
     if program == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert set(rest) <= set(targets), f"no such target: {rest}"
