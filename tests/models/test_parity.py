@@ -121,7 +121,7 @@ def test_gradients_are_those_of_the_release(case, dtype, golden):
         total = contrastive + supervised + decay
     variables = [model.weights[found[index]].value for index in data["grad/index"]]
     gradients = tape.gradient(total, variables)
-    # In float32 the release's own rounding is the measure of ours: at most 5 times that without oneDNN, and 8 times with
+    # In float32 the release's own rounding is the measure of ours: at most 5 times that without oneDNN, 8 times with
     # its convolutions for AVX2.
     absolute, relative = (0, 1e-6) if dtype == "float64" else (10, 0)
 
