@@ -26,7 +26,8 @@ class Plan:
 def make_plan(pieces: Sequence[Piece], spent: dict[str, float], budget: float) -> Plan:
     """Return the plan: one piece after the other is taken if it still fits.
 
-    The first candidates are tried in any case. A piece that only prepares others is taken if one of these fits too.
+    The first candidates are tried in any case, and finished pieces are kept, whatever they took. A piece that only
+    prepares others is taken if one of these fits too.
 
     Args:
         pieces: in the order of promise. spent: seconds of finished pieces by name. budget: seconds.
@@ -43,7 +44,7 @@ def make_plan(pieces: Sequence[Piece], spent: dict[str, float], budget: float) -
             needed += min(seconds(other) for other in pieces if other.after == piece.name)
         is_ready = piece.after is None or any(other.name == piece.after for other in taken)
         is_first = piece.judge is not None and len(taken) < FIRST
-        if is_ready and (is_first or total + needed <= budget):
+        if is_ready and (is_first or piece.name in spent or total + needed <= budget):
             taken.append(piece)
             total += seconds(piece)
     return Plan(taken, [piece for piece in pieces if piece not in taken], total)

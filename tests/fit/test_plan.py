@@ -45,3 +45,8 @@ def test_finished_pieces_count_with_their_time():
     text = "\n".join(lines_of(plan, {"features": 20.0}))
     assert "done" in text
     assert "not tried, it needs about 40 s more: pretraining" in text
+
+
+def test_finished_pieces_are_kept_whatever_they_took():
+    plan = make_plan(PIECES, {"long": 500.0}, 130)
+    assert names(plan.pieces) == ["colors", "roots", "features", "long"]
