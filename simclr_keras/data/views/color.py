@@ -93,7 +93,8 @@ def jitter(planes, order, brightness, contrast, saturation, hue, additive_bright
         additive_brightness: bool, brightness is added (v1) instead of multiplied (v2).
     """
     brighten = add_brightness if additive_brightness else adjust_brightness
-    place = tf.argsort(order, axis=1)  # [n, 4], by operation: its place in the order
+    # [n, 4], by operation: its place in the order.
+    place = tf.reduce_sum(tf.range(4)[:, None] * tf.cast(order[:, :, None] == tf.range(4), tf.int32), axis=1)
     chromatic = place[:, SATURATION:]
     spatial_turn = tf.reduce_sum(tf.cast(place[:, :SATURATION, None] > chromatic[:, None], tf.int32), axis=2)
     bright_first = place[:, BRIGHTNESS] < place[:, CONTRAST]
