@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from scipy.special import log_softmax
 
 from simclr_keras.errors import TrainingError
 from simclr_keras.export.write import write_export
@@ -12,7 +13,6 @@ from simclr_keras.files import write_file
 from simclr_keras.fit import judge, page
 from simclr_keras.fit.candidates.distillation import about_network
 from simclr_keras.fit.candidates.linear import outputs_of
-from simclr_keras.fit.candidates.pieces import log_softmax
 from simclr_keras.fit.candidates.trainings import ALL
 from simclr_keras.formatting import counted
 
@@ -69,7 +69,9 @@ def finish(trials, say: Callable) -> dict:
     unlabeled = work.array(f"unlabeled-{best.piece.name}", lambda: outputs_of(network, size, photos, rows))
     verdict = judge.verdict(best, trials.judged, test)
     file = f"{config.out.rstrip('/')}/{page.FILE}"
-    write_file(file, page.as_html(trials, best, test, logits, verdict, (rows, log_softmax(unlabeled))))
+    write_file(
+        file, page.as_html(trials, best, test, logits, verdict, (rows, log_softmax(unlabeled, axis=1)))
+    )
     say(f"result   {own} of {counted(own.total, 'test image')}: {best.piece.title}")
     for line in verdict:
         say(f"result   {line}")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from simclr_keras.config.fit import FitConfig
 from simclr_keras.fit.candidates.linear import CS, FOLDS, Linear, View
@@ -149,7 +150,7 @@ class Workshop:
             scores = np.full((len(photos.labeled), len(photos.class_names)), np.nan)
             for fold in range(min(TRAINED_FOLDS, trainings.folds.max() + 1)):
                 logits = trainings.scores(run(fold), trainings.rows_of_fold(fold))
-                scores[trainings.folds == fold] = log_softmax(logits)
+                scores[trainings.folds == fold] = log_softmax(logits, axis=1)
             return scores, {"epochs": count}
 
         def network(record, part):
@@ -205,9 +206,3 @@ class Workshop:
     def batch_size(self) -> int:
         """Return the images of a step on labels: few, as many steps of few labels learn more."""
         return int(min(32, max(len(self.photos.labeled), 2)))
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the log-probabilities of logits [n, classes]."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
