@@ -11,7 +11,7 @@ def cases(quick: bool) -> list[Case]:
     """Return the cases; quick: a tiny network, few images."""
     model, bank, queries = ("r18_0.05x_sk0", 64, 16) if quick else ("r18_0.25x_sk0", 50_000, 10_000)
     settings = {"model": model, "bank": bank, "queries": queries}
-    found = [
+    listed = [
         Case(
             f"features and kNN of {queries:,} against {bank:,}, {model}, 32 px",
             {"ours": Side(features_and_neighbors, settings, OURS)},
@@ -28,8 +28,8 @@ def cases(quick: bool) -> list[Case]:
             "lightly": Side(lightly_neighbors, settings, PEER, lightly=True),
         }
         name = f"kNN of {settings['queries']:,} against {rows:,} x {settings['dimensions']}"
-        found.append(Case(name, sides, rounds=3, warm_up=1, size=rows, series="kNN by rows of the bank"))
-    return found
+        listed.append(Case(name, sides, rounds=3, warm_up=1, size=rows, series="kNN by rows of the bank"))
+    return listed
 
 
 def features_and_neighbors(model, bank, queries):

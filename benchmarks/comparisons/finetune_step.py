@@ -16,7 +16,7 @@ def cases(quick: bool) -> list[Case]:
     work = (
         ((9, "r18_0.05x_sk0", 8, 4),) if quick else ((50, "r50_1x_sk0", 224, 8), (18, "r18_1x_sk0", 32, 64))
     )
-    found = []
+    listed = []
     for depth, model, image_size, batch_size in work:
         shape = {"image_size": image_size, "batch_size": batch_size}
         sides = {
@@ -25,8 +25,8 @@ def cases(quick: bool) -> list[Case]:
             "fit, stock layers": Side(fit, {"depth": depth, **shape}, BESIDE),
         }
         name = f"{model}, {image_size} px, batch {batch_size}, float32"
-        found.append(Case(name, sides, units=STEPS * batch_size, unit="images"))
-    return found
+        listed.append(Case(name, sides, units=STEPS * batch_size, unit="images"))
+    return listed
 
 
 def ours(model, image_size, batch_size):

@@ -19,7 +19,7 @@ def cases(quick: bool) -> list[Case]:
     counts = {"photos": 8 if quick else 256, "arrays": 16 if quick else 20_480}
     batches = {"photos": 4 if quick else 32, "arrays": 8 if quick else 512}
     goals = {"photos": 2.0, "arrays": None}
-    found = []
+    listed = []
     for kind, size in sizes.items():
         settings = {"kind": kind, "count": counts[kind], "batch_size": batches[kind], "image_size": size}
         xla = {"compile": not quick}
@@ -29,8 +29,8 @@ def cases(quick: bool) -> list[Case]:
             "lightly": Side(lightly, settings, PEER, lightly=True),
         }
         name = f"{kind}, two views of {size} px"
-        found.append(Case(name, sides, counts[kind], "images", least_ratio=goals[kind]))
-    return found
+        listed.append(Case(name, sides, counts[kind], "images", least_ratio=goals[kind]))
+    return listed
 
 
 def ours(kind, count, batch_size, image_size, augment=True, compile=True):

@@ -52,7 +52,7 @@ def cases(quick: bool) -> list[Case]:
         "from simclr_keras.backend import start_tensorflow_quietly; start_tensorflow_quietly(); import keras"
     )
     tensorflow = Side(program, {"words": ["-c", quiet]}, BESIDE)
-    found = [
+    listed = [
         Case(
             name,
             {"ours": Side(program, {"words": words}, OURS), "python -c pass": bare},
@@ -61,7 +61,7 @@ def cases(quick: bool) -> list[Case]:
         for name, (words, seconds) in programs.items()
     ]
     if quick:
-        return found
+        return listed
     beside = {"import TensorFlow and Keras": tensorflow}
     works = {
         f"first training step of {model}": (first_step, 10),
@@ -69,8 +69,8 @@ def cases(quick: bool) -> list[Case]:
     }
     for name, (prepare, seconds) in works.items():
         sides = {"ours": Side(prepare, {"model": model}, OURS), **beside}
-        found.append(Case(name, sides, rounds=5, most_seconds=seconds))
-    return found
+        listed.append(Case(name, sides, rounds=5, most_seconds=seconds))
+    return listed
 
 
 def program(words):

@@ -43,7 +43,7 @@ def test_statistics_are_those_of_all_batches():
 
 def test_replicas_find_the_statistics_of_one_device(mirrored):
     views = np.random.default_rng(2).uniform(size=[3, 4, 1, 8, 8, 3]).astype("float32")
-    found = []
+    states_of_both = []
     for strategy in (STRATEGY, mirrored):
         with strategy.scope():
             keras.utils.set_random_seed(0)
@@ -51,7 +51,9 @@ def test_replicas_find_the_statistics_of_one_device(mirrored):
             learner = Classifier(model)
         batches = tf.data.Dataset.from_tensor_slices({"views": views.reshape(12, 1, 8, 8, 3)}).batch(4, True)
         Recalibration(learner, strategy)(strategy.experimental_distribute_dataset(batches))
-        found.append(states(model))
-    assert any("moving_mean" in path and np.abs(value).max() > 0.01 for path, value in found[0].items())
-    for path, value in found[1].items():
-        np.testing.assert_allclose(value, found[0][path], rtol=1e-5, atol=1e-6, err_msg=path)
+        states_of_both.append(states(model))
+    assert any(
+        "moving_mean" in path and np.abs(value).max() > 0.01 for path, value in states_of_both[0].items()
+    )
+    for path, value in states_of_both[1].items():
+        np.testing.assert_allclose(value, states_of_both[0][path], rtol=1e-5, atol=1e-6, err_msg=path)
