@@ -11,6 +11,10 @@ os.environ["MPLBACKEND"] = "agg"
 # Networks of tests are so small that threads cost more than they save, and pytest-xdist has a process per core.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Compiled code of tests runs for a few steps: optimizing it takes longer.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 import gc
 import pathlib
@@ -31,6 +35,9 @@ from simclr_keras.backend import custom_gradients_freed
 # Tests that have a cache folder of their own would have programs look for all fonts again, which is seconds and a line
 # on some machines; nor does a user's own style count.
 os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())
+
+# Tracing makes so many objects that Python's default looks for cycles for a tenth of the time.
+gc.set_threshold(100_000, 20, 50)
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 LOGICAL_DEVICES = 4
