@@ -67,7 +67,8 @@ def run(model_dir, *flags):
 
 
 def measure(mode, name):
-    train.main(["train.py", f"--mode={mode}", f"--init=runs/{name}", f"--model_dir={mode}/{name}"])
+    flags = [f"--mode={mode}", f"--init=runs/{name}", f"--model_dir={mode}/{name}", "--precision=float32"]
+    train.main(["train.py", *flags])
     return read(f"{mode}/{name}/result.json")
 
 
