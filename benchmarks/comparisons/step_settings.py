@@ -21,6 +21,7 @@ def cases(quick: bool) -> list[Case]:
         make_case("2 replicas on the same cores, fused on one", SMALL, {"replicas": 2}),
         make_case("2 replicas, not fused on either side", unfused, {"replicas": 2}),
         make_case("batch normalization that is not fused", SMALL, {"fused": False}),
+        make_case("bfloat16 against float32", SMALL, {"precision": "bfloat16"}),
     ]
 
 

@@ -190,8 +190,9 @@ def resolve_precision(precision: str, strategy: tf.distribute.Strategy) -> str:
 def fastest_precision(strategy: tf.distribute.Strategy) -> tuple[str, str]:
     """Return the --precision that "auto" is, and why, in words.
 
-    It is bfloat16 on TPUs, on GPUs of compute capability 8.0 (Ampere) or newer, and on CPUs with AVX512-BF16 or
-    AMX-BF16 instructions; float16 if all GPUs have compute capability 7.0 (Volta) or newer; float32 elsewhere.
+    It is bfloat16 on TPUs, on GPUs of compute capability 8.0 (Ampere) or newer, on CPUs with AMX-BF16 instructions and
+    on AMD's CPUs with AVX512-BF16; float16 if all GPUs have compute capability 7.0 (Volta) or newer; float32
+    elsewhere.
     """
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return "bfloat16", "TPUs compute in bfloat16"
@@ -205,11 +206,13 @@ def fastest_precision(strategy: tf.distribute.Strategy) -> tuple[str, str]:
             return "float16", f"compute capability {lowest[0]}.{lowest[1]} has fast float16, and no bfloat16"
         return "float32", "a GPU has a compute capability below 7.0"
     try:
-        flags = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        processor = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return "float32", "the instructions of the CPU are unknown on this system"
-    if "avx512_bf16" in flags or "amx_bf16" in flags:
-        return "bfloat16", "the CPU has bfloat16 instructions"
+    if "amx_bf16" in processor or ("avx512_bf16" in processor and "AuthenticAMD" in processor):
+        return "bfloat16", "the CPU has fast bfloat16 instructions"
+    if "avx512_bf16" in processor:  # figures in docs/precision.md
+        return "float32", "the CPU has bfloat16 instructions, but is slower with them"
     return "float32", "the CPU has no bfloat16 instructions"
 
 

@@ -1,5 +1,6 @@
 """Which strategy is used, and why; what this machine cannot offer is refused."""
 
+import pathlib
 import types
 
 import pytest
@@ -120,6 +121,17 @@ def test_auto_is_the_precision_that_is_fast_on_all_gpus(machine, monkeypatch):
         assert fastest_precision(one)[1] == reason
     assert resolve_precision("bfloat16", one) == "mixed_bfloat16"
     assert resolve_precision("float64", one) == "float64"
+
+
+def test_auto_is_the_precision_that_is_fast_on_the_cpu(monkeypatch):
+    for processor, precision in (
+        ("vendor_id: AuthenticAMD flags: avx512f avx512_bf16", "bfloat16"),
+        ("vendor_id: GenuineIntel flags: avx512f avx512_bf16", "float32"),
+        ("vendor_id: GenuineIntel flags: avx512f avx512_bf16 amx_bf16", "bfloat16"),
+        ("vendor_id: AuthenticAMD flags: avx2", "float32"),
+    ):
+        monkeypatch.setattr(pathlib.Path, "read_text", lambda path, encoding, text=processor: text)
+        assert fastest_precision(tf.distribute.get_strategy())[0] == precision
 
 
 def test_float16_is_refused_on_tpus():
