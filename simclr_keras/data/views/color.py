@@ -15,6 +15,7 @@ LUMA = (0.2989, 0.5870, 0.1140)
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 # Every order of the four operations, int32 [24, 4]; row 0 is brightness, contrast, saturation, hue.
 ORDERS = np.array(list(itertools.permutations(range(4))), np.int32)
+TINY = 1e-12  # instead of zero as a divisor
 
 
 def to_planes(images):
@@ -43,33 +44,34 @@ def adjust_contrast(planes, factor):
     return tuple((plane - mean) * _per_image(factor) + mean for plane, mean in zip(planes, means))
 
 
-def adjust_saturation(planes, factor):
-    """Multiply S of HSV by `factor` and clip it to [0, 1]; hue and value stay. (Not a blend with gray.)"""
-    value, chroma = _value_and_chroma(planes)
-    saturation = tf.where(value > 0, chroma / tf.where(value > 0, value, 1.0), 0.0)
-    scaled = tf.clip_by_value(saturation * _per_image(factor), 0.0, 1.0)
-    ratio = scaled / tf.where(saturation > 0, saturation, 1.0)
-    return tuple(value - (value - plane) * ratio for plane in planes)
+def adjust_saturation_and_hue(planes, factor, turns):
+    """Multiply S of HSV by `factor`, clipped to [0, 1], and turn the hue; the largest channel stays.
 
+    (This is not a blend with gray.)
 
-def adjust_hue(planes, turns):
-    """Turn the hue by `turns` of the color circle, each in [-1, 1]; largest and smallest channel stay."""
-    value, chroma = _value_and_chroma(planes)
+    Args:
+        factor: at 1 the saturation stays, also that of pixels outside [0, 1].
+        turns: of the color circle, each in [-0.5, 0.5].
+    """
     red, green, blue = planes
-    scale = 1.0 / tf.where(chroma > 0, chroma, 1.0)
-    # In sixths of the circle: red 0, green 2, blue 4.
-    sixths = tf.where(
+    value = tf.maximum(tf.maximum(red, green), blue)
+    chroma = value - tf.minimum(tf.minimum(red, green), blue)
+    # On a circle of length 6 * chroma, which needs no division: red at 0, green at 2, blue at 4 times chroma.
+    hue = tf.where(
         value == red,
-        (green - blue) * scale,
-        tf.where(value == green, (blue - red) * scale + 2.0, (red - green) * scale + 4.0),
+        green - blue,
+        tf.where(value == green, blue - red + 2.0 * chroma, red - green + 4.0 * chroma),
     )
-    sixths += 6.0 * _per_image(turns)
+    hue += _per_image(turns) * (6.0 * chroma)
+    factor = _per_image(factor)
+    largest = tf.maximum(value, 0.0) / tf.maximum(chroma, TINY)
+    factor = tf.where(factor == 1.0, 1.0, tf.minimum(factor, largest))
 
     def channel(at):
+        away = tf.abs(hue - at * chroma)
+        away = tf.minimum(away, tf.abs(away - 6.0 * chroma))
         # Full within one sixth of the channel's own place on the circle, none beyond two.
-        away = sixths - at + 3.0
-        away = tf.abs(away - 6.0 * tf.floor(away * (1 / 6)) - 3.0)
-        return (value - chroma) + chroma * tf.clip_by_value(2.0 - away, 0.0, 1.0)
+        return value - factor * tf.clip_by_value(away - chroma, 0.0, chroma)
 
     return channel(0.0), channel(2.0), channel(4.0)
 
@@ -107,9 +109,10 @@ def jitter(planes, order, brightness, contrast, saturation, hue, additive_bright
         return _clip(brighten(planes, brightness), planes, brightened & ~bright_first)
 
     def turn(i, *planes):
-        planes = adjust_spatially(i, planes)
-        saturated = _clip(adjust_saturation(planes, saturation), planes, saturation_turn == i)
-        return i + 1, *_clip(adjust_hue(planes, hue), saturated, saturation_turn != i)
+        saturates = saturation_turn == i
+        factor, turns = tf.where(saturates, saturation, 1.0), tf.where(saturates, 0.0, hue)
+        planes = adjust_saturation_and_hue(adjust_spatially(i, planes), factor, turns)
+        return i + 1, *(tf.clip_by_value(plane, 0.0, 1.0) for plane in planes)
 
     # A loop and not two copies of its body: XLA would fuse the copies into one kernel in which every pixel
     # of the later turn computes the earlier turn again (tried with four turns: 30 times slower on CPU).
@@ -125,9 +128,3 @@ def _clip(adjusted, planes, where):
 
 def _per_image(values):
     return tf.convert_to_tensor(values)[:, None, None]
-
-
-def _value_and_chroma(planes):
-    red, green, blue = planes
-    value = tf.maximum(tf.maximum(red, green), blue)
-    return value, value - tf.minimum(tf.minimum(red, green), blue)

@@ -17,13 +17,13 @@ ADJUST = {
     "brightness_x1.3": lambda planes: color.adjust_brightness(planes, [1.3]),
     "contrast_0.7": lambda planes: color.adjust_contrast(planes, [0.7]),
     "contrast_1.7": lambda planes: color.adjust_contrast(planes, [1.7]),
-    "saturation_0": lambda planes: color.adjust_saturation(planes, [0.0]),
-    "saturation_0.3": lambda planes: color.adjust_saturation(planes, [0.3]),
-    "saturation_1.6": lambda planes: color.adjust_saturation(planes, [1.6]),
-    "hue_-0.2": lambda planes: color.adjust_hue(planes, [-0.2]),
-    "hue_-0.05": lambda planes: color.adjust_hue(planes, [-0.05]),
-    "hue_0.11": lambda planes: color.adjust_hue(planes, [0.11]),
-    "hue_0.2": lambda planes: color.adjust_hue(planes, [0.2]),
+    "saturation_0": lambda planes: color.adjust_saturation_and_hue(planes, [0.0], [0.0]),
+    "saturation_0.3": lambda planes: color.adjust_saturation_and_hue(planes, [0.3], [0.0]),
+    "saturation_1.6": lambda planes: color.adjust_saturation_and_hue(planes, [1.6], [0.0]),
+    "hue_-0.2": lambda planes: color.adjust_saturation_and_hue(planes, [1.0], [-0.2]),
+    "hue_-0.05": lambda planes: color.adjust_saturation_and_hue(planes, [1.0], [-0.05]),
+    "hue_0.11": lambda planes: color.adjust_saturation_and_hue(planes, [1.0], [0.11]),
+    "hue_0.2": lambda planes: color.adjust_saturation_and_hue(planes, [1.0], [0.2]),
     "grayscale": color.to_grayscale,
 }
 
@@ -91,13 +91,13 @@ def test_hue_and_saturation_match_the_standard_library_pixel_by_pixel():
         [pixels([1, 6, 6, 3]), np.eye(3, dtype=np.float32)[None, :, None].repeat(6, axis=2)], 1
     )
     image[0, 0, 0] = 0.5
-    found_hue = color.to_images(color.adjust_hue(color.to_planes(tf.constant(image)), [-0.3]))[0]
-    found_saturation = color.to_images(color.adjust_saturation(color.to_planes(tf.constant(image)), [1.4]))[0]
-    for y, x in np.ndindex(image.shape[1:3]):
-        h, s, v = colorsys.rgb_to_hsv(*image[0, y, x].astype(float))
-        np.testing.assert_allclose(found_hue[y, x], colorsys.hsv_to_rgb((h - 0.3) % 1, s, v), atol=2e-6)
-        saturated = colorsys.hsv_to_rgb(h, min(1.0, 1.4 * s), v)
-        np.testing.assert_allclose(found_saturation[y, x], saturated, atol=2e-6)
+    planes = color.to_planes(tf.constant(image))
+    for factor, turns in ((1.0, -0.3), (1.4, 0.0), (0.6, 0.45)):
+        found = color.to_images(color.adjust_saturation_and_hue(planes, [factor], [turns]))[0]
+        for y, x in np.ndindex(image.shape[1:3]):
+            h, s, v = colorsys.rgb_to_hsv(*image[0, y, x].astype(float))
+            expected = colorsys.hsv_to_rgb((h + turns) % 1, min(1.0, factor * s), v)
+            np.testing.assert_allclose(found[y, x], expected, atol=2e-6)
 
 
 def test_blur_matches_the_release(golden):
