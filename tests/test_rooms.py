@@ -3,6 +3,7 @@
 import ast
 import collections
 import pathlib
+import re
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "simclr_keras"
@@ -58,9 +59,9 @@ def _modules():
     }
 
 
-def _imports(path, modules):
+def _imports(path, modules, nodes=ast.walk):
     """Names of this package's modules that a file imports, also inside functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom) and node.module in modules:
@@ -101,6 +102,21 @@ def test_imports_have_no_circle():
         for module in ready:
             del left[module]
     assert not left, f"modules in circles, or above one: {sorted(left)}"
+
+
+def test_training_starts_without_scikit_learn():
+    """Its import takes a second, and most trainings do without it."""
+    modules, seen = _modules(), set()
+    pending = [
+        f"simclr_keras.training.stages.{name}" for name in ("pretrain", "supervised", "finetune", "distill")
+    ]
+    while pending:
+        module = pending.pop()
+        seen.add(module)
+        pending += {*_imports(modules[module], modules, lambda tree: tree.body)} - seen
+    assert "simclr_keras.training.engine.loop" in seen
+    at_the_top = re.compile(r"^(from|import) sklearn", re.MULTILINE)
+    assert not [module for module in seen if at_the_top.search(modules[module].read_text())]
 
 
 def test_folders_are_small():

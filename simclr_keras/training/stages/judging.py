@@ -3,9 +3,7 @@
 import numpy as np
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.evaluation.cross_validation import cross_validate
 from simclr_keras.evaluation.features import knn_bank
-from simclr_keras.evaluation.linear_probe import logistic_probe
 from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
 from simclr_keras.evaluation.near_duplicates import group_images
 from simclr_keras.evaluation.simple_features import color_histograms, raw_pixels
@@ -29,6 +27,8 @@ def simple_baselines(train, evaluation, num_classes: int) -> dict[str, float]:
     Returns:
         dict of color_histogram_logistic_top1 and raw_pixels_logistic_top1; empty for a stream.
     """
+    from simclr_keras.evaluation.linear_probe import logistic_probe  # slow to import
+
     if not (train.indexed and evaluation.indexed):
         return {}
     train = knn_bank(train, MOST_LABELED, 0)
@@ -58,6 +58,8 @@ def cross_validated(extract, train, evaluation, num_classes: int) -> dict:
         dict of cross_validated_top1, ..._balanced_accuracy, ..._interval and ..._images; empty if enough images are
         held out, for a stream, or if too few are labeled.
     """
+    from simclr_keras.evaluation.cross_validation import cross_validate  # slow to import
+
     parts = [knn_bank(train, MOST_LABELED, 0)] if train.indexed and train.has_labels else []
     parts += [] if evaluation is None else [evaluation]
     if not (train.indexed and train.has_labels) or (evaluation is not None and len(evaluation) >= FEW):
