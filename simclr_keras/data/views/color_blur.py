@@ -15,6 +15,8 @@ from simclr_keras.errors import InputError
 from simclr_keras.preprocess import to_float
 from simclr_keras.replicas import number_of_rows, rows_of_replica
 
+BLOCK = 32  # pixels that one matrix product blurs
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ColorBlur:
@@ -173,7 +175,7 @@ class ColorBlur:
 
     @functools.cached_property
     def _compiled(self):
-        return tf.function(self.apply, jit_compile=True)
+        return tf.function(self.apply, jit_compile=True, autograph=False)
 
     def _use_xla(self):
         if self.compile != "auto":
@@ -182,7 +184,7 @@ class ColorBlur:
 
 
 def gaussian_blur(planes, sigma, radius, blurred):
-    """Blur by a separable Gaussian with zero padding: a matrix product along each axis.
+    """Blur by a separable Gaussian with zero padding: matrix products along each axis.
 
     Args:
         planes: three float32 [n, h, w].
@@ -191,21 +193,31 @@ def gaussian_blur(planes, sigma, radius, blurred):
         blurred: bool [n], the images to blur; the others are multiplied by the identity, so that shapes stay static.
     """
     height, width = planes[0].shape[1:]
-    down = blur_matrix(sigma, radius, blurred, height)
-    across = down if width == height else blur_matrix(sigma, radius, blurred, width)
-    # The matrices are symmetric, so the second product needs no transpose.
-    return tuple(tf.matmul(tf.matmul(down, plane), across) for plane in planes)
+    # A block depends on what is near it alone: one product for the whole axis would multiply zeros for the most part.
+    band, span = blur_band(sigma, radius, blurred, BLOCK), BLOCK + 2 * radius
+    band = tf.tile(band, [len(planes), 1, 1])
+    padded = tf.pad(
+        tf.concat(planes, axis=0),
+        [[0, 0], *([radius, radius + -size % BLOCK] for size in (height, width))],
+    )
+    rows = [tf.matmul(band, padded[:, top : top + span]) for top in range(0, height, BLOCK)]
+    down = tf.concat(rows, axis=1)[:, :height]
+    columns = [
+        tf.matmul(down[:, :, left : left + span], band, transpose_b=True) for left in range(0, width, BLOCK)
+    ]
+    return tuple(tf.split(tf.concat(columns, axis=2)[:, :, :width], len(planes)))
 
 
-def blur_matrix(sigma, radius, blurred, size):
-    """Return the Gaussian kernels of n images as banded matrices, float32 [n, size, size]."""
+def blur_band(sigma, radius, blurred, size):
+    """Return the matrices that blur `size` pixels, given `radius` more on either side: [n, size, size + 2 * radius]."""
     taps = np.arange(-radius, radius + 1, dtype=np.float32)
-    distance = np.abs(np.arange(size)[:, None] - np.arange(size)[None, :]).astype(np.float32)
+    distance = np.abs(np.arange(size)[:, None] - np.arange(-radius, size + radius)).astype(np.float32)
     precision = 0.5 / tf.square(sigma)
     band = tf.exp(-(distance**2) * precision[:, None, None]) * (distance <= radius)
     # Normalized over all taps, those outside the image too: the outside is black.
     total = tf.reduce_sum(tf.exp(-(taps**2) * precision[:, None]), axis=-1)
-    return tf.where(blurred[:, None, None], band / total[:, None, None], tf.eye(size))
+    identity = (distance == 0).astype(np.float32)
+    return tf.where(blurred[:, None, None], band / total[:, None, None], identity)
 
 
 def _factor(u, spread):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data.views import color
-from simclr_keras.data.views.color_blur import ColorBlur, blur_matrix, gaussian_blur
+from simclr_keras.data.views.color_blur import ColorBlur, blur_band, gaussian_blur
 from simclr_keras.errors import InputError
 from tests import tpu_tracing
 
@@ -112,12 +112,12 @@ def test_blur_matches_the_release(golden):
 
 
 def test_blur_is_a_convolution_with_black_around_the_image():
-    image, radius, sigma = pixels([9, 7, 3]), 3, 1.2
+    image, radius, sigma = pixels([35, 70, 3]), 3, 1.2  # of several blocks
     taps = np.exp(-np.square(np.arange(-radius, radius + 1)) / (2 * sigma**2))
     kernel = np.outer(taps, taps) / taps.sum() ** 2
     padded = np.pad(image, [[radius, radius], [radius, radius], [0, 0]])
     expected = np.zeros_like(image)
-    for y, x in np.ndindex(9, 7):
+    for y, x in np.ndindex(35, 70):
         window = padded[y : y + 2 * radius + 1, x : x + 2 * radius + 1]
         expected[y, x] = np.einsum("ij,ijc->c", kernel, window)
     np.testing.assert_allclose(blur(image[None], sigma, radius)[0], expected, atol=1e-6)
@@ -128,8 +128,8 @@ def test_images_not_chosen_are_not_blurred():
     found = blur(images, 1.0, 1, chosen=[False, True])
     np.testing.assert_array_equal(found[0], images[0])
     assert np.abs(found[1] - images[1]).max() > 0.05
-    matrix = blur_matrix(tf.constant([0.1, 1.0]), 1, tf.constant([True, False]), 8)
-    np.testing.assert_array_equal(matrix[1], np.eye(8))
+    band = blur_band(tf.constant([0.1, 1.0]), 1, tf.constant([True, False]), 8)
+    np.testing.assert_array_equal(band[1], np.eye(8, 10, 1))
 
 
 def test_parameters_are_distributed_as_in_the_release(golden):
