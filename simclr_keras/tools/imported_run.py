@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.files import expand_home, whole_folder
+from simclr_keras.files import whole_folder
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.architecture import Architecture
 from simclr_keras.runs.checkpoints import Checkpoints, state_of_model
@@ -23,7 +23,7 @@ def read_class_names(path, classes):
     if not path:
         return None
     try:
-        with tf.io.gfile.GFile(expand_home(path), "rb") as file:
+        with tf.io.gfile.GFile(path, "rb") as file:
             names = file.read().decode("utf-8-sig").split("\n")
     except (tf.errors.OpError, OSError, UnicodeDecodeError) as error:
         raise InputError(
