@@ -176,22 +176,3 @@ def labeled_rows(
             )
         kept.append(rows[:count])
     return np.sort(np.concatenate(kept)) if kept else np.zeros(0, np.int64)
-
-
-def check_eval_fraction(fraction: float):
-    """Raise InputError if a share to hold out lies outside (0, 1)."""
-    if not 0 < fraction < 1:
-        raise InputError(f"eval_fraction must lie between 0 and 1. Received: eval_fraction={fraction}")
-
-
-def check_label_choice(fraction: float | None, per_class: int | None):
-    """Raise InputError if both are given, a fraction outside (0, 1], or less than one label per class."""
-    if fraction is not None and per_class is not None:
-        raise InputError(
-            "Give label_fraction or labels_per_class, not both. "
-            f"Received: label_fraction={fraction}, labels_per_class={per_class}"
-        )
-    if fraction is not None and not 0 < fraction <= 1:
-        raise InputError(f"label_fraction must lie in (0, 1]. Received: label_fraction={fraction}")
-    if per_class is not None and per_class < 1:
-        raise InputError(f"labels_per_class must be at least 1. Received: labels_per_class={per_class}")

@@ -120,7 +120,7 @@ class ClassificationStage(TrainingStage):
         set_up_layers(model, config)
         learner = learner(
             model,
-            augment=inputs.labeled_views(config)[1],
+            augment=inputs.color_and_blur(config) if "color" in config.augmentations else None,
             weight_decay=config.weight_decay,
             decayed_in_loss=optimization.decayed_in_loss,
             on_nan=config.on_nan,
@@ -134,8 +134,7 @@ class ClassificationStage(TrainingStage):
 
     def batches_of(self, source, **settings):
         """Return the function of (first step, steps, input context) to batches; settings as in `make_batches`."""
-        crop, _ = inputs.labeled_views(self.config)
-        return inputs.make_batches(self.config, source, crop, windows=1, repeat=True, **settings)
+        return inputs.make_batches(self.config, source, windows=1, **settings)
 
     def begin(self, first_step):
         self._outputs = None
