@@ -30,9 +30,6 @@ class RowIds(Sequence):
             return RowIds(self.prefix, self.rows[index])
         return f"{self.prefix}/{int(self.rows[index])}"
 
-    def __repr__(self):
-        return f"RowIds({self.prefix!r}, {len(self)} rows)"
-
 
 def take_ids(ids: Sequence, rows: np.ndarray) -> Sequence:
     """Return the ids of `rows` (int [m]); of RowIds, RowIds."""
@@ -207,20 +204,6 @@ class Source:
 
     def _store_rows(self, rows):
         return rows if self._rows is None else self._rows[rows]
-
-    def __repr__(self):
-        return describe(self, "encoded" if self.encoded else f"{self._store.images.shape[1:]} uint8")
-
-
-def describe(source, images):
-    """Return the repr of a source."""
-    if source.labels is None:
-        labels = "labeled" if source.has_labels else "unlabeled"
-    else:
-        labels = f"{int(np.sum(source.labels >= 0))} labeled"
-    classes = "" if source.class_names is None else f", {len(source.class_names)} classes"
-    kind = type(source).__name__
-    return f"{kind}({source.name!r}, {source.num_examples} images, {labels}{classes}, {images})"
 
 
 def only_labels_of(labels, rows):
