@@ -24,12 +24,8 @@ class Match(NamedTuple):
 def match(form: ModuleType, entries: list[Entry], shapes: dict, layers: tuple[Layer, ...]) -> Match:
     """Compare the entries of some kinds with the layers of these kinds.
 
-    Args:
-        form: module of the format: tf1_checkpoint, tf2_checkpoint or tf2_saved_model.
-        entries: list of Entry. shapes: dict of key to shape. layers: tuple of Layer.
-
-    Returns:
-        A Match: of the ways in which the format lets places be read the one with the fewest problems.
+    A format (module tf1_checkpoint, tf2_checkpoint or tf2_saved_model) may let places be read in several ways: the
+    Match is that with the fewest problems. `shapes` has the shape of every key.
     """
     keys, problems = {}, []
     by_kind, wanted = by_kind_of(entries), by_kind_of(layers)

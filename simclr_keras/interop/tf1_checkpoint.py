@@ -19,13 +19,10 @@ _TRAINING = re.compile(r"global_step|beta[12]_power|memory.*")
 
 
 def sort_keys(shapes: dict, ema: bool = False) -> Sorted:
-    """Return the Sorted of the keys of a file.
+    """Return the Sorted of the keys of a file, whose shapes are given by key.
 
     An optimizer's slot is left out if the file holds its variable, of the same shape; so is a moving average that is
-    not wanted, whose tree may be incomplete. The network itself is not looked at if the average is wanted.
-
-    Args:
-        shapes: dict of key to shape. ema: whether the moving average is wanted, instead of the network itself.
+    not wanted, whose tree may be incomplete. The network itself is not looked at if the average (`ema`) is wanted.
     """
     result = Sorted([], {}, [])
     for key in sorted(shapes):

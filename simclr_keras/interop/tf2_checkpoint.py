@@ -18,12 +18,9 @@ _TRAINING = re.compile(
 
 
 def sort_keys(shapes: dict, ema: bool = False) -> Sorted:
-    """Return the Sorted of the keys of a file; there is no moving average in this format.
+    """Return the Sorted of the keys of a file; this format has no moving average, and `ema` is ignored.
 
     An optimizer's slot is left out if the file holds its variable, of the same shape.
-
-    Args:
-        shapes: dict of key to shape. ema: ignored.
     """
     result = Sorted([], {}, [])
     for key in sorted(shapes):

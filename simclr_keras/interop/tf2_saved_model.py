@@ -25,11 +25,7 @@ _CLASSIFIER = re.compile(r"head_supervised/linear_layer/dense(?:_\d+)?/(kernel|b
 
 
 def sort_keys(shapes: dict, ema: bool = False) -> Sorted:
-    """Return the Sorted of the names of the variables; there is no moving average in this format.
-
-    Args:
-        shapes: dict of name to shape. ema: ignored.
-    """
+    """Return the Sorted of the names of the variables; this format has no moving average for `ema`."""
     result = Sorted([], {}, [])
     for key in sorted(shapes):
         entry = _entry(key.removesuffix(":0"), key)
@@ -70,9 +66,6 @@ def numberings(entries: list, layers: tuple) -> list[dict]:
 
 def checkpoint_keys(path: str) -> dict[str, str]:
     """Return a dict of the names of a SavedModel's variables to their keys in its variables/.
-
-    Args:
-        path: of the folder with saved_model.pb.
 
     Raises:
         InputError: it is damaged, its variables have no object graph, or two of them have one name.

@@ -138,11 +138,7 @@ def _file_digest(path):
 def vector_function(model, endpoint, image_size):
     """Return a function from images to vectors, and the vectors' width.
 
-    Args:
-        model: AnyModel. endpoint: name of one of its endpoints. image_size: side in pixels.
-
-    Returns:
-        (function of images float32 [n, image_size, image_size, 3] to float32 [n, width], width)
+    The function maps float32 [n, image_size, image_size, 3] to float32 [n, width]. The model is an AnyModel.
 
     Raises:
         InputError: the endpoint is neither a vector nor a feature map, or the model does not take such images.

@@ -37,11 +37,7 @@ class ExportTorchConfig(Settings):
 
 
 def export_torch(config: ExportTorchConfig, say=print) -> dict:
-    """Write the file; return what `write_torch` returns.
-
-    Args:
-        config: the flags. say: prints a line.
-    """
+    """Write the file; return what `write_torch` returns."""
     from simclr_keras.interop.open_source import open_source
     from simclr_keras.interop.torch_files.write import write_torch
 

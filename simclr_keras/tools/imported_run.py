@@ -14,11 +14,8 @@ from simclr_keras.runs.run_dir import RunDir
 def read_class_names(path, classes):
     """Return the lines of a text file, or None without a path.
 
-    Args:
-        path: of the file, or None. classes: the number of names, None if there is no classifier.
-
     Raises:
-        InputError: it is unreadable, or has another number of lines.
+        InputError: it is unreadable, or has another number of lines than classes (None: there is no classifier).
     """
     if not path:
         return None
@@ -63,11 +60,7 @@ def check_out(path, overwrite):
 
 
 def write(run, published, out, class_names=None, overwrite=False):
-    """Write the run directory: under another name first, and renamed once it is complete.
-
-    Args:
-        run: ImportedRun of `published`. out: run directory. class_names: list, or None.
-        overwrite: whether an imported run may be replaced.
+    """Write the run directory of an ImportedRun: under another name first, and renamed once it is complete.
 
     Raises:
         InputError: an array cannot be read, or the folder cannot be made. TrainingError: it cannot be written.

@@ -155,13 +155,9 @@ class Source:
             return tf.constant(self._rows)
 
     def fetch(self, index):
-        """Return one image, for use inside tf.data.Dataset.map.
+        """Return the image of a row, for use inside tf.data.Dataset.map.
 
-        Args:
-            index: int64 scalar tensor, a row of this source.
-
-        Returns:
-            uint8 [h, w, 3]; if `encoded`, a scalar string of the bytes of an image file.
+        It is uint8 [h, w, 3]; if `encoded`, a scalar string of the bytes of an image file.
         """
         return self._store.fetch(index if self._rows is None else self._row_tensor[index])
 

@@ -14,16 +14,10 @@ MOST_MISSING = 0.1
 
 
 def hold_out(splits: Splits, fraction: float, groups: np.ndarray | None = None) -> Splits:
-    """Hold out the training images, or the groups of them, whose content hash is below `fraction`.
+    """Hold out the training images, or the groups (int [n]) of them, whose content hash is below `fraction`.
 
     Seed, labels and file names play no part, so every run on these images, or on a copy, holds out the same. The
-    labeled images among them become the evaluation set.
-
-    Args:
-        splits: of the data. fraction: in (0, 1). groups: int [n] of the training images, or None.
-
-    Raises:
-        InputError: fewer than 2 training images are left.
+    labeled images among them become the evaluation set. Fewer than 2 training images left are an InputError.
     """
     source = splits.train.read_contents()
     hashes = source.content_hashes if groups is None else group_hashes(source.content_hashes, groups)

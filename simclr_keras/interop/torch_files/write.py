@@ -22,10 +22,7 @@ IMAGES = 2  # that are compared
 
 
 def arrays_of(model: Any, name: str) -> list[TorchArray]:
-    """Return the TorchArrays of a SimCLRModel: its encoder, and the classifier with the layers below it.
-
-    Args:
-        model: a built SimCLRModel. name: of the model, r{depth}_{width}x_sk{0,1}.
+    """Return the TorchArrays of a built SimCLRModel: its encoder, and the classifier with the layers below it.
 
     Raises:
         InputError: it is no ResNet.
@@ -51,9 +48,6 @@ def write_torch(model: Any, architecture: Any, path: str) -> dict[str, Any]:
 
     The file is read again and computed in NumPy. It gets its name only if the outputs agree within 1e-5 of the largest
     one.
-
-    Args:
-        model: a built float32 SimCLRModel of a ResNet. architecture: its Architecture. path: local .safetensors file.
 
     Returns:
         dict: arrays (their number), left_out (paths of our variables that are not in the file) and difference (the
@@ -87,11 +81,7 @@ def write_torch(model: Any, architecture: Any, path: str) -> dict[str, Any]:
 
 
 def compare(model: Any, arrays: dict[str, np.ndarray], architecture: Any) -> float:
-    """Return the largest difference of outputs, relative to the largest output.
-
-    Args:
-        model: SimCLRModel. arrays: of the file by name. architecture: of the model.
-    """
+    """Return the largest difference of outputs, relative to the largest output."""
     size = 16 if model.encoder.small_images else 64
     images = np.random.default_rng(0).uniform(size=(IMAGES, size, size, 3)).astype(np.float32)
     expected = model(images, training=False)

@@ -167,8 +167,7 @@ class ClassificationStage(TrainingStage):
     def recalibration(self, learner, steps):
         """Return a function of `make_batches` that makes the moving statistics fit the final weights of a short run.
 
-        Args:
-            learner: compiled. steps: of its training. In a long one moving averages do not lag behind the weights.
+        In a training of many steps moving averages do not lag behind the weights.
         """
         if steps >= SHORT_RUN or not trained_statistics(learner.model):
             return lambda batches: None

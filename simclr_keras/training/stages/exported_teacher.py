@@ -153,12 +153,7 @@ class ExportedTeacher:
         return [{**run, "exported": True} for run in [*self.result.ancestors, own]]
 
     def check_same(self, began_with: list[dict] | None, model_dir: str) -> None:
-        """Raise InputError if the export has other weights than when a student began.
-
-        Args:
-            began_with: the lineage of the student at that time, or None.
-            model_dir: of the student, for the message.
-        """
+        """Raise InputError if the export has other weights than in the lineage that a student began with."""
         weights = {run.get("run"): run.get("weights") for run in began_with or []}
         if weights.get(self.path) not in (None, self._fingerprint):
             raise InputError(
