@@ -124,7 +124,6 @@ def views(source, arguments, seed, first_step, steps):
         num_steps=steps,
         crop=CropConfig(crop_min_area=0.3, flip_probability=0.0),
         windows=1,
-        repeat=True,
     )
 
 

@@ -26,7 +26,7 @@ def search(model: str, images: str, query: str, index: str, k: int) -> list[tupl
     from simclr_keras.tools.features import feature_files
 
     if not os.path.exists(index):
-        embed.embed(model, images, index)
+        embed.embed(embed.EmbedConfig(model=model, images=images, out=index))
     searched = feature_files.read(index, "index")
     facts = searched.facts
     if facts.get("model") != model:

@@ -31,10 +31,6 @@ class Stopped(KeyboardInterrupt):
 
     The command line prints the message alone and exits with `code`, 128 and the number of the signal, as shells do:
     130 or 143.
-
-    Args:
-        message: one line.
-        signal_number: of the signal.
     """
 
     def __init__(self, message: str, signal_number: int):
@@ -43,13 +39,10 @@ class Stopped(KeyboardInterrupt):
 
 
 def one_line(error: object, width: int = 300) -> str:
-    """Return the text of another library's exception, or of any object, on one line.
+    """Return the text of an exception, a file name or any object on one line.
 
     TensorFlow writes many lines; the one with the cause is kept, those about its graph and stack are left out.
-
-    Args:
-        error: exception, file name or the like; characters outside UTF-8 become escapes.
-        width: most characters.
+    Characters outside UTF-8 become escapes.
     """
     text = str(error)
     if hasattr(error, "message"):

@@ -115,11 +115,7 @@ def errors_of(path: str) -> tuple[type[Exception], ...]:
 
 
 def read_file(path: str, most: int = -1) -> bytes | None:
-    """Return the content of a file, or None if it does not exist.
-
-    Args:
-        path: local path or any that tf.io.gfile knows.
-        most: bytes to read at most; -1 reads all.
+    """Return the content of a file, or at most so many bytes; None if it does not exist.
 
     Raises:
         OSError, tf.errors.OpError: the file is unreadable.
@@ -133,10 +129,9 @@ def read_file(path: str, most: int = -1) -> bytes | None:
 
 
 def write_file(path: str, content: bytes | str | Callable[[Any], object]) -> None:
-    """Replace a file as a whole.
+    """Replace a file as a whole; its folder must exist.
 
     Args:
-        path: local path or any that tf.io.gfile knows; its folder must exist.
         content: bytes, text, or a function that writes to the open binary file.
 
     Raises:
@@ -204,9 +199,7 @@ def to_disk(path: str) -> None:
 def whole_folder(path: str, check: Callable[[str], object]) -> Iterator[str]:
     """Yield an empty folder that replaces `path` if the block succeeds, and is removed if not.
 
-    Args:
-        path: of the folder to replace.
-        check: function of the path that raises InputError if it may not be replaced; called before and after.
+    `check(path)`, called before and after, raises InputError if the folder may not be replaced.
 
     Raises:
         InputError: `check` refuses, or the folder cannot be made.

@@ -115,11 +115,7 @@ class Hosts:
         return make(values) if make else values[0]
 
     def check_same(self, values: dict[str, Any]) -> None:
-        """Raise InputError unless the values are the same on every host.
-
-        Args:
-            values: by their names in the message; the hashes of their representations are compared.
-        """
+        """Raise InputError, naming the value, unless the representations are the same on every host."""
         hashes = [hashlib.sha256(repr(value).encode()).digest() for value in values.values()]
         digests = self.gather([np.frombuffer(content, np.int32) for content in hashes])
         differs = (digests != digests[0]).any(axis=2)  # [hosts, values]
@@ -134,9 +130,7 @@ class Hosts:
     def map_rows(self, function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
         """Return function(rows), of which every host computes a part.
 
-        Args:
-            function: of rows [m, ...] to results [m, ...] row by row.
-            rows: [n, ...], the same on every host.
+        `rows` [n, ...] are the same on every host; the function maps rows [m, ...] to results [m, ...] row by row.
         """
         if self.count == 1:
             return function(rows)
@@ -147,11 +141,7 @@ class Hosts:
         return parts.reshape(-1, *parts.shape[2:])[: len(rows)]
 
     def share_stop(self, stop: Any) -> None:
-        """Pass the first signal of any host on to all others, so that each ends as if it had received it.
-
-        Args:
-            stop: signals.Stop.
-        """
+        """Pass the first signal of any host on to all others: each ends as if it had received it."""
         if self.count == 1:
             return
 
@@ -180,11 +170,7 @@ class Hosts:
 
 
 def connect_within(seconds: float, count: int) -> None:
-    """Set how long the hosts wait to be connected, before the strategy connects them.
-
-    Args:
-        seconds: to wait. count: number of hosts.
-    """
+    """Set how many seconds the hosts wait to be connected, before the strategy connects them."""
     configuration = context.coordination_config_pb2
     context.context().configure_coordination_service(
         service_type="standalone",

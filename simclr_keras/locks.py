@@ -30,13 +30,9 @@ class ProcessLock:
         return self._lock is not None
 
     def acquire(self, seconds: float = ATTEMPTS_FOR) -> bool:
-        """Take the lock; return whether this object has it now.
+        """Take the lock, waiting so many seconds for another process; return whether this object has it now.
 
-        Args:
-            seconds: how long to wait for another process; -1 waits until it ends.
-
-        Raises:
-            OSError: the file cannot be opened.
+        With -1 it waits until the other process ends. An OSError means that the file cannot be opened.
         """
         if not self._take(seconds):
             return False

@@ -56,10 +56,7 @@ def missing(modules: tuple[str, ...] = tuple(PACKAGES)) -> list[str]:
 
 
 def require(module: str) -> Any:
-    """Return an imported module.
-
-    Args:
-        module: of one of PACKAGES, such as "pyarrow.parquet".
+    """Return an imported module of one of PACKAGES, such as "pyarrow.parquet".
 
     Raises:
         InputError: the package is missing, or cannot be imported.
@@ -74,10 +71,6 @@ def require(module: str) -> Any:
 
 
 def remedy(module: str, problem: str = "is missing") -> str:
-    """Return one line that says what needs a package, and how to install it.
-
-    Args:
-        module: name of the module that was imported, a key of PACKAGES. problem: of the package.
-    """
+    """Return one line that says what needs the package of a module, and how to install it."""
     package = PACKAGES[module]
     return f"{package.name} {problem} ({package.feature}); install it with: {package.install}"

@@ -77,8 +77,7 @@ def gather_rows(values: tf.Tensor, everywhere: int | tf.Tensor) -> tf.Tensor:
 def sum_over_replicas(tensors: list) -> list:
     """Return the sums of the tensors over all replicas, by one collective for all that have the same type.
 
-    Args:
-        tensors: of static shapes, or None, which stays None.
+    Shapes are static; None stays None.
     """
     if num_replicas() == 1:
         return tensors

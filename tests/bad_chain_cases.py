@@ -509,7 +509,7 @@ NETWORKS = [
     ),
     Case(
         "squeeze-and-excitation in a backbone",
-        ("--se_ratio", "--model=keras:VGG16"),
+        ("--se_ratio", "keras:VGG16"),
         ("0",),
         {**BACKBONE, "se_ratio": 0.25},
     ),

@@ -35,9 +35,9 @@ def ours(count, batch_size, model, one_batch=False):
     import numpy as np
 
     import train
-    from simclr_keras.training.stages import pretrain
+    from simclr_keras.training.engine import inputs
 
-    make_batches = pretrain.make_batches
+    make_batches = inputs.make_batches
 
     def repeated_batch(*arguments, **settings):
         make = make_batches(*arguments, **settings)
@@ -56,7 +56,7 @@ def ours(count, batch_size, model, one_batch=False):
                 "--epochs=2",
             ]
             batches = repeated_batch if one_batch else make_batches
-            with mock.patch.object(pretrain, "make_batches", batches):
+            with mock.patch.object(inputs, "make_batches", batches):
                 train.main(["train.py", *words])
             with open(f"{folder}/run/metrics.csv", newline="") as file:
                 row = list(csv.DictReader(file))[-1]

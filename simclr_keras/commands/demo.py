@@ -88,11 +88,7 @@ def demo(config: DemoConfig) -> None:
 
 
 def classify(folder: str) -> None:
-    """Classify one digit by an export, as a program without this package does.
-
-    Args:
-        folder: of the SavedModel.
-    """
+    """Classify one digit by a SavedModel, as a program without this package does."""
     import tensorflow as tf
     from sklearn.datasets import load_digits
 

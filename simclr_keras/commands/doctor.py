@@ -130,11 +130,7 @@ def devices() -> Iterator[str]:
 
 
 def unused_gpu(has_cuda: bool) -> str | None:
-    """Return why TensorFlow does not use the NVIDIA GPU of this machine, and what to do; None if there is none.
-
-    Args:
-        has_cuda: whether this TensorFlow was built with CUDA.
-    """
+    """Return why TensorFlow does not use the NVIDIA GPU, and what to do; None if there is no GPU."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if hidden is not None and hidden.strip() in ("", "-1", "NoDevFiles"):
         return f"CUDA_VISIBLE_DEVICES={hidden} hides all GPUs from TensorFlow: unset it to use one"

@@ -81,14 +81,7 @@ def help_text() -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the command that the first word names, or print the list of commands.
-
-    Args:
-        argv: the program, then its words.
-
-    Raises:
-        InputError: there is no such command.
-    """
+    """Run the command that the first word names, or print the list of commands; refuse an unknown one."""
     name, *words = argv[1:] or ["--help"]
     if name in (*command_line.HELP_FLAGS, "help"):
         print(help_text())

@@ -117,11 +117,7 @@ def _without_mode(argv):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print the help, or run a stage. See `command_line.run` for its errors.
-
-    Args:
-        argv: the program, then its words.
-    """
+    """Print the help, or run a stage. See `command_line.run` for its errors."""
     if command_line.mentioned(argv, "mode", [FIT]):  # no stage: it runs several
         importlib.import_module("simclr_keras.commands.fit").COMMAND.main(_without_mode(argv))
         return

@@ -148,9 +148,7 @@ class SupervisedConfig(
     MODULE = "simclr_keras.training.stages.supervised"
 
     epochs: int = again(Optimization, "epochs", default=90)
-    label_smoothing: float = option(
-        0.0, "Share of the target spread over all classes.", group="Training", at_least=0, below=1
-    )
+    label_smoothing: float = again(FinetuneConfig, "label_smoothing")
 
     def validate(self) -> None:
         super().validate()

@@ -32,11 +32,7 @@ class Command:
     tensorflow: bool = True
 
     def main(self, argv: Sequence[str]) -> None:
-        """Print the help, or execute the command. See `command_line.run` for its errors.
-
-        Args:
-            argv: the program, then its words.
-        """
+        """Print the help, or execute the command. See `command_line.run` for its errors."""
         if command_line.wants_help(argv):
             print(command_line.help_text(self.introduction, self.settings))
             return

@@ -32,14 +32,10 @@ class Saved(Exception):  # noqa: N818  it is no error
 
 
 def read(cls: type[Config], argv: Sequence[str]) -> Config:
-    """Return the checked config that a command line and its --config give; every word is a flag.
-
-    Args:
-        cls: a dataclass of options. argv: the program, then its words.
+    """Return the checked config of a command line, the program and its flags, and of its --config.
 
     Raises:
-        InputError: one line: a flag is unknown, unreadable, out of range or missing.
-        Saved: the settings were written to --save_config.
+        InputError: a flag is unknown, unreadable, out of range or missing. Saved: --save_config was written.
     """
 
     def make(texts: Mapping[str, str]) -> Config:
@@ -53,10 +49,7 @@ def read(cls: type[Config], argv: Sequence[str]) -> Config:
 def read_with_words(cls: type[Config], argv: Sequence[str], missing: str) -> tuple[Config, list[str]]:
     """Return the checked config and the words that are no flags, such as paths.
 
-    A flag must then be written --name=value, because every other word is a path.
-
-    Args:
-        cls, argv: as in `read`. missing: the message if there is no such word.
+    Without words, the message is `missing`. A flag must be written --name=value, because every other word is a path.
     """
     words = [word for word in argv[1:] if not word.startswith("-")]
     config = read(cls, [argv[0], *(word for word in argv[1:] if word.startswith("-"))])
@@ -73,13 +66,12 @@ def read_texts(
 ) -> Config:
     """Return make(texts) of the flags on a command line, and of the file in its --config, which flags override.
 
+    Errors are those of `read`.
+
     Args:
-        fields: whose names are flags. argv: the program, then its words.
+        fields: whose names are flags.
         make: returns the checked config of texts by flag; those of no flag and no file are missing.
         read_file: returns the texts of a file by name; called with its path and the names of the flags.
-
-    Raises:
-        InputError: see `read`. Saved: the settings were written to --save_config.
     """
     booleans = {field.name: field_kind(field).type is bool for field in fields}
     texts = _texts(booleans | dict.fromkeys(FILE_FLAGS, False), argv)
@@ -216,12 +208,7 @@ def _shown_default(field: dataclasses.Field) -> str:
 
 
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str], program: str) -> int:
-    """Run main(argv) and return the exit code; an expected error becomes one line on stderr.
-
-    Args:
-        main: raises InputError, TrainingError or Stopped, each one line. argv: the program, then its words.
-        program: name of the program, for that line.
-    """
+    """Run main(argv) and return the exit code; an expected error becomes one line on stderr, after `program`."""
     message: object
     os.environ["MPLBACKEND"] = "agg"  # pictures are files: a window or a notebook of the user does not matter
     # Else a class name would end a run in a terminal without UTF-8.

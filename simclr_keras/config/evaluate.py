@@ -25,20 +25,14 @@ class EvalConfig(Start, StageConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class KnnConfig(Neighbors, Start, StageConfig):
+class KnnConfig(Neighbors, EvalConfig):
     """Weighted kNN on a run's features."""
 
     NAME = "knn"
-    MODULE = "simclr_keras.training.stages.evaluate"
 
-    eval_batch_size: int = again(EvalConfig, "eval_batch_size")
     head_layer: int = option(
         0,
         "Projection head layer whose features are compared; 0 is the encoder's output.",
         group="Model",
         at_least=0,
     )
-
-    @property
-    def trains(self) -> bool:
-        return False

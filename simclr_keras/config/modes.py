@@ -37,11 +37,7 @@ def config_class(mode: str | None) -> type[StageConfig]:
 def make_config(
     mode: str | None, recipe_values: Mapping[str, Any], flag_values: Mapping[str, Any]
 ) -> StageConfig:
-    """Return the checked config of a stage: defaults, overridden by the recipe, overridden by the flags.
-
-    Args:
-        mode: name of the stage. recipe_values, flag_values: values by field name.
-    """
+    """Return the checked config of a stage: defaults, overridden by the recipe, overridden by the flags."""
     cls = config_class(mode)
     values = {**recipe_values, **flag_values}
     names = {other: {field.name for field in dataclasses.fields(MODES[other])} for other in MODES}
@@ -58,11 +54,7 @@ def make_config(
 def config_of_run(values: Mapping[str, Any], path: str) -> StageConfig:
     """Return the checked config in the content of a config.json; keys that are no settings are ignored.
 
-    Args:
-        values: content of the file. path: of the file, for the message.
-
-    Raises:
-        InputError: one line naming the invalid setting.
+    An InputError names the path of the file and the invalid setting.
     """
     try:
         cls = config_class(values.get("mode"))

@@ -9,8 +9,7 @@ def check_file(path: str, endings: str | tuple[str, ...], overwrite: bool, flag:
     """Raise InputError unless a local file can be written.
 
     Args:
-        path: of the file. endings: those it may have. overwrite: whether it may exist.
-        flag: name of the flag that gives the path, for messages.
+        endings: those it may have. flag: that gives the path, for messages.
     """
     endings = (endings,) if isinstance(endings, str) else endings
     if not path.lower().endswith(endings):
@@ -41,11 +40,7 @@ def check_parent(path: str, flag: str = "out") -> None:
 
 
 def check_no_pattern(path: str, argument: str) -> None:
-    """Raise InputError if TensorFlow could not read variables below a path.
-
-    Args:
-        path: of a folder. argument: name of the argument or flag that gave it, such as --out, for messages.
-    """
+    """Raise InputError, naming the argument, if TensorFlow could not read variables below a path."""
     separators = {os.sep, os.altsep}  # Windows writes paths with the backslash
     if any(character in path for character in {*"*?[]\\"} - separators):
         raise InputError(
@@ -57,8 +52,7 @@ def check_no_pattern(path: str, argument: str) -> None:
 def check_run_dir(path: str | None, flag: str, stage: str) -> None:
     """Raise InputError if a local run directory does not exist; remote ones are checked when they are read.
 
-    Args:
-        path: of the run directory, or None. flag: name of its flag. stage: the stage that made it, for the message.
+    The message names the flag and the stage that makes such a run.
     """
     if path and "://" not in path and not os.path.exists(path):
         raise InputError(

@@ -20,11 +20,8 @@ _NO_VALUE = ("", "null", "~")
 def read(path: str, names: Iterable[str]) -> dict[str, str]:
     """Return the texts of the settings in a file by name; settings without a value are left out.
 
-    Args:
-        path: of the file. names: of all settings.
-
     Raises:
-        InputError: the file is unreadable, or a line is not NAME: VALUE, repeated, or of an unknown name.
+        InputError: the file is unreadable, or a line is not NAME: VALUE, repeated, or of none of these names.
     """
     texts: dict[str, str] = {}
     seen: set[str] = set()
@@ -58,11 +55,7 @@ def check_name(name: str, names: Iterable[str], path: str) -> None:
 
 
 def write(path: str, program: str, texts: Mapping[str, str], config: Settings) -> None:
-    """Write the settings of a command line to a new file; all others follow as comments.
-
-    Args:
-        path: of the file. program: for which it is.
-        texts: of the flags by name. config: with the values of all settings.
+    """Write the texts of the flags on a command line to a new file; other settings are comments.
 
     Raises:
         InputError: the file exists, or its name or folder is wrong. TrainingError: it cannot be written.

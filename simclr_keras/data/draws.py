@@ -10,28 +10,22 @@ import tensorflow as tf
 
 
 def key_of(seed, operation):
-    """Return a 31-bit key for one operation of one run, so that operations do not share random numbers.
+    """Return a 31-bit key for one operation, whose name is unique within a run.
 
-    Args:
-        seed: int, the run's.
-        operation: str, what is being drawn; unique within a run.
+    So operations do not share random numbers.
     """
     digest = hashlib.blake2b(f"{operation}:{int(seed)}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def uniform(seed, step, operation, shape):
-    """Return uniform numbers in [0, 1), a function of (seed, step, operation) on every device.
+    """Return uniform float32 numbers in [0, 1), a function of (seed, step, operation) on every device.
 
     XLA and plain kernels turn the same random bits into different floats in tf.random.stateless_uniform,
-    and the default generator differs between TPU and CPU: hence integer bits of a named generator.
+    and the default generator differs between TPU and CPU: hence multiples of 2**-24 from bits of a named generator.
 
     Args:
-        seed: int. step: int or integer scalar tensor, at most 2**31 - 1. operation: str.
-        shape: of the result; its first axis is the global batch.
-
-    Returns:
-        float32 tensor, multiples of 2**-24.
+        step: int or integer scalar tensor, at most 2**31 - 1. shape: its first axis is the global batch.
     """
     key = tf.stack([tf.constant(key_of(seed, operation), tf.int32), tf.cast(step, tf.int32)])
     bits = tf.random.stateless_uniform(shape, key, minval=None, maxval=None, dtype=tf.uint32, alg="philox")

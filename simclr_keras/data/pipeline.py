@@ -7,11 +7,8 @@ from simclr_keras.data.parallel import PARALLEL_CALLS
 from simclr_keras.data.sampler import Sampler, shuffled_indices
 from simclr_keras.data.views.autoaugment import auto_augment
 from simclr_keras.data.views.crop import CropConfig, make_views, make_views_of_batch
-from simclr_keras.errors import InputError
 from simclr_keras.preprocess import decode, evaluation_view, to_float
 
-SMALLEST_IMAGE_SIZE = 8
-SMALLEST_BATCH_SIZE = 2
 # Batches that need more bytes of float images are made image by image, which needs little memory.
 LARGEST_WHOLE_BATCH = 256 * 2**20
 # Images made one by one are augmented in groups: large enough that calling an operation is worth it.
@@ -34,7 +31,6 @@ def train_batches(
     input_context=None,
     crop=None,
     windows=2,
-    repeat=False,
 ):
     """Return batches of cropped, resized and flipped uint8 views for `num_steps` steps from `first_step`.
 
@@ -46,30 +42,19 @@ def train_batches(
     Args:
         source: Source or StreamSource.
         image_size: int, side of a view in pixels, at least 8.
-        batch_size: int, examples of the global batch, at least 2, divisible by the replicas; without `repeat` at
-            most the number of examples.
+        batch_size: int, examples of the global batch, at least 2, divisible by the replicas. If it is larger than the
+            data, a batch continues with the next epochs, so that an image occurs several times, with other views each
+            time.
         seed: int. first_step: int >= 0. num_steps: int >= 0.
         input_context: tf.distribute.InputContext of this host, from distribute_datasets_from_function. With
             it, the batches are those of this host's replicas in replica order; without it, whole global batches.
         crop: CropConfig, or None for the default one.
         windows: views per image.
-        repeat: bool, whether a batch may be larger than the data: it then continues with the next epochs, so that an
-            image occurs several times, with other views each time.
 
     Returns:
         tf.data.Dataset of dicts, b = rows per batch: views uint8 [b, windows, image_size, image_size, 3],
         label int32 [b] (-1 = unlabeled), id int32 [b] (row of the source).
-
-    Raises:
-        InputError: sizes that cannot work.
     """
-    replicas = input_context.num_replicas_in_sync if input_context else 1
-    _check_sizes(image_size, batch_size, source, replicas, repeat)
-    if first_step < 0 or num_steps < 0:
-        raise InputError(
-            "first_step and num_steps must not be negative. "
-            f"Received: first_step={first_step}, num_steps={num_steps}"
-        )
     sampler = Sampler(image_size, batch_size, int(seed), windows, crop or CropConfig(), input_context)
     steps = (int(first_step), int(num_steps))
     if not source.indexed:
@@ -136,13 +121,7 @@ def eval_batches(
     Returns:
         tf.data.Dataset of dicts: image float32 [b, image_size, image_size, 3] in [0, 1], label int32 [b]
         (-1 = unlabeled), id int32 [b].
-
-    Raises:
-        InputError: sizes that cannot work.
     """
-    _check_image_size(image_size)
-    if batch_size < 1:
-        raise InputError(f"An evaluation batch needs at least 1 image. Received: batch_size={batch_size}")
 
     def prepare(record):
         image = decode(record["image"]) if source.encoded else record["image"]
@@ -296,30 +275,3 @@ def _fill_up(batch, rows):
         "label": tf.ensure_shape(label, [rows]),
         "id": tf.ensure_shape(index, [rows]),
     }
-
-
-def _check_sizes(image_size, batch_size, source, replicas, repeat):
-    _check_image_size(image_size)
-    if batch_size < SMALLEST_BATCH_SIZE:
-        raise InputError(
-            f"A training batch needs at least {SMALLEST_BATCH_SIZE} images. Received: batch_size={batch_size}"
-        )
-    if not source.num_examples:
-        raise InputError(f"{source.name} has no training images: the selection is empty")
-    if batch_size > source.num_examples and not repeat:
-        raise InputError(
-            f"A batch cannot be larger than the data, {source.num_examples} training images. "
-            f"Received: batch_size={batch_size}"
-        )
-    if batch_size % replicas:
-        raise InputError(
-            f"The global batch must be divisible by the number of replicas, {replicas}. "
-            f"Received: batch_size={batch_size}"
-        )
-
-
-def _check_image_size(image_size):
-    if image_size < SMALLEST_IMAGE_SIZE:
-        raise InputError(
-            f"Images must be at least {SMALLEST_IMAGE_SIZE} pixels wide. Received: image_size={image_size}"
-        )

@@ -42,13 +42,9 @@ class Sampler:
 
 
 def shuffled_indices(positions, num_examples, seed):
-    """Return the examples at these positions of an endless sequence of permutations, one per epoch.
+    """Return the examples at positions, int64 [n], of an endless sequence of permutations, one per epoch.
 
-    Args:
-        positions: int64 [n]. num_examples: int. seed: int.
-
-    Returns:
-        int64 [n], computed without making or storing a permutation.
+    The int64 [n] are computed without making or storing a permutation.
     """
     epochs, positions = positions // num_examples, positions % num_examples
     key = tf.fill(tf.shape(epochs), tf.constant(draws.key_of(seed, "order"), tf.int64))

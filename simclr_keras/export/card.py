@@ -126,22 +126,6 @@ def _is_architecture(value):
     )
 
 
-def _are_results(value):
-    return isinstance(value, dict | None) and isinstance((value or {}).get("labels_used"), int | None)
-
-
-def _are_ancestors(value):
-    return value is None or (
-        isinstance(value, list)
-        and all(
-            _are_results(run)
-            and run
-            and all(isinstance(run.get(key), str) for key in ("run", "dataset", "mode"))
-            for run in value
-        )
-    )
-
-
 def _are_names(value):
     return value is None or (isinstance(value, list) and all(isinstance(name, str) for name in value))
 
@@ -151,8 +135,7 @@ _CHECKS = {
     "class_names": _are_names,
     "architecture": _is_architecture,
     "preprocessing": lambda value: isinstance(value, dict | None),
-    "results": _are_results,
-    "ancestors": _are_ancestors,
+    "results": lambda value: isinstance(value, dict | None),
     "stage": lambda value: isinstance(value, str | None),
     "checkpoint": lambda value: isinstance(value, str | None),
 }

@@ -14,14 +14,9 @@ FROM_BYTES = "_from_bytes"
 
 
 def signature_endpoints(outputs: Iterable[str]) -> dict[str, str]:
-    """Return the vectors among a network's outputs, by the names of their signatures.
+    """Return the vectors among a network's outputs as a dict of signature to endpoint.
 
-    Args:
-        outputs: names of all endpoints.
-
-    Returns:
-        dict of signature to endpoint: encoder (final_avg_pool), proj_head_0 .., logits and probabilities if there are
-        such outputs.
+    Signatures are encoder (final_avg_pool), proj_head_0 .., logits and probabilities, if there are such outputs.
     """
     heads = sorted(
         (name for name in outputs if name.startswith("proj_head_")), key=lambda name: int(name[10:])
@@ -38,15 +33,9 @@ def with_probabilities(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def select_endpoints(vectors: dict[str, str], names: Iterable[str] | None, source: str) -> dict[str, str]:
-    """Return the signatures with these names.
+    """Return the signatures with these names out of a dict of signature to endpoint; all without names.
 
-    Args:
-        vectors: dict of signature to endpoint.
-        names: of signatures; None for all.
-        source: the network, for the message.
-
-    Raises:
-        InputError: one of them does not exist.
+    An InputError names the source and its signatures if one does not exist.
     """
     if names is None:
         return vectors

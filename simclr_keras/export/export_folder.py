@@ -13,14 +13,7 @@ OURS = (CARD, "README.md", "report.html", "fingerprint.pb", "variables", "assets
 
 
 def check_out(path: str, overwrite: bool) -> None:
-    """Check whether an export may be written there, without leaving a trace.
-
-    Args:
-        path: of the folder. overwrite: whether an export that is there may be replaced.
-
-    Raises:
-        InputError: there is something, and it may not be replaced or is more than an export.
-    """
+    """Raise InputError if a path exists that may not be replaced or is no export; leave no trace."""
     try:
         if not tf.io.gfile.exists(path):
             return

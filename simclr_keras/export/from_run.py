@@ -61,8 +61,7 @@ def run(config: Any, say: Callable = print) -> dict:
 def describe(source: OpenRun, license: str | None = None) -> dict:
     """Return the description of a run for `card.make_card`, with weight_decay and step.
 
-    Args:
-        source: the run. license: None for that of an imported run.
+    Without a license, that of an imported run is taken.
     """
     config, result = source.config, source.result
     facts = {name: value for name, value in result.to_json().items() if name != "ancestors"}

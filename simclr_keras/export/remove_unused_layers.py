@@ -9,12 +9,10 @@ from simclr_keras.models.simclr import SimCLRModel
 def remove_unused_layers(
     model: SimCLRModel, names: Iterable[str] | None, source: str = "the model"
 ) -> SimCLRModel:
-    """Return a smaller network with these endpoints and copies of their weights.
+    """Return a smaller network with copies of the weights of these endpoints; the model itself for None.
 
     Args:
-        model: built SimCLRModel.
-        names: of signatures: encoder, proj_head_0 .., logits, probabilities; None returns the model itself.
-        source: of the model, for messages.
+        names: of signatures: encoder, proj_head_0 .., logits, probabilities. source: of the model, for messages.
 
     Raises:
         InputError: it has no such endpoint.

@@ -34,7 +34,7 @@ def make(
     """Return the ImportedRun of a Published.
 
     Args:
-        published: the weights. model_dir: run directory, or what stands for it. dataset: what it was trained on.
+        model_dir: run directory, or what stands for it. dataset: what the network was trained on.
         origin: what comes before CATEGORY/MODEL in the addresses of the runs that it started from.
 
     Raises:

@@ -19,10 +19,6 @@ from simclr_keras.runs.checkpoints import model_variables
 def open_keras(path: str, flag: str) -> tuple[Architecture, dict[str, np.ndarray], tuple[str, ...] | None]:
     """Return the architecture, the arrays and the class names of a SimCLRModel in a file.
 
-    Args:
-        path: of the file.
-        flag: that gave it, for messages.
-
     Raises:
         InputError: it is missing, damaged, or contains no SimCLRModel with an encoder that has a name.
     """

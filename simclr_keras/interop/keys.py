@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from simclr_keras.interop.layers import CONV, HEAD_DENSE, HEAD_NORM, NORM
+from simclr_keras.interop.layers import CONV, HEAD_DENSE, HEAD_NORM, NORM, NORM_ROLES
 
 
 class Entry(NamedTuple):
@@ -42,11 +42,11 @@ class Sorted(NamedTuple):
 
 STRAY = -1  # place of an entry of another kind of projection head than the rest
 ROLES = r"(kernel|bias|gamma|beta|moving_mean|moving_variance)"
-_OF_KIND = {CONV: ("kernel", "bias"), NORM: ("gamma", "beta", "moving_mean", "moving_variance")}
+_OF_KIND = {CONV: ("kernel", "bias"), NORM: NORM_ROLES, HEAD_DENSE: ("kernel",), HEAD_NORM: NORM_ROLES}
 
 
 def fits(kind: str, role: str) -> bool:
-    """Return whether an encoder's layer of that kind may have a variable of that role."""
+    """Return whether a layer of that kind, of the encoder or the projection head, may have a variable of that role."""
     return role in _OF_KIND[kind]
 
 
@@ -56,16 +56,11 @@ def of_one_head(sorted_keys: Sorted) -> Sorted:
     If there are keys of both kinds, the smaller part gets the place STRAY.
     """
     head = [entry for entry in sorted_keys.entries if entry.kind in (HEAD_DENSE, HEAD_NORM)]
-    in_linear = [entry for entry in head if is_linear(entry.key)]
+    in_linear = {entry.key for entry in head if "/l_0/" in entry.key}
     linear = 2 * len(in_linear) > len(head)
-    stray = {entry.key for entry in head if is_linear(entry.key) != linear}
+    stray = {entry.key for entry in head if (entry.key in in_linear) != linear}
     entries = [entry._replace(place=STRAY) if entry.key in stray else entry for entry in sorted_keys.entries]
     return sorted_keys._replace(entries=entries, linear_head=linear)
-
-
-def is_linear(key: str) -> bool:
-    """Return whether a head's key is of the linear head, in the formats that name its layers."""
-    return "/l_0/" in key
 
 
 def same_shape(key: str, base: str, shapes: dict) -> bool:

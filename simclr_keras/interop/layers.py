@@ -135,7 +135,7 @@ def head_layers(features: int, num_layers: int, hidden: int, out: int) -> tuple[
     """Return the layers of a projection head as a tuple of Layer.
 
     Args:
-        features: width of its input. num_layers: 0 or more. hidden, out: widths of the hidden layers and the last.
+        features: width of its input. hidden, out: widths of the hidden layers and the last.
     """
     layers, inputs = [], features
     for j in range(1, num_layers + 1):

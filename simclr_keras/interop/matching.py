@@ -1,8 +1,9 @@
 """Compare the variables of a file with the layers of a network: which is where, and what does not fit."""
 
 import collections
+from collections.abc import Iterable
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from simclr_keras.interop.keys import Entry
 from simclr_keras.interop.layers import Layer
@@ -23,21 +24,15 @@ class Match(NamedTuple):
 def match(form: ModuleType, entries: list[Entry], shapes: dict, layers: tuple[Layer, ...]) -> Match:
     """Compare the entries of some kinds with the layers of these kinds.
 
-    Args:
-        form: module of the format: tf1_checkpoint, tf2_checkpoint or tf2_saved_model.
-        entries: list of Entry. shapes: dict of key to shape. layers: tuple of Layer.
-
-    Returns:
-        A Match: of the ways in which the format lets places be read the one with the fewest problems.
+    A format (module tf1_checkpoint, tf2_checkpoint or tf2_saved_model) may let places be read in several ways: the
+    Match is that with the fewest problems. `shapes` has the shape of every key.
     """
     keys, problems = {}, []
-    by_kind = by_kind_of(entries)
-    wanted = _by_kind(layers)
+    by_kind, wanted = by_kind_of(entries), by_kind_of(layers)
     for kind in wanted.keys() | by_kind.keys():
-        own, expected = by_kind.get(kind, []), wanted.get(kind, ())
+        own, expected = by_kind[kind], wanted[kind]
         matches = [
-            _match_kind(form, own, shapes, expected, numbering)
-            for numbering in form.numberings(own, expected)
+            _match_kind(own, shapes, expected, numbering) for numbering in form.numberings(own, expected)
         ]
         best = min(matches, key=lambda one: len(one.problems))
         keys |= best.keys
@@ -45,22 +40,15 @@ def match(form: ModuleType, entries: list[Entry], shapes: dict, layers: tuple[La
     return Match(keys, problems)
 
 
-def by_kind_of(entries: list[Entry]) -> dict[str, list[Entry]]:
-    """Return a dict of kind to its entries."""
+def by_kind_of(items: Iterable[Any]) -> dict[str, list]:
+    """Return a dict of kind to the entries, or layers, of that kind."""
     kinds = collections.defaultdict(list)
-    for entry in entries:
-        kinds[entry.kind].append(entry)
+    for item in items:
+        kinds[item.kind].append(item)
     return kinds
 
 
-def _by_kind(layers):
-    kinds = collections.defaultdict(list)
-    for layer in layers:
-        kinds[layer.kind].append(layer)
-    return {kind: tuple(of_kind) for kind, of_kind in kinds.items()}
-
-
-def _match_kind(form, entries, shapes, layers, numbering):
+def _match_kind(entries, shapes, layers, numbering):
     keys, problems, placed = {}, [], {}
     for entry in entries:
         index = numbering.get(entry.place)
@@ -70,14 +58,11 @@ def _match_kind(form, entries, shapes, layers, numbering):
             problems.append(f"{entry.key} doubles {placed[index, entry.role].key}")
         else:
             placed[index, entry.role] = entry
-    places = {index: place for place, index in numbering.items()}
-    start = min((place - index for place, index in numbering.items() if isinstance(place, int)), default=0)
     for index, layer in enumerate(layers):
         for role, shape in layer.shapes.items():
             entry = placed.get((index, role))
             if entry is None:
-                key = form.key_of(layer, places.get(index, index + start), role, entries)
-                problems.append(f"missing {key} {list(shape)}")
+                problems.append(f"missing {layer.ours}/{role} {list(shape)}")
             elif tuple(shapes[entry.key]) != shape:
                 problems.append(f"{described(entry.key, shapes)} should be {list(shape)}")
             elif entry.group is not None and entry.group != layer.group:

@@ -55,9 +55,7 @@ def match_network(
     Args:
         form: module of the format. shapes: dict of key to shape. path: of the file, for messages.
         name: of the model, such as r50_1x_sk0.
-        ema: whether to take the moving average.
         head_layer: layer of the projection head under the classifier, or None.
-        category: Category of the file, or None.
 
     Raises:
         InputError: one line: a key is missing, doubled, unexpected or of another shape; or the classifier's layer is
@@ -124,8 +122,7 @@ def _match_head(form, entries, shapes, features) -> tuple[int, int, Match]:
 def _match_classifier(form, entries, shapes, widths) -> tuple[int | None, tuple, Match]:
     """Match the classifier: (classes or None, layers with the width of its input, Match).
 
-    Args:
-        form, entries, shapes: as in `match`. widths: of the representation, then of the projection head's layers.
+    `widths` are those of the representation, then of the projection head's layers.
     """
     own = by_kind_of(entries)[CLASSIFIER]
     if not own:

@@ -45,9 +45,7 @@ def open_source(
     - hf://USER/REPO: a run directory, or a ResNet of PyTorch in one safetensors file, on the Hugging Face Hub
     - else the path of a run directory
 
-    Args:
-        address: one of these.
-        checkpoint, flag, finished, ema: as in `open_run`.
+    The other arguments are those of `open_run`.
 
     Raises:
         InputError: one line: see `open_run`, `open_published` and `fetch_repository`; or weights from elsewhere are
@@ -135,8 +133,7 @@ def _records(
 ) -> tuple[Any, dict]:
     """Return the config of a stage that trains such networks, and the result of a file that does not tell its training.
 
-    Args:
-        mode: of the stage. settings: beside those of the encoder. kind: of the file.
+    `settings` come beside those of the encoder; `kind` is that of the file.
     """
     own = {name: getattr(architecture, name) for name in ("image_size", "se_ratio")}
     own |= {"model": architecture.name, "dataset": UNKNOWN, "model_dir": address, "precision": "float32"}
@@ -170,8 +167,7 @@ def as_run(
 
     Args:
         address: what stands for the run directory. files: of the folder or file with the weights.
-        config: of the stage that trains such networks. result: content of a result.json, a dict.
-        architecture: of the network. weights: all of its weights. notes, class_names: see OpenRun.
+        config: of the stage that trains such networks. result: content of a result.json.
     """
     record = ConfigRecord(config.NAME, dataclasses.asdict(config), ancestors=[])
     return OpenRun(

@@ -6,18 +6,8 @@ of the same tree; */Momentum, memory* and global_step belong to training.
 
 import re
 
-from simclr_keras.interop.keys import (
-    ROLES,
-    STRAY,
-    Entry,
-    Sorted,
-    fits,
-    is_linear,
-    number,
-    of_one_head,
-    same_shape,
-)
-from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM, Layer
+from simclr_keras.interop.keys import ROLES, Entry, Sorted, fits, number, of_one_head, same_shape
+from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
 
 NAME = "TF1 checkpoint"
 EMA = "ema_model/"
@@ -29,13 +19,10 @@ _TRAINING = re.compile(r"global_step|beta[12]_power|memory.*")
 
 
 def sort_keys(shapes: dict, ema: bool = False) -> Sorted:
-    """Return the Sorted of the keys of a file.
+    """Return the Sorted of the keys of a file, whose shapes are given by key.
 
     An optimizer's slot is left out if the file holds its variable, of the same shape; so is a moving average that is
-    not wanted, whose tree may be incomplete. The network itself is not looked at if the average is wanted.
-
-    Args:
-        shapes: dict of key to shape. ema: whether the moving average is wanted, instead of the network itself.
+    not wanted, whose tree may be incomplete. The network itself is not looked at if the average (`ema`) is wanted.
     """
     result = Sorted([], {}, [])
     for key in sorted(shapes):
@@ -66,8 +53,7 @@ def _entry(name, key):
         return Entry(kind, number(match[2]), match[3], key) if fits(kind, match[3]) else None
     if match := _HEAD.fullmatch(name):
         kind, role = (HEAD_DENSE if match[2] == "dense" else HEAD_NORM), match[3]
-        good = role == "kernel" if kind == HEAD_DENSE else fits(NORM, role)
-        return Entry(kind, int(match[1].rpartition("_")[2]), role, key) if good else None
+        return Entry(kind, int(match[1].rpartition("_")[2]), role, key) if fits(kind, role) else None
     if match := _CLASSIFIER.fullmatch(name):
         return Entry(CLASSIFIER, 0, match[1], key)
     return None
@@ -76,18 +62,3 @@ def _entry(name, key):
 def numberings(entries: list, layers: tuple) -> list[dict]:
     """Return the ways to read the places of one kind as indices into its layers: here the place is the index."""
     return [{entry.place: entry.place for entry in entries}]
-
-
-def key_of(layer: Layer, index: int, role: str, entries: list) -> str:
-    """Return the key that a variable should have."""
-    prefix = EMA if any(entry.key.startswith(EMA) for entry in entries) else ""
-    suffix = f"_{index}" if index else ""
-    part = "l_0" if any(is_linear(entry.key) and entry.place != STRAY for entry in entries) else f"nl_{index}"
-    names = {
-        CONV: f"base_model/conv2d{suffix}",
-        NORM: f"base_model/batch_normalization{suffix}",
-        HEAD_DENSE: f"head_contrastive/{part}/dense",
-        HEAD_NORM: f"head_contrastive/{part}/batch_normalization",
-        CLASSIFIER: "head_supervised/linear_layer/dense",
-    }
-    return f"{prefix}{names[layer.kind]}/{role}"

@@ -3,7 +3,7 @@
 import re
 
 from simclr_keras.interop.keys import ROLES, Entry, Sorted, fits, same_shape
-from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM, Layer
+from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
 
 NAME = "TF2 training checkpoint"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -18,12 +18,9 @@ _TRAINING = re.compile(
 
 
 def sort_keys(shapes: dict, ema: bool = False) -> Sorted:
-    """Return the Sorted of the keys of a file; there is no moving average in this format.
+    """Return the Sorted of the keys of a file; this format has no moving average, and `ema` is ignored.
 
     An optimizer's slot is left out if the file holds its variable, of the same shape.
-
-    Args:
-        shapes: dict of key to shape. ema: ignored.
     """
     result = Sorted([], {}, [])
     for key in sorted(shapes):
@@ -46,8 +43,7 @@ def _entry(name, key):
         return Entry(kind, match[1], match[2], key) if fits(kind, match[2]) else None
     if match := _HEAD.fullmatch(name):
         kind = HEAD_DENSE if match[2] == "dense" else HEAD_NORM
-        good = match[3] == "kernel" if kind == HEAD_DENSE else fits(NORM, match[3])
-        return Entry(kind, int(match[1]), match[3], key) if good else None
+        return Entry(kind, int(match[1]), match[3], key) if fits(kind, match[3]) else None
     if match := _CLASSIFIER.fullmatch(name):
         return Entry(CLASSIFIER, 0, match[1], key)
     return None
@@ -58,13 +54,3 @@ def numberings(entries: list, layers: tuple) -> list[dict]:
     if layers and layers[0].path:
         return [{layer.path: index for index, layer in enumerate(layers)}]
     return [{entry.place: entry.place for entry in entries}]
-
-
-def key_of(layer: Layer, index: int | None, role: str, entries: list) -> str:
-    """Return the key that a variable should have."""
-    names = {
-        HEAD_DENSE: f"_projection_head/linear_layers/{index}/dense",
-        HEAD_NORM: f"_projection_head/linear_layers/{index}/bn_relu/bn",
-        CLASSIFIER: "supervised_head/linear_layer/dense",
-    }
-    return f"model/{names.get(layer.kind) or 'resnet_model/' + layer.path}/{role}{VALUE}"

@@ -9,8 +9,8 @@ The suffixes depend on what else the process had made before, so only their orde
 import re
 
 from simclr_keras.errors import InputError
-from simclr_keras.interop.keys import ROLES, STRAY, Entry, Sorted, fits, is_linear, number, of_one_head
-from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM, Layer
+from simclr_keras.interop.keys import ROLES, Entry, Sorted, fits, number, of_one_head
+from simclr_keras.interop.layers import CLASSIFIER, CONV, HEAD_DENSE, HEAD_NORM, NORM
 
 NAME = "TF2 SavedModel"
 _NORM = r"(?:sync_)?batch_normalization(?:_\d+)?"
@@ -25,11 +25,7 @@ _CLASSIFIER = re.compile(r"head_supervised/linear_layer/dense(?:_\d+)?/(kernel|b
 
 
 def sort_keys(shapes: dict, ema: bool = False) -> Sorted:
-    """Return the Sorted of the names of the variables; there is no moving average in this format.
-
-    Args:
-        shapes: dict of name to shape. ema: ignored.
-    """
+    """Return the Sorted of the names of the variables; this format has no moving average for `ema`."""
     result = Sorted([], {}, [])
     for key in sorted(shapes):
         entry = _entry(key.removesuffix(":0"), key)
@@ -47,9 +43,8 @@ def _entry(name, key):
         within = (int(group or 0), number(block), number(wrapper) if wrapped else None)
         return Entry(kind, number(suffix), role, key, int(group or 0), within) if fits(kind, role) else None
     if match := _HEAD.fullmatch(name):
-        kind = HEAD_DENSE if match[2].startswith("dense") else HEAD_NORM
-        good = match[3] == "kernel" if kind == HEAD_DENSE else fits(NORM, match[3])
-        return Entry(kind, int(match[1].rpartition("_")[2]), match[3], key) if good else None
+        kind, role = (HEAD_DENSE if match[2].startswith("dense") else HEAD_NORM), match[3]
+        return Entry(kind, int(match[1].rpartition("_")[2]), role, key) if fits(kind, role) else None
     if match := _CLASSIFIER.fullmatch(name):
         return Entry(CLASSIFIER, 0, match[1], key)
     return None
@@ -69,42 +64,8 @@ def numberings(entries: list, layers: tuple) -> list[dict]:
     return by_order + [{place: place - start for place in places} for start in first]
 
 
-def key_of(layer: Layer, index: int | None, role: str, entries: list) -> str:
-    """Return the key that a variable should have, as far as the keys beside it show."""
-    beside = [entry for entry in entries if entry.kind == layer.kind and entry.place != STRAY]
-    if layer.kind in (CONV, NORM):
-        return _encoder_key(layer, index, role, beside)
-    for entry in beside:
-        if entry.place == index:
-            return f"{entry.key.rpartition('/')[0]}/{role}"
-    part = "l_0" if any(is_linear(entry.key) for entry in entries if entry.place != STRAY) else f"nl_{index}"
-    if layer.kind == HEAD_DENSE and beside:  # the others' suffixes count on from layer to layer
-        own = number(re.search(r"/dense(?:_(\d+))?/", beside[0].key)[1]) + index - beside[0].place
-        return f"projection_head/{part}/dense{f'_{own}' if own > 0 else ''}/{role}"
-    names = {
-        HEAD_DENSE: f"projection_head/{part}/dense",
-        HEAD_NORM: f"projection_head/{part}/batch_norm_relu/batch_normalization",
-        CLASSIFIER: "head_supervised/linear_layer/dense",
-    }
-    return f"{names[layer.kind]}/{role}"
-
-
-def _encoder_key(layer, place, role, beside):
-    for entry in beside:
-        if entry.place == place:
-            return f"{entry.key.rpartition('/')[0]}/{role}"
-    word = "conv2d"
-    if layer.kind == NORM:
-        word = "sync_batch_normalization" if any("/sync_" in e.key for e in beside) else "batch_normalization"
-    group = f"block_group{layer.group}/" if layer.group else ""
-    return f"resnet/{group}.../{word}{f'_{place}' if place else ''}/{role}"
-
-
 def checkpoint_keys(path: str) -> dict[str, str]:
     """Return a dict of the names of a SavedModel's variables to their keys in its variables/.
-
-    Args:
-        path: of the folder with saved_model.pb.
 
     Raises:
         InputError: it is damaged, its variables have no object graph, or two of them have one name.

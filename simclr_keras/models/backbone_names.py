@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import importlib.util
+import os
 
 from simclr_keras import packages
 from simclr_keras.errors import InputError
@@ -62,10 +63,29 @@ def is_hub(name: str) -> bool:
     return str(name).startswith(HUB_PREFIX)
 
 
-def check_hub_installed(name: str) -> None:
-    """Raise InputError if hub:PRESET is asked for and keras-hub is not installed."""
+def check_backbone(
+    name: str,
+    image_size: int | None,
+    weights: str | os.PathLike | None,
+    se_ratio: float | None,
+    dashes: str = "",
+) -> None:
+    """Raise InputError if keras:NAME or hub:PRESET cannot be built with these arguments of `create_model`.
+
+    The message names them, with `dashes` in front if they are flags.
+    """
     if is_hub(name) and importlib.util.find_spec("keras_hub") is None:
         raise InputError(packages.remedy("keras_hub"))
+    published = "preset" if is_hub(name) else "imagenet"
+    if weights in {"preset", "imagenet"} - {published}:
+        raise InputError(f"{dashes}backbone_weights={weights} is not for {name}: give {published} or a file.")
+    least = 1 if is_hub(name) else backbone_record(name).min_size
+    if image_size is not None and image_size < least:
+        raise InputError(
+            f"{dashes}image_size={image_size} is too small for {name}: it must be at least {least}."
+        )
+    if se_ratio:
+        raise InputError(f"{dashes}se_ratio={se_ratio} is not for {name}; leave it at 0.")
 
 
 def backbone_record(name: str) -> BackboneRecord:

@@ -13,6 +13,7 @@ from simclr_keras.models.backbone_names import (
     HUB_PREFIX,
     PREFIX,
     backbone_record,
+    check_backbone,
     is_backbone,
     is_hub,
 )
@@ -233,16 +234,9 @@ def create_model(
     from simclr_keras.models.simclr import SimCLRModel
 
     if is_backbone(name):
-        if se_ratio:
-            raise InputError(f"{name} takes no squeeze-excitation. Received: se_ratio={se_ratio}")
+        check_backbone(name, image_size, backbone_weights, se_ratio)
         from simclr_keras.models.foreign.backbones import KerasBackbone
 
-        published = "preset" if is_hub(name) else "imagenet"
-        if backbone_weights in {"preset", "imagenet"} - {published}:
-            raise InputError(
-                f"backbone_weights of {name} must be None, {published!r} or a file. "
-                f"Received: backbone_weights={backbone_weights!r}"
-            )
         application = name.removeprefix(PREFIX)
         encoder = KerasBackbone(application, image_size, dense_layers, backbone_trainable, dtype=dtype)
         encoder.initial_weights = backbone_weights

@@ -72,8 +72,7 @@ def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
 def check_eval_fraction(config: Any, ancestors: Sequence[AncestorEntry]) -> None:
     """Raise InputError if an ancestor was trained on labels of images that are held out now.
 
-    Args:
-        config: of the stage, whose data has no evaluation split of its own. ancestors: of it.
+    The config is that of a stage whose data has no evaluation split of its own.
     """
     fraction = held_out_share(config.eval_fraction)
     for entry in ancestors:
@@ -101,10 +100,7 @@ def moved_notes(runs: Sequence[OpenRun], config: Any) -> list[str]:
 
 
 def inherit(config: Any, run: OpenRun, flag: str) -> Any:
-    """Return the config with open settings taken from an earlier run: dataset, split, model, images.
-
-    Args:
-        config: of the stage. run: that it starts from. flag: that gave the run, for messages.
+    """Return the config with open settings taken from the run it starts from: dataset, split, model, images.
 
     Raises:
         InputError: --image_size is not the one that a backbone was built for, or --labels are for a folder.
@@ -183,9 +179,6 @@ def labels_of(ancestors: Sequence[AncestorEntry], dataset: str) -> int:
     """Return the most labels of a dataset that any network among these runs was trained on.
 
     The labels of an online probe do not count.
-
-    Args:
-        ancestors: runs as result.json lists them. dataset: its name.
     """
     counts = (
         run.get("labels_used") or 0
@@ -216,12 +209,7 @@ def check_head_layer(layer: int, run: OpenRun) -> None:
 
 
 def check_classes(run: Any, flag: str, config: Any, splits: Any) -> None:
-    """Raise InputError, with both counts, if labeled data has other classes than the classifier of a run.
-
-    Args:
-        run: OpenRun, or ExportedTeacher. flag: that gave it.
-        config: of the stage. splits: of its data.
-    """
+    """Raise InputError, with both counts, if labeled data has other classes than the classifier of a run."""
     count, names, classes = run.architecture.num_classes, run.class_names, splits.class_names
     if classes is not None and (len(classes) != count or (names and tuple(names) != tuple(classes))):
         raise InputError(

@@ -68,12 +68,7 @@ class Architecture:
         )
 
     def with_classifier(self, num_classes: int, head_layer: int) -> "Architecture":
-        """Return the same encoder with a classifier on a layer of its head, without the layers above it.
-
-        Args:
-            num_classes: of the classifier.
-            head_layer: 0 .. `head_depth`.
-        """
+        """Return the same encoder with a classifier on a layer of its head, without the layers above it."""
         return dataclasses.replace(
             self,
             num_classes=num_classes,

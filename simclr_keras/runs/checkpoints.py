@@ -44,8 +44,7 @@ class Checkpoints:
     def restore(self, say: Callable[[str], object] = print) -> int:
         """Load the newest readable checkpoint and return its step; 0 if there is no checkpoint.
 
-        Args:
-            say: prints a line if a damaged one was skipped.
+        One line tells of a damaged one that was skipped.
 
         Raises:
             InputError: the checkpoint is of another network, or all of them are unreadable.
@@ -177,9 +176,6 @@ def model_part(state: Mapping[str, Any]) -> dict[str, Any]:
 class CheckpointReader:
     """The arrays of one checkpoint, by the names in the state that was saved.
 
-    Args:
-        directory, step: of the checkpoint.
-
     Raises:
         tf.errors.OpError: it is unreadable.
     """
@@ -209,12 +205,7 @@ class CheckpointReader:
         return any(name.startswith(_MOMENTUM) for name in self.shapes)
 
     def read_of_model(self, path: str, ema: bool = False) -> Any:
-        """Return the array of a variable by its path within the model.
-
-        Args:
-            path: of the variable.
-            ema: whether to take it from the momentum network, which has no classifier.
-        """
+        """Return the array at a path within the model, or within the momentum network, which has no classifier."""
         return self.read((_MOMENTUM if ema and _MOMENTUM + path in self.shapes else _MODEL) + path)
 
 
@@ -250,15 +241,10 @@ def newest_readable(
 ) -> tuple[int | None, dict[int, str]]:
     """Return the step of the newest readable checkpoint, and the damage of newer ones by step.
 
-    Args:
-        directory: of the checkpoints.
-        otherwise: what to do if all are unreadable, for the message.
-
-    Returns:
-        (step, or None if there is no checkpoint; dict of the steps of newer ones to what is wrong with them).
+    The step is None if there is no checkpoint.
 
     Raises:
-        InputError: there are checkpoints, but all of them are unreadable.
+        InputError: there are checkpoints, but all of them are unreadable. It ends in what to do `otherwise`.
     """
     damage: dict[int, str] = {}
     for step in reversed(steps_in(directory)):

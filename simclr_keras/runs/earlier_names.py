@@ -36,9 +36,7 @@ def upgrade(values: dict[str, Any]) -> dict[str, Any]:
 def upgrade_settings(mode: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a stage with the names and types of today, and those that were added since.
 
-    Args:
-        mode: name of the stage; settings of an unknown one are only renamed.
-        values: dict of setting to value.
+    Settings of an unknown stage are only renamed.
     """
     settings = upgrade(values)
     fields = {field.name: field for field in dataclasses.fields(MODES[mode])} if mode in MODES else {}

@@ -78,14 +78,10 @@ class RunDir(RunFiles):
         replicas: int | None = None,
         hosts: int | None = None,
     ) -> None:
-        """Write config.json: the settings of the run, and what later stages need beside them.
+        """Write config.json: the settings of the run, and what later stages need beside them, see `ConfigRecord`.
 
         A run that is continued to more epochs keeps the earlier number under "extended_from": up to there it
         followed the learning rates of the shorter run.
-
-        Args:
-            mode, config: of the stage.
-            ancestors, place, class_names, replicas, hosts: see `ConfigRecord`.
         """
         old = self.read_config() if steps_in(self.checkpoints) else None
         extended_from = list(old.extended_from) if old else []

@@ -115,11 +115,7 @@ class RunFiles:
         return None if values is None else self._record(ResultRecord, RESULT, values)
 
     def write_result(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Replace result.json and return its content, which has no empty values.
-
-        Args:
-            values: the fields of a `ResultRecord` and its figures, by name.
-        """
+        """Replace result.json, a `ResultRecord` and figures, and return its content, which has no empty values."""
         content = ResultRecord.from_json(values).to_json()
         self._write_json(RESULT, content)
         return content
@@ -148,11 +144,7 @@ class RunFiles:
         self._write_json(BASELINES, figures)
 
     def read_fold_scores(self, mode: str, metric: str) -> tuple[dict[str, Any], dict[str, float]]:
-        """Return the settings and the scores by layer and fold of --head_layer=auto; empty if there are none.
-
-        Args:
-            mode: name of the stage that wrote them. metric: what the scores are, such as top1.
-        """
+        """Return settings and scores, by layer and fold, of a stage with --head_layer=auto; empty without any."""
         try:
             values = self._read_json(HEAD_LAYER) or {}
         except InputError:

@@ -28,8 +28,6 @@ def record_images(
     """Write split.json and, for a folder, the list of the images that the run begins with.
 
     Args:
-        run_dir: of the run, opened.
-        splits: Splits of the run.
         whole: the training source before it was split.
         epoch_images: number of images of an epoch, None if the run has no epochs.
         ids: held-out and labeled ids, see `SplitRecord`.
@@ -115,8 +113,7 @@ def _is_split_new(record: SplitRecord, images: ImageList | None, whole: Any, eva
 def check_files(run_dir: RunFiles, images: ImageList, whole: Any) -> None:
     """Raise InputError if an image file has another content or label than when the run began.
 
-    Args:
-        images: of the run. whole: the training source of today, before it is split.
+    `images` are those of the run, `whole` the training source of today, before it is split.
     """
     row_of = {name: row for row, name in enumerate(images.ids)}
     rows, _ = rows_of_ids(whole.ids, images.ids)

@@ -13,9 +13,6 @@ class RunLock:
     """The lock of a local run directory.
 
     A remote one (gs://...) has no lock, because object stores cannot lock; neither can some network file systems.
-
-    Args:
-        directory: the run directory.
     """
 
     def __init__(self, directory: str) -> None:

@@ -21,11 +21,7 @@ _HOW = {"pretrain": ", without labels,", "distill": ""}
 def notes_on_seen_images(
     config: Any, ancestors: Sequence[AncestorEntry], splits: Any
 ) -> tuple[list[str], int]:
-    """Return notes for the user, and how many evaluation images are known to be seen.
-
-    Args:
-        config: of the stage. ancestors: the runs that it descends from. splits: of its data.
-    """
+    """Return notes for the user, and how many evaluation images are known to be seen by the ancestors."""
     evaluation, notes = splits.evaluation, []
     if evaluation is None:
         return [], 0
@@ -46,13 +42,9 @@ def notes_on_seen_images(
 
 
 def seen_rows(source: Any, ancestors: Sequence[AncestorEntry]) -> tuple[np.ndarray, list[str]]:
-    """Return which images of a folder some runs were trained on, by their content.
+    """Return which of n image files some runs were trained on, by their content: bool [n].
 
-    Args:
-        source: n image files. ancestors: the runs.
-
-    Returns:
-        (bool [n]; the runs on folders whose images are unknown)
+    The second value are the runs on folders whose images are unknown.
     """
     is_seen, unknown = np.zeros(source.num_examples, bool), []
     for entry in ancestors:

@@ -100,9 +100,7 @@ class AnyModel:
 def open_model(path: str, use_ema: bool = False) -> AnyModel:
     """Open a run directory or what stands for it, the folder of an export, a .keras file or a TF-Hub handle.
 
-    Args:
-        path: of the model.
-        use_ema: whether to take the momentum network of a run directory.
+    With `use_ema`, the momentum network of a run directory is taken.
 
     Raises:
         InputError: there is no model, or it cannot be loaded.

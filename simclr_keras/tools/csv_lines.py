@@ -8,9 +8,6 @@ class CsvLines:
 
     For writers with their own line end, "\\r\\n". Up to Python 3.12 they quote a carriage return only where it is in
     that; unquoted, as in the name of a file that came from elsewhere, the table could not be read back.
-
-    Args:
-        file: binary file.
     """
 
     def __init__(self, file: BinaryIO) -> None:

@@ -8,7 +8,6 @@ from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, TrainingError, one_line
-from simclr_keras.files import expand_home
 
 ENDINGS = (".npz", ".parquet", ".csv")
 INTRODUCTION = """\
@@ -69,38 +68,11 @@ class EmbedConfig(Settings):
     overwrite: bool = option(False, "Replace --out, and the parts of another command.")
 
 
-def _execute(config: EmbedConfig) -> None:
-    embed(**dataclasses.asdict(config))
-
-
-def embed(
-    model,
-    images,
-    out,
-    *,
-    endpoint=None,
-    use_ema=False,
-    image_size=None,
-    batch_size=64,
-    data_dir=None,
-    labels=None,
-    overwrite=False,
-    say=print,
-):
+def embed(config: EmbedConfig) -> None:
     """Write a model's vectors of images to a file; continue from the parts of an earlier call.
 
-    Args:
-        model: path of a run directory, an export or a .keras file, or a TF-Hub handle.
-        images: see `tools.images.open_images`. out: path of the file to write, .npz, .parquet or .csv.
-        endpoint: name of an output, None for the representation; of feature maps the mean over their pixels is taken.
-        use_ema: whether to use the momentum network of a run directory.
-        image_size: side in pixels, None for what the model was trained on. batch_size: images at a time.
-        data_dir, labels: as in `open_images`.
-        overwrite: whether to replace `out`, and parts with other settings.
-        say: prints a line.
-
     Raises:
-        InputError: the model, the images or `out` are not usable. TrainingError: a file cannot be written, or the
+        InputError: the model, the images or the file are not usable. TrainingError: a file cannot be written, or the
             vectors are not finite. Stopped: by SIGINT or SIGTERM; the rows computed so far are saved.
     """
     from simclr_keras.tools import any_model
@@ -109,54 +81,48 @@ def embed(
     from simclr_keras.tools.images.open_images import open_images
     from simclr_keras.training.engine import signals
 
-    out, labels = expand_home(out), labels and expand_home(labels)
-    check_file(out, ENDINGS, overwrite)
     with signals.listening() as stop:
         stop.all_saved("nothing was computed yet")
-        opened = any_model.open_model(model, use_ema)
-        name, size = opened.find(endpoint), opened.size(image_size)
-        compute, width = vector_function(opened, name, size)
-        pooled = ", the mean over the pixels of its maps" if opened.shapes[name].rank == 4 else ""
-        network = f"momentum network of {model}" if use_ema else model
-        say(f"model    {network}: {name}{pooled}, {width} numbers for each image of {size} x {size} pixels")
-        opened_images = open_images(images, data_dir, labels)
-        class_names = opened_images.class_names
-        classes = "" if class_names is None else f", {len(class_names)} classes"
-        say(f"data     {opened_images.spec}: {len(opened_images):,} images{classes}")
-        for note in opened_images.notes:
-            say(f"         {note}")
+        model = any_model.open_model(config.model, config.use_ema)
+        name, size = model.find(config.endpoint), model.size(config.image_size)
+        compute, width = vector_function(model, name, size)
+        pooled = ", the mean over the pixels of its maps" if model.shapes[name].rank == 4 else ""
+        network = f"momentum network of {config.model}" if config.use_ema else config.model
+        print(f"model    {network}: {name}{pooled}, {width} numbers for each image of {size} x {size} pixels")
+        images = open_images(config.images, config.data_dir, config.labels)
+        classes = "" if images.class_names is None else f", {len(images.class_names)} classes"
+        print(f"data     {images.spec}: {len(images):,} images{classes}")
+        for note in images.notes:
+            print(f"         {note}")
         settings = {
-            "model": opened.fingerprint,
+            "model": model.fingerprint,
             "endpoint": name,
             "image_size": size,
-            "images": opened_images.fingerprint(),
-            "labels": _file_digest(labels),
-            **({"antialias": True} if opened.antialias else {}),
+            "images": images.fingerprint(),
+            "labels": _file_digest(config.labels),
+            **({"antialias": True} if model.antialias else {}),
         }
-        parts = FeatureParts(out, settings, overwrite)
+        parts = FeatureParts(config.out, settings, config.overwrite)
         if parts.rows:
-            say(f"resume   {parts.rows:,} of {len(opened_images):,} images are in {parts.folder}")
-        preparation = {"image_size": size, "batch_size": batch_size, "antialias": opened.antialias}
-        speed = _compute_missing(parts, opened_images, compute, preparation, stop)
-        features, all_labels = parts.join()
-        has_labels = opened_images.has_labels and (all_labels >= 0).any()
+            print(f"resume   {parts.rows:,} of {len(images):,} images are in {parts.folder}")
+        preparation = {"image_size": size, "batch_size": config.batch_size, "antialias": model.antialias}
+        speed = _compute_missing(parts, images, compute, preparation, stop)
+        features, labels = parts.join()
+        has_labels = images.has_labels and (labels >= 0).any()
+        facts = {
+            "model": config.model,
+            "use_ema": str(config.use_ema).lower(),
+            "endpoint": name,
+            "images": images.spec,
+            "image_size": str(size),
+        }
         result = feature_files.Features(
-            features,
-            list(opened_images.ids),
-            all_labels if has_labels else None,
-            opened_images.class_names,
-            {
-                "model": str(model),
-                "use_ema": str(use_ema).lower(),
-                "endpoint": name,
-                "images": opened_images.spec,
-                "image_size": str(size),
-            },
+            features, list(images.ids), labels if has_labels else None, images.class_names, facts
         )
-        check_file(out, ENDINGS, overwrite)  # another process may have written it meanwhile
-        feature_files.write(out, result)
+        check_file(config.out, ENDINGS, config.overwrite)  # another process may have written it meanwhile
+        feature_files.write(config.out, result)
         parts.remove()
-    say(f"features {len(result):,} x {width} in {out}{speed}")
+    print(f"features {len(result):,} x {width} in {config.out}{speed}")
 
 
 def _file_digest(path):
@@ -172,11 +138,7 @@ def _file_digest(path):
 def vector_function(model, endpoint, image_size):
     """Return a function from images to vectors, and the vectors' width.
 
-    Args:
-        model: AnyModel. endpoint: name of one of its endpoints. image_size: side in pixels.
-
-    Returns:
-        (function of images float32 [n, image_size, image_size, 3] to float32 [n, width], width)
+    The function maps float32 [n, image_size, image_size, 3] to float32 [n, width]. The model is an AnyModel.
 
     Raises:
         InputError: the endpoint is neither a vector nor a feature map, or the model does not take such images.
@@ -262,7 +224,7 @@ COMMAND = Command(
     "embed",
     INTRODUCTION,
     EmbedConfig,
-    _execute,
+    embed,
     check=lambda config: check_file(config.out, ENDINGS, config.overwrite),
 )
 

@@ -10,8 +10,8 @@ from simclr_keras.interop.fetching.addresses import check_address
 
 INTRODUCTION = """\
 Writes the encoder and the classifier of a run as a safetensors file with the names of torchvision
-(plain ResNets) and timm (selective kernels). The file is computed in NumPy, and in PyTorch if that
-is installed, and compared with the network before it gets its name.
+(plain ResNets) and timm (selective kernels). The file is computed in NumPy and compared with the
+network before it gets its name.
 
   simclr export_torch --run=runs/classifier --out=classifier.safetensors
 
@@ -37,17 +37,14 @@ class ExportTorchConfig(Settings):
 
 
 def export_torch(config: ExportTorchConfig, say=print) -> dict:
-    """Write the file; return what `write_torch` returns.
-
-    Args:
-        config: the flags. say: prints a line.
-    """
+    """Write the file; return what `write_torch` returns."""
     from simclr_keras.interop.open_source import open_source
     from simclr_keras.interop.torch_files.write import write_torch
 
     source = open_source(config.run, config.checkpoint, flag="run", ema=config.ema)
     result = write_torch(source.model(), source.architecture, config.out)
-    say(f"network  {source.architecture.name}: {result['arrays']} arrays, compared in {_figures(result)}")
+    compared = f"compared in NumPy (differs by {result['difference']:.0e})"
+    say(f"network  {source.architecture.name}: {result['arrays']} arrays, {compared}")
     if result["left_out"]:
         say(f"         left out: {len(result['left_out'])} arrays of the projection head and what is on it")
     architecture = source.architecture
@@ -61,10 +58,6 @@ def export_torch(config: ExportTorchConfig, say=print) -> dict:
         say("max-pool replace it by nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2))")
     say(f"wrote    {config.out}")
     return result
-
-
-def _figures(result):
-    return " and ".join(f"{kind} (differs by {value:.0e})" for kind, value in result["differences"].items())
 
 
 COMMAND = Command(

@@ -50,54 +50,31 @@ class ImportConfig(Settings):
     overwrite: bool = option(False, "Replace an imported run in --out.")
 
 
-def _execute(config: ImportConfig) -> None:
-    import_published(**dataclasses.asdict(config))
-
-
-def import_published(
-    path,
-    out,
-    *,
-    name=None,
-    head_layer=None,
-    ema=False,
-    class_names=None,
-    dataset="imagenet2012",
-    overwrite=False,
-    say=print,
-):
-    """Writes a finished run directory that holds published weights, whole or not at all; returns its result.
-
-    Args:
-        path, name, head_layer, ema: as in `load_published`.
-        out: the run directory. overwrite: whether an imported run that is there may be replaced.
-        class_names: path of a text file with a name in each line, or None where they are not known.
-        dataset: what the network was trained on.
-        say: prints a line.
+def import_published(config: ImportConfig) -> None:
+    """Write a finished run directory that contains published weights, whole or not at all.
 
     Raises:
-        InputError: one line: see `load_published`; the kind of network is not known; `out` or the names will not do.
+        InputError: see `load_published`; or the kind of network is unknown, or the folder or the names are not usable.
         TrainingError: the disk is full, or the like.
     """
     from simclr_keras.interop.imported_run import described, make
     from simclr_keras.interop.published import open_published
     from simclr_keras.tools import imported_run
 
-    imported_run.check_out(out, overwrite)
-    published = open_published(path, name, ema=ema, head_layer=head_layer)
-    run = make(published, out, dataset)
-    class_names = imported_run.read_class_names(class_names, run.result.get("classes"))
+    imported_run.check_out(config.out, config.overwrite)
+    published = open_published(config.path, config.name, ema=config.ema, head_layer=config.head_layer)
+    run = make(published, config.out, config.dataset)
+    class_names = imported_run.read_class_names(config.class_names, run.result.get("classes"))
     form, keys, skipped = published.source.form.NAME, published.network.keys, published.network.skipped
-    say(f"weights  {path}: {form}, {len(keys)} variables of {run.config.model}")
+    print(f"weights  {config.path}: {form}, {len(keys)} variables of {run.config.model}")
     for why, count in sorted(collections.Counter(skipped.values()).items()):
-        say(f"         left out: {count} of the {why}")
-    say(f"kind     {described(run)}")
-    imported_run.write(run, published, out, class_names, overwrite)
-    say(f"run      {out}, for --init, --teacher and simclr export --run")
-    return run.result
+        print(f"         left out: {count} of the {why}")
+    print(f"kind     {described(run)}")
+    imported_run.write(run, published, config.out, class_names, config.overwrite)
+    print(f"run      {config.out}, for --init, --teacher and simclr export --run")
 
 
-COMMAND = Command("import", INTRODUCTION, ImportConfig, _execute)
+COMMAND = Command("import", INTRODUCTION, ImportConfig, import_published)
 
 if __name__ == "__main__":
     COMMAND.leave()

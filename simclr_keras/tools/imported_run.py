@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.files import expand_home, whole_folder
+from simclr_keras.files import whole_folder
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.architecture import Architecture
 from simclr_keras.runs.checkpoints import Checkpoints, state_of_model
@@ -14,16 +14,13 @@ from simclr_keras.runs.run_dir import RunDir
 def read_class_names(path, classes):
     """Return the lines of a text file, or None without a path.
 
-    Args:
-        path: of the file, or None. classes: the number of names, None if there is no classifier.
-
     Raises:
-        InputError: it is unreadable, or has another number of lines.
+        InputError: it is unreadable, or has another number of lines than classes (None: there is no classifier).
     """
     if not path:
         return None
     try:
-        with tf.io.gfile.GFile(expand_home(path), "rb") as file:
+        with tf.io.gfile.GFile(path, "rb") as file:
             names = file.read().decode("utf-8-sig").split("\n")
     except (tf.errors.OpError, OSError, UnicodeDecodeError) as error:
         raise InputError(
@@ -63,11 +60,7 @@ def check_out(path, overwrite):
 
 
 def write(run, published, out, class_names=None, overwrite=False):
-    """Write the run directory: under another name first, and renamed once it is complete.
-
-    Args:
-        run: ImportedRun of `published`. out: run directory. class_names: list, or None.
-        overwrite: whether an imported run may be replaced.
+    """Write the run directory of an ImportedRun: under another name first, and renamed once it is complete.
 
     Raises:
         InputError: an array cannot be read, or the folder cannot be made. TrainingError: it cannot be written.

@@ -82,11 +82,7 @@ def _execute(config: PredictConfig, paths: list[str]) -> None:
 
 
 def accuracy_line(rows: list[tuple], class_names: list[str]) -> str | None:
-    """Return the accuracy of predictions as text, if every image is in a folder that has the name of a class.
-
-    Args:
-        rows: (path, classes) as from `predict`. class_names: of the model.
-    """
+    """Return the accuracy of predictions as text if every image is in a folder named after a class."""
     from simclr_keras.evaluation.metrics import accuracy_interval
 
     folders = [os.path.basename(os.path.dirname(os.path.abspath(path))) for path, _ in rows]

@@ -72,11 +72,7 @@ def _execute(config: ReportConfig, paths: list[str]) -> None:
 
 
 def default_out(paths: Sequence[str], runs: Sequence[str]) -> str | None:
-    """Return report.png in the folder of some runs; None if it cannot be written there.
-
-    Args:
-        paths: of the command line. runs: paths of the run directories in and below them.
-    """
+    """Return report.png in the folder of some runs; None if it cannot be written there."""
     from simclr_keras.tools.reporting.find_runs import place_of
 
     folder = paths[0]

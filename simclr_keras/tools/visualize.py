@@ -2,13 +2,12 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
 
 from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, again, option
 from simclr_keras.config.output_paths import check_local, check_parent
 from simclr_keras.errors import InputError, TrainingError, one_line
-from simclr_keras.files import expand_home, write_file
+from simclr_keras.files import write_file
 from simclr_keras.tools.embed import EmbedConfig
 
 NEIGHBORS, MAP, PROJECTOR, FEATURES = "neighbors.png", "map.png", "projector", "features.npz"
@@ -70,75 +69,46 @@ class VisualizeConfig(Settings):
             )
 
 
-def _execute(config: VisualizeConfig) -> None:
-    features, out = config.features, config.out
-    if not features:
-        from simclr_keras.tools.embed import embed
-
-        _make(out)
-        features = os.path.join(out, FEATURES)
-        names = {field.name for field in dataclasses.fields(EmbedConfig)} - {"out"}
-        embed(out=features, **{name: getattr(config, name) for name in names})
-    visualize(
-        features,
-        out,
-        images=config.images,
-        method=config.map,
-        queries=config.queries,
-        neighbors=config.neighbors,
-        seed=config.seed,
-        data_dir=config.data_dir,
-    )
-
-
-def visualize(
-    features: str,
-    out: str,
-    *,
-    images: str | None = None,
-    method: str = "pca",
-    queries: int = 8,
-    neighbors: int = 8,
-    seed: int = 0,
-    data_dir: str | None = None,
-    say: Callable[[str], None] = print,
-) -> None:
-    """Draw neighbors and map, and write the projector's files.
-
-    Args:
-        features: path of a file written by simclr embed. out: folder to draw in.
-        images: see `tools.images.open_images`; None for the place that the features name.
-        method: of the map, "pca" or "tsne". queries, neighbors: how many. seed: of the choice of images and the map.
-        data_dir: folder of TFDS, or None for its default. say: prints a line.
+def visualize(config: VisualizeConfig) -> None:
+    """Draw neighbors and map, and write the projector's files; without features, embed the images first.
 
     Raises:
-        InputError: the features are not usable, or their images are missing. TrainingError: `out` cannot be written.
+        InputError: the features are not usable, or their images are missing. TrainingError: the folder cannot be
+            written.
     """
     from simclr_keras.tools.features import feature_files
     from simclr_keras.tools.images.open_images import open_images
 
-    features, out = expand_home(features), expand_home(out)
+    features = config.features
+    if not features:
+        from simclr_keras.tools.embed import embed
+
+        _make(config.out)
+        features = os.path.join(config.out, FEATURES)
+        names = {field.name for field in dataclasses.fields(EmbedConfig)} - {"out"}
+        embed(EmbedConfig(out=features, **{name: getattr(config, name) for name in names}))
     vectors = feature_files.read(features)
     if len(vectors) < 3:
         raise InputError(f"{features} contains {len(vectors)} images; give at least 3.")
-    images = images or vectors.facts.get("images")
-    if not images:
+    spec = config.images or vectors.facts.get("images")
+    if not spec:
         raise InputError(f"{features} does not name its images; give --images.")
-    opened_images = open_images(images, data_dir)
-    _draw_neighbors(vectors, opened_images, out, queries, neighbors, seed, say)
-    _draw_map(vectors, opened_images, out, method, seed, say)
-    _write_projector(vectors, opened_images, out, seed, say)
+    images = open_images(spec, config.data_dir)
+    _draw_neighbors(vectors, images, config)
+    _draw_map(vectors, images, config)
+    _write_projector(vectors, images, config)
 
 
-def _draw_neighbors(vectors, images, out, queries, neighbors, seed, say):
+def _draw_neighbors(vectors, images, config):
     import numpy as np
 
     from simclr_keras.tools.figures import neighbors_figure
     from simclr_keras.tools.images.thumbnails import thumbnails
 
     labels = np.full(len(vectors), -1) if vectors.labels is None else vectors.labels
-    queries = neighbors_figure.choose_queries(min(queries, len(vectors)), labels, seed)
-    rows, cosines = neighbors_figure.nearest(vectors.features, queries, min(neighbors, len(vectors) - 1))
+    queries = neighbors_figure.choose_queries(min(config.queries, len(vectors)), labels, config.seed)
+    count = min(config.neighbors, len(vectors) - 1)
+    rows, cosines = neighbors_figure.nearest(vectors.features, queries, count)
     grid = np.concatenate([queries[:, None], rows], axis=1)
     pictures = thumbnails(images, [vectors.ids[row] for row in grid.flat], neighbors_figure.SIDE)
     classes = [[vectors.class_of(row) for row in line] for line in grid]
@@ -151,42 +121,40 @@ def _draw_neighbors(vectors, images, out, queries, neighbors, seed, say):
         [line[0] for line in names],
         _title(vectors),
     )
-    _save(figure, out, NEIGHBORS)
-    say(f"neighbors {os.path.join(out, NEIGHBORS)}")
+    print(f"neighbors {_save(figure, config.out, NEIGHBORS)}")
 
 
-def _draw_map(vectors, images, out, method, seed, say):
+def _draw_map(vectors, images, config):
     import numpy as np
 
     from simclr_keras.tools.figures import map_figure
     from simclr_keras.tools.images.thumbnails import thumbnails
 
-    rows = _some_rows(len(vectors), map_figure.MOST_TSNE if method == "tsne" else None, seed)
-    points, description = map_figure.project(vectors.features[rows], method, seed)
+    rows = _some_rows(len(vectors), map_figure.MOST_TSNE if config.map == "tsne" else None, config.seed)
+    points, description = map_figure.project(vectors.features[rows], config.map, config.seed)
     if len(rows) < len(vectors):
         description += f"; {len(rows):,} of {len(vectors):,} images, chosen at random"
-    shown = map_figure.choose_pictures(points, seed)
+    shown = map_figure.choose_pictures(points, config.seed)
     pictures = thumbnails(images, [vectors.ids[row] for row in rows[shown]], map_figure.SIDE)
     labels = np.full(len(rows), -1) if vectors.labels is None else vectors.labels[rows]
     figure = map_figure.map_figure(
         points, shown, pictures, labels, vectors.class_names, _title(vectors), description
     )
-    _save(figure, out, MAP)
-    say(f"map       {os.path.join(out, MAP)}")
+    print(f"map       {_save(figure, config.out, MAP)}")
 
 
-def _write_projector(vectors, images, out, seed, say):
+def _write_projector(vectors, images, config):
     from simclr_keras.tools.figures import projector
     from simclr_keras.tools.images.thumbnails import thumbnails
 
-    rows = _some_rows(len(vectors), projector.MOST_POINTS, seed)
+    rows = _some_rows(len(vectors), projector.MOST_POINTS, config.seed)
     ids = [vectors.ids[row] for row in rows]
     classes = None if vectors.labels is None else [vectors.class_of(row) for row in rows]
-    path = os.path.join(out, PROJECTOR)
+    path = os.path.join(config.out, PROJECTOR)
     pictures = thumbnails(images, ids, projector.picture_side(len(rows)))
     projector.write(path, vectors.features[rows], ids, classes, pictures)
     some_rows = f", {len(rows):,} of {len(vectors):,} images" if len(rows) < len(vectors) else ""
-    say(f"projector tensorboard --logdir={path}{some_rows}")
+    print(f"projector tensorboard --logdir={path}{some_rows}")
 
 
 def _some_rows(count, most, seed):
@@ -203,10 +171,13 @@ def _title(vectors):
 
 
 def _save(figure, out, name):
+    """Write a figure into the folder; return its path."""
     from simclr_keras.evaluation.drawing import png_bytes
 
     _make(out)
-    write_file(os.path.join(out, name), png_bytes(figure))
+    path = os.path.join(out, name)
+    write_file(path, png_bytes(figure))
+    return path
 
 
 def _check_out(config):
@@ -234,7 +205,7 @@ def _make(folder):
         raise TrainingError(f"--out={folder} cannot be created ({one_line(error)}); give another.") from error
 
 
-COMMAND = Command("visualize", INTRODUCTION, VisualizeConfig, _execute, check=_check_out)
+COMMAND = Command("visualize", INTRODUCTION, VisualizeConfig, visualize, check=_check_out)
 
 if __name__ == "__main__":
     COMMAND.leave()

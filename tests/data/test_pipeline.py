@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from simclr_keras.data import pipeline
 from simclr_keras.data.views.crop import CropConfig
-from simclr_keras.errors import InputError
 from simclr_keras.preprocess import evaluation_view
 from tests.data.small_sources import (
     SOURCES,
@@ -172,31 +171,6 @@ def test_evaluation_images_are_evaluation_views():
     size = source.images.shape[1]
     batch = next(iter(pipeline.eval_batches(source, image_size=size, batch_size=4, as_they_are=True)))
     np.testing.assert_array_equal(batch["image"], source.images[:4].astype("float32") / 255)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"batch_size": N + 1}, "larger than the data, 50 training images"),
-        ({"batch_size": 1}, "at least 2 images"),
-        ({"batch_size": 9, "input_context": tf.distribute.InputContext(1, 0, 2)}, "divisible .* replicas, 2"),
-        ({"image_size": 7}, "at least 8 pixels"),
-        ({"first_step": -1}, "first_step"),
-        ({"num_steps": -1}, "num_steps"),
-    ],
-)
-def test_sizes_that_cannot_work_are_refused_in_one_line(arguments, message):
-    with pytest.raises(InputError, match=message) as error:
-        batches(arrays(), **arguments)
-    assert "\n" not in str(error.value)
-    assert "Received: " in str(error.value)
-
-
-def test_evaluation_sizes_that_cannot_work_are_refused():
-    with pytest.raises(InputError, match="at least 8 pixels"):
-        pipeline.eval_batches(arrays(), image_size=4, batch_size=8)
-    with pytest.raises(InputError, match="at least 1 image"):
-        pipeline.eval_batches(arrays(), image_size=16, batch_size=0)
 
 
 @pytest.mark.parametrize("make", [arrays, files])

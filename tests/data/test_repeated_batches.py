@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data import pipeline
-from simclr_keras.errors import InputError
 from tests.data.small_sources import SOURCES, N, arrays, assert_same, batches, files, stream
 
 FEW = 5
@@ -19,19 +18,19 @@ def few(request, tmp_path_factory):
 
 
 def test_every_image_is_as_often_in_large_batches_as_every_other(few):
-    whole = batches(few, batch_size=12, repeat=True, num_steps=5)
+    whole = batches(few, batch_size=12, num_steps=5)
     epochs = np.concatenate([batch["id"] for batch in whole]).reshape(-1, FEW)
     assert epochs.shape == (12, FEW)
     np.testing.assert_array_equal(np.sort(epochs, axis=1), np.broadcast_to(np.arange(FEW), epochs.shape))
     assert len(np.unique(epochs, axis=0)) > 4, "an order of its own every time"
     views = whole[0]["views"][whole[0]["id"] == 2].astype(int)
     assert np.abs(views[0] - views[1]).mean() > 5, "other views of an image each time"
-    assert_same(batches(few, batch_size=12, repeat=True, first_step=3, num_steps=2), whole[3:])
+    assert_same(batches(few, batch_size=12, first_step=3, num_steps=2), whole[3:])
 
 
 @pytest.mark.parametrize("make", [arrays, files])
 def test_hosts_and_replicas_share_out_a_large_batch(make):
-    source, large = make().subset(LABELED), {"batch_size": 12, "repeat": True, "num_steps": 2}
+    source, large = make().subset(LABELED), {"batch_size": 12, "num_steps": 2}
     whole = batches(source, **large)
     for host in range(2):
         parts = batches(source, **large, input_context=tf.distribute.InputContext(2, host, 4))
@@ -41,7 +40,7 @@ def test_hosts_and_replicas_share_out_a_large_batch(make):
 
 def test_hosts_of_a_stream_repeat_their_records_and_resume(tmp_path):
     source, replicas = stream(tmp_path).subset(LABELED), 4
-    seen, large = set(), {"batch_size": 12, "repeat": True}
+    seen, large = set(), {"batch_size": 12}
     for host in range(2):
         large["input_context"] = tf.distribute.InputContext(2, host, replicas)
         whole = batches(source, num_steps=4, **large)
@@ -56,25 +55,14 @@ def test_hosts_of_a_stream_repeat_their_records_and_resume(tmp_path):
 def test_batches_of_the_labeled_rows_alone_hold_labels_only(make, tmp_path):
     labeled = make(tmp_path).with_labels_of(LABELED).labeled()
     assert labeled.num_examples == FEW
-    for batch in batches(labeled, repeat=True):
+    for batch in batches(labeled):
         np.testing.assert_array_equal(batch["label"], np.array(LABELED)[batch["id"]] % 7)
 
 
 def test_one_image_fills_a_batch():
-    batch = batches(arrays().subset([7]), repeat=True, num_steps=1)[0]
+    batch = batches(arrays().subset([7]), num_steps=1)[0]
     assert set(batch["id"]) == {0}
     assert set(batch["label"]) == {0}
-
-
-def test_without_repeat_a_batch_larger_than_the_data_is_refused(few):
-    with pytest.raises(InputError, match="larger than the data, 5 training images"):
-        batches(few)
-
-
-def test_no_images_are_refused_in_one_line():
-    with pytest.raises(InputError, match="arrays has no training images") as error:
-        batches(arrays().subset([]), repeat=True)
-    assert "\n" not in str(error.value)
 
 
 def _joined(context=None, first_step=0, num_steps=4):
@@ -86,7 +74,7 @@ def _joined(context=None, first_step=0, num_steps=4):
         "input_context": context,
     }
     everything = pipeline.train_batches(arrays(), batch_size=8, seed=0, **arguments)
-    labeled = pipeline.train_batches(files().subset(LABELED), batch_size=12, seed=1, repeat=True, **arguments)
+    labeled = pipeline.train_batches(files().subset(LABELED), batch_size=12, seed=1, **arguments)
     return pipeline.joined(everything, labeled), everything, labeled
 
 

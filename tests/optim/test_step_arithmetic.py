@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from simclr_keras.errors import InputError
 from simclr_keras.optim.step_arithmetic import peak_learning_rate, total_steps, warmup_steps
 
 # examples, batch, epochs, warm-up epochs, base, scaling: warm-up steps, total steps, peak (measured)
@@ -41,23 +40,6 @@ def test_published_checkpoints_carry_these_step_counts():
 
 def test_no_scaling_leaves_the_base_alone():
     assert peak_learning_rate(0.1, 4096, "none") == 0.1
-
-
-def test_impossible_numbers_are_refused():
-    for call, message in [
-        (
-            lambda: peak_learning_rate(0.1, 256, "cubic"),
-            "one of linear, sqrt, none. Received: scaling='cubic'",
-        ),
-        (lambda: peak_learning_rate(-0.1, 256), "Received: base=-0.1"),
-        (lambda: total_steps(1000, 0, 1), "Received: batch_size=0"),
-        (lambda: total_steps(1000, 64, 0), "Received: epochs=0"),
-        (lambda: total_steps(0, 64, 1), "Received: num_examples=0"),
-        (lambda: warmup_steps(1000, 64, -1), "Received: warmup_epochs=-1"),
-    ]:
-        with pytest.raises(InputError, match="Received") as caught:
-            call()
-        assert message in str(caught.value)
 
 
 def test_importing_it_does_not_import_tensorflow():

@@ -4,7 +4,7 @@ import dataclasses
 
 from simclr_keras.config.option import option
 from simclr_keras.errors import InputError
-from simclr_keras.models.backbone_names import backbone_record, check_hub_installed, is_backbone, is_hub
+from simclr_keras.models.backbone_names import check_backbone, is_backbone
 from simclr_keras.models.zoo import check_name
 
 
@@ -87,16 +87,4 @@ class Backbone:
                 if getattr(self, name):
                     raise InputError(f"--{name} is for models such as keras:VGG16, not for --model={model}.")
             return
-        check_hub_installed(model)
-        published = "preset" if is_hub(model) else "imagenet"
-        if self.backbone_weights in {"preset", "imagenet"} - {published}:
-            raise InputError(
-                f"--backbone_weights={self.backbone_weights} is not for --model={model}: give {published} or a file."
-            )
-        least = 1 if is_hub(model) else backbone_record(model).min_size
-        if image_size is not None and image_size < least:
-            raise InputError(
-                f"--image_size={image_size} is too small for --model={model}: it must be at least {least}."
-            )
-        if se_ratio:
-            raise InputError(f"--se_ratio is not for --model={model}; leave it at 0.")
+        check_backbone(model, image_size, self.backbone_weights, se_ratio, dashes="--")

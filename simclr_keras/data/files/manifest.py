@@ -18,7 +18,6 @@ from simclr_keras.files import write_file
 
 # It changes with the meaning of "readable"; another TensorFlow may decode other files.
 _VERSION = f"5 {tf.__version__}"
-_VERSION_WITHOUT_CONVERTED = f"4 {tf.__version__}"  # all its files are read as they are
 
 # More remote files are not asked for size and time: that would take as long as a new search.
 _MOST_REMOTE_STAMPS = 10_000
@@ -74,14 +73,12 @@ class Manifest:
         constant, converted = np.zeros((2, len(names)), bool)
         try:
             with np.load(self.path or "", allow_pickle=False) as stored:
-                if str(stored["version"]) not in (_VERSION, _VERSION_WITHOUT_CONVERTED):
+                if str(stored["version"]) != _VERSION:
                     return hashes, constant, converted
                 old_names = _split(stored["names"].tobytes())
-                # Manifests of earlier versions have no "constant": their files are searched again.
-                old_stamps, old_hashes, old_constant = (
-                    stored[name] for name in ("stamps", "hashes", "constant")
+                old_stamps, old_hashes, old_constant, old_converted = (
+                    stored[name] for name in ("stamps", "hashes", "constant", "converted")
                 )
-                old_converted = stored["converted"] if "converted" in stored else np.zeros_like(old_constant)
             counts = set(map(len, (old_names, old_hashes, old_constant, old_converted, old_stamps)))
             if len(counts) != 1 or old_stamps.shape[1:] != stamps.shape[1:]:
                 raise ValueError("names, stamps and hashes differ in number")

@@ -33,7 +33,6 @@ def open_picture(file: bytes, kind: str) -> "Image.Image":
     """Return the image of a file, not yet decoded; its `size` is (width, height).
 
     Args:
-        file: bytes of the file.
         kind: "AVIF", "BMP", "GIF", "HEIC", "TIFF" or "WebP".
 
     Raises:

@@ -71,11 +71,9 @@ class ResumableShuffle:
         return tf.minimum(block + dealt * PARTS // self.block, self.num_groups - 1)
 
     def apply(self, records, place):
-        """Return the shuffled records from a position of their order on.
+        """Return the shuffled records from a place of their order on.
 
-        Args:
-            records: Dataset of the sequence from the beginning of `first_block(place)` on.
-            place: int64 scalar tensor.
+        `records` are those of the sequence from the beginning of `first_block(place)` on.
         """
         first_block, last_group = self.first_block(place), self.num_groups - 1
         dealt = tf.data.Dataset.range(first_block, last_group)

@@ -11,7 +11,7 @@ from simclr_keras.data.content_hash import fingerprint_of, hashes_of
 from simclr_keras.data.parallel import PARALLEL_CALLS
 from simclr_keras.data.records.host_shards import HostPart, captured
 from simclr_keras.data.records.resumable_shuffle import PARTS, ResumableShuffle
-from simclr_keras.data.sources.source import RowIds, describe, only_labels_of, row_numbers
+from simclr_keras.data.sources.source import RowIds, only_labels_of, row_numbers
 from simclr_keras.errors import InputError
 
 # An epoch is read at so many positions in turn, so that neighbors in a file are not neighbors in a batch.
@@ -195,9 +195,6 @@ class StreamSource:
 
     def _all_rows(self):
         return np.arange(self._shards.num_records) if self._rows is None else self._rows
-
-    def __repr__(self):
-        return describe(self, f"streamed from {len(self._shards.paths)} files")
 
     def _example(self, record, row):
         parsed = self._shards.parse(record)

@@ -52,14 +52,9 @@ class Columns:
 
 
 def find_columns(path: str, rows: Sequence[Row], is_image: Callable[[str], bool]) -> Columns:
-    """Return the Columns of a CSV file.
+    """Return the Columns of a CSV file, from the rows of `read_table`.
 
     Two columns may stand without a header: file name, then label. More columns need a header.
-
-    Args:
-        path: for messages.
-        rows: of `read_table`.
-        is_image: whether a cell is the name of an image.
 
     Raises:
         InputError: the header is missing, or names no column of file names or labels, or several of labels.

@@ -20,9 +20,6 @@ def read_table(path: str) -> tuple[list[tuple[int, list[str]]], str]:
     which spreadsheets write, names the separator and is no row. Columns at the end that are empty in all rows are left
     out.
 
-    Args:
-        path: local or remote path.
-
     Raises:
         InputError: the file is missing or unreadable, its separator is another one, or a row has another number of
             cells.

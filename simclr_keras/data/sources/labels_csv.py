@@ -85,15 +85,12 @@ def read_labels(path: str, images: Sequence[str], folder: str, notes: list[str])
 
 
 def read_groups(path: str, images: Sequence[str], folder: str, column: str) -> np.ndarray:
-    """Return the groups of images that have the same text in a column of a CSV file, int64 [n], from 0.
+    """Return the groups of images that have the same text in a column, int64 [n], from 0.
 
-    An image without a row, or with an empty cell, is a group of its own.
-
-    Args:
-        path, images, folder: as in `read_labels`. column: its heading, in any case.
+    An image without a row, or with an empty cell, is a group of its own. Arguments as in `read_labels`.
 
     Raises:
-        InputError: the file cannot be read, or has no such column.
+        InputError: the file cannot be read, or has no such column, in any case.
     """
     rows, _ = read_table(path)
     names = _Names(images, folder)

@@ -13,8 +13,6 @@ from simclr_keras.data.sources.folder import load_folder
 from simclr_keras.data.sources.npz import load_npz
 from simclr_keras.data.sources.source import Splits
 from simclr_keras.data.sources.splits import (
-    check_eval_fraction,
-    check_label_choice,
     hold_out,
     hold_out_ids,
     keep_images,
@@ -36,36 +34,11 @@ def load_dataset(
     labels: str | None = None,
     unlabeled: bool = False,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
-    on_bad_image: str = "skip",
-    recheck: bool = False,
     **split,
 ) -> Splits:
-    """Open a dataset: its training source, its evaluation source, and notes for the user.
-
-    Args:
-        spec: "digits"; "npz:PATH"; "folder:PATH" (class sub-folders, train/ and val/ with class sub-folders,
-            or flat); or a TFDS name such as "cifar10" or "imagenet2012_subset/1pct".
-        data_dir: folder of prepared TFDS data, or None for its default.
-        labels: for a folder, the path of a CSV file of file names and labels (see labels_csv.py), or None.
-        unlabeled: for a folder, whether its sub-folders are no classes.
-        memory_limit: bytes up to which the images of a folder or TFDS split are kept in memory.
-        on_bad_image: "skip" skips unreadable image files and lists them in `Splits.unreadable`; "error" raises.
-        recheck: whether to decode every file of a folder again, also those that the manifest remembers as readable.
-        split: arguments of `split_dataset`.
-
-    Raises:
-        InputError: there is no such dataset, it cannot be used, or an argument does not fit it.
-    """
-    whole = open_dataset(
-        spec,
-        data_dir=data_dir,
-        labels=labels,
-        unlabeled=unlabeled,
-        memory_limit=memory_limit,
-        on_bad_image=on_bad_image,
-        recheck=recheck,
-    )
-    return split_dataset(whole, **split)
+    """Open and split a dataset; arguments as in `open_dataset` and `split_dataset`."""
+    opening = {"data_dir": data_dir, "labels": labels, "unlabeled": unlabeled, "memory_limit": memory_limit}
+    return split_dataset(open_dataset(spec, **opening), **split)
 
 
 def open_dataset(
@@ -78,10 +51,30 @@ def open_dataset(
     on_bad_image: str = "skip",
     recheck: bool = False,
 ) -> Splits:
-    """Open a whole dataset, with its own evaluation split if it has one; arguments as in `load_dataset`."""
+    """Open a whole dataset: its training source, its own evaluation split if it has one, and notes for the user.
+
+    Args:
+        spec: "digits"; "npz:PATH"; "folder:PATH" (class sub-folders, train/ and val/ with class sub-folders,
+            or flat); or a TFDS name such as "cifar10" or "imagenet2012_subset/1pct".
+        data_dir: folder of prepared TFDS data, or None for its default.
+        labels: for a folder, the path of a CSV file of file names and labels (see labels_csv.py), or None.
+        unlabeled: for a folder, whether its sub-folders are no classes.
+        memory_limit: bytes up to which the images of a folder or TFDS split are kept in memory.
+        on_bad_image: "skip" skips unreadable image files and lists them in `Splits.unreadable`; "error" raises.
+        recheck: whether to decode every file of a folder again, also those that the manifest remembers as readable.
+
+    Raises:
+        InputError: there is no such dataset, it cannot be used, or an argument does not fit it.
+    """
     spec, data_dir, labels = (path and expand_home(path) for path in (spec, data_dir, labels))
-    _check(spec, data_dir, labels, unlabeled, on_bad_image)
-    splits = _open(spec, data_dir, labels, unlabeled, memory_limit, on_bad_image, recheck)
+    _check(spec, data_dir, labels, unlabeled)
+    kind, _, path = spec.partition(":")
+    if spec == "digits":
+        splits = load_digits()
+    elif kind in PATH_KINDS:
+        splits = open_path(kind, path, labels, memory_limit, on_bad_image, recheck, unlabeled)
+    else:
+        splits = load_tfds(spec, data_dir, memory_limit)
     if splits.train.num_examples < 2:
         raise InputError(f"{spec} contains fewer than 2 training images: give more")
     return splits
@@ -124,22 +117,12 @@ def split_dataset(
     Raises:
         InputError: an argument does not fit the data, or fewer than 2 training images are left.
     """
-    if seed < 0:
-        raise InputError(f"seed must be at least 0. Received: seed={seed}")
-    if held_out is not None and eval_fraction is not None:
-        raise InputError(
-            "eval_fraction does not go with the held-out images of an earlier run: leave it out. "
-            f"Received: eval_fraction={eval_fraction}"
-        )
-    fraction = held_out_share(eval_fraction)
-    check_eval_fraction(fraction)
-    check_label_choice(label_fraction, labels_per_class)
     if images is not None:
         splits = keep_images(splits, images)
     if held_out is not None:
         splits = hold_out_ids(splits, held_out) if held_out else splits
     elif splits.evaluation is None:
-        splits = hold_out(splits, fraction, groups)
+        splits = hold_out(splits, held_out_share(eval_fraction), groups)
     elif eval_fraction is not None:
         note = f"{splits.train.name} has its own evaluation split: eval_fraction={eval_fraction} is not used"
         splits = dataclasses.replace(splits, notes=(*splits.notes, note))
@@ -156,15 +139,6 @@ def held_out_share(eval_fraction: float | None) -> float:
     return 0.1 if eval_fraction is None else eval_fraction
 
 
-def _open(spec, data_dir, labels, unlabeled, memory_limit, on_bad_image, recheck):
-    if spec == "digits":
-        return load_digits()
-    kind, _, path = spec.partition(":")
-    if kind in PATH_KINDS:
-        return open_path(kind, path, labels, memory_limit, on_bad_image, recheck, unlabeled)
-    return load_tfds(spec, data_dir, memory_limit)
-
-
 def open_path(kind: str, path: str, labels: str | None = None, *folder_settings: Any) -> Splits:
     """Return the Splits of KIND:PATH. folder_settings: as in `load_folder`, after `labels`."""
     if kind == "npz":
@@ -172,7 +146,7 @@ def open_path(kind: str, path: str, labels: str | None = None, *folder_settings:
     return load_folder(path, labels, *folder_settings)
 
 
-def _check(spec, data_dir, labels, unlabeled, on_bad_image):
+def _check(spec, data_dir, labels, unlabeled):
     kind, colon, rest = spec.partition(":")
     if not spec:
         raise InputError("Give a dataset: digits, npz:PATH, folder:PATH or a TFDS name")
@@ -187,11 +161,7 @@ def _check(spec, data_dir, labels, unlabeled, on_bad_image):
         raise InputError(
             f"labels (a CSV file) goes with folder:PATH only. Received: {spec!r}, labels={labels!r}"
         )
-    if unlabeled and (kind != "folder" or labels is not None):
-        raise InputError(
-            f"unlabeled goes with folder:PATH without labels only. Received: {spec!r}, labels={labels!r}"
-        )
+    if unlabeled and kind != "folder":
+        raise InputError(f"unlabeled goes with folder:PATH only. Received: {spec!r}")
     if data_dir is not None and (spec == "digits" or kind in PATH_KINDS):
         raise InputError(f"data_dir goes with TFDS names only. Received: {spec!r}, data_dir={data_dir!r}")
-    if on_bad_image not in ("skip", "error"):
-        raise InputError(f"on_bad_image must be skip or error. Received: on_bad_image={on_bad_image!r}")

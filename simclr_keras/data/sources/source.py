@@ -30,9 +30,6 @@ class RowIds(Sequence):
             return RowIds(self.prefix, self.rows[index])
         return f"{self.prefix}/{int(self.rows[index])}"
 
-    def __repr__(self):
-        return f"RowIds({self.prefix!r}, {len(self)} rows)"
-
 
 def take_ids(ids: Sequence, rows: np.ndarray) -> Sequence:
     """Return the ids of `rows` (int [m]); of RowIds, RowIds."""
@@ -158,13 +155,9 @@ class Source:
             return tf.constant(self._rows)
 
     def fetch(self, index):
-        """Return one image, for use inside tf.data.Dataset.map.
+        """Return the image of a row, for use inside tf.data.Dataset.map.
 
-        Args:
-            index: int64 scalar tensor, a row of this source.
-
-        Returns:
-            uint8 [h, w, 3]; if `encoded`, a scalar string of the bytes of an image file.
+        It is uint8 [h, w, 3]; if `encoded`, a scalar string of the bytes of an image file.
         """
         return self._store.fetch(index if self._rows is None else self._row_tensor[index])
 
@@ -207,20 +200,6 @@ class Source:
 
     def _store_rows(self, rows):
         return rows if self._rows is None else self._rows[rows]
-
-    def __repr__(self):
-        return describe(self, "encoded" if self.encoded else f"{self._store.images.shape[1:]} uint8")
-
-
-def describe(source, images):
-    """Return the repr of a source."""
-    if source.labels is None:
-        labels = "labeled" if source.has_labels else "unlabeled"
-    else:
-        labels = f"{int(np.sum(source.labels >= 0))} labeled"
-    classes = "" if source.class_names is None else f", {len(source.class_names)} classes"
-    kind = type(source).__name__
-    return f"{kind}({source.name!r}, {source.num_examples} images, {labels}{classes}, {images})"
 
 
 def only_labels_of(labels, rows):

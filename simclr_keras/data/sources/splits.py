@@ -14,16 +14,10 @@ MOST_MISSING = 0.1
 
 
 def hold_out(splits: Splits, fraction: float, groups: np.ndarray | None = None) -> Splits:
-    """Hold out the training images, or the groups of them, whose content hash is below `fraction`.
+    """Hold out the training images, or the groups (int [n]) of them, whose content hash is below `fraction`.
 
     Seed, labels and file names play no part, so every run on these images, or on a copy, holds out the same. The
-    labeled images among them become the evaluation set.
-
-    Args:
-        splits: of the data. fraction: in (0, 1). groups: int [n] of the training images, or None.
-
-    Raises:
-        InputError: fewer than 2 training images are left.
+    labeled images among them become the evaluation set. Fewer than 2 training images left are an InputError.
     """
     source = splits.train.read_contents()
     hashes = source.content_hashes if groups is None else group_hashes(source.content_hashes, groups)
@@ -176,22 +170,3 @@ def labeled_rows(
             )
         kept.append(rows[:count])
     return np.sort(np.concatenate(kept)) if kept else np.zeros(0, np.int64)
-
-
-def check_eval_fraction(fraction: float):
-    """Raise InputError if a share to hold out lies outside (0, 1)."""
-    if not 0 < fraction < 1:
-        raise InputError(f"eval_fraction must lie between 0 and 1. Received: eval_fraction={fraction}")
-
-
-def check_label_choice(fraction: float | None, per_class: int | None):
-    """Raise InputError if both are given, a fraction outside (0, 1], or less than one label per class."""
-    if fraction is not None and per_class is not None:
-        raise InputError(
-            "Give label_fraction or labels_per_class, not both. "
-            f"Received: label_fraction={fraction}, labels_per_class={per_class}"
-        )
-    if fraction is not None and not 0 < fraction <= 1:
-        raise InputError(f"label_fraction must lie in (0, 1]. Received: label_fraction={fraction}")
-    if per_class is not None and per_class < 1:
-        raise InputError(f"labels_per_class must be at least 1. Received: labels_per_class={per_class}")

@@ -53,12 +53,10 @@ def random_images(count: int, size: int) -> np.ndarray:
 def compare(
     network: Callable, exported: Callable, batches: list[np.ndarray], tolerance: float, name: str
 ) -> dict:
-    """Compare an exported file with its network.
+    """Compare an exported file with its network, both functions of images to the dict of endpoints.
 
     Args:
-        network, exported: functions of images to the dict of endpoints.
         batches: arrays of images [n, h, w, 3]. tolerance: the largest allowed `difference`.
-        name: of the file, for the message.
 
     Returns:
         dict of tolerance, difference (the largest over endpoints and batches) and images, for the card.

@@ -167,10 +167,7 @@ def _compare_int8(model, run, images, name):
 
 
 def compare_int8(expected: dict, vectors: dict, name: str) -> dict:
-    """Compare the vectors of an int8 file with the network's.
-
-    Args:
-        expected, vectors: dicts of endpoint to vectors [n, d]. name: of the file, for messages.
+    """Compare the vectors of an int8 file with the network's, both dicts of endpoint to vectors [n, d].
 
     Returns:
         dict of tolerance, difference, similarity_about_mean and same_class, see `write_litert`.

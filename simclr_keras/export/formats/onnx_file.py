@@ -112,10 +112,9 @@ def _converted(model, size, class_names=None):
 
 
 def _fold_weights(proto, weights):
-    """Compute the operations that take only weights, such as transposing kernels.
+    """Compute the operations that take only weights, such as transposing kernels, and remove them from the model.
 
     Args:
-        proto: the model; the computed operations are removed from it.
         weights: dict of name to array.
 
     Returns:

@@ -97,11 +97,7 @@ def write_saved_model(
 
 
 def check_saved_model(path: str, model: SimCLRModel, image_size: int, signatures: dict[str, str]) -> dict:
-    """Compare a SavedModel with its network: every weight, every endpoint and every signature.
-
-    Args:
-        path: of the SavedModel. model: the float32 network. image_size: side of the images, in pixels.
-        signatures: dict of signature to endpoint.
+    """Compare a SavedModel with its float32 network: every weight, every endpoint and every signature.
 
     Returns:
         dict of tolerance, difference (the largest over all endpoints) and images, for the card.

@@ -23,10 +23,6 @@ def pack(folder: str, num_variables: int) -> str:
 
     The layer around it keeps the values of its variables. They are in the text only if the SavedModel stores more than
     those, such as tables.
-
-    Args:
-        folder: local, or any that tf.io.gfile reads.
-        num_variables: how many variables the layer keeps.
     """
     names = [name for name in GRAPHS if tf.io.gfile.exists(f"{folder}/{name}")] + _files(folder, "assets")
     if _num_stored(folder) != num_variables:

@@ -22,14 +22,9 @@ def is_hub_handle(path: str) -> bool:
 
 
 def find_saved_model(handle: str, argument: str = "path") -> str:
-    """Return the folder of a SavedModel.
+    """Return the folder of a SavedModel from a folder or an address that tensorflow_hub downloads.
 
-    Args:
-        handle: folder, or an address that tensorflow_hub downloads.
-        argument: name of the argument or flag that gave it, for messages.
-
-    Raises:
-        InputError: there is no SavedModel.
+    An InputError names the argument or flag that gave it if there is no SavedModel.
     """
     folder = expand_home(handle)
     if folder.startswith("http://"):

@@ -115,14 +115,9 @@ class LoadedModel:
             return hashlib.sha256(file.read()).hexdigest()[:16]
 
     def __call__(self, images: Any, endpoint: str) -> tf.Tensor:
-        """Return one endpoint of images, float32 [n, ...].
+        """Return one endpoint, float32 [n, ...], of images: float [n, h, w, 3], pixels in [0, 1].
 
-        Args:
-            images: float [n, h, w, 3], pixels in [0, 1].
-            endpoint: a name in `endpoints`, or the key of its output.
-
-        Raises:
-            InputError: there is no such endpoint, or the images are not float.
+        An InputError names an unknown endpoint, which may also be the key of an output, or images that are not float.
         """
         images = tf.convert_to_tensor(images)
         _check_float(images.dtype)
@@ -224,10 +219,9 @@ class LoadedModel:
 def load_saved_model(
     handle: str, argument: str = "path", folder: str | None = None, values: bool = True
 ) -> LoadedModel:
-    """Load a SavedModel.
+    """Load a SavedModel from a folder or a TF-Hub handle (https://...).
 
     Args:
-        handle: folder of a SavedModel, local or any that tf.io.gfile reads, or a TF-Hub handle (https://...).
         argument: name of the argument or flag that gave the handle, for messages.
         folder: where a copy of the SavedModel is; None looks it up by its handle.
         values: False leaves the variables without their values.

@@ -17,8 +17,7 @@ NAMES = tuple(f"{category}/{model}" for category in CATEGORIES for model in MODE
 def check_address(address: str | None, flag: str, stage: str) -> None:
     """Raise InputError if a flag contains an unknown name, or a local run directory that does not exist.
 
-    Args:
-        address: value of the flag, or None. flag: its name. stage: the stage that makes such a run, for the message.
+    The message names the flag and the stage that makes such a run.
     """
     if address and address.startswith(PUBLISHED):
         published_name(address, f"--{flag}")
@@ -39,9 +38,6 @@ def published_name(address: str, argument: str = "path") -> str:
     >>> from simclr_keras.interop.fetching.addresses import published_name
     >>> published_name("published:r50_1x_sk0")
     'pretrained/r50_1x_sk0'
-
-    Args:
-        address: published:NAME. argument: name of the flag or argument, for the message.
 
     Raises:
         InputError: nothing of that name was published; the message gives the closest names.

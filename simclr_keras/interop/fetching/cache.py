@@ -24,13 +24,10 @@ STAMP = "digests.json"  # in the cache, beside a folder of files: written once t
 
 
 def fetch_published(name: str) -> str:
-    """Return the local folder with the SavedModel of a published network, downloaded unless it is there already.
+    """Return the local folder of a published CATEGORY/MODEL, downloaded unless it is there already.
 
     Every file is compared with the server's checksum on arrival, with the package's table of digests if the network
     is in it, and with its digest at the download whenever it is taken from the cache. Two processes download once.
-
-    Args:
-        name: CATEGORY/MODEL, such as pretrained/r50_1x_sk0.
 
     Raises:
         InputError: one line: the server or the cache cannot be used, or a file is damaged.

@@ -26,14 +26,10 @@ class MissingFileError(InputError):
 
 
 def download(address: str, path: str) -> None:
-    """Write the file at an address to a path, whole or not at all.
+    """Write the file at an http(s) address to a path, whole or not at all.
 
     What a killed or broken download leaves at PATH.partial is continued by the next one. A progress bar is shown on
     terminals.
-
-    Args:
-        address: https://... or http://...
-        path: local file to write; its folder must exist.
 
     Raises:
         MissingFileError: the server has no such file.

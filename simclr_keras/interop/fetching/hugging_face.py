@@ -20,10 +20,7 @@ IGNORED = [
 
 
 def fetch_repository(address: str, argument: str = "path") -> str:
-    """Return the local folder of a repository, downloaded unless it is in the cache of huggingface_hub.
-
-    Args:
-        address: hf://USER/REPO or hf://USER/REPO@REVISION. argument: name of the flag or argument, for messages.
+    """Return the local folder of hf://USER/REPO[@REVISION], downloaded unless huggingface_hub has it in its cache.
 
     Raises:
         InputError: the package is missing, the address is of another form, or the repository cannot be downloaded.

@@ -41,13 +41,10 @@ class TorchNetwork(NamedTuple):
 
 
 def match_arrays(arrays: dict[str, np.ndarray], path: str) -> TorchNetwork:
-    """Return the TorchNetwork in a file.
+    """Return the TorchNetwork in the arrays of a file.
 
-    Its names may follow any prefix, such as module.encoder_q. of MoCo or backbone. of solo-learn and lightly, where the
+    Names may follow any prefix, such as module.encoder_q. of MoCo or backbone. of solo-learn and lightly, where the
     encoder may be a Sequential too. If a file contains several networks, averages, keys and students are left out.
-
-    Args:
-        arrays: of the file by name. path: of the file, for messages.
 
     Raises:
         InputError: one line: there is no ResNet or more than one; or an array is missing, unexpected or of another

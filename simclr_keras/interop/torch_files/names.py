@@ -82,10 +82,7 @@ def head_arrays(widths: list[int], classes: int) -> list[TorchArray]:
     """Return the TorchArrays of a classifier on a hidden layer of the projection head.
 
     In PyTorch it is a Sequential in the place of the classifier: Linear without bias, BatchNorm1d and ReLU for each
-    layer of the head, then Linear.
-
-    Args:
-        widths: of the representation and of the layers up to the classifier. classes: of the classifier.
+    layer of the head, then Linear. `widths` are those of the representation and of the layers up to the classifier.
     """
     arrays = []
     for j in range(1, len(widths)):

@@ -51,13 +51,10 @@ class TorchFile:
 
 
 def open_torch(path: str) -> TorchFile:
-    """Return the ResNet in a file of PyTorch's arrays.
+    """Return the ResNet in a file of PyTorch's arrays, see `read_arrays`.
 
     Files written by simclr export_torch show in their metadata what the arrays do not: max-pool, mean and std, image
     size. For all others, these are PyTorch's max-pool, ImageNet's mean and std, and 224 pixels (32 with a 3x3 stem).
-
-    Args:
-        path: local file, see `read_arrays`.
 
     Raises:
         InputError: one line: see `read_arrays` and `match_arrays`; or the metadata is damaged.

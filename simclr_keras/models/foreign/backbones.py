@@ -15,7 +15,6 @@ from simclr_keras.models.backbone_names import (
     PREFIX,
     BackboneRecord,
     backbone_record,
-    check_hub_installed,
     is_hub,
 )
 from simclr_keras.models.foreign.encoder import ForeignEncoder, PixelRange, check_pixel_range
@@ -61,16 +60,9 @@ class KerasBackbone(ForeignEncoder):
         self.application, self.image_size = application, image_size
         self.source = application if is_hub(application) else PREFIX + application
         self.initial_weights: str | os.PathLike | None = None
-        if is_hub(application):
-            check_hub_installed(application)
-        else:
+        if not is_hub(application):
             self.record = backbone_record(self.source)
             self.pixel_range = check_pixel_range(self.record.pixels)
-            if image_size < self.record.min_size:
-                raise InputError(
-                    f"image_size must be at least {self.record.min_size} pixels for {self.source}. "
-                    f"Received: image_size={image_size}"
-                )
         if keras.config.image_data_format() != "channels_last":
             raise InputError(
                 "Keras backbones need Keras's image_data_format to be channels_last. "

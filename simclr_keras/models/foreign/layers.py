@@ -108,15 +108,12 @@ class Standardize(keras.layers.Normalization):
 
 
 def adopt(network: keras.Model, path: str) -> None:
-    """Make a model's layers exact on replicas and on resuming, in place; its weights stay.
+    """Make a built model's layers exact on replicas and on resuming, in place; its weights stay.
 
     Its BatchNormalization layers take the statistics of the batch of all replicas, with a momentum of at most 0.9.
     Dropout draws for the global batch. Other random layers draw the same numbers on every replica. Every variable that
-    is not trained has a copy on each replica. The paths of variables no longer depend on what was built before.
-
-    Args:
-        network: a built model; to be called under the strategy that it was made under.
-        path: of the layer that contains the network.
+    is not trained has a copy on each replica. The paths of variables begin with `path` and no longer depend on what was
+    built before. To be called under the strategy that the model was made under.
 
     Raises:
         InputError: a BatchNormalization is not over the last axis, or renormalizes.

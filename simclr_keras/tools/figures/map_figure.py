@@ -20,14 +20,9 @@ _UNLABELED = "#b8bfc8"
 
 
 def project(features: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, str]:
-    """Project vectors to a plane.
+    """Project vectors, float [n, d], to a plane, float [n, 2] in [0, 1], and describe the method.
 
-    Args:
-        features: float [n, d], scaled to length 1 first, as only directions are compared. method: "pca" or "tsne".
-        seed: of PCA and t-SNE.
-
-    Returns:
-        (float [n, 2] in [0, 1], a line that describes the method)
+    They are scaled to length 1 first, as only directions are compared. The method is "pca" or "tsne".
 
     Raises:
         InputError: fewer than 3 images.

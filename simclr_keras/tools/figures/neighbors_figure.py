@@ -12,13 +12,9 @@ SIDE = 112  # pixels of a picture
 
 
 def nearest(features: np.ndarray, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of largest cosine similarity.
+    """Return the rows of largest cosine similarity to some rows of features, int [q, count], and the cosines.
 
-    Args:
-        features: float [n, d]. queries: int [q], rows of these. count: neighbors of each query, below n.
-
-    Returns:
-        (rows int [q, count], most similar first and never the query itself; cosines float [q, count])
+    The most similar comes first, and never the query itself.
     """
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     cosines = unit[queries] @ unit.T
@@ -28,11 +24,7 @@ def nearest(features: np.ndarray, queries: np.ndarray, count: int) -> tuple[np.n
 
 
 def choose_queries(count: int, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Return rows to look at, int [count], of as many classes as possible.
-
-    Args:
-        count: how many. labels: int [n], -1 for none. seed: of the random order.
-    """
+    """Return rows to look at, int [count], of as many classes as possible; labels are -1 for none."""
     order = np.random.default_rng(seed).permutation(len(labels))
     # The first image of every class precedes the second of any class; unlabeled images are last.
     turns = np.zeros(len(labels), np.int64)

@@ -11,10 +11,7 @@ from simclr_keras.tools.images.open_images import Images
 
 
 def thumbnails(images: Images, ids: Sequence[str], side: int) -> np.ndarray:
-    """Return pictures of some images, uint8 [m, side, side, 3]: the centered square of each.
-
-    Args:
-        images: where they are. ids: m of their ids, repeats allowed. side: of a picture in pixels.
+    """Return pictures of images with these ids, uint8 [m, side, side, 3]: the centered square of each.
 
     Raises:
         InputError: some of these images are missing or unreadable.

@@ -33,8 +33,7 @@ def _settings(config: ConfigRecord) -> str:
 def ancestors_of(run: Run, runs: dict[str, Run]) -> list[AncestorEntry]:
     """Return the runs before a run, oldest first, from its result or, if it has not ended, from its settings.
 
-    Args:
-        run: the run. runs: all runs of the report by `place_of` their paths.
+    `runs` are all runs of the report by `place_of` their paths.
     """
     if run.finished:
         return run.result.ancestors

@@ -11,12 +11,7 @@ WAITS = (1, 5, 25)  # seconds before a further attempt: a network drive may come
 
 
 class Recovery:
-    """Counts failures to read a batch and stops after too many at the same step.
-
-    Args:
-        say: prints a line.
-        wait: function of seconds.
-    """
+    """Counts failures to read a batch and stops after too many at the same step."""
 
     def __init__(self, say=print, wait=time.sleep):
         self._say = say
@@ -25,12 +20,9 @@ class Recovery:
         self._failures = 0
 
     def retry(self, error: tf.errors.OpError, step: int, load: Callable[[], None]) -> None:
-        """Wait, then load the data again.
+        """Wait, then load the data again; an InputError of `load` counts as one more failure.
 
-        Args:
-            error: what stopped the training.
-            step: of the newest checkpoint. Several failures at the same step are no progress.
-            load: loads the data; an InputError counts as one more failure.
+        Several failures at the same step, that of the newest checkpoint, are no progress.
 
         Raises:
             TrainingError: too many failures at this step.

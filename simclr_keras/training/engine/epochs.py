@@ -14,12 +14,7 @@ def epoch_end(epoch: int, num_examples: int, batch_size: int) -> int:
 
 
 def epoch_ends(config, num_examples: int) -> list[int]:
-    """Return the steps [0, end of epoch 1, ..., end of the run]; --train_steps may end it earlier.
-
-    Args:
-        config: has epochs, batch_size, train_steps (None: the epochs decide).
-        num_examples: images of an epoch.
-    """
+    """Return the steps [0, end of epoch 1, ..., end of the run]; --train_steps may end it earlier."""
     ends = [0]
     for epoch in range(1, config.epochs + 1):
         ends.append(epoch_end(epoch, num_examples, config.batch_size))
@@ -29,11 +24,7 @@ def epoch_ends(config, num_examples: int) -> list[int]:
 
 
 def warmup_steps(config, num_examples: int) -> int:
-    """Return the steps of the warm-up; by default its share of the run, which --train_steps may end early.
-
-    Args:
-        config: of a stage that trains. num_examples: images of an epoch.
-    """
+    """Return the steps of the warm-up; by default its share of the run, which --train_steps may end early."""
     steps = step_arithmetic.warmup_steps(num_examples, config.batch_size, config.warmup_length)
     if config.warmup_epochs is None and config.train_steps is not None:
         steps = min(steps, round(WARMUP_SHARE * config.train_steps))

@@ -49,16 +49,14 @@ def color_and_blur(config) -> ColorBlur:
     )
 
 
-def make_batches(config, train, crop, *, windows, batch_size=None, seed=None, repeat=False):
+def make_batches(config, train, *, windows, batch_size=None, seed=None):
     """Return the function of (first step, steps, input context) to batches for `loop.train`.
 
     Args:
-        config: has image_size, batch_size and seed.
+        config: with the settings of `groups.views`, image_size, batch_size and seed.
         train: Source or StreamSource.
-        crop: CropConfig.
         windows: views per image.
         batch_size, seed: replace those of the config.
-        repeat: whether a batch may be larger than the source.
     """
 
     def batches(first_step, num_steps, context=None):
@@ -69,15 +67,9 @@ def make_batches(config, train, crop, *, windows, batch_size=None, seed=None, re
             seed=config.seed if seed is None else seed,
             first_step=first_step,
             num_steps=num_steps,
-            crop=crop,
+            crop=crop_config(config),
             input_context=context,
             windows=windows,
-            repeat=repeat,
         )
 
     return batches
-
-
-def labeled_views(config):
-    """Return (CropConfig, ColorBlur or None if there is no color) of a stage that trains on labels."""
-    return crop_config(config), color_and_blur(config) if "color" in config.augmentations else None

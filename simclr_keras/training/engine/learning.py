@@ -30,12 +30,9 @@ def chance_loss(batch_size: int, queue_rows: float = 0) -> float:
 
 
 def contrastive_chance(config: Any, num_examples: int, epoch: int) -> float:
-    """Return the mean contrastive loss of guessing over the steps of an epoch.
+    """Return the mean contrastive loss of guessing over the steps of an epoch, which counts from 1.
 
     The queue fills meanwhile, and the past views of an anchor's own image are left out of it.
-
-    Args:
-        config: of a pretraining. num_examples: images of an epoch. epoch: from 1.
     """
     batch = config.batch_size
     if config.memory == "none":
@@ -49,11 +46,7 @@ def contrastive_chance(config: Any, num_examples: int, epoch: int) -> float:
 
 
 def contrastive_problem(row: dict, config: Any) -> Problem | None:
-    """Return the Problem that the row of an epoch of pretraining shows, or None.
-
-    Args:
-        row: of metrics.csv; with effective_rank, if the epoch was evaluated. config: of the pretraining.
-    """
+    """Return the Problem that the row of an epoch of pretraining, evaluated or not, shows; or None."""
     loss, chance, rank = (
         row.get(name) for name in ("contrastive_loss", "contrastive_loss_of_chance", "effective_rank")
     )

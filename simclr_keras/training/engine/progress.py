@@ -68,8 +68,7 @@ class Bar:
 def epoch_line(row: dict, epochs: int, seconds_left: float | None = None) -> str:
     """Return the line of a finished epoch, for a log file or a terminal.
 
-    Args:
-        row: of metrics.csv. epochs: of the run. seconds_left: of the run; None if it is unknown or over.
+    `row` is that of metrics.csv; the seconds left are None if they are unknown or the run is over.
     """
     parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"]
     named = (

@@ -54,10 +54,7 @@ class RunData:
         self.epoch_images: int | None = None
 
     def load(self, recheck: bool = False) -> None:
-        """Open and split the data.
-
-        Args:
-            recheck: whether to check every file again, because one has become unreadable.
+        """Open and split the data; `recheck` checks every file again, because one has become unreadable.
 
         Raises:
             InputError: it is missing, unusable, or not the data that a resumed run began with.

@@ -46,8 +46,7 @@ class Stop:
     def all_saved(self, saved: str | None = None) -> None:
         """Let a signal end the program at any point from now on; an earlier one ends it now.
 
-        Args:
-            saved: what is saved, for the message; None: as in the last call.
+        The message says what is saved; without it, that of the last call.
         """
         self._saved = saved or self._saved
         self.nothing_to_save = True
@@ -55,12 +54,7 @@ class Stop:
             self.leave(self._saved)
 
     def leave(self, saved: str, number: int = 0) -> NoReturn:
-        """Raise Stopped.
-
-        Args:
-            saved: what is saved, for the message.
-            number: of the signal, if another host received it; by default that of this one.
-        """
+        """Raise Stopped, with what is saved, and the number of the signal that this or another host received."""
         self.requested = number or self.requested
         name = signal.Signals(self.requested).name
         raise Stopped(f"stopped by {name}: {saved}; rerun the same command to continue.", self.requested)

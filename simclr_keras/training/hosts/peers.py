@@ -13,16 +13,12 @@ ATTEMPT_SECONDS = 1.0  # for one connection
 
 
 def wait_for_peers(cluster: Cluster, seconds: float, say: Callable[[str], object] = print) -> None:
-    """Return as soon as every other host listens at its address.
+    """Return as soon as every other host listens at its address; print a line if some are late.
 
     This host listens at its own meanwhile, so that all of them may wait for each other.
 
-    Args:
-        cluster: the hosts. seconds: how long to wait for them.
-        say: prints a line if some are late.
-
     Raises:
-        InputError: some do not answer in time, or the port of this host is in use.
+        InputError: some do not answer in so many seconds, or the port of this host is in use.
     """
     with _listener(cluster):
         missing = [address for number, address in enumerate(cluster.addresses) if number != cluster.index]

@@ -287,11 +287,7 @@ class Stage:
         )
 
     def cross_validated(self, model, endpoint: str, class_names) -> dict:
-        """Return the cross-validated accuracy on features of a network that saw no labels, see `judging`.
-
-        Args:
-            model: SimCLRModel. endpoint: its features. class_names: of the data, or None.
-        """
+        """Return the cross-validated accuracy on features of a network that saw no labels, see `judging`."""
         if class_names is None:
             return {}
         extractor = self.extractor(model, endpoint)

@@ -120,7 +120,7 @@ class ClassificationStage(TrainingStage):
         set_up_layers(model, config)
         learner = learner(
             model,
-            augment=inputs.labeled_views(config)[1],
+            augment=inputs.color_and_blur(config) if "color" in config.augmentations else None,
             weight_decay=config.weight_decay,
             decayed_in_loss=optimization.decayed_in_loss,
             on_nan=config.on_nan,
@@ -134,8 +134,7 @@ class ClassificationStage(TrainingStage):
 
     def batches_of(self, source, **settings):
         """Return the function of (first step, steps, input context) to batches; settings as in `make_batches`."""
-        crop, _ = inputs.labeled_views(self.config)
-        return inputs.make_batches(self.config, source, crop, windows=1, repeat=True, **settings)
+        return inputs.make_batches(self.config, source, windows=1, **settings)
 
     def begin(self, first_step):
         self._outputs = None
@@ -168,8 +167,7 @@ class ClassificationStage(TrainingStage):
     def recalibration(self, learner, steps):
         """Return a function of `make_batches` that makes the moving statistics fit the final weights of a short run.
 
-        Args:
-            learner: compiled. steps: of its training. In a long one moving averages do not lag behind the weights.
+        In a training of many steps moving averages do not lag behind the weights.
         """
         if steps >= SHORT_RUN or not trained_statistics(learner.model):
             return lambda batches: None

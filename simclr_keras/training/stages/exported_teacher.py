@@ -53,7 +53,8 @@ class ExportedTeacher:
         self._model = self._load()
         self._card = self._model.card
         try:
-            self.result = ResultRecord.from_json(self._card.get("results") or {})
+            results, earlier = self._card.get("results") or {}, self._card.get("ancestors") or []
+            self.result = ResultRecord.from_json({**results, "ancestors": earlier})
         except RecordError as error:
             raise InputError(
                 f"{path}/{CARD} is damaged ({error}); export the run again, or give another --teacher."
@@ -149,15 +150,10 @@ class ExportedTeacher:
             "exported_from": card.get("run"),
             "weights": self._fingerprint,
         }
-        return [{**run, "exported": True} for run in [*(card.get("ancestors") or []), own]]
+        return [{**run, "exported": True} for run in [*self.result.ancestors, own]]
 
     def check_same(self, began_with: list[dict] | None, model_dir: str) -> None:
-        """Raise InputError if the export has other weights than when a student began.
-
-        Args:
-            began_with: the lineage of the student at that time, or None.
-            model_dir: of the student, for the message.
-        """
+        """Raise InputError if the export has other weights than in the lineage that a student began with."""
         weights = {run.get("run"): run.get("weights") for run in began_with or []}
         if weights.get(self.path) not in (None, self._fingerprint):
             raise InputError(

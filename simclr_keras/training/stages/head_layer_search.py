@@ -23,12 +23,8 @@ _WORDS = {"top1": "top-1", "balanced_accuracy": "balanced accuracy"}  # the choi
 def search_head_layer(stage) -> int:
     """Return the layer with the best mean --best_metric over the folds, the lowest of equal ones.
 
-    Args:
-        stage: a Finetuning with bound data.
-
     Raises:
-        InputError: a class has fewer than 2 labeled images.
-        Stopped: the program was asked to stop; finished folds are kept.
+        InputError: a class has fewer than 2 labeled images. Stopped: by a signal; finished folds are kept.
     """
     labels = _labels(stage)
     folds = _folds(labels, stage.config, stage.class_names)
@@ -65,14 +61,7 @@ def search_head_layer(stage) -> int:
 
 
 def fewest_labels(labels, class_names) -> int:
-    """Return the number of labeled images of the smallest class.
-
-    Args:
-        labels: int [n], -1 for unlabeled. class_names: a name per class.
-
-    Raises:
-        InputError: it is 1.
-    """
+    """Return the number of labeled images of the smallest class; raise InputError if it is 1."""
     values, counts = np.unique(labels[labels >= 0], return_counts=True)
     if counts.min() < 2:
         name = class_names[values[counts.argmin()]]
@@ -152,11 +141,7 @@ class _Trial:
 
 
 class _Scores:
-    """Scores by layer and fold, in head_layer.json; those of other settings or images are discarded.
-
-    Args:
-        run_dir: of the run. config: of the stage. data: fingerprint of the labeled images.
-    """
+    """Scores by layer and fold, in head_layer.json; those of other settings or images are discarded."""
 
     def __init__(self, run_dir, config, data):
         self._run_dir = run_dir

@@ -79,7 +79,7 @@ class Pretraining(FromRun, TrainingStage):
             yield f"memory   {self.learner.momentum}"
 
     def make_batches(self):
-        return make_batches(self.config, self.splits.train)
+        return inputs.make_batches(self.config, self.splits.train, windows=2)
 
     def begin(self, first_step):
         config, run_dir = self.config, self.run_dir
@@ -194,15 +194,9 @@ def make_learner(config, architecture, num_examples, strategy, policy, start=Non
     return learner, optimization.schedule
 
 
-def make_batches(config, train, batch_size=None):
-    """Return the function of (first step, steps, input context) to batches of two views."""
-    crop = inputs.crop_config(config)
-    return inputs.make_batches(config, train, crop, windows=2, batch_size=batch_size)
-
-
 def make_views(config, source, augment, count):
     """Return (float views [2 * count, h, w, 3], first ones first; labels [count]) as in the first training step."""
-    batch = next(iter(make_batches(config, source, batch_size=count)(0, 1)))
+    batch = next(iter(inputs.make_batches(config, source, windows=2, batch_size=count)(0, 1)))
     # Without XLA, which would take longer to compile than the few images take.
     views = dataclasses.replace(augment, compile=False)(batch["views"], tf.constant(0, tf.int64))
     return views.numpy(), batch["label"].numpy()
@@ -211,7 +205,7 @@ def make_views(config, source, augment, count):
 def evaluation_pairs(config, evaluation, augment, endpoint):
     """Return ViewPairs of at most MOST_PAIRS evaluation images, the same in every evaluation; None for one image."""
     count = min(len(evaluation), MOST_PAIRS)
-    if count < pipeline.SMALLEST_BATCH_SIZE:
+    if count < 2:
         return None
     views, _ = make_views(config, evaluation, augment, count)
     images = np.rint(views * 255).astype(np.uint8)  # a quarter of the memory

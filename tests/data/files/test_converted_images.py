@@ -200,18 +200,6 @@ def test_copies_are_made_once_and_again_if_deleted(tmp_path, cache, tried):
     assert first.train.fingerprint() == third.train.fingerprint()
 
 
-def test_manifest_of_the_version_before_is_read(tmp_path, cache, tried):
-    flat(tmp_path, 2)
-    load(tmp_path)
-    (path,) = cache.iterdir()
-    with np.load(path) as stored:
-        arrays = {name: stored[name] for name in stored if name != "converted"}
-    np.savez(path, **{**arrays, "version": np.array(f"4 {tf.__version__}")})
-    tried.clear()
-    assert load(tmp_path).train.num_examples == 2
-    assert tried == []
-
-
 def test_interrupted_conversion_continues(tmp_path, load_interrupted):
     _write(tmp_path, FILES)
     load_interrupted(tmp_path, 5)

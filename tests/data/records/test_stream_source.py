@@ -137,10 +137,6 @@ def test_fewer_records_than_hosts_are_refused(stream):
         stream.subset([0]).stream(host=6, num_hosts=7)
 
 
-def test_the_repr_of_a_stream(stream):
-    assert repr(stream) == "StreamSource('made', 43 images, labeled, 3 classes, streamed from 5 files)"
-
-
 def test_a_sample_comes_from_few_files_and_reads_only_those(stream):
     sample = stream.sample(12, seed=0)
     ids = _ids(sample, 12, shuffle=False, repeat=False)

@@ -81,12 +81,6 @@ def test_a_million_ids_cost_no_strings():
     assert list(ids[5:7]) == ["train/5", "train/6"]
 
 
-def test_repr_tells_size_labels_and_classes():
-    assert repr(_source().with_labels_of([0])) == (
-        "Source('made', 12 images, 1 labeled, 3 classes, (5, 4, 3) uint8)"
-    )
-
-
 def test_default_eval_fraction():
     assert load_dataset("digits").held_out == load_dataset("digits", eval_fraction=0.1).held_out
 
@@ -119,18 +113,8 @@ def test_labels_per_class_keeps_as_many_of_each():
         ({"spec": "foler:photos"}, "did you mean folder:photos"),
         ({"spec": "gs://bucket/photos"}, "npz:PATH or folder:PATH"),
         ({"spec": ""}, "Give a dataset"),
-        ({"eval_fraction": 0.0}, "between 0 and 1.*eval_fraction=0.0"),
-        ({"eval_fraction": 1.0}, "between 0 and 1.*eval_fraction=1.0"),
-        ({"eval_fraction": float("nan")}, "between 0 and 1"),
-        ({"label_fraction": 0.0}, r"\(0, 1\].*label_fraction=0.0"),
-        ({"label_fraction": 1.5}, r"\(0, 1\].*label_fraction=1.5"),
         ({"label_fraction": 0.001}, r"leaves class '0' \(\d+ training images\) without"),
-        ({"labels_per_class": 0}, "at least 1.*labels_per_class=0"),
         ({"labels_per_class": 170}, r"Class '\d' has only 1\d\d .*labels_per_class=170"),
-        ({"label_fraction": 0.5, "labels_per_class": 2}, "not both"),
-        ({"held_out": [], "eval_fraction": 0.2}, "earlier run.*eval_fraction=0.2"),
-        ({"seed": -1}, "seed must be at least 0"),
-        ({"on_bad_image": "ignore"}, "on_bad_image must be skip or error"),
         ({"data_dir": "somewhere"}, "TFDS names only"),
         ({"labels": "labels.csv"}, "goes with folder:PATH only"),
     ],

@@ -76,15 +76,14 @@ def test_torchvision_to_ours(torchvision, tmp_path):
 def test_ours_to_torchvision(torchvision, tmp_path):
     for padding in ("torch", "same"):
         model, architecture = make("r50_1x_sk0", 224, num_classes=7, max_pool_padding=padding)
-        result = write_torch(model, architecture, str(tmp_path / f"{padding}.safetensors"))
-        assert result["differences"].keys() == {"NumPy", "PyTorch"}
+        write_torch(model, architecture, str(tmp_path / f"{padding}.safetensors"))
         network = torchvision.models.resnet50(num_classes=7)
         if padding == "same":
             network.maxpool = torch.nn.Sequential(torch.nn.ZeroPad2d((0, 1, 0, 1)), torch.nn.MaxPool2d(3, 2))
         arrays = safetensors.numpy.load_file(tmp_path / f"{padding}.safetensors")
         network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
         difference = relative(model(IMAGES)["logits"].numpy(), outputs(network, IMAGES))
-        print(f"{padding}: differs by {difference:.1e}; {result['differences']}")
+        print(f"{padding}: differs by {difference:.1e}")
         assert difference < 1e-5
 
 

@@ -28,11 +28,12 @@ WORDS = ("crop", "flip", "color", "autoaugment")
 
 def test_augmentations_are_switched_one_by_one():
     for names in (words for n in range(5) for words in itertools.combinations(WORDS, n)):
-        crop, color = inputs.labeled_views(config(",".join(names) or "none", flip_probability=0.25))
+        settings = config(",".join(names) or "none", flip_probability=0.25)
+        crop = inputs.crop_config(settings)
         switched = {
             "crop": crop.random_crop,
             "flip": crop.flip_probability == 0.25,
-            "color": color is not None,
+            "color": inputs.color_and_blur(settings).color_strength > 0,
             "autoaugment": crop.auto_augment,
         }
         assert {name for name, on in switched.items() if on} == {*names}
@@ -41,8 +42,7 @@ def test_augmentations_are_switched_one_by_one():
 
 def test_without_augmentation_a_view_is_what_evaluation_sees(train):
     settings = config("none")
-    crop, _ = inputs.labeled_views(settings)
-    batch = next(iter(inputs.make_batches(settings, train, crop, windows=1)(0, 1)))
+    batch = next(iter(inputs.make_batches(settings, train, windows=1)(0, 1)))
     for view, row in zip(batch["views"].numpy(), batch["id"].numpy()):
         expected = evaluation_view(tf.constant(train.images[row]), SIZE).numpy() * 255
         np.testing.assert_allclose(view[0], expected, atol=0.51)
@@ -50,18 +50,18 @@ def test_without_augmentation_a_view_is_what_evaluation_sees(train):
 
 def test_crops_are_of_the_sizes_and_shapes_that_were_set():
     settings = config("crop", crop_min_area=0.5, crop_max_area=0.75, crop_aspect=2.0)
-    crop, _ = inputs.labeled_views(settings)
+    crop = inputs.crop_config(settings)
     assert (crop.crop_min_area, crop.crop_max_area, crop.crop_aspect) == (0.5, 0.75, 2.0)
 
 
 def test_the_colors_of_a_classifier_are_those_set_and_are_never_blurred():
     views = tf.constant(np.random.default_rng(0).integers(256, size=(4, 1, SIZE, SIZE, 3), dtype=np.uint8))
     plain = {"color_strength": 0.0}
-    _, color = inputs.labeled_views(config("color", **plain))
+    color = inputs.color_and_blur(config("color", **plain))
     np.testing.assert_allclose(
         color(views, tf.constant(0, tf.int64)), views.numpy()[:, 0] / 255, rtol=1e-5, atol=1e-6
     )
-    _, gray = inputs.labeled_views(config("color", jitter_probability=0.0, grayscale_probability=1.0))
+    gray = inputs.color_and_blur(config("color", jitter_probability=0.0, grayscale_probability=1.0))
     found = gray(views, tf.constant(0, tf.int64)).numpy()
     assert np.ptp(found, axis=-1).max() < 1e-6
 
@@ -77,23 +77,19 @@ def test_pretraining_blurs_where_it_is_told_to(probability):
     assert (found.std() < 0.4) == (probability == 1)  # 0.5 where nothing is blurred
 
 
-def test_a_batch_may_be_larger_than_the_data_only_where_that_is_said(train):
+def test_a_batch_may_be_larger_than_the_data(train):
     settings = config("none", batch_size=100)
-    crop, _ = inputs.labeled_views(settings)
-    batch = next(iter(inputs.make_batches(settings, train, crop, windows=1, repeat=True)(0, 1)))
+    batch = next(iter(inputs.make_batches(settings, train, windows=1)(0, 1)))
     counts = np.bincount(batch["id"].numpy(), minlength=40)
     assert batch["views"].shape == (100, 1, SIZE, SIZE, 3)
     assert set(counts) == {2, 3}
-    with pytest.raises(ValueError, match="larger than the data"):
-        inputs.make_batches(settings, train, crop, windows=1)(0, 1)
 
 
 def test_batch_size_and_seed_can_be_others_than_the_configs(train):
     settings = config("crop,flip")
-    crop, _ = inputs.labeled_views(settings)
 
     def first(**others):
-        return next(iter(inputs.make_batches(settings, train, crop, windows=1, **others)(0, 1)))["id"].numpy()
+        return next(iter(inputs.make_batches(settings, train, windows=1, **others)(0, 1)))["id"].numpy()
 
     assert len(first(batch_size=6)) == 6
     np.testing.assert_array_equal(first(), first(seed=settings.seed))
@@ -104,7 +100,6 @@ def test_the_highest_seed_leaves_room_for_the_labeled_stream_of_distillation(tra
     from simclr_keras.training.stages.distill import LABELED_SEED
 
     settings = config("crop", seed=2**31 - 1)
-    crop, _ = inputs.labeled_views(settings)
     for seed in (settings.seed, settings.seed + LABELED_SEED):
-        batch = next(iter(inputs.make_batches(settings, train, crop, windows=1, seed=seed)(0, 1)))
+        batch = next(iter(inputs.make_batches(settings, train, windows=1, seed=seed)(0, 1)))
         assert len(batch["id"]) == 16

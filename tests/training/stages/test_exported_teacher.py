@@ -263,6 +263,12 @@ def test_a_card_of_another_network_s_classes_is_refused(config, copied):
         run(config(teacher=copied(class_names=[*"abcd"])))
 
 
+@pytest.mark.parametrize("damage", [{"ancestors": [{"run": 3}]}, {"results": {"labels_used": "all"}}])
+def test_a_damaged_card_is_refused(damage, config, copied):
+    with pytest.raises(InputError, match=r"card.json is damaged \(.*\); export the run again"):
+        run(config(teacher=copied(**damage)))
+
+
 def test_an_export_in_another_format_alone_is_refused(config, copied, tmp_path):
     teacher = copied()
     (tmp_path / "copied" / "saved_model.pb").unlink()

@@ -10,11 +10,11 @@ from simclr_keras.errors import InputError
 from simclr_keras.export.from_run import describe
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.open_run import load_run, open_run
-from simclr_keras.tools.embed import embed
+from simclr_keras.tools.embed import EmbedConfig, embed
 from simclr_keras.tools.features import feature_files
 from simclr_keras.training.engine import loop
 from tests.training.killing import kill
-from tests.training.tiny import begin, change, configure, make_config, metrics, run, silent, variables
+from tests.training.tiny import begin, change, configure, make_config, metrics, run, variables
 
 SETTINGS = {"memory": "queue", "memory_size": 48, "ema_decay": 0.5, "checkpoint_every_steps": 3}
 SETTINGS |= {"microbatch_size": 4}  # to run micro-batches through a whole stage, too
@@ -103,7 +103,8 @@ def test_export_takes_the_momentum_network(remembering, tiny):
 def test_embed_takes_the_momentum_network(remembering, tiny, stripes, folder):
     files = {use_ema: str(folder / f"{use_ema}.npz") for use_ema in ("true", "false")}
     for use_ema, out in files.items():
-        embed(remembering.config.model_dir, stripes, out, use_ema=use_ema == "true", say=silent)
+        model = remembering.config.model_dir
+        embed(EmbedConfig(model=model, images=stripes, out=out, use_ema=use_ema == "true"))
     features, others = (feature_files.read(out) for out in files.values())
     assert [each.facts["use_ema"] for each in (features, others)] == ["true", "false"]
     assert not np.array_equal(features.features, others.features)
