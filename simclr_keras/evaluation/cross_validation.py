@@ -61,44 +61,70 @@ def cross_validate(
         A `CrossValidation` (scores, predicted, labels, folds).
 
     Raises:
-        InputError: shapes or labels do not fit, or fewer than two classes have labeled rows in two groups.
+        InputError: shapes or labels do not fit, see `grouped_folds` too.
     """
     features, labels = np.asarray(features), np.asarray(labels)
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    _, classes = labeled_rows(features, labels)
+    num_classes = int(classes.max(initial=0)) + 1 if num_classes is None else num_classes
+    check_label_range(classes, num_classes)
+    fold_of = grouped_folds(labels, groups, folds, seed)
+    scores = np.full((len(labels), num_classes), -np.inf)
+    for fold in range(fold_of.max() + 1):
+        fit, test = (fold_of >= 0) & (fold_of != fold), fold_of == fold
+        scores[test] = logistic_predict(
+            features[fit],
+            labels[fit],
+            features[test],
+            num_classes=num_classes,
+            c=c,
+            balanced=balanced,
+            groups=groups[fit],
+        ).scores
+    counted = np.isin(labels, np.flatnonzero(_groups_of_class(labels, groups) > 1))
+    return CrossValidation(scores, scores.argmax(axis=1), np.where(counted, labels, UNLABELED), fold_of)
+
+
+def grouped_folds(labels: np.ndarray, groups: np.ndarray, folds: int = 5, seed: int = 0) -> np.ndarray:
+    """Return the fold of every row, stratified by class; the labeled rows of a group are in one fold.
+
+    >>> import numpy as np
+    >>> grouped_folds(np.array([0, 0, 1, 1, -1]), np.array([0, 1, 2, 3, 4]), folds=2)
+    array([ 1,  0,  0,  1, -1])
+
+    Args:
+        labels: integers [n], -1 for unlabeled. groups: integers [n].
+        folds: at least 2; fewer if no class has so many groups. seed: at least 0.
+
+    Returns:
+        int64 [n], from 0; -1 for unlabeled rows.
+
+    Raises:
+        InputError: shapes do not fit, or fewer than two classes have labeled rows in two groups.
+    """
+    labels, groups = np.asarray(labels), np.asarray(groups)
     if groups.shape != labels.shape or folds < 2:
         raise InputError(
             f"cross-validation needs a group per row and at least 2 folds. Received: groups of shape {groups.shape}, "
             f"{len(labels)} rows, folds={folds}"
         )
-    train, classes = labeled_rows(features, labels)
-    num_classes = int(classes.max(initial=0)) + 1 if num_classes is None else num_classes
-    check_label_range(classes, num_classes)
-    rows = np.flatnonzero(labels != UNLABELED)
-    groups = groups[rows]
-    pairs = np.unique(np.stack([classes, groups]), axis=1)
-    groups_of_class = np.bincount(pairs[0], minlength=num_classes)
+    rows, groups_of_class = np.flatnonzero(labels != UNLABELED), _groups_of_class(labels, groups)
     if np.count_nonzero(groups_of_class > 1) < 2:
         raise InputError(
             "cross-validation needs at least two classes with labeled images of two groups (images that are no near "
             f"duplicates of each other): label more images. Received: {len(rows)} labeled rows in "
-            f"{len(np.unique(groups))} groups, of {len(np.unique(classes))} classes"
+            f"{len(np.unique(groups[rows]))} groups, of {len(np.unique(labels[rows]))} classes"
         )
-
     splitter = StratifiedGroupKFold(min(folds, groups_of_class.max()), shuffle=True, random_state=seed)
-    scores, fold_of = np.full((len(labels), num_classes), -np.inf), np.full(len(labels), -1)
+    fold_of = np.full(len(labels), -1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer rows than folds
-        parts = list(splitter.split(train, classes, groups))
-    for number, (fit, test) in enumerate(parts):
-        regression = logistic_predict(
-            train[fit],
-            classes[fit],
-            train[test],
-            num_classes=num_classes,
-            c=c,
-            balanced=balanced,
-            groups=groups[fit],
-        )
-        scores[rows[test]], fold_of[rows[test]] = regression.scores, number
-    counted = np.where((labels != UNLABELED) & (groups_of_class[labels] > 1), labels, UNLABELED)
-    return CrossValidation(scores, scores.argmax(axis=1), counted.astype(np.int64), fold_of)
+        for number, (_, test) in enumerate(splitter.split(rows, labels[rows], groups[rows])):
+            fold_of[rows[test]] = number
+    return fold_of
+
+
+def _groups_of_class(labels, groups):
+    """Return the number of groups that contain each class, int [largest label + 1]."""
+    pairs = np.unique([labels, groups], axis=1)
+    return np.bincount(pairs[0][pairs[0] != UNLABELED])

@@ -8,13 +8,9 @@ from simclr_keras.errors import InputError
 from simclr_keras.evaluation.simple_features import check_images, color_histograms
 
 THUMBNAIL_SIDE = 64  # pixels, at which the thresholds were measured
-# On 732 photos of fruit in shops (14 classes, with bursts), by `thumbnail_features` of their centers:
-# above 0.75, 324 pairs of one class and 2 of two, in 117 groups of 2 to 15; above 0.7, 548 and 18. Of 32 pairs looked
-# at, 31 were of one shelf, or of the same hand and floor; the other one was of two shelves of citrus fruit.
+# By benchmarks/near_duplicates.py on 732 photos of fruit in shops (14 classes, with bursts): above 0.75, 355 pairs of
+# one class and 4 of two, in 109 groups; above 0.7, 614 and 23; above 0.8, 204 and 0.
 THRESHOLD = 0.75
-# By features of an ImageNet ResNet-50 less their mean: above 0.85, 356 pairs of one class and 3 of two, those looked at
-# of one shelf; above 0.8, 793 and 18. A fine-tuned network has one direction per class: not for it.
-NETWORK_THRESHOLD = 0.85
 _HIGHER = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 _LARGEST_GROUP, _LARGE = 0.1, 10  # share of the images; number of images that is never too many
 _CELLS, _ORIENTATIONS = 2, 8

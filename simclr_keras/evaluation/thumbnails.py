@@ -12,7 +12,7 @@ def thumbnails_of(source, side: int = THUMBNAIL_SIDE) -> np.ndarray:
     """Return the images of a Source with the evaluation preprocessing, uint8 [n, side, side, 3].
 
     Args:
-        source: Source of n images. side: in pixels, at least 8.
+        source: Source or StreamSource of n images. side: in pixels, at least 8.
     """
     batches = pipeline.eval_batches(source, image_size=side, batch_size=_BATCH_SIZE) if len(source) else ()
     parts = [np.rint(255 * batch["image"].numpy()).astype(np.uint8) for batch in batches]

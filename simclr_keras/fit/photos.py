@@ -9,13 +9,13 @@ from simclr_keras.config.fit import FitConfig
 from simclr_keras.data.content_hash import fingerprint_of, ranks
 from simclr_keras.data.sources.load_dataset import open_dataset
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.near_duplicates import THUMBNAIL_SIDE, group_images
+from simclr_keras.evaluation.near_duplicates import group_images
+from simclr_keras.evaluation.thumbnails import thumbnails_of
 from simclr_keras.fit.hold_out import choose_test
 from simclr_keras.formatting import counted
 from simclr_keras.runs.records import AncestorEntry
 from simclr_keras.runs.seen_images import seen_rows
 from simclr_keras.tools.images.open_images import Images
-from simclr_keras.tools.images.thumbnails import thumbnails
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
     say(
         f"photos   {len(ids):,}, of which {int(np.sum(labels >= 0)):,} are labeled; looking for near duplicates"
     )
-    groups, threshold = group_images(thumbnails(images, ids, THUMBNAIL_SIDE))
+    groups, threshold = group_images(np.concatenate([thumbnails_of(part) for part in parts]))
     has_own = splits.evaluation is not None
     is_seen = np.concatenate([seen_rows(part, ancestors)[0] for part in parts])
     if has_own:

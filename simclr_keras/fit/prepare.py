@@ -30,7 +30,7 @@ def make_workshop(
     rows = np.sort(np.concatenate([photos.labeled, photos.test]))
     linear = Linear(photos, work, config.seed, rows)
     colors = View(size, colors=1.0)
-    folds = work.array("folds", lambda: linear.folds(colors))
+    folds = linear.folds()
 
     def regression():
         say("speed    measuring on a few images")
@@ -43,11 +43,11 @@ def make_workshop(
 
     # One by one, so that a kill loses little.
     seconds = work.record("speed-regression", regression)["seconds"]
-    speed = Speed(**work.record("speed-model", lambda: vars(measure(photos, size, config.model))))
+    own = StartNetwork(config.model)
+    speed = Speed(**work.record("speed-model", lambda: vars(measure(photos, size, own))))
     start_speed = None
     if start:
-        measured = work.record("speed-start", lambda: vars(measure(photos, sizes[0], config.model, start)))
-        start_speed = Speed(**measured)
+        start_speed = Speed(**work.record("speed-start", lambda: vars(measure(photos, sizes[0], start))))
     trainings = Trainings(config, photos, work, folds, say)
     return Workshop(config, photos, linear, trainings, size, speed, start, sizes, start_speed, seconds)
 

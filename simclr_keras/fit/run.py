@@ -15,7 +15,7 @@ from simclr_keras.fit import judge, plan
 from simclr_keras.fit.candidates.distillation import Teacher
 from simclr_keras.fit.candidates.listing import list_pieces
 from simclr_keras.fit.candidates.pieces import TRAINED_FOLDS, Piece, Workshop
-from simclr_keras.fit.candidates.start_network import open_start
+from simclr_keras.fit.candidates.start_network import StartNetwork
 from simclr_keras.fit.finish import finish
 from simclr_keras.fit.judge import Judged
 from simclr_keras.fit.photos import describe, open_photos
@@ -23,6 +23,7 @@ from simclr_keras.fit.plan import Plan
 from simclr_keras.fit.prepare import make_workshop
 from simclr_keras.fit.work_folder import WorkFolder
 from simclr_keras.formatting import duration
+from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.training.engine import signals
 
 SLACK = 1.25  # a piece is left out if the time would exceed --minutes by more
@@ -37,10 +38,10 @@ def run(config: FitConfig, say: Callable = print) -> dict:
     """
     with signals.listening() as stop, custom_gradients_freed():
         stop.all_saved("finished pieces are saved")
-        start = open_start(config)
+        start = _start(config)
         check_out(config.out, overwrite=config.overwrite or _is_ours(config))
         photos = open_photos(config, say, start.run.as_ancestors() if start and start.run else ())
-        work = WorkFolder(f"{config.runs_folder}/{_fingerprint(config, photos)}")
+        work = WorkFolder(f"{config.runs_folder}/{_fingerprint(config, photos, start)}")
         for line in describe(photos):
             say(f"photos   {line}")
         workshop = make_workshop(config, photos, work, start, say)
@@ -58,9 +59,17 @@ def _is_ours(config):
     return bool(run) and os.path.dirname(str(run)) == os.path.abspath(config.runs_folder)
 
 
-def _fingerprint(config, photos):
+def _start(config):
+    if config.init is None:
+        return None
+    if is_backbone(config.init):
+        return StartNetwork(config.init, weights=config.weights_of_backbone)
+    return StartNetwork(config.init, config.init)
+
+
+def _fingerprint(config, photos, start):
     """Return a name for everything that finished pieces depend on."""
-    settings = [photos.fingerprint(), photos.class_names, config.init, config.backbone_weights]
+    settings = [photos.fingerprint(), photos.class_names, config.init, start and start.fingerprint()]
     settings += [config.model, config.image_size, config.seed]
     return hashlib.blake2b(json.dumps(settings).encode(), digest_size=4).hexdigest()
 
@@ -81,8 +90,10 @@ class Trials:
         self.workshop, self.work, self._say = workshop, work, say
         self.labels = workshop.photos.labels[workshop.photos.labeled]
         self.judged: list[Judged] = []
-        self._pieces = list_pieces(workshop, self._teacher)
-        self.plan: Plan = plan.make_plan(self._pieces, self._spent(), workshop.budget)
+        pieces = list_pieces(workshop, self._teacher)
+        records = {piece.name: work.read(f"piece-{piece.name}") for piece in pieces}
+        self._records = {name: record for name, record in records.items() if record}
+        self.plan: Plan = plan.make_plan(pieces, self._spent(), workshop.budget)
 
     @property
     def best(self) -> Judged:
@@ -93,12 +104,10 @@ class Trials:
         """Print the plan, and try all pieces of it."""
         for line in self._introduction():
             self._say(line)
-        spent = self._spent()
         for piece in list(self.plan.pieces):
-            total = sum(self._spent().values()) + (0 if piece.name in spent else piece.seconds)
-            is_late = (
-                piece.name not in spent and len(self.judged) > 1 and total > SLACK * self.workshop.budget
-            )
+            total = sum(self._spent().values()) + piece.seconds
+            is_late = len(self.judged) > 1 and total > SLACK * self.workshop.budget
+            is_late &= piece.name not in self._records
             if is_late or any(other.name == piece.after for other in self.plan.left_out):
                 self.plan.pieces.remove(piece)
                 self.plan.left_out.append(piece)
@@ -124,14 +133,13 @@ class Trials:
 
     def _spent(self):
         """Return the seconds of the finished pieces by name."""
-        records = {piece.name: self.work.read(f"piece-{piece.name}") for piece in self._pieces}
-        return {name: record["seconds"] for name, record in records.items() if record}
+        return {name: record["seconds"] for name, record in self._records.items()}
 
     def _try(self, piece: Piece) -> None:
-        record, started = self.work.read(f"piece-{piece.name}"), time.monotonic()
-        is_new = record is None
-        if is_new:
-            self._say(f"trying   {piece.title}")
+        self._say(f"trying   {piece.title}")
+        record, time_words = self._records.get(piece.name), "done earlier"
+        if record is None:
+            started = time.monotonic()
             if piece.judge is None:
                 piece.prepare()
                 record = {}
@@ -140,18 +148,14 @@ class Trials:
                 self.work.array(f"judged-{piece.name}", lambda: scores)
             record["seconds"] = time.monotonic() - started
             self.work.write(f"piece-{piece.name}", record)
-        time_words = duration(record["seconds"]) if is_new else "done earlier"
+            self._records[piece.name] = record
+            time_words = duration(record["seconds"])
         if piece.judge is None:
-            self._say(
-                f"         finished ({time_words})" if is_new else f"trying   {piece.title}: {time_words}"
-            )
+            self._say(f"         finished, {time_words}")
             return
         result = judge.judged(piece, record, self.work.stored_array(f"judged-{piece.name}"), self.labels)
         self.judged.append(result)
-        if is_new:
-            self._say(f"         {result.share} of {result.share.total} photos, {time_words}")
-        else:
-            self._say(f"trying   {piece.title}: {time_words}, {result.share} of {result.share.total} photos")
+        self._say(f"         {result.share} of {result.share.total} photos, {time_words}")
 
     def _teacher(self) -> Teacher:
         """Return the best candidate at the time when the distillation began."""

@@ -39,15 +39,10 @@ class Speed:
         return self.forward * (size / self.size) ** 2
 
 
-def measure(photos: Photos, size: int, model: str, start: StartNetwork | None = None) -> Speed:
-    """Return the Speed of a network.
-
-    Args:
-        photos: Photos. size: side of the images in pixels.
-        model: name of a network with random weights. start: the network instead of it, or None.
-    """
+def measure(photos: Photos, size: int, start: StartNetwork) -> Speed:
+    """Return the Speed of a network. size: side of the images in pixels."""
     started = time.perf_counter()
-    network = start.model(size, 2) if start else create_model(model, 2, proj_mode="none", image_size=size)
+    network = start.model(size, 2)
     rows = photos.labeled[: 3 * BATCH]
     (source, *_) = photos.images.rows(rows)
     extractor = extractor_of(network, size)
@@ -63,7 +58,7 @@ def measure(photos: Photos, size: int, model: str, start: StartNetwork | None = 
     if batches > 1:
         slope = ((several - one) - (one - traced)) / (BATCH * (batches - 1))
         forward = float(np.clip(slope, forward / 10, forward))
-    training, tracing = _training(start.model_name if start else model, size)
+    training, tracing = _training(start.model_name, size)
     return Speed(size, forward, forward + training, traced - started + tracing)
 
 

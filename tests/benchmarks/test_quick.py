@@ -23,6 +23,7 @@ OUTPUT = {
     "kill_and_resume": r"pretrain: 1 of 1 runs",
     "memory_cifar10": r"pretrain.*none \|.*queue-4096 \|.*queue-4096-ema \|",
     "moving_statistics": r"\| 2 \| momentum 0.9 \|.*\| 2 \| recalibrated \|.*\| 2 \| frozen \|",
+    "near_duplicates": r"100 labeled .* of two classes .*\n\| 0\.9 \| ",
     "resume_at_scale": r"streamed from 4 files.*arrays in memory",
     "split_by_content": r"stratified +by content.*long tail.*hash",
     "teacher_sharpness": r"labeled +20 images.*others +20 images",

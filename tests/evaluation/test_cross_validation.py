@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.cross_validation import cross_validate
+from simclr_keras.evaluation.cross_validation import cross_validate, grouped_folds
 from simclr_keras.evaluation.linear_probe import logistic_predict
 from simclr_keras.evaluation.metrics import accuracy
 
@@ -44,6 +44,7 @@ def test_every_labeled_row_is_predicted_by_the_rows_of_other_folds():
         assert len(set(result.folds[(groups == group) & (labels >= 0)])) == 1
     assert [np.isin(range(3), labels[result.folds == fold]).all() for fold in range(5)] == [True] * 5
     np.testing.assert_array_equal(result.folds == -1, labels == -1)
+    np.testing.assert_array_equal(result.folds, grouped_folds(labels, groups))
     np.testing.assert_array_equal(result.labels, labels)
     expected = slow_cross_validation(features, labels, result.folds, 0.1)
     np.testing.assert_allclose(result.scores, expected, atol=1e-3)

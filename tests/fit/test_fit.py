@@ -1,21 +1,29 @@
 """simclr fit as a whole, on small images of digits: from nothing but photos, with one interruption."""
 
 import csv
+import dataclasses
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from simclr_keras.config import recipes
 from simclr_keras.config.fit import FitConfig
+from simclr_keras.config.modes import make_config
 from simclr_keras.errors import InputError, Stopped
 from simclr_keras.fit import prepare
 from simclr_keras.fit import run as fit
 from simclr_keras.fit.candidates.linear import Linear
+from simclr_keras.fit.candidates.listing import list_pieces
+from simclr_keras.fit.candidates.start_network import StartNetwork
 from simclr_keras.fit.candidates.trainings import Trainings
 from simclr_keras.fit.photos import open_photos
 from simclr_keras.fit.speeds import Speed
+from simclr_keras.fit.work_folder import WorkFolder
 from simclr_keras.runs.open_run import open_run
+from simclr_keras.runs.weights import ArrayWeights
 from tests.fit.photos_of_digits import CLASSES, write_photos
 
 MINUTES = 0.6  # for the color histogram, and the shortest pretraining with a regression on its features
@@ -120,6 +128,57 @@ def test_finished_pieces_are_not_run_again(config, finished, monkeypatch):
     monkeypatch.setattr(Linear, "judge", stop)
     monkeypatch.setattr(prepare, "measure", stop)
     assert fit.run(config, lambda line: None) == facts
+
+
+@pytest.fixture(scope="module")
+def from_run(config, finished):
+    """Return a FitConfig with the pretraining of `finished` as --init, and no time for any training."""
+    (run,) = tf.io.gfile.glob(f"{config.runs_folder}/*/trainings/pretrained-*")
+    return dataclasses.replace(config, init=run, out=f"{config.out}-from-run", minutes=0.01)
+
+
+@pytest.mark.slow
+def test_init_takes_the_run_of_an_earlier_pretraining(from_run, monkeypatch):
+    monkeypatch.setattr(prepare, "measure", lambda *_: Speed(8, 0.001, 0.03, 0.3))
+    monkeypatch.setattr(fit, "SLACK", 1000)  # for the first three candidates, whatever they take
+    lines = []
+    assert 0 <= fit.run(from_run, lines.append)["top1"] <= 1
+    assert f"trying   logistic regression on {from_run.init}, 8 px" in lines
+    assert not [line for line in lines if "was trained on" in line]  # both held out the same test images
+
+
+@pytest.mark.slow
+def test_trainings_from_a_run_have_flags_that_their_stages_take(from_run, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "measure", lambda *_: Speed(8, 0.001, 0.03, 0.3))
+    configs = {}
+
+    def record(self, name, mode, recipe, part, settings):
+        flags = {"dataset": from_run.dataset, "model_dir": self.path(name, part), **settings}
+        configs[re.sub(r"-\d+-epochs", "", name)] = make_config(mode, recipes.recipe(recipe, mode), flags)
+        raise Stopped("stopped", 2)
+
+    monkeypatch.setattr(Trainings, "run", record)
+    start = StartNetwork(from_run.init, from_run.init)
+    workshop = prepare.make_workshop(from_run, photos, WorkFolder(str(tmp_path)), start, lambda line: None)
+    for piece in list_pieces(workshop, stop):
+        if "fine-tuning" in piece.title or "pretraining of" in piece.title:
+            with pytest.raises(Stopped):
+                (piece.judge or piece.prepare)()
+    names = {"finetuned-layer0", "finetuned-layer1", "finetuned-layer0-half", "continued"}
+    assert configs.keys() == names
+    assert {config.init for config in configs.values()} == {from_run.init}
+
+
+def test_another_training_in_the_same_folder_is_another_network():
+    def fingerprint(bias):
+        start = StartNetwork("runs/photos", "runs/photos")
+        weights = ArrayWeights(
+            "runs/photos", {"a/kernel": (2, 2), "b/bias": (2,)}, {"b/bias": bias}.__getitem__
+        )
+        start.__dict__["run"] = SimpleNamespace(weights=weights)  # instead of opening it
+        return start.fingerprint()
+
+    assert fingerprint(np.zeros(2)) == fingerprint(np.zeros(2)) != fingerprint(np.ones(2))
 
 
 def test_photos_without_labels_are_refused(tmp_path):

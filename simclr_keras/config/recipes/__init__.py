@@ -138,7 +138,7 @@ RECIPES = {
     "photos_distill": Recipe(
         "distill",
         photos.PHOTOS_DISTILL,
-        "After photos_finetune: distillation on all photos; --init=runs/photos starts from the pretrained encoder.",
+        "After photos_finetune: distillation into a smaller network, on all photos.",
     ),
     "digits_demo": Recipe(
         "pretrain", digits.DIGITS_DEMO, "Pretraining of `make demo`, on scikit-learn's digits."

@@ -3,7 +3,7 @@
 simclr pretrain --recipe=photos_pretrain --dataset=folder:photos --model_dir=runs/photos
 simclr pretrain --recipe=photos_continue --init=published:r50_1x_sk0 --dataset=folder:photos
 simclr finetune --recipe=photos_finetune --init=runs/photos --labels=labels.csv
-simclr distill --recipe=photos_distill --teacher=runs/finetune-photos-r18_1x_sk0-layer1
+simclr distill --recipe=photos_distill --teacher=runs/finetune-photos-r18_1x_sk0-layer1  # student: r18_0.5x_sk0
 """
 
 # Momentum rather than LARS, which is made for batches of thousands.
@@ -53,8 +53,9 @@ PHOTOS_SUPERVISED = {
     "weight_decay": 5e-4,
 }
 PHOTOS_LINEAR_EVAL = {**PHOTOS_FINETUNE, "weight_decay": 1e-6}
-# From random weights; --init=runs/photos starts from the pretrained encoder.
+# Into a network half as wide, a quarter of the parameters of PHOTOS_PRETRAIN, from random weights.
 PHOTOS_DISTILL = {
+    "model": "r18_0.5x_sk0",
     "batch_size": 64,
     "epochs": 60,
     "optimizer": "momentum",

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from simclr_keras.export.write import write_export
-from simclr_keras.fit.candidates.linear import ANTIALIAS
 from simclr_keras.fit.candidates.pieces import Piece, Workshop
 from simclr_keras.fit.speeds import Speed
 
@@ -60,7 +59,7 @@ def about_network(piece: Piece, size: int, class_names: list[str] | None, **fact
     return {
         "architecture": {"name": piece.title, "image_size": size},
         "image_size": size,
-        "antialias": ANTIALIAS,
+        "antialias": False,
         "class_names": class_names,
         "stage": "fit",
         "run": None,

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.evaluation.cross_validation import cross_validate
+from simclr_keras.evaluation.cross_validation import cross_validate, grouped_folds
 from simclr_keras.evaluation.features import Extractor
 from simclr_keras.evaluation.linear_probe import logistic_predict
 from simclr_keras.fit.candidates.start_network import StartNetwork
@@ -20,7 +20,6 @@ COLOR_BINS = 8
 ROOTS = 0.5  # the power of the color histogram in candidates; the baseline is the histogram itself
 CS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse strengths of the penalty that are compared
 BATCH = 16  # images
-ANTIALIAS = True  # photos are many times larger than what networks see
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +54,7 @@ class View:
     @property
     def name(self) -> str:
         """Return the same as the name of a file."""
-        parts = [self.start.name.rstrip("/").rpartition("/")[2]] if self.start else []
+        parts = [(self.start.path or self.start.name).rstrip("/").rpartition("/")[2]] if self.start else []
         parts += [f"layer{self.head_layer}"] * bool(self.head_layer) + ["mirrored"] * self.is_mirrored
         parts += [f"colors{self.colors:g}"] * bool(self.colors) + [str(self.size)]
         return re.sub(r"[^\w.-]+", "_", "-".join(parts))
@@ -100,55 +99,39 @@ class Linear:
         Rows of the labeled photos that are no test images; NaN if a photo cannot be judged, because its class has no
         other photos.
         """
-        trials = [(self._cross_validated(view, c), c) for c in CS]
-        accuracies = [_accuracy(trial) for trial, _ in trials]
-        trial, c = trials[int(np.argmax(accuracies))]  # the first of equals: the strongest penalty
-        scores = np.where((trial.labels >= 0)[:, None], np.maximum(trial.scores, -100), np.nan)
-        return scores, {"c": c, "width": self.features(view).shape[1]}
+        photos, classes = self.photos, len(self.photos.class_names)
+        labels, groups = photos.labels[photos.labeled], photos.groups[photos.labeled]
+        features = self.features(view)[np.isin(self.rows, photos.labeled)]
+        trials = [
+            cross_validate(features, labels, groups, num_classes=classes, folds=FOLDS, c=c, seed=self.seed)
+            for c in CS
+        ]
+        right = [np.count_nonzero(trial.predicted == trial.labels) for trial in trials]
+        best = int(np.argmax(right))  # the first of equals: the strongest penalty
+        is_judged = (trials[best].labels >= 0)[:, None]
+        return np.where(is_judged, np.maximum(trials[best].scores, -100), np.nan), {"c": CS[best]}
 
-    def folds(self, view: View) -> np.ndarray:
+    def folds(self) -> np.ndarray:
         """Return the fold of every labeled photo that is no test image, int64 [m]; the same for all candidates."""
-        return self._cross_validated(view, CS[0]).folds
+        photos = self.photos
+        return grouped_folds(photos.labels[photos.labeled], photos.groups[photos.labeled], FOLDS, self.seed)
 
     def fitted(self, view: View, c: float, train: np.ndarray) -> SimCLRModel:
         """Return the network of a view with the regression on these rows of the photos as its classifier."""
-        photos = self.photos
+        classes, features = len(self.photos.class_names), self.features(view)[np.isin(self.rows, train)]
         regression = logistic_predict(
-            self.features(view)[np.isin(self.rows, train)],
-            photos.labels[train],
-            np.zeros([0, self.features(view).shape[1]], np.float32),
-            num_classes=len(photos.class_names),
-            c=c,
+            features, self.photos.labels[train], features[:0], num_classes=classes, c=c
         )
-        model = view.model(len(photos.class_names))
+        model = view.model(classes)
         model.classifier.kernel.assign(regression.kernel)
         model.classifier.bias.assign(regression.bias)
         return model
-
-    def _cross_validated(self, view, c):
-        photos = self.photos
-        return cross_validate(
-            self.features(view)[np.isin(self.rows, photos.labeled)],
-            photos.labels[photos.labeled],
-            photos.groups[photos.labeled],
-            num_classes=len(photos.class_names),
-            folds=FOLDS,
-            c=c,
-            seed=self.seed,
-        )
-
-
-def _accuracy(trial):
-    counted = trial.labels >= 0
-    return np.mean(trial.predicted[counted] == trial.labels[counted])
 
 
 def extractor_of(model: SimCLRModel, size: int, endpoint: str = "logits") -> Extractor:
     """Return the Extractor of an endpoint of a network in float32."""
     strategy = tf.distribute.get_strategy()
-    return Extractor(
-        model, strategy, image_size=size, batch_size=BATCH, endpoints=(endpoint,), antialias=ANTIALIAS
-    )
+    return Extractor(model, strategy, image_size=size, batch_size=BATCH, endpoints=(endpoint,))
 
 
 def outputs_of(

@@ -1,6 +1,7 @@
 """The pieces of a fit: what is tried, in the order of promise and price, with the time that each needs."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,12 +9,13 @@ import numpy as np
 from scipy.special import log_softmax
 
 from simclr_keras.config.fit import FitConfig
-from simclr_keras.fit.candidates.linear import CS, FOLDS, Linear, View
-from simclr_keras.fit.candidates.start_network import StartNetwork, of_run
+from simclr_keras.fit.candidates.linear import COLOR_BINS, CS, FOLDS, Linear, View, outputs_of
+from simclr_keras.fit.candidates.start_network import StartNetwork
 from simclr_keras.fit.candidates.trainings import ALL, Part, Trainings
 from simclr_keras.fit.photos import Photos
 from simclr_keras.fit.speeds import Speed
 from simclr_keras.models.simclr import SimCLRModel
+from simclr_keras.runs.open_run import open_run
 
 TRAINED_FOLDS = 2  # of FOLDS, on which trainings are judged: each fold is a training
 COLOR_STRENGTH = 0.3  # the paper's 1.0 destroys what photos of goods or plants are told apart by
@@ -76,40 +78,30 @@ class Workshop:
 
     def linear_piece(
         self,
-        title: str,
-        view: Callable[[], View] | View,
-        name: str,
-        speed: Speed | None,
-        width: int,
+        view: View,
+        width: int = 0,
+        speed: Speed | None = None,
         after: str | None = None,
         is_baseline: bool = False,
-        size: int = 0,
-        passes: int = 1,
     ) -> Piece:
         """Return the piece of a regression on features.
 
         Args:
-            view: the features, or a function that returns them as soon as `after` is finished.
-            speed: of the network whose features are new, or None. width: number of features.
-            size: side of the images. passes: of each image through the network.
+            view: the features; its network may be trained by `after`.
+            width: number of features of the network. speed: of the network, None if `after` computes its features.
         """
-        make = view if callable(view) else lambda: view
-        rows, labeled = len(self.linear.rows), len(self.photos.labeled)
-        seconds = self.fit_seconds * FOLDS * len(CS) * labeled * width
+        width += COLOR_BINS**3 * bool(view.colors)
+        seconds = self.fit_seconds * FOLDS * len(CS) * len(self.photos.labeled) * width
         if speed:
-            seconds += speed.start + passes * rows * speed.forward_at(size)
-        return Piece(
-            name,
-            title,
-            seconds,
-            judge=lambda: self.linear.judge(make()),
-            network=lambda record, part: (
-                self.linear.fitted(make(), record["c"], self.trainings.training_rows(part)),
-                make().size,
-            ),
-            after=after,
-            is_baseline=is_baseline,
-        )
+            passes = (1 + view.is_mirrored) * len(self.linear.rows)
+            seconds += speed.start + passes * speed.forward_at(view.size)
+
+        def network(record, part):
+            return self.linear.fitted(view, record["c"], self.trainings.training_rows(part)), view.size
+
+        title = f"logistic regression on {view.title}"
+        judge = functools.partial(self.linear.judge, view)
+        return Piece(view.name, title, seconds, judge, network, None, after, is_baseline)
 
     def training_piece(
         self,
@@ -145,17 +137,17 @@ class Workshop:
             flags["warmup_epochs"] = min(2.0, count / 10)
             return self.trainings.run(name, mode, recipe, part, flags)
 
+        def network(record, part):
+            opened = open_run(run(part))
+            return opened.model(), opened.image_size
+
         def judge():
             photos, trainings = self.photos, self.trainings
             scores = np.full((len(photos.labeled), len(photos.class_names)), np.nan)
             for fold in range(min(TRAINED_FOLDS, trainings.folds.max() + 1)):
-                logits = trainings.scores(run(fold), trainings.rows_of_fold(fold))
+                logits = outputs_of(*network({}, fold), photos, trainings.rows_of_fold(fold))
                 scores[trainings.folds == fold] = log_softmax(logits, axis=1)
             return scores, {"epochs": count}
-
-        def network(record, part):
-            opened = of_run(run(part)).run
-            return opened.model(), opened.image_size
 
         return Piece(name, f"{title}, {count} epochs", seconds, judge, network, None, after, is_baseline)
 

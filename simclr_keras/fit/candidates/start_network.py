@@ -1,10 +1,11 @@
-"""The network whose features fit classifies: that in --init, or one that fit has pretrained."""
+"""The network whose features fit classifies: that in --init, or one that fit pretrains."""
 
 import dataclasses
 import functools
-from typing import Any
+import hashlib
 
-from simclr_keras.config.fit import FitConfig
+import numpy as np
+
 from simclr_keras.interop.open_source import open_source
 from simclr_keras.models.backbone_names import backbone_record, is_backbone, is_hub
 from simclr_keras.models.simclr import SimCLRModel
@@ -19,14 +20,29 @@ class StartNetwork:
     """A network of which only the features are used.
 
     Attributes:
-        name: as the user gave it, or of the run; for people.
-        run: the OpenRun; None for a keras: or hub: network.
-        weights: of such a network, a file or a name.
+        name: as the user gave it; or a name of an encoder, if there is no run.
+        path: of its run directory, which may come later, or the address of its weights; None if there is no run.
+        weights: of a keras: or hub: network, a file or a name; None for random weights.
     """
 
     name: str
-    run: OpenRun | None = None
+    path: str | None = None
     weights: str | None = None
+
+    @functools.cached_property
+    def run(self) -> OpenRun | None:
+        """Return the run. Raises InputError if it cannot be opened."""
+        return open_source(self.path, flag="init", finished=True) if self.path else None
+
+    def fingerprint(self) -> str:
+        """Return a digest of the weights: another training in the same run directory has other features."""
+        if self.run is None:
+            return f"{self.name} {self.weights}"
+        weights, digest = self.run.weights, hashlib.blake2b(digest_size=8)
+        for path, shape in sorted(weights.shapes().items()):
+            if len(shape) == 1:  # enough, because a training changes all arrays
+                digest.update(np.ascontiguousarray(weights.read(path)))
+        return digest.hexdigest()
 
     @property
     def model_name(self) -> str:
@@ -92,22 +108,3 @@ class StartNetwork:
         model = architecture.build()
         self.run.weights.load_into(model, parts=("encoder", "projection_head"))
         return model
-
-
-def open_start(config: FitConfig) -> StartNetwork | None:
-    """Return the network in --init, or None without it.
-
-    Raises:
-        InputError: it cannot be opened.
-    """
-    if config.init is None:
-        return None
-    if is_backbone(config.init):
-        return StartNetwork(config.init, weights=config.weights_of_backbone)
-    return of_run(config.init, "init")
-
-
-def of_run(path: str, flag: str = "init", name: str | None = None) -> StartNetwork:
-    """Return the network of a run directory or address."""
-    run: Any = open_source(path, flag=flag, finished=True)
-    return StartNetwork(name or path, run)

@@ -17,10 +17,8 @@ from simclr_keras.config.modes import make_config
 from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.sources.layout import UNUSED
 from simclr_keras.files import read_file, write_file
-from simclr_keras.fit.candidates.linear import ANTIALIAS, outputs_of
 from simclr_keras.fit.photos import Photos
 from simclr_keras.fit.work_folder import WorkFolder
-from simclr_keras.interop.open_source import open_source
 
 NOTHING = 1e-12  # share of the images that a training on all labels holds out
 SILENT_SECONDS = 30  # between two lines of a training that are printed
@@ -55,7 +53,6 @@ class Trainings:
             "labels": self.labels_file(part),
             "model_dir": self.path(name, part),
             "seed": self._config.seed,
-            "eval_antialias": ANTIALIAS,
             "eval_fraction": None if part != ALL else NOTHING,
             "strategy": "one",  # TensorFlow cannot tell apart the replicas of several runs of a process
             **settings,
@@ -63,11 +60,6 @@ class Trainings:
         config = make_config(mode, recipes.recipe(recipe, mode), flags)
         importlib.import_module(config.MODULE).run(config, _Log(self._work.log(f"{name}-{part}"), self._say))
         return config.model_dir
-
-    def scores(self, run: str, rows: np.ndarray) -> np.ndarray:
-        """Return the logits of a run's classifier for some photos, in float32, as an export has them."""
-        opened = open_source(run)
-        return outputs_of(opened.model(), opened.image_size, self._photos, rows)
 
     def path(self, name: str, part: Part) -> str:
         """Return the run directory of a training, finished or not."""

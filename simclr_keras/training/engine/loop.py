@@ -1,5 +1,6 @@
 """The training loop over strategy.run(learner.train_step), the same on one device and on many hosts."""
 
+import contextlib
 import sys
 import time
 
@@ -143,32 +144,31 @@ def train(
         if step == start:
             learner.reset_metrics()
         title = f"epoch {epoch}/{epochs}"
-        bar = Bar(title, end - start, step - start, config.batch_size, hidden=not hosts.is_chief)
         figures = read_figures(learner, step) if step == end else None  # of a run killed before this row
-        while step < end:
-            count = min(config.steps_per_execution, end - step, saves.steps_until_due(step))
-            clock.start()
-            taken = take_steps(iterator, count)
-            step += taken
-            due, shown, stopping = hosts.largest(
-                step < end and saves.due(step), hosts.is_chief and bar.due(), stop.requested
-            )
-            if shown or due or step == end or stopping:
-                # Waits for the device, so it is part of the time of the steps.
-                figures = read_figures(learner, step)
-            clock.stop(taken)
-            bar.advance(taken)
-            if shown:
-                bar.show(figures, float(schedule(step)), clock.left(ends[-1] - step))
-            if step == ends[-1]:
-                at_last_step()
-            if due or stopping or (is_alone and stop.requested):
-                saves.save(step)
-                hosts.wait()  # for the chief, which writes
-                if stopping or (is_alone and stop.requested):
-                    bar.close()
-                    stop.leave(f"step {step} is saved", stopping)
-        bar.close()
+        bar = Bar(title, end - start, step - start, config.batch_size, hidden=not hosts.is_chief)
+        with contextlib.closing(bar):
+            while step < end:
+                count = min(config.steps_per_execution, end - step, saves.steps_until_due(step))
+                clock.start()
+                taken = take_steps(iterator, count)
+                step += taken
+                due, shown, stopping = hosts.largest(
+                    step < end and saves.due(step), hosts.is_chief and bar.due(), stop.requested
+                )
+                if shown or due or step == end or stopping:
+                    # Waits for the device, so it is part of the time of the steps.
+                    figures = read_figures(learner, step)
+                clock.stop(taken)
+                bar.advance(taken)
+                if shown:
+                    bar.show(figures, float(schedule(step)), clock.left(ends[-1] - step))
+                if step == ends[-1]:
+                    at_last_step()
+                if due or stopping or (is_alone and stop.requested):
+                    saves.save(step)
+                    hosts.wait()  # for the chief, which writes
+                    if stopping or (is_alone and stop.requested):
+                        stop.leave(f"step {step} is saved", stopping)
         evaluated = evaluate is not None and (epoch % every == 0 or epoch == epochs)
         (long_ago,) = hosts.largest(saves.long_ago())
         if evaluated or epoch == epochs or long_ago:

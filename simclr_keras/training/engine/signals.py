@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+from _thread import interrupt_main
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -65,6 +66,14 @@ class Stop:
         if self.nothing_to_save:
             self.all_saved()
 
+    def _raise_again(self, unraisable):
+        """Raise again what Python swallows, because a destructor was running when the signal came."""
+        if not isinstance(unraisable.exc_value, Stopped):
+            sys.__unraisablehook__(unraisable)
+            return
+        # Later, or it would be swallowed again. As SIGTERM: a second SIGINT ends the program at once.
+        threading.Timer(0.05, interrupt_main, [signal.SIGTERM]).start()
+
     def _listen(self, receiver):
         heard = set()
         while received := receiver.recv(1):
@@ -105,9 +114,11 @@ def listening():
     old_handlers = {number: signal.signal(number, stop._handle) for number in heard}
     thread = threading.Thread(target=stop._listen, args=(receiver,), name="signals", daemon=True)
     thread.start()
+    old_hook, sys.unraisablehook = sys.unraisablehook, stop._raise_again
     try:
         yield stop
     finally:
+        sys.unraisablehook = old_hook
         for number, handler in old_handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(old_wakeup)

@@ -2,6 +2,8 @@
 
 from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.evaluation.knn import knn_accuracy
+from simclr_keras.evaluation.simple_features import raw_pixels
+from simclr_keras.evaluation.thumbnails import thumbnails_of
 
 FEATURES = "final_avg_pool"
 
@@ -12,14 +14,14 @@ class Baselines:
     Args:
         run_dir: RunDir; the scores from before training are kept in baselines.json, for a resumed run.
         score: RepresentationScore, whose images, encoder and kNN settings are used.
-        pixels: function of a Source to float arrays [n, height * width * 3], evaluation preprocessing applied.
+        side: of the images whose raw pixels are compared.
         start: prefix of the scores from before training: random_encoder, or initial_encoder if it had weights.
     """
 
-    def __init__(self, run_dir, score: RepresentationScore, pixels, start: str = "random_encoder"):
+    def __init__(self, run_dir, score: RepresentationScore, side: int, start: str = "random_encoder"):
         self._run_dir = run_dir
         self._score = score
-        self._pixels = pixels
+        self._side = side
         self._start = start
 
     def before(self, first_step: int) -> dict[str, float]:
@@ -35,8 +37,9 @@ class Baselines:
         bank, evaluation = score.outputs()
 
         def pixels_top1():
-            pixels = self._pixels(score.bank), self._pixels(score.evaluation)
-            return self._knn_top1(pixels[0], bank["label"], pixels[1], evaluation["label"])
+            parts = (score.bank, score.evaluation)
+            of_bank, of_evaluation = (raw_pixels(thumbnails_of(part, self._side)) for part in parts)
+            return self._knn_top1(of_bank, bank["label"], of_evaluation, evaluation["label"])
 
         scores = {"raw_pixels_knn_top1": score.extractor.hosts.from_chief(pixels_top1)}
         if first_step == 0:

@@ -93,7 +93,9 @@ class Pretraining(FromRun, TrainingStage):
         if score is not None and config.baselines:
             has_weights = self.ancestor or config.backbone_weights
             start = "initial_encoder" if has_weights else "random_encoder"
-            self._baselines = baselines.Baselines(run_dir, score, self._pixels, start)
+            # Small: photographs of full size would not fit into memory, and kNN on pixels gains nothing from it.
+            side = min(config.image_size, PIXEL_SIZE)
+            self._baselines = baselines.Baselines(run_dir, score, side, start)
             self._baseline_scores = self._baselines.before(first_step)
         return None if score is None else lambda epoch: score()
 
@@ -112,14 +114,6 @@ class Pretraining(FromRun, TrainingStage):
             k=config.knn_k,
             temperature=config.knn_temperature,
         )
-
-    def _pixels(self, source):
-        """Return float arrays [n, height * width * 3] of a source's images, preprocessed for evaluation."""
-        # Small: photographs of full size would not fit into memory, and kNN on pixels gains nothing from it.
-        size = min(self.config.image_size, PIXEL_SIZE)
-        settings = {"batch_size": self.config.batch_size, "antialias": self.config.eval_antialias}
-        batches = pipeline.eval_batches(source, image_size=size, **settings)
-        return np.concatenate([batch["image"].numpy().reshape(len(batch["id"]), -1) for batch in batches])
 
     def chance_of(self, epoch):
         return {CHANCE: contrastive_chance(self.config, self.num_examples, epoch)}

@@ -30,6 +30,25 @@ def test_where_nothing_is_to_be_saved_the_first_signal_ends_the_work(number):
         work()
 
 
+class Destructor:
+    """Raises a signal while it is destroyed, when Python swallows exceptions."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+
+
+def test_a_signal_within_a_destructor_ends_the_work():
+    def work():
+        Destructor()
+        time.sleep(5)
+        pytest.fail("the signal was lost")
+
+    with pytest.raises(Stopped, match="stopped by SIGINT") as stopped, signals.listening():
+        work()
+    assert stopped.value.code == 130
+
+
 @BOTH
 def test_where_something_is_to_be_saved_it_is_noted(number):
     with signals.listening() as stop:

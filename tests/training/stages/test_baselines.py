@@ -40,12 +40,8 @@ class Encoder:
         return {"final_avg_pool": features.astype(np.float32), "label": source.labels}
 
 
-def pixels(source):
-    return source.images.reshape(len(source), -1).astype(np.float32)
-
-
 def make(run_dir, encoder, splits):
-    return Baselines(run_dir, RepresentationScore(encoder, splits.train, splits.evaluation, **KNN), pixels)
+    return Baselines(run_dir, RepresentationScore(encoder, splits.train, splits.evaluation, **KNN), 8)
 
 
 def test_the_untrained_encoder_is_measured_before_and_the_trained_one_after(run_dir, splits):
