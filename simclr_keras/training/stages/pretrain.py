@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.data import pipeline
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
 from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.features import RepresentationScore, ViewPairs, knn_bank
