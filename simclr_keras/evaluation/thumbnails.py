@@ -9,11 +9,14 @@ _BATCH_SIZE = 256
 
 
 def thumbnails_of(source, side: int = THUMBNAIL_SIDE) -> np.ndarray:
-    """Return the images of a Source with the evaluation preprocessing, uint8 [n, side, side, 3].
+    """Return the images of a Source with the evaluation preprocessing and antialiasing, uint8 [n, side, side, 3].
+
+    Without antialiasing, the photos of a burst differ in every pixel.
 
     Args:
         source: Source or StreamSource of n images. side: in pixels, at least 8.
     """
-    batches = pipeline.eval_batches(source, image_size=side, batch_size=_BATCH_SIZE) if len(source) else ()
+    settings = {"image_size": side, "batch_size": _BATCH_SIZE, "antialias": True}
+    batches = pipeline.eval_batches(source, **settings) if len(source) else ()
     parts = [np.rint(255 * batch["image"].numpy()).astype(np.uint8) for batch in batches]
     return np.concatenate(parts) if parts else np.zeros([0, side, side, 3], np.uint8)
