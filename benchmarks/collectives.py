@@ -120,7 +120,7 @@ def main(argv=None):
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--batch_size", type=int, default=4096)
     parser.add_argument("--replicas", type=int, nargs="*", default=[32, 128, 512])
-    arguments = parse(parser, argv, model="r18_0.05x_sk0", image_size=8, batch_size=16, replicas=[2, 8])
+    arguments = parse(parser, argv, model="r18_0.05x_sk0", image_size=8, batch_size=16, replicas=[8])
     config = PretrainConfig(
         model=arguments.model, image_size=arguments.image_size, batch_size=arguments.batch_size
     )

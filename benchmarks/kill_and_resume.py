@@ -28,6 +28,7 @@ start_tensorflow_quietly()
 from benchmarks.command_line import make_parser, parse
 from benchmarks.compare_runs import differing
 
+PROGRAM = ["train.py"]
 COMMON = [
     "--batch_size=64",
     "--warmup_epochs=1",
@@ -66,16 +67,26 @@ WATCHED = {
 }
 
 
-def start(stage, folder, epochs, steps_per_execution=1):
+def flags_of(stage, folder, epochs, steps_per_execution=1):
     earlier = folder.parent if folder.parent.name == "earlier" else folder.parent / "earlier"
     flags = [flag.replace("{earlier}", str(earlier)) for flag in STAGES[stage]]
-    command = [sys.executable, "train.py", f"--mode={stage}", f"--model_dir={folder}", *flags]
-    command += [f"--epochs={epochs}", f"--steps_per_execution={steps_per_execution}"]
+    return [
+        f"--mode={stage}",
+        f"--model_dir={folder}",
+        *flags,
+        f"--epochs={epochs}",
+        f"--steps_per_execution={steps_per_execution}",
+    ]
+
+
+def start(flags):
+    command = [sys.executable, *PROGRAM, *flags]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def finish(process, what):
-    """Wait for a process that nobody kills; end the program if it fails."""
+def run_to_the_end(flags, what):
+    """Run train.py in a process that nobody kills; end the program if it fails."""
+    process = start(flags)
     output, _ = process.communicate()
     if process.returncode:
         sys.exit(f"{what} failed with code {process.returncode}:\n{output}")
@@ -116,13 +127,13 @@ def trial(stage, folder, whole, whole_seconds, options, draw):
     kills = in_checkpoint = 0
     for _ in range(draw.randint(1, options.most_kills)):
         # The number of steps per call changes the speed alone.
-        process = start(stage, folder, options.epochs, steps_per_execution=draw.choice((1, 1, 5)))
+        process = start(flags_of(stage, folder, options.epochs, steps_per_execution=draw.choice((1, 1, 5))))
         alive, writing = kill(process, folder, whole_seconds, draw)
         kills, in_checkpoint = kills + alive, in_checkpoint + writing
     if not kills:  # it finished before the random instant
         shutil.rmtree(folder)
         return trial(stage, folder, whole, whole_seconds, options, draw)
-    finish(start(stage, folder, options.epochs), f"{stage}, after {kills} kills,")
+    run_to_the_end(flags_of(stage, folder, options.epochs), f"{stage}, after {kills} kills,")
     left = [path.name for path in folder.rglob("*") if ".partial" in path.name or ".tmp-" in path.name]
     return kills, in_checkpoint, [*differing(folder, whole), *(f"left behind: {name}" for name in left)]
 
@@ -141,9 +152,9 @@ def main(argv=None):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             for earlier in EARLIER.get(stage, ()):
-                finish(start(earlier, folder / "earlier" / earlier, options.epochs), earlier)
+                run_to_the_end(flags_of(earlier, folder / "earlier" / earlier, options.epochs), earlier)
             began = time.monotonic()
-            finish(start(stage, folder / "whole", options.epochs), stage)
+            run_to_the_end(flags_of(stage, folder / "whole", options.epochs), stage)
             whole_seconds = time.monotonic() - began
             print(f"{stage}: never killed, it takes {whole_seconds:.0f} s", flush=True)
             same = kills = in_checkpoint = 0

@@ -1,6 +1,7 @@
 """Every benchmark runs with --quick; its figures are not tested."""
 
 import contextlib
+import functools
 import importlib
 import io
 import pathlib
@@ -10,7 +11,7 @@ import pytest
 
 import train
 from benchmarks import cifar10_method, continued_pretraining, memory_cifar10
-from tests.training.tiny import make_tiny
+from tests.training.tiny import create_tiny_model, make_tiny, write_npz
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
 # A few words that each benchmark must print, in this order.
@@ -46,22 +47,50 @@ def test_every_benchmark_is_tested_and_documented():
     assert not [name for name in scripts if f"`{name}.py`" not in readme]
 
 
+def run_here(words):
+    return train.main(["train.py", *words])
+
+
+def run_once():
+    """Stand in for the runs of several ways of train.py: the first one runs here, the others copy its result."""
+    results = []
+
+    def run(way, flags):
+        (folder,) = (flag.partition("=")[2] for flag in flags if flag.startswith("--model_dir="))
+        if results:
+            pathlib.Path(folder, "result.json").write_text(results[0])
+        else:
+            run_here(flags)
+            results.append(pathlib.Path(folder, "result.json").read_text())
+
+    return run
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in OUTPUT]
 )
-def test_quick(name, tmp_path, monkeypatch, capsys):
+def test_quick(name, tmp_path, monkeypatch, capsys, request):
     benchmark = importlib.import_module(f"benchmarks.{name}")
     flags = ["--quick"]
+    if name != "collectives":  # it counts those of a ResNet
+        make_tiny(monkeypatch)
     if name in ("cifar10_method", "continued_pretraining", "memory_cifar10"):
         flags += [f"--runs={tmp_path}/runs"]
         flags += [f"--table={tmp_path}/table.md"] if name == "cifar10_method" else []
         # In this process: several starts of TensorFlow take longer than the runs.
-        monkeypatch.setattr(cifar10_method, "run_train", lambda words: train.main(["train.py", *words]))
-    if name == "continued_pretraining":
-        make_tiny(monkeypatch)
+        monkeypatch.setattr(cifar10_method, "run_train", run_here)
+    if name == "kill_and_resume":  # one process, which is killed when it writes its second checkpoint
+        flags += ["--seed=7"]
+        request.getfixturevalue("rewritten_graphs")  # as in that process
+        network = [f"--dataset=npz:{write_npz(tmp_path / 'stripes.npz')}", *benchmark.NETWORK[1:]]
+        pretraining = [*network, *benchmark.COMMON, "--batch_size=8"]
+        monkeypatch.setitem(benchmark.STAGES, "pretrain", pretraining)
+        monkeypatch.setattr(benchmark, "PROGRAM", ["-m", "tests.training.tiny_train"])
+        monkeypatch.setattr(benchmark, "run_to_the_end", lambda flags, what: run_here(flags))
+    if name == "moving_statistics":
+        monkeypatch.setattr(benchmark, "create_model", functools.partial(create_tiny_model, dtype="float32"))
     if name == "two_hosts":  # two real processes train in tests/training/hosts
-        make_tiny(monkeypatch)
-        monkeypatch.setattr(benchmark, "run_hosts", lambda way, flags: train.main(["train.py", *flags]))
+        monkeypatch.setattr(benchmark, "run_hosts", run_once())
     assert not benchmark.main(flags)
     output = capsys.readouterr().out
     assert re.search(OUTPUT[name], output, re.DOTALL), output

@@ -54,6 +54,7 @@ def test_features_come_in_the_sources_order_whatever_the_batch(splits, batch_siz
         assert np.ptp(expected, axis=0).max() > 0.1  # rows differ, so their order is seen
 
 
+@pytest.mark.parametrize("mirrored", [2], indirect=True)
 def test_replicas_find_the_same_features_in_the_same_order(splits, mirrored):
     batch_size = 5  # odd, so rounded up to the replicas; the last batch is not full
     with mirrored.scope():

@@ -110,7 +110,7 @@ def test_variance_survives_a_mean_a_thousand_times_as_large(dtype, fused, compil
     x = tf.cast(np.random.default_rng(0).normal(1000, 1, (64, 8, 8, 4)), dtype)
     layer = BatchNormalization(momentum=0, dtype=dtype, fused=fused)
     layer.build(x.shape)
-    y = tf.function(lambda: layer(x, training=True), jit_compile=compiled)()
+    y = tf.function(lambda: layer(x, training=True), autograph=False, jit_compile=compiled)()
     true = np.var(np.asarray(x, np.float64), axis=(0, 1, 2))
     np.testing.assert_allclose(layer.moving_variance, true, rtol=0.01)
     np.testing.assert_allclose(np.std(y, axis=(0, 1, 2)), 1, rtol=0.01)
@@ -174,7 +174,7 @@ def replicated_run(strategy, layer, x, dy, dtype):
             lambda context: tf.cast(part[context.replica_id_in_sync_group], dtype)
         )
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(x, dy):
         return strategy.run(lambda x, dy: run(layer, x, dy, dtype), args=(x, dy))
 
@@ -264,7 +264,7 @@ def test_unequal_shares_count_by_their_rows_and_none_without_rows(mirrored, dtyp
             lambda context: tf.constant(parts[context.replica_id_in_sync_group], dtype)
         )
 
-    @tf.function(reduce_retracing=True)  # so that the number of rows is not known
+    @tf.function(autograph=False, reduce_retracing=True)  # so that the number of rows is not known
     def step(x, dy):
         return mirrored.run(lambda x, dy: run(layer, x, dy, dtype), args=(x, dy))
 
@@ -289,7 +289,9 @@ def test_local_statistics_count_by_their_rows_and_none_without_rows(mirrored, dt
     shares = mirrored.experimental_distribute_values_from_function(
         lambda context: tf.constant(parts[context.replica_id_in_sync_group], dtype)
     )
-    step = tf.function(lambda x: mirrored.run(lambda x: run(layer, x, tf.ones_like(x), dtype), args=(x,)))
+    step = tf.function(
+        lambda x: mirrored.run(lambda x: run(layer, x, tf.ones_like(x), dtype), args=(x,)), autograph=False
+    )
     gradients = [mirrored.experimental_local_results(value) for value in step(shares)[2:]]
     assert np.isfinite(gradients).all()
     expected = [[part.mean(0) for part in parts[:-1]], [part.var(0) for part in parts[:-1]]]
@@ -332,7 +334,7 @@ def test_one_replica_in_float32_runs_the_fused_kernel_and_float64_needs_no_colle
     ops = {}
     for dtype in ("float32", "float64"):
         layer = make_layer(np.ones(6), np.zeros(6), dtype)
-        function = tf.function(lambda x, layer=layer: layer(x, training=True))
+        function = tf.function(lambda x, layer=layer: layer(x, training=True), autograph=False)
         graph = function.get_concrete_function(tf.TensorSpec([4, 2, 2, 6], dtype)).graph
         ops[dtype] = collections.Counter(op.type for op in graph.get_operations())
     assert ops["float32"]["FusedBatchNormV3"] == 1

@@ -54,7 +54,7 @@ def train(model, strategy=None, steps=2):
         variables = model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
 
-    run = tf.function(lambda images, labels: strategy.run(step, args=(images, labels)))
+    run = tf.function(lambda images, labels: strategy.run(step, args=(images, labels)), autograph=False)
     images, labels = (share(strategy, array) for array in (IMAGES, LABELS))
     for _ in range(steps):
         run(images, labels)
@@ -127,6 +127,7 @@ def test_freezing_again_undoes_the_earlier_one():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mirrored", [2], indirect=True)
 def test_frozen_stands_still_on_replicas(mirrored):
     with mirrored.scope():
         model = create()

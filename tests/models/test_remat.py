@@ -60,7 +60,7 @@ def outcome(remat, dtype, strategy=None):
             "float64" if dtype == "float64" else "float32",
         )
     )
-    step = tf.function(lambda images: strategy.run(make_step(model), args=(images,)))
+    step = tf.function(lambda images: strategy.run(make_step(model), args=(images,)), autograph=False)
     results = {
         name: [part.numpy() for part in strategy.experimental_local_results(value)]
         for name, value in step(images).items()

@@ -207,7 +207,9 @@ def test_replicas_together_are_one_device(mirrored, monkeypatch):
     shares = mirrored.experimental_distribute_values_from_function(
         lambda context: tf.split(x, mirrored.num_replicas_in_sync)[context.replica_id_in_sync_group]
     )
-    outputs, gradients = tf.function(lambda x: mirrored.run(training_step, args=(model, x)))(shares)
+    outputs, gradients = tf.function(lambda x: mirrored.run(training_step, args=(model, x)), autograph=False)(
+        shares
+    )
     expected_outputs, expected_gradients = training_step(alone, x)
     local = mirrored.experimental_local_results
     np.testing.assert_allclose(tf.concat(local(outputs), 0), expected_outputs, rtol=1e-7, atol=1e-9)

@@ -21,7 +21,7 @@ def on_replicas(strategy, views, step):
         )
         for view in views
     ]
-    outputs = tf.function(lambda: strategy.run(step, args=tuple(local)))()
+    outputs = tf.function(lambda: strategy.run(step, args=tuple(local)), autograph=False)()
     return tf.nest.map_structure(strategy.experimental_local_results, outputs)
 
 
@@ -57,7 +57,9 @@ def test_replicas_equal_one_device(mirrored, normalize):
 
 def test_both_views_are_gathered_by_one_collective(mirrored):
     values = [tf.zeros([4, 3])] * 2
-    function = tf.function(lambda: mirrored.run(lambda *views: nt_xent(*views).loss, args=tuple(values)))
+    function = tf.function(
+        lambda: mirrored.run(lambda *views: nt_xent(*views).loss, args=tuple(values)), autograph=False
+    )
     operations = function.get_concrete_function().graph.get_operations()
     gathers = [op for op in operations if op.type.startswith("CollectiveGather")]
     gathers = [op for op in gathers if op.get_attr("T") == tf.float32]  # TensorFlow gathers lengths as well

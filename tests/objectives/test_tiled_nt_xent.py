@@ -136,7 +136,7 @@ def test_replicas_equal_one_device(tiles, mirrored):
 def test_xla_compiles_it(tiles, with_memory):
     views = [tf.constant(view) for view in draw(6, 8)]
     step = step_with_gradients(**(memory(6, 8) if with_memory else {}))
-    compiled = tf.function(step, jit_compile=True)(*views)
+    compiled = tf.function(step, autograph=False, jit_compile=True)(*views)
     tiles(0)
     for actual, expected in zip(tf.nest.flatten(compiled), tf.nest.flatten(step(*views))):
         np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)

@@ -37,7 +37,9 @@ def on_rows(strategy, step, views, counts, static=False):
             else tf.ensure_shape(tf.boolean_mask(view, tf.ones(tf.shape(view)[0], bool)), [None, 6])
         )
 
-    run = tf.function(lambda: strategy.run(lambda *views: step(*map(unknown, views)), args=tuple(parts)))
+    run = tf.function(
+        lambda: strategy.run(lambda *views: step(*map(unknown, views)), args=tuple(parts)), autograph=False
+    )
     return tf.nest.map_structure(strategy.experimental_local_results, run())
 
 

@@ -106,7 +106,7 @@ def run_both(config, batches):
     """Takes all steps in both; returns the learner, the twin, and the figures and rates of every step of both."""
     learner = make_learner(config)
     twin = make_twin(learner, config)
-    step = tf.function(learner.train_step)
+    step = tf.function(learner.train_step, autograph=False)
     figures, expected = [], []
     for batch, rate, probe_rate in zip(
         batches, rates(config.learning_rate), rates(config.probe_learning_rate)
@@ -139,8 +139,8 @@ def same_state(learner, twin):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
-    [CONFIG, MOMENTUM_SGD, dataclasses.replace(CONFIG, model="r50_0.125x_sk0")],
-    ids=["lars", "momentum_sgd", "bottlenecks"],
+    [dataclasses.replace(CONFIG, model="r50_0.125x_sk0"), MOMENTUM_SGD],
+    ids=["lars, bottlenecks", "momentum_sgd"],
 )
 def test_ten_steps_are_those_of_the_twin(config, batches):
     learner, twin, figures, expected = run_both(config, batches)

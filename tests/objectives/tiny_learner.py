@@ -108,7 +108,9 @@ def as_dataset(batches, replicas=1):
 def make_step(learner, strategy=None, **options):
     """A function that takes a step with a batch, traced once and with these options of tf.function."""
     strategy = strategy or tf.distribute.get_strategy()
-    traced = tf.function(lambda batch: strategy.run(learner.train_step, args=(batch,)), **options)
+    traced = tf.function(
+        lambda batch: strategy.run(learner.train_step, args=(batch,)), autograph=False, **options
+    )
 
     def step(batch):
         parts = {name: np.split(array, strategy.num_replicas_in_sync) for name, array in batch.items()}

@@ -60,7 +60,7 @@ def after_a_step(make, strategy, gradients):
     parts = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(gradients[context.replica_id_in_sync_group])
     )
-    tf.function(lambda: strategy.run(step, args=(parts,)))()
+    tf.function(lambda: strategy.run(step, args=(parts,)), autograph=False)()
     return np.stack([variable.numpy() for variable in variables]), optimizer
 
 

@@ -234,7 +234,7 @@ def test_replicas_take_the_steps_of_one_device(mirrored):
         values = strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(inputs[context.replica_id_in_sync_group * rows :][:rows])
         )
-        run = tf.function(lambda: strategy.run(step, args=(values,)))
+        run = tf.function(lambda: strategy.run(step, args=(values,)), autograph=False)
         for _ in range(3):
             run()
         return [weight.numpy() for weight in model.weights]
@@ -248,7 +248,7 @@ def test_xla_compiles_the_step(options):
     inputs = tf.constant(np.random.default_rng(1).normal(size=(8, 3)))
     plain, plain_step = _regression(lars(**options))
     compiled, compiled_step = _regression(lars(**options))
-    compiled_step = tf.function(compiled_step, jit_compile=True)
+    compiled_step = tf.function(compiled_step, autograph=False, jit_compile=True)
     for _ in range(3):
         plain_step(inputs)
         compiled_step(inputs)

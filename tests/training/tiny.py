@@ -15,6 +15,7 @@ from benchmarks.compare_runs import TIMED
 from simclr_keras.config.modes import MODES
 from simclr_keras.config.pretrain import PretrainConfig
 from simclr_keras.data.sources.load_dataset import load_dataset
+from simclr_keras.data.views.color_blur import ColorBlur
 from simclr_keras.evaluation import plots
 from simclr_keras.models.batch_norm import BatchNormalization
 from simclr_keras.models.blocks import Conv2D, spatial_mean
@@ -24,7 +25,7 @@ from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs import architecture
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.training.engine import loop
-from simclr_keras.training.stages import judging
+from simclr_keras.training.stages import judging, pretrain
 from tests.objectives.tiny_learner import TinyEncoder
 
 TRAIN, TEST, CLASSES = 40, 12, 3
@@ -270,13 +271,16 @@ def result(model_dir):
 
 
 def make_tiny(patch, draw=False):
-    """Puts a network of two layers in place of the ResNet; pictures are not rendered unless `draw`.
+    """Puts a network of two layers in place of the ResNet; nothing is drawn unless `draw`.
 
-    Few held-out images are not cross-validated, which tests of other things would pay for.
+    Few held-out images are not cross-validated and colors are not compiled by XLA, which tests of other things would
+    pay for.
     """
     patch.setattr(architecture, "create_model", create_tiny_model)
     patch.setattr(judging, "FEW", 0)
+    patch.setattr(ColorBlur, "_use_xla", lambda augment: False)
     if not draw:
+        patch.setattr(pretrain, "draw_views", lambda *arguments: None)
         patch.setattr(plots, "png_bytes", lambda figure: b"drawn")
 
 

@@ -82,6 +82,7 @@ class StreamSource:
     def __len__(self):
         return len(self.ids)
 
+    @tf.autograph.experimental.do_not_convert  # as pipeline.py
     def stream(
         self, *, seed=0, first_record=0, host=0, num_hosts=1, shuffle=True, repeat=True, buffer_size=6144
     ):
@@ -131,6 +132,7 @@ class StreamSource:
             self._example, num_parallel_calls=PARALLEL_CALLS, deterministic=True
         )
 
+    @tf.autograph.experimental.do_not_convert
     def read_contents(self):
         """Return the same source with its labels and content hashes, read in one pass over the files."""
         if self.content_hashes is not None:

@@ -251,6 +251,7 @@ def test_damage_anywhere_is_a_reason_never_an_error(capfd):
     crops = crop.CropDraws(*(u[0] for u in crop.draw_crops(0, 1, 1, 2)))
     make = tf.function(
         lambda data: crop.make_views(data, crops, 16, crop.CropConfig(), encoded=True),
+        autograph=False,
         input_signature=[tf.TensorSpec([], tf.string)],
     )
     for name in ("JPEG", "progressive JPEG", "CMYK JPEG", "PNG", "BMP"):

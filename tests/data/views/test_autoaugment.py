@@ -11,7 +11,7 @@ from tests.data.small_sources import SOURCES, arrays, assert_same, batches, file
 from tests.data.views.test_pil_operations import PIL
 
 AUGMENTED = CropConfig(auto_augment=True)
-augment = tf.function(autoaugment.auto_augment)
+augment = tf.function(autoaugment.auto_augment, autograph=False)
 
 
 def test_the_policy_has_25_pairs_of_known_operations():

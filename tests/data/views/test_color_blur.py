@@ -217,7 +217,7 @@ def test_xla_and_plain_kernels_see_the_same_views():
 def test_batches_of_unknown_size_are_augmented_as_others():
     augment, views = ColorBlur(40, seed=3, compile=False), levels([3, 2, 40, 40, 3])
     signature = [tf.TensorSpec([None, *views.shape[1:]], tf.uint8), tf.TensorSpec([], tf.int64)]
-    of_any_size = tf.function(augment, input_signature=signature)
+    of_any_size = tf.function(augment, autograph=False, input_signature=signature)
     np.testing.assert_allclose(of_any_size(views, 5), augment(views, 5), atol=1e-5)  # rounding of graphs
 
 
@@ -250,7 +250,7 @@ def test_replicas_see_what_one_device_sees(mirrored, windows):
     augment = ColorBlur(40, seed=3, compile=windows == 2)  # with and without XLA
     expected = augment(views, 6).numpy().reshape(windows, 8, 40, 40, 3)
 
-    @tf.function
+    @tf.function(autograph=False)
     def run(parts):
         return mirrored.run(lambda part: augment(part, tf.constant(6)), args=(parts,))
 

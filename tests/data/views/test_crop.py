@@ -182,7 +182,7 @@ def test_windows_of_encoded_images_are_those_of_decoded_ones(mode, form):
     buffer = io.BytesIO()
     Image.fromarray(smooth_image(90, 131)).convert(mode).save(buffer, form)
     crops = rows_of(crop.draw_crops(0, 5, 6, 2), 3)
-    make = tf.function(lambda data: crop.make_views(data, crops, 32, CONFIG, encoded=True))
+    make = tf.function(lambda data: crop.make_views(data, crops, 32, CONFIG, encoded=True), autograph=False)
     from_window = make(buffer.getvalue()).numpy()
     from_whole = crop.make_views(decode(buffer.getvalue()), crops, 32, CONFIG).numpy()
     # Decoding a window alone may smooth the color of its border pixels differently.
@@ -206,7 +206,9 @@ def _stored(image, mode, orientation, **settings):
 def test_windows_of_turned_jpegs_are_those_of_the_upright_image(random_crop):
     image, offenders = smooth_image(90, 131), []
     config = crop.CropConfig(random_crop=random_crop)
-    make = tf.function(lambda data, crops: crop.make_views(data, crops, 40, config, encoded=True))
+    make = tf.function(
+        lambda data, crops: crop.make_views(data, crops, 40, config, encoded=True), autograph=False
+    )
     drawn = crop.draw_crops(0, 5, 3, 2)
     for orientation in range(1, 9):
         # One value per pixel: nothing depends on what is decoded beside the window.

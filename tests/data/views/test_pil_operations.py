@@ -62,7 +62,7 @@ BLENDS = ("color", "contrast", "sharpness")
 def test_operations_equal_pil():
     offenders = []
     for name in PIL:
-        operation = tf.function(getattr(pil_operations, name))
+        operation = tf.function(getattr(pil_operations, name), autograph=False)
         for size in (8, 33):
             images = _images(size)
             for strength in STRENGTHS.get(name, [0.0]):

@@ -65,6 +65,7 @@ def test_a_fit_is_that_of_the_shards_by_hand(exported, own_collectives):
     assert all(np.array_equal(first, other) for other in others)
 
 
+@pytest.mark.parametrize("mirrored", [2], indirect=True)
 def test_frozen_nothing_moves_on_any_replica(tmp_path, mirrored):
     write_foreign(tmp_path / "foreign")
     with mirrored.scope():
@@ -95,6 +96,7 @@ def check_file(strategy, path, endpoint, folder):
     assert_close(served.serve(batch), model.predict(batch, verbose=0))
 
 
+@pytest.mark.parametrize("mirrored", [2], indirect=True)
 def test_a_file_saved_on_replicas_loads_without_them_and_on_them(mirrored, tmp_path):
     write_foreign(tmp_path / "foreign", losses=True)
     check_file(mirrored, tmp_path / "foreign", "features", tmp_path)

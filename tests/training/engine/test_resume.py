@@ -17,11 +17,14 @@ from simclr_keras.training.engine import data_recovery, loop
 from simclr_keras.training.stages import pretrain
 from tests.training.killing import Killed, raise_at
 from tests.training.tiny import (
+    TINY,
     checkpointed_steps,
+    configure,
     make_config,
     make_tiny,
     metrics,
     result,
+    run,
     silent,
     write_npz,
 )
@@ -54,13 +57,13 @@ def never_killed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         make_tiny(patch)
         data = "npz:" + write_npz(folder / "stripes.npz")
-        pretrain.run(make_config(data, folder / "run", checkpoint_every_steps=2, baselines=True), say=silent)
+        pretrain.run(make_config(data, folder / "run", checkpoint_every_steps=2), say=silent)
     return folder / "run", data
 
 
 def test_kill_anywhere(tiny, never_killed, tmp_path, monkeypatch):
     whole, data = never_killed
-    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
+    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2)
     for place, (owner, name, call) in KILLS.items():
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, raise_at(call, getattr(owner, name)))
@@ -74,7 +77,7 @@ def test_kill_anywhere(tiny, never_killed, tmp_path, monkeypatch):
 
 def test_saving_and_steps_per_execution_change_no_weights(tiny, never_killed, tmp_path):
     whole, data = never_killed
-    settings = {"baselines": True, "keep_checkpoints": 1, "steps_per_execution": 4}
+    settings = {"keep_checkpoints": 1, "steps_per_execution": 4}
     pretrain.run(make_config(data, tmp_path / "run", **settings), say=silent)
     assert not differing(tmp_path / "run", whole)
 
@@ -99,7 +102,7 @@ def test_more_epochs_continue_a_finished_run(tiny, data, tmp_path):
 
 def test_finished_run_returns_its_result_at_once(tiny, never_killed, monkeypatch):
     whole, data = never_killed
-    config = make_config(data, whole, checkpoint_every_steps=2, baselines=True)
+    config = make_config(data, whole, checkpoint_every_steps=2)
     written = {path: path.stat().st_mtime_ns for path in whole.rglob("*.*")}
 
     def not_again(*args, **kwargs):
@@ -117,7 +120,7 @@ def test_finished_run_returns_its_result_at_once(tiny, never_killed, monkeypatch
 
 def test_stop_by_signal(tiny, never_killed, tmp_path, monkeypatch):
     whole, data = never_killed
-    config = make_config(data, tmp_path / "run", baselines=True)
+    config = make_config(data, tmp_path / "run")
     before = 0
     for number in (signal.SIGINT, signal.SIGTERM):
         with monkeypatch.context() as patch:
@@ -136,7 +139,7 @@ def test_stop_by_signal(tiny, never_killed, tmp_path, monkeypatch):
 
 def test_damaged_newest_checkpoints(tiny, never_killed, tmp_path, monkeypatch):
     whole, data = never_killed
-    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
+    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2)
     with monkeypatch.context() as patch:
         patch.setattr(History, "add", raise_at(2, History.add))
         with pytest.raises(Killed):
@@ -187,9 +190,10 @@ def test_stop_while_the_data_fails(tiny, data, tmp_path, monkeypatch):
 
 
 def test_stop_and_damage_on_replicas(tiny, data, two_devices, tmp_path, monkeypatch, own_collectives):
-    settings = {"strategy": "mirrored", "checkpoint_every_steps": 2, "on_nan": "skip_batch"}
-    pretrain.run(make_config(data, tmp_path / "whole", **settings), say=silent)
-    config = make_config(data, tmp_path / "run", **settings)
+    settings = {"dataset": data, "model": TINY, "augment": "none", "strategy": "mirrored"}
+    settings |= {"checkpoint_every_steps": 2, "on_nan": "skip_batch"}
+    run(configure("supervised", tmp_path / "whole", **settings))
+    config = configure("supervised", tmp_path / "run", **settings)
     signal_at = raise_at(3, loop.Bar.advance)
 
     def advance(bar, steps):
@@ -202,19 +206,17 @@ def test_stop_and_damage_on_replicas(tiny, data, two_devices, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(loop.Bar, "advance", advance)
         with pytest.raises(Stopped, match="is saved"):
-            pretrain.run(config, say=silent)
+            run(config)
     own_collectives()
     newest = checkpointed_steps(tmp_path / "run")[-1]
     (tmp_path / "run" / "checkpoints" / f"step-{newest}.index").write_bytes(b"")
-    lines = []
-    pretrain.run(config, say=lines.append)
-    assert any("is damaged" in line for line in lines)
+    assert any("is damaged" in line for line in run(config).lines)
     assert not differing(tmp_path / "run", tmp_path / "whole")
 
 
 def test_full_disk_leaves_the_last_checkpoint_good(tiny, never_killed, tmp_path, monkeypatch):
     whole, data = never_killed
-    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2, baselines=True)
+    config = make_config(data, tmp_path / "run", checkpoint_every_steps=2)
     for owner, call, what, words in (
         (tf.train.Checkpoint, "write", "step-4", "cannot save the checkpoint of step 4"),
         (files._LocalFiles, "open", "metrics.csv", "cannot write .*metrics.csv"),

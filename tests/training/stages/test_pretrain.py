@@ -32,11 +32,6 @@ from tests.training.tiny import (
 STEPS = [6, 11]  # ends of the two epochs of 40 images in batches of 8
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    make_tiny(monkeypatch, draw=True)
-
-
 def picture(folder, name):
     return tf.io.decode_png((folder / name).read_bytes()).numpy()
 
@@ -248,7 +243,8 @@ def test_the_screen_tells_devices_data_steps_epochs_and_where_to_look(done):
     assert all("\n" not in line for line in lines)
 
 
-def test_unlabeled_images_train_without_figures_of_labels(tiny, tmp_path, monkeypatch):
+def test_unlabeled_images_train_without_figures_of_labels(tmp_path, monkeypatch):
+    make_tiny(monkeypatch, draw=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
