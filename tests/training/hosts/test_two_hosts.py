@@ -1,4 +1,4 @@
-"""Two and three hosts, real processes: the results of one process, files of the chief alone, stops and kills."""
+"""Two and four hosts, real processes: the results of one process, files of the chief alone, stops and kills."""
 
 import signal
 import socket
@@ -54,7 +54,7 @@ def assert_same(one, hosts):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, 4])
 def test_hosts_equal_one_process(count, tiny, begin, tmp_path, rewritten_graphs):
     """Pretraining, fine-tuning, kNN and logistic regression; one process then continues what the hosts began."""
     data = "npz:" + write_npz(tmp_path / "stripes.npz", test=13)
