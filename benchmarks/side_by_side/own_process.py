@@ -93,7 +93,7 @@ class Timed:
         wall, processor = time.perf_counter(), time.process_time()
         figures = self._run() or {}
         seconds, processor_seconds = time.perf_counter() - wall, time.process_time() - processor
-        memory = peak_bytes() - self._before
+        memory = max(peak_bytes() - self._before, 0)  # Linux counts pages late: the peak may sink by a few
         return {"seconds": seconds, "processor_seconds": processor_seconds, "memory": memory, **figures}
 
 
