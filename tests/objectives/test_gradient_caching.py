@@ -147,6 +147,7 @@ def test_rematerialization_changes_nothing():
     assert_close(values(learners[1]), values(learners[0]), 1e-9)
 
 
+@pytest.mark.parametrize("mirrored", [2], indirect=True)
 def test_equal_replicas_with_local_statistics(mirrored):
     with mirrored.scope():
         together = make_learner(dtype="float64", global_bn=False)
@@ -194,7 +195,9 @@ def test_graph_has_one_copy_of_the_network_for_any_number():
     for size in (4, 1):
         learner = make_learner(microbatch_size=size)
         batch = tensors(make_batches(1)[0])
-        graph = tf.function(learner.train_step).get_concrete_function(batch).graph.as_graph_def()
+        graph = (
+            tf.function(learner.train_step, autograph=False).get_concrete_function(batch).graph.as_graph_def()
+        )
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         counts.append([sum(node.op == op for node in nodes) for op in ("Conv2D", "Conv2DBackpropFilter")])
     assert counts == [[2, 1], [2, 1]]
@@ -217,7 +220,7 @@ def test_refusals():
     ):
         learner.train_step(batch)
     specs = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in batch.items()}
-    step = tf.function(learner.train_step)
+    step = tf.function(learner.train_step, autograph=False)
     with pytest.raises(InputError, match="an unknown number of examples"):
         step.get_concrete_function(specs)
     learner, batch["views"] = make_learner(microbatch_size=4), batch["views"][:, :1]
