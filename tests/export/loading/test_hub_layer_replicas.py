@@ -48,7 +48,7 @@ def expected_step(shards):
 
 
 def test_a_fit_is_that_of_the_shards_by_hand(exported, own_collectives):
-    count = 4
+    count = 2
     strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
     batch = shards_of(count)
     with strategy.scope():

@@ -1,5 +1,6 @@
 """The SavedModel through every loader there is: the outputs of the network, and its training."""
 
+import functools
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ LEARNING_RATE = 0.1
 RATE_TOLERANCE = 1e-4  # of a variable after a step: rounding of gradients through 20 normalizations
 
 
+@functools.cache
 def expected_step(weight_decay=WEIGHT_DECAY, parts=1):
     weights, statistics = step_by_hand(
         np.split(images(), parts), rate=LEARNING_RATE, weight_decay=weight_decay
