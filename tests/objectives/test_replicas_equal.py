@@ -1,4 +1,4 @@
-"""Every objective on 1 and 2 replicas, one on 4, and compiled by XLA: the same losses, gradients and weights."""
+"""Every objective on 1, 2 and 4 replicas, and compiled by XLA: the same losses, gradients, metrics and weights."""
 
 import functools
 from collections.abc import Callable
@@ -50,24 +50,24 @@ class Objective(NamedTuple):
     """How a learner is made, for how many replicas, and the objective whose one device it is compared with."""
 
     make: Callable
-    replicas: tuple = (2,)
+    replicas: tuple = (2, 4)
     reference: str | None = None
     microbatch_size: int | None = None
 
 
 OBJECTIVES = {
     "pretrain": Objective(pretrain),
-    "pretrain, memory": Objective(functools.partial(pretrain, memory_size=QUEUE), (2, 4)),
+    "pretrain, memory": Objective(functools.partial(pretrain, memory_size=QUEUE)),
     # In tiles on replicas, against the whole matrix on one device.
     "pretrain, memory, tiled": Objective(
-        functools.partial(pretrain, memory_size=QUEUE), reference="pretrain, memory"
+        functools.partial(pretrain, memory_size=QUEUE), (2,), "pretrain, memory"
     ),
     "pretrain, memory, micro-batches": Objective(
-        functools.partial(pretrain, memory_size=QUEUE, microbatch_size=4), microbatch_size=4
+        functools.partial(pretrain, memory_size=QUEUE, microbatch_size=4), (2,), microbatch_size=4
     ),
     "finetune": Objective(functools.partial(finetune, label_smoothing=0.1)),
-    "linear_eval": Objective(functools.partial(finetune, after_block=ENCODER, heads=True)),
-    "supervised": Objective(supervised),
+    "linear_eval": Objective(functools.partial(finetune, after_block=ENCODER, heads=True), (2,)),
+    "supervised": Objective(supervised, (2,)),
     "distill": Objective(distill),
 }
 SLOW = ("pretrain, memory, tiled", "pretrain, memory, micro-batches", "supervised")
