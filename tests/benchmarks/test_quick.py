@@ -20,7 +20,7 @@ OUTPUT = {
     "cifar10_method": r"pretrain, knn.*finetune-1pct-layer1.*fine-tuning beats supervised",
     "collectives": r"8 \| total \| \d\d .*collectives / least.*\| 8 \| 1\.0\d+ \| 1\.0\d+ ",
     "continued_pretraining": r"classes 0-4 \| kNN.*continued \| linear.*random weights \| linear",
-    "evaluation_resize": r"8 \| 5 folds \| .* \| \+0\.0 .*8 \| 4 per class \| ",
+    "evaluation_resize": r"8 \| color histogram \| .* \| \+0\.0 .*8 \| network \+ roots \| ",
     "kill_and_resume": r"pretrain: 1 of 1 runs",
     "memory_cifar10": r"pretrain.*none \|.*queue-4096 \|.*queue-4096-ema \|",
     "moving_statistics": r"\| 2 \| momentum 0.9 \|.*\| 2 \| recalibrated \|.*\| 2 \| frozen \|",
