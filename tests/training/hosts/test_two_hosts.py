@@ -61,9 +61,8 @@ def test_hosts_equal_one_process(count, tiny, begin, tmp_path, rewritten_graphs)
     one, hosts = tmp_path / "one", tmp_path / "hosts"
     for folder in (one, hosts):
         folder.mkdir()
-    settings, stages = {"steps_per_execution": 3, "eval_every_epochs": 2}, 4
-    if count > 2:  # the other stages differ in nothing that more hosts would show
-        settings, stages = {**settings, "batch_size": 9, "memory_size": 18}, 1
+    settings = {"steps_per_execution": 3, "eval_every_epochs": 2}
+    stages = 4 if count == 2 else 1  # the other stages differ in nothing that more hosts would show
     processes = begin(stages_in(hosts, data, **settings)[:stages], tmp_path, count)
     for mode, values in stages_in(one, data, **settings)[:stages]:
         run(make_config(**values) if mode == "pretrain" else configure(mode, **values))
