@@ -11,7 +11,7 @@ _BATCH_SIZE = 256
 def thumbnails_of(source, side: int = THUMBNAIL_SIDE) -> np.ndarray:
     """Return the images of a Source with the evaluation preprocessing and antialiasing, uint8 [n, side, side, 3].
 
-    Without antialiasing, the photos of a burst differ in every pixel.
+    Without antialiasing, fine patterns make the photos of a burst differ more.
 
     Args:
         source: Source or StreamSource of n images. side: in pixels, at least 8.

@@ -44,7 +44,7 @@ class Checkpoints:
     def restore(self, say: Callable[[str], object] = print) -> int:
         """Load the newest readable checkpoint and return its step; 0 if there is no checkpoint.
 
-        One line tells of a damaged one that was skipped.
+        A damaged one is skipped, and a line is printed about it.
 
         Raises:
             InputError: the checkpoint is of another network, or all of them are unreadable.

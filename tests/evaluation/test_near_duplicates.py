@@ -122,7 +122,7 @@ def test_other_features_and_thresholds_are_refused(features, threshold, words):
 
 
 def test_thumbnails_are_antialiased():
-    """Or the photos of a burst, in which fine patterns move by a pixel, differ in every pixel."""
+    """Or fine patterns, which move by a pixel, make the photos of a burst differ more."""
     checkerboard = np.uint8(255 * (np.indices((96, 96)).sum(0) % 2))[None, ..., None].repeat(3, -1)
     thumbnails = thumbnails_of(Source("board", ArrayStore(checkerboard), RowIds("board", 1)), side=32)
     assert thumbnails.shape == (1, 32, 32, 3)

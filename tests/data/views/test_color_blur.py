@@ -93,11 +93,11 @@ def test_hue_and_saturation_match_the_standard_library_pixel_by_pixel():
     image[0, 0, 0] = 0.5
     planes = color.to_planes(tf.constant(image))
     for factor, turns in ((1.0, -0.3), (1.4, 0.0), (0.6, 0.45)):
-        found = color.to_images(color.adjust_saturation_and_hue(planes, [factor], [turns]))[0]
+        adjusted = color.to_images(color.adjust_saturation_and_hue(planes, [factor], [turns]))[0]
         for y, x in np.ndindex(image.shape[1:3]):
             h, s, v = colorsys.rgb_to_hsv(*image[0, y, x].astype(float))
             expected = colorsys.hsv_to_rgb((h + turns) % 1, min(1.0, factor * s), v)
-            np.testing.assert_allclose(found[y, x], expected, atol=2e-6)
+            np.testing.assert_allclose(adjusted[y, x], expected, atol=2e-6)
 
 
 def test_blur_matches_the_release(golden):
