@@ -94,7 +94,8 @@ def commands(options, seed):
     for row, name in FOLDERS.items():
         epochs = options.source_epochs if row == SOURCE else options.epochs
         words = ["--mode=pretrain", "--recipe=cifar10_small", f"--batch_size={options.batch_size}"]
-        words += [f"--epochs={epochs}", f"--dataset=npz:{half(options, '0-4' if row == SOURCE else '5-9')}"]
+        words += [f"--epochs={epochs}", f"--eval_every_epochs={epochs}"]  # the encoders are judged below
+        words += [f"--dataset=npz:{half(options, '0-4' if row == SOURCE else '5-9')}"]
         words += QUICK_FLAGS if options.quick else ["--image_size=32"]
         if row == CONTINUED:
             words += [f"--init={folder}/{FOLDERS[SOURCE]}", *options.flags.split()]

@@ -1,5 +1,6 @@
 """Features of whole sources, and scores of a representation by kNN and online probe."""
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -148,16 +149,16 @@ class RepresentationScore:
         extractor: an Extractor of "final_avg_pool" (and "logits" for the probe, and the endpoint of the pairs).
         bank: Source or StreamSource of labeled images the neighbors come from.
         evaluation: Source or StreamSource with labels.
-        pairs: ViewPairs of evaluation images, or None.
+        make_pairs: returns ViewPairs of evaluation images, or None; called at the first evaluation.
         knn: num_classes, k and temperature of `knn_predict`.
     """
 
-    def __init__(self, extractor, bank, evaluation, pairs=None, **knn):
+    def __init__(self, extractor, bank, evaluation, make_pairs=lambda: None, **knn):
         self.extractor = extractor
         self.bank = bank
         self.evaluation = evaluation
-        self.pairs = pairs
         self.knn = knn
+        self._pairs = functools.cache(make_pairs)
 
     def outputs(self) -> tuple[dict, dict]:
         """Return what the extractor computes of the bank and of the evaluation split."""
@@ -187,9 +188,9 @@ class RepresentationScore:
     def _figures(self, features):
         """Return the figures without labels."""
         figures = {"effective_rank": effective_rank(features)}
-        if self.pairs is None:
+        if (pairs := self._pairs()) is None:
             return figures
-        first, second = np.split(self.extractor(self.pairs.source, as_they_are=True)[self.pairs.endpoint], 2)
+        first, second = np.split(self.extractor(pairs.source, as_they_are=True)[pairs.endpoint], 2)
         uniformities = [uniformity(views) for views in (first, second)]
         return figures | {"alignment": alignment(first, second), "uniformity": float(np.mean(uniformities))}
 

@@ -1,12 +1,13 @@
-"""The plan of a fit: which pieces fit into the minutes, and what is left out."""
+"""The plan of a fit: which pieces fit into the minutes, and what is left out; made again after every piece."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from simclr_keras.fit.candidates.pieces import Piece
 from simclr_keras.formatting import duration
 
 FIRST = 3  # candidates that are tried in any case: colors, and the cheapest of a network
+SLACK = 1.25  # a planned piece is left out after all if the time would exceed the budget by more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,9 @@ class Plan:
     seconds: float
 
 
-def make_plan(pieces: Sequence[Piece], spent: dict[str, float], budget: float) -> Plan:
+def make_plan(
+    pieces: Sequence[Piece], spent: dict[str, float], budget: float, planned: Collection[Piece] = ()
+) -> Plan:
     """Return the plan: one piece after the other is taken if it still fits.
 
     The first candidates are tried in any case, and finished pieces are kept, whatever they took. A piece that only
@@ -31,6 +34,7 @@ def make_plan(pieces: Sequence[Piece], spent: dict[str, float], budget: float) -
 
     Args:
         pieces: in the order of promise. spent: seconds of finished pieces by name. budget: seconds.
+        planned: pieces of the plan before.
     """
     taken: list[Piece] = []
     total = 0.0
@@ -44,7 +48,8 @@ def make_plan(pieces: Sequence[Piece], spent: dict[str, float], budget: float) -
             needed += min(seconds(other) for other in pieces if other.after == piece.name)
         is_ready = piece.after is None or any(other.name == piece.after for other in taken)
         is_first = piece.judge is not None and len(taken) < FIRST
-        if is_ready and (is_first or piece.name in spent or total + needed <= budget):
+        limit = budget * (SLACK if piece in planned else 1)
+        if is_ready and (is_first or piece.name in spent or total + needed <= limit):
             taken.append(piece)
             total += seconds(piece)
     return Plan(taken, [piece for piece in pieces if piece not in taken], total)

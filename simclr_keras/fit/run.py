@@ -26,8 +26,6 @@ from simclr_keras.formatting import duration
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.training.engine import signals
 
-SLACK = 1.25  # a piece is left out if the time would exceed --minutes by more
-
 
 def run(config: FitConfig, say: Callable = print) -> dict:
     """Fit with a FitConfig; return the facts on the page.
@@ -81,7 +79,7 @@ class Trials:
         workshop: Workshop. work: WorkFolder. say: prints a line.
 
     Attributes:
-        plan: Plan; pieces for which there was no time after all are in its `left_out`.
+        plan: Plan, made again after every piece with the time that it took.
         judged: the Judged candidates, in the order in which they were tried.
         labels: of the labeled photos that are no test images, int [m].
     """
@@ -90,10 +88,10 @@ class Trials:
         self.workshop, self.work, self._say = workshop, work, say
         self.labels = workshop.photos.labels[workshop.photos.labeled]
         self.judged: list[Judged] = []
-        pieces = list_pieces(workshop, self._teacher)
-        records = {piece.name: work.read(f"piece-{piece.name}") for piece in pieces}
+        self._pieces = list_pieces(workshop, self._teacher)
+        records = {piece.name: work.read(f"piece-{piece.name}") for piece in self._pieces}
         self._records = {name: record for name, record in records.items() if record}
-        self.plan: Plan = plan.make_plan(pieces, self._spent(), workshop.budget)
+        self.plan: Plan = plan.make_plan(self._pieces, self._spent(), workshop.budget)
 
     @property
     def best(self) -> Judged:
@@ -104,16 +102,23 @@ class Trials:
         """Print the plan, and try all pieces of it."""
         for line in self._introduction():
             self._say(line)
-        for piece in list(self.plan.pieces):
-            total = sum(self._spent().values()) + piece.seconds
-            is_late = len(self.judged) > 1 and total > SLACK * self.workshop.budget
-            is_late &= piece.name not in self._records
-            if is_late or any(other.name == piece.after for other in self.plan.left_out):
-                self.plan.pieces.remove(piece)
-                self.plan.left_out.append(piece)
+        tried: set[str] = set()
+        while piece := next((piece for piece in self.plan.pieces if piece.name not in tried), None):
+            self._try(piece)
+            tried.add(piece.name)
+            self._plan_again()
+
+    def _plan_again(self):
+        """Leave out pieces for which there is no time after all, and add others for which there is."""
+        before = self.plan
+        self.plan = plan.make_plan(self._pieces, self._spent(), self.workshop.budget, before.pieces)
+        for piece in self.plan.left_out:
+            if piece in before.pieces:
                 self._say(f"left out {piece.title}: earlier pieces took longer than planned")
-            else:
-                self._try(piece)
+        for piece in self.plan.pieces:
+            if piece in before.left_out:
+                time_words = f"about {duration(piece.seconds)}"
+                self._say(f"added    {piece.title}, {time_words}: earlier pieces took less time than planned")
 
     def _introduction(self):
         workshop = self.workshop

@@ -133,7 +133,13 @@ def test_pairs_of_views_are_compared_as_they_are(splits):
     model, views = make_model(), np.random.default_rng(1).integers(0, 256, (10, SIZE, SIZE, 3), np.uint8)
     pairs = ViewPairs(Source("views", ArrayStore(views), RowIds("views", 10)), "final_avg_pool")
     score = RepresentationScore(
-        extractor(model, 4), splits.train, splits.evaluation, pairs, num_classes=3, k=1, temperature=0.1
+        extractor(model, 4),
+        splits.train,
+        splits.evaluation,
+        lambda: pairs,
+        num_classes=3,
+        k=1,
+        temperature=0.1,
     )
     first, second = np.split(model(views.astype("float32") / 255, training=False)["final_avg_pool"], 2)
     scores = score()

@@ -50,3 +50,16 @@ def test_finished_pieces_count_with_their_time():
 def test_finished_pieces_are_kept_whatever_they_took():
     plan = make_plan(PIECES, {"long": 500.0}, 130)
     assert names(plan.pieces) == ["colors", "roots", "features", "long"]
+
+
+def test_a_planned_piece_is_kept_within_the_slack_and_others_use_the_time_that_is_left():
+    planned = make_plan(PIECES, {}, 165).pieces
+    assert names(planned) == ["colors", "roots", "features", "long", "short"]
+    for took, expected in (
+        (5.0, ["colors", "roots", "features", "long", "pretraining", "of pretraining", "short"]),
+        (140.0, ["colors", "roots", "features", "long", "short"]),  # 205 of 165 * 1.25 seconds
+        (150.0, ["colors", "roots", "features", "long"]),
+        (160.0, ["colors", "roots", "features", "short"]),
+    ):
+        again = make_plan(PIECES, {"features": took}, 165, planned)
+        assert names(again.pieces) == expected

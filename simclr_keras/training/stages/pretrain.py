@@ -108,7 +108,7 @@ class Pretraining(FromRun, TrainingStage):
             self.extractor(self.learner.model, "final_avg_pool", "logits", embeddings),
             knn_bank(splits.train, config.knn_bank_size, config.seed),
             splits.evaluation,
-            evaluation_pairs(config, splits.evaluation, self.learner.augment, embeddings),
+            lambda: evaluation_pairs(config, splits.evaluation, self.learner.augment, embeddings),
             num_classes=len(splits.class_names),
             k=config.knn_k,
             temperature=config.knn_temperature,
