@@ -8,22 +8,29 @@ DIMENSIONS, TEMPERATURE = 128, 0.1
 
 
 def cases(quick: bool) -> list[Case]:
-    """Return the cases; quick: 64 views."""
-    return [
-        Case(
-            f"{views:,} views x {DIMENSIONS}",
-            {
-                "ours": Side(ours, {"views": views}, OURS),
-                "ours, tiled": Side(ours, {"views": views, "most_dense": 0}, BESIDE),
-                "ours, one matrix": Side(ours, {"views": views, "most_dense": views**2}, BESIDE),
-                "lightly": Side(lightly, {"views": views}, PEER, lightly=True),
-            },
-            least_ratio=1.0,
-            size=views,
-            series="NT-Xent by views",
-        )
-        for views in ((64,) if quick else (1024, 2048, 4096, 8192, 16_384))
-    ]
+    """Return the cases; quick: 64 views. The largest one would take the others 17 GB for a matrix alone."""
+    if quick:
+        return [make_case(64)]
+    return [*map(make_case, (1024, 2048, 4096, 8192, 16_384)), make_case(65_536, ours_alone=True, rounds=2)]
+
+
+def make_case(views: int, ours_alone: bool = False, rounds: int | None = None) -> Case:
+    """Return one case with all its sides."""
+    sides = {"ours": Side(ours, {"views": views}, OURS)}
+    if not ours_alone:
+        sides |= {
+            "ours, tiled": Side(ours, {"views": views, "most_dense": 0}, BESIDE),
+            "ours, one matrix": Side(ours, {"views": views, "most_dense": views**2}, BESIDE),
+            "lightly": Side(lightly, {"views": views}, PEER, lightly=True),
+        }
+    return Case(
+        f"{views:,} views x {DIMENSIONS}",
+        sides,
+        rounds=rounds,
+        least_ratio=None if ours_alone else 1.0,
+        size=views,
+        series="NT-Xent by views",
+    )
 
 
 def embeddings(views):

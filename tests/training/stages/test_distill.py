@@ -228,12 +228,10 @@ def test_a_student_comes_closer_to_its_teacher(config):
     assert float(rows[-1]["distillation_loss"]) < 0.7 * float(rows[0]["distillation_loss"])
 
 
-@pytest.mark.parametrize("alpha", [1.0, pytest.param(0.5, marks=pytest.mark.slow)])
-def test_a_killed_distillation_ends_as_one_never_killed(config, distilled, monkeypatch, tmp_path, alpha):
-    whole = distilled.folder
-    if alpha < 1:
-        whole = run(config("whole", seed=9, alpha=alpha)).folder
-    again = config(seed=9, checkpoint_every_steps=1, alpha=alpha)
+@pytest.mark.slow
+def test_a_killed_distillation_of_two_streams_ends_as_one_never_killed(config, monkeypatch, tmp_path):
+    whole = run(config("whole", seed=9, alpha=0.5)).folder
+    again = config(seed=9, checkpoint_every_steps=1, alpha=0.5)
     kill(again, monkeypatch, loop.Bar, "advance", 3)
     done = run(again)
     assert any("continued at step" in line for line in done.lines)

@@ -6,14 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmarks.compare_runs import differing, weights
+from benchmarks.compare_runs import weights
 from simclr_keras.config.export import ExportConfig
 from simclr_keras.errors import InputError
 from simclr_keras.export import from_run
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.training.engine import loop
-from tests.training.killing import kill
 from tests.training.tiny import (
     GROUPED,
     TINY,
@@ -166,15 +165,6 @@ def test_the_teacher_is_neither_trained_nor_decayed_nor_saved(config, finetuned,
     taught, alone = (weights(folder).keys() for folder in (done.folder, finetuned.folder))
     assert {name.split("/")[0] for name in taught} == {name.split("/")[0] for name in alone}
     assert not [name for name in taught if "teacher" in name]
-
-
-def test_a_killed_distillation_ends_as_one_never_killed(config, monkeypatch, tmp_path):
-    run(config("whole", seed=9, epochs=2))
-    again = config(seed=9, epochs=2, checkpoint_every_steps=1)
-    kill(again, monkeypatch, loop.Bar, "advance", 3)
-    done = run(again)
-    assert any("continued at step" in line for line in done.lines)
-    assert not differing(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("resumed", [False, True], ids=["finished", "stopped"])

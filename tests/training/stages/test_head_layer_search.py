@@ -12,8 +12,6 @@ import pytest
 from benchmarks.compare_runs import differing
 from simclr_keras.errors import Stopped
 from simclr_keras.evaluation.metrics import Accuracy
-from simclr_keras.runs.history import History
-from simclr_keras.training.engine import loop
 from simclr_keras.training.stages import head_layer_search
 from simclr_keras.training.stages.finetune import Finetuning
 from tests.tools.made_runs import rows
@@ -226,17 +224,10 @@ def test_a_real_choice_is_written_down_and_said(whole):
     assert json.loads((whole.folder / "config.json").read_text())["head_layer"] == "auto"
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        pytest.param(("in the second trial", head_layer_search._Scores, "set", 3), marks=pytest.mark.slow),
-        pytest.param(("in training", loop.Bar, "advance", 2), marks=pytest.mark.slow),
-        pytest.param(("after training", History, "add", 1), marks=pytest.mark.slow),
-    ],
-    ids=lambda place: place[0],
-)
-def test_a_killed_choice_ends_as_one_never_killed(whole, config, monkeypatch, tmp_path, place):
-    kill(config(cv_folds=2), monkeypatch, *place[1:])
+@pytest.mark.slow
+def test_a_choice_killed_in_its_second_trial_ends_as_one_never_killed(whole, config, monkeypatch, tmp_path):
+    """For kills in training see test_resume.py; for kills anywhere, benchmarks/kill_and_resume.py."""
+    kill(config(cv_folds=2), monkeypatch, head_layer_search._Scores, "set", 3)
     run(config(cv_folds=2))
     assert not differing(tmp_path / "run", whole.folder)
     assert (tmp_path / "run/head_layer.json").read_text().split("}")[1] == (
