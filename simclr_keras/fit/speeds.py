@@ -15,7 +15,7 @@ from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.classification import Classifier
 from simclr_keras.training.engine.strategy import resolve_precision
 
-TRAINED = 16  # images of the training step that is measured; 4 if the network is a large one
+TRAINED = 32  # images of the training step that is measured, as in trainings; 8 if the network is a large one
 REPEATED = 3  # training steps, of which the quickest counts
 
 
