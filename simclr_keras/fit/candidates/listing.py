@@ -23,7 +23,7 @@ def list_pieces(workshop: Workshop, best: Callable[[], Teacher]) -> list[Piece]:
     pieces = _from_start(workshop) if workshop.start else _from_nothing(workshop)
     return [
         workshop.linear_piece(View(workshop.size, colors=1.0), is_baseline=True),
-        workshop.linear_piece(View(workshop.size, colors=ROOTS)),
+        workshop.linear_piece(View(workshop.size, colors=ROOTS), is_baseline=True),
         *pieces,
         distillation(workshop, best),
     ]
