@@ -89,6 +89,18 @@ class FitConfig(Settings):
         for flag, folder in (("out", self.out), ("runs", self.runs_folder)):
             check_local(folder, "folder", flag)
             check_no_pattern(os.path.realpath(folder), f"--{flag}")
+            photos = os.path.realpath(path)
+            if "://" not in path and os.path.commonpath([os.path.realpath(folder), photos]) == photos:
+                raise InputError(
+                    f"--{flag}={folder} is inside the folder of photos, where its pictures would become photos; give a "
+                    "folder outside of it."
+                )
+
+    @property
+    def absolute_dataset(self) -> str:
+        """Return --dataset with the absolute path of the folder."""
+        path = self.dataset.partition(":")[2]
+        return self.dataset if "://" in path else f"folder:{os.path.abspath(path)}"
 
     def _check_init(self) -> None:
         init = self.init or ""

@@ -1,6 +1,7 @@
 """The end of a fit: the test images, the export of the best candidate, and the page."""
 
 import os
+import shlex
 from collections.abc import Callable
 
 import numpy as np
@@ -76,7 +77,7 @@ def finish(trials, say: Callable) -> dict:
     for line in verdict:
         say(f"result   {line}")
     say(f"page     {file}")
-    say(f"use      simclr predict --model={config.out} new_photos/")
+    say(f"use      simclr predict --model={shlex.quote(config.out)} new_photos/")
     return {**facts, "chosen": best.piece.name, "verdict": verdict, "page": file}
 
 

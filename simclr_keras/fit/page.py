@@ -3,6 +3,7 @@
 import base64
 import html
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -69,7 +70,8 @@ def as_html(
         f"{best.share.total} labeled photos that are no test images.</p>",
         *(f"<p>{_text(line)}</p>" for line in verdict),
         '<p class="note">These figures hold for photos like yours. Photos of another place, day or camera may be '
-        "classified less well: put some of them into a folder test/ to find out.</p>",
+        "classified less well: to find out, put some of them into a folder test/, and all others into train/ beside "
+        "it.</p>",
         "<h2>On the test images</h2>",
         _table(("model", "correct", "accuracy", "95 % interval"), _test_rows(trials, best, test)),
         "<h2>What was tried</h2>",
@@ -107,7 +109,7 @@ def command(config) -> str:
     for name, field in type(config).__dataclass_fields__.items():
         value = getattr(config, name)
         if value != field.default:
-            words.append(f"--{name}" if value is True else f"--{name}={value}")
+            words.append(f"--{name}" if value is True else f"--{name}={shlex.quote(str(value))}")
     return " ".join(words)
 
 
@@ -144,6 +146,9 @@ def _left_out(trials):
         )
         minutes = trials.workshop.config.minutes
         yield f"<p>Not tried, because it does not fit into {minutes:g} minutes:</p><ul>{items}</ul>"
+    if trials.failed:
+        items = "".join(f"<li>{_text(line)}</li>" for line in trials.failed)
+        yield f"<p>Failed:</p><ul>{items}</ul>"
 
 
 def _confusion(trials, best, test_logits):
@@ -198,7 +203,7 @@ def _uncertain(trials, rows, scores):
 def _use(trials):
     out = os.path.abspath(trials.workshop.config.out)
     yield "<h2>How to load the model</h2>"
-    yield f"<pre>simclr predict --model={_text(out)} new_photos/</pre>"
+    yield f"<pre>simclr predict --model={_text(shlex.quote(out))} new_photos/</pre>"
     yield "<p>Or with TensorFlow alone:</p>"
     code = LOAD.format(folder=repr(out), names=repr(f"{out}/class_names.txt"))
     yield f"<pre>{_text(code)}</pre><p>README.md in the same folder describes the preprocessing and the formats.</p>"

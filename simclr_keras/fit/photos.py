@@ -7,8 +7,9 @@ import numpy as np
 
 from simclr_keras.config.fit import FitConfig
 from simclr_keras.data.content_hash import fingerprint_of, ranks
+from simclr_keras.data.sources.layout import EVALUATION_FOLDERS
 from simclr_keras.data.sources.load_dataset import open_dataset
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, some
 from simclr_keras.evaluation.near_duplicates import group_images
 from simclr_keras.evaluation.thumbnails import thumbnails_of
 from simclr_keras.fit.hold_out import choose_test
@@ -79,14 +80,24 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
         InputError: there are no photos or too few labels.
     """
     splits = open_dataset(config.dataset, labels=config.labels)
+    tops = {name.partition("/")[0].lower() for name in splits.train.ids} & {*EVALUATION_FOLDERS}
+    if splits.evaluation is None and tops:
+        raise InputError(
+            f"{config.dataset}: the photos in {min(tops)}/ would be trained on like all others: put the others into "
+            "train/ beside it, or give a column split in --labels; or rename it."
+        )
     parts = (splits.train,) if splits.evaluation is None else (splits.train, splits.evaluation)
     if not any(part.has_labels for part in parts):
         raise InputError(
             f"{config.dataset} has no labels, and fit needs some: give --labels=labels.csv, or class sub-folders."
         )
-    images = Images(config.dataset, parts, splits.class_names)
     labels = np.concatenate([np.full(len(p), -1) if p.labels is None else p.labels for p in parts])
-    _check_labels(config, labels, splits.class_names)
+    # Without classes that have no readable photo, which trainings would not know of.
+    present = np.unique(labels[labels >= 0])
+    class_names = tuple(splits.class_names[label] for label in present)
+    labels = np.where(labels >= 0, np.searchsorted(present, labels), -1)
+    _check_labels(config, labels, class_names)
+    images = Images(config.dataset, parts, class_names)
     ids = tuple(images.ids)
     say(
         f"photos   {len(ids):,}, of which {int(np.sum(labels >= 0)):,} are labeled; looking for near duplicates"
@@ -112,11 +123,20 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
             "to avoid this, start from a run that was trained without them"
         )
     is_left_out = np.isin(groups, groups[is_test]) & ~is_test
+    _check_labels(
+        config, np.where(is_test | is_left_out, -1, labels), class_names, " that are no test images"
+    )
+    alone = {*labels[is_test & (labels >= 0)]} - {*labels[~is_test & ~is_left_out]}
+    if alone:
+        raise InputError(
+            f"all labeled photos of {some([class_names[label] for label in sorted(alone)])} are test images, or alike "
+            "to some: label more photos of it, or remove these labels."
+        )
     return Photos(
         images,
         ids,
         labels.astype(np.int32),
-        tuple(splits.class_names),
+        class_names,
         groups,
         threshold,
         is_test,
@@ -150,10 +170,11 @@ def describe(photos: Photos):
         yield f"without test images, because there are too few different ones: {shown}"
 
 
-def _check_labels(config, labels, class_names):
+def _check_labels(config, labels, class_names, which=""):
     counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
     if np.count_nonzero(counts) < 2:
         raise InputError(
-            f"{config.labels or config.dataset} labels photos of {counted(int(np.count_nonzero(counts)), 'class')}: "
+            f"{config.labels or config.dataset} labels photos{which} of "
+            f"{counted(int(np.count_nonzero(counts)), 'class')}: "
             "give labels of at least 2 classes."
         )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from simclr_keras.fit.candidates.pieces import Piece
 from simclr_keras.formatting import duration
 
-FIRST = 3  # candidates that are tried in any case: colors, and the cheapest of a network
+FIRST = 3  # regressions that are tried in any case: on colors, and the cheapest on features of a network
 SLACK = 1.25  # a planned piece is left out after all if the time would exceed the budget by more
 
 
@@ -29,7 +29,7 @@ def make_plan(
 ) -> Plan:
     """Return the plan: one piece after the other is taken if it still fits.
 
-    The first candidates are tried in any case, and finished pieces are kept, whatever they took. A piece that only
+    The first regressions are tried in any case, and finished pieces are kept, whatever they took. A piece that only
     prepares others is taken if one of these fits too.
 
     Args:
@@ -40,14 +40,14 @@ def make_plan(
     total = 0.0
 
     def seconds(piece):
-        return spent.get(piece.name, piece.seconds)
+        return piece.seconds_after(spent[piece.name]) if piece.name in spent else piece.seconds
 
     for piece in pieces:
         needed = seconds(piece)
         if piece.judge is None:
             needed += min(seconds(other) for other in pieces if other.after == piece.name)
         is_ready = piece.after is None or any(other.name == piece.after for other in taken)
-        is_first = piece.judge is not None and len(taken) < FIRST
+        is_first = piece.judge is not None and not piece.is_training and len(taken) < FIRST
         limit = budget * (SLACK if piece in planned else 1)
         if is_ready and (is_first or piece.name in spent or total + needed <= limit):
             taken.append(piece)

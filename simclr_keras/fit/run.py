@@ -6,9 +6,12 @@ import os
 import time
 from collections.abc import Callable
 
+import tensorflow as tf
+
 from simclr_keras.backend import custom_gradients_freed
 from simclr_keras.config.fit import FitConfig
-from simclr_keras.errors import InputError
+from simclr_keras.data.files.listing import list_images
+from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.export.card import read_card
 from simclr_keras.export.export_folder import check_out
 from simclr_keras.fit import judge, plan
@@ -39,7 +42,7 @@ def run(config: FitConfig, say: Callable = print) -> dict:
         start = _start(config)
         check_out(config.out, overwrite=config.overwrite or _is_ours(config))
         photos = open_photos(config, say, start.run.as_ancestors() if start and start.run else ())
-        work = WorkFolder(f"{config.runs_folder}/{_fingerprint(config, photos, start)}")
+        work = WorkFolder(f"{os.path.abspath(config.runs_folder)}/{_fingerprint(config, photos, start)}")
         for line in describe(photos):
             say(f"photos   {line}")
         workshop = make_workshop(config, photos, work, start, say)
@@ -69,6 +72,9 @@ def _fingerprint(config, photos, start):
     """Return a name for everything that finished pieces depend on."""
     settings = [photos.fingerprint(), photos.class_names, config.init, start and start.fingerprint()]
     settings += [config.model, config.image_size, config.seed]
+    # Trainings know photos by these names, also those that they must not open.
+    settings += [config.absolute_dataset, os.path.abspath(config.runs_folder), photos.ids]
+    settings += [sorted(list_images(config.dataset.removeprefix("folder:")).images)]
     return hashlib.blake2b(json.dumps(settings).encode(), digest_size=4).hexdigest()
 
 
@@ -82,12 +88,14 @@ class Trials:
         plan: Plan, made again after every piece with the time that it took.
         judged: the Judged candidates, in the order in which they were tried.
         labels: of the labeled photos that are no test images, int [m].
+        failed: lines about pieces that could not be tried.
     """
 
     def __init__(self, workshop: Workshop, work: WorkFolder, say: Callable) -> None:
         self.workshop, self.work, self._say = workshop, work, say
         self.labels = workshop.photos.labels[workshop.photos.labeled]
         self.judged: list[Judged] = []
+        self.failed: list[str] = []
         self._pieces = list_pieces(workshop, self._teacher)
         records = {piece.name: work.read(f"piece-{piece.name}") for piece in self._pieces}
         self._records = {name: record for name, record in records.items() if record}
@@ -104,9 +112,20 @@ class Trials:
             self._say(line)
         tried: set[str] = set()
         while piece := next((piece for piece in self.plan.pieces if piece.name not in tried), None):
-            self._try(piece)
+            try:
+                self._try(piece)
+            except (TrainingError, tf.errors.ResourceExhaustedError) as error:
+                self._drop(piece, error)
             tried.add(piece.name)
             self._plan_again()
+
+    def _drop(self, piece, error):
+        """Go on without a piece, and without those that need it. The next call tries it again."""
+        self.failed.append(f"{piece.title}: {one_line(error)}")
+        self._say(f"failed   {self.failed[-1]}")
+        if piece.is_baseline and not self.judged:
+            raise error
+        self._pieces = [other for other in self._pieces if piece.name not in (other.name, other.after)]
 
     def _plan_again(self):
         """Leave out pieces for which there is no time after all, and add others for which there is."""
@@ -163,7 +182,8 @@ class Trials:
         self._say(f"         {result.share} of {result.share.total} photos, {time_words}")
 
     def _teacher(self) -> Teacher:
-        """Return the best candidate at the time when the distillation began."""
-        name = self.work.record("teacher", lambda: {"name": self.best.piece.name})["name"]
-        best = next((result for result in self.judged if result.piece.name == name), self.best)
+        """Return the best candidate at the time when the distillation began; with other minutes it begins anew."""
+        record = f"teacher-{self.workshop.config.minutes:g}-minutes"
+        name = self.work.record(record, lambda: {"name": self.best.piece.name})["name"]
+        best = next(result for result in self.judged if result.piece.name == name)
         return Teacher(best.piece, best.record)

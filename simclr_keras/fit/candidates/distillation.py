@@ -30,7 +30,7 @@ def distillation(workshop: Workshop, best: Callable[[], Teacher]) -> Piece:
         }
 
     return workshop.training_piece(
-        "distilled",
+        f"distilled-within-{workshop.config.minutes:g}-minutes",  # more minutes may have a better teacher
         f"distilling the best of these into {model}, on all photos",
         "distill",
         "photos_distill",

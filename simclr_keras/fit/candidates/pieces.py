@@ -38,6 +38,7 @@ class Piece:
         prepare: does the work of a piece without `judge`.
         after: name of the piece that it needs.
         is_baseline: whether a candidate should beat it.
+        is_training: whether its network is trained as a whole, on all labels once more for the export.
     """
 
     name: str
@@ -48,6 +49,11 @@ class Piece:
     prepare: Callable[[], Any] | None = None
     after: str | None = None
     is_baseline: bool = False
+    is_training: bool = False
+
+    def seconds_after(self, spent: float) -> float:
+        """Return the seconds of the whole piece if its judgment took `spent`: a training still has one run to go."""
+        return spent * (1 + self.is_training / TRAINED_FOLDS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +155,8 @@ class Workshop:
                 scores[trainings.folds == fold] = log_softmax(logits, axis=1)
             return scores, {"epochs": count}
 
-        return Piece(name, f"{title}, {count} epochs", seconds, judge, network, None, after, is_baseline)
+        title = f"{title}, {count} epochs"
+        return Piece(name, title, seconds, judge, network, None, after, is_baseline, is_training=True)
 
     def pretraining_piece(
         self, name: str, title: str, recipe: str, settings: dict, speed: Speed, epochs: tuple[int, int]

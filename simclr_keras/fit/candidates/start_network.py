@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import os
 
 import numpy as np
 
@@ -37,7 +38,10 @@ class StartNetwork:
     def fingerprint(self) -> str:
         """Return a digest of the weights: another training in the same run directory has other features."""
         if self.run is None:
-            return f"{self.name} {self.weights}"
+            if not os.path.isfile(self.weights or ""):
+                return f"{self.name} {self.weights}"
+            with open(self.weights, "rb") as file:
+                return f"{self.name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
         weights, digest = self.run.weights, hashlib.blake2b(digest_size=8)
         for path, shape in sorted(weights.shapes().items()):
             if len(shape) == 1:  # enough, because a training changes all arrays

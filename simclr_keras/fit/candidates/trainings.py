@@ -14,6 +14,7 @@ import numpy as np
 from simclr_keras.config import recipes
 from simclr_keras.config.fit import FitConfig
 from simclr_keras.config.modes import make_config
+from simclr_keras.data.files.image_file import is_utf8
 from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.sources.layout import UNUSED
 from simclr_keras.files import read_file, write_file
@@ -49,7 +50,7 @@ class Trainings:
             part: "all", or the number of the fold.
         """
         flags = {
-            "dataset": self._config.dataset,
+            "dataset": self._config.absolute_dataset,
             "labels": self.labels_file(part),
             "model_dir": self.path(name, part),
             "seed": self._config.seed,
@@ -97,7 +98,8 @@ class Trainings:
             writer.writerow([name, names[label] if label >= 0 else "", split])
         # Those that the user's own splits leave out, and unreadable ones.
         listing = list_images(self._config.dataset.removeprefix("folder:"))
-        writer.writerows([name, "", UNUSED] for name in sorted({*listing.images} - {*photos.ids}))
+        rest = sorted({*filter(is_utf8, listing.images)} - {*photos.ids})  # other names are never read
+        writer.writerows([name, "", UNUSED] for name in rest)
         return text.getvalue()
 
 
