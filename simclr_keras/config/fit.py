@@ -26,7 +26,7 @@ class FitConfig(Settings):
     test_fraction: float = option(
         0.2,
         "Share of the labeled photos that are held out as test images, in each class. Near duplicates stay together. "
-        "Unused if the data has test images of its own, in a folder test/ or by the split in --labels.",
+        "Unused if the data has test images of its own, in test/ beside train/, or by the split in --labels.",
         group="Data",
         above=0,
         at_most=0.9,

@@ -111,6 +111,8 @@ def representative_images(config: Any, source: OpenRun) -> np.ndarray:
                 data_dir=config.data_dir or own.data_dir,
                 labels=own.labels,
                 unlabeled=own.unlabeled,
+                eval_fraction=own.eval_fraction,
+                held_out=source.split.held_out,
             ).train
     except InputError as error:
         if config.int8_data:

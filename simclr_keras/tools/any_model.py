@@ -220,7 +220,7 @@ def _of_keras(path, model, image_size, class_names, antialias):
 
     digest = hashlib.blake2b(digest_size=16)
     for variable in model.variables:
-        digest.update(np.ascontiguousarray(variable.numpy()).data)
+        digest.update(np.ascontiguousarray(variable.numpy()).view(np.uint8))  # bfloat16 has no buffer
     return AnyModel(
         path, shapes, call, image_size or fixed, fixed, class_names, digest.hexdigest(), antialias
     )

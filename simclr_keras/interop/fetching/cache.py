@@ -54,8 +54,9 @@ def fetch_published(name: str) -> str:
 
 def digests_of(folder: str) -> dict[str, str]:
     """Return the SHA-256 of the files of a SavedModel that are read here, by their path within its folder."""
-    variables = sorted(os.listdir(os.path.join(folder, "variables")))
-    arrays = [f"variables/{file}" for file in variables if ".data-" in file and not file.endswith(PARTIAL)]
+    variables = os.path.join(folder, "variables")
+    files = sorted(os.listdir(variables)) if os.path.isdir(variables) else []
+    arrays = [f"variables/{file}" for file in files if ".data-" in file and not file.endswith(PARTIAL)]
     paths = {file: os.path.join(folder, file) for file in (GRAPH, *arrays, INDEX)}
     return {file: digest(path).hex() for file, path in paths.items() if os.path.exists(path)}
 
