@@ -28,7 +28,8 @@ def checked(config):
 
 @pytest.mark.parametrize("message", WRONG)
 def test_mistakes_are_named(message, tmp_path):
-    flags = {"dataset": f"folder:{tmp_path}", "out": f"{tmp_path}/out", **WRONG[message]}
+    (tmp_path / "photos").mkdir()
+    flags = {"dataset": f"folder:{tmp_path}/photos", "out": f"{tmp_path}/out", **WRONG[message]}
     with pytest.raises(InputError, match=message):
         checked(FitConfig(**flags))
 
