@@ -7,6 +7,8 @@ import numpy as np
 
 from simclr_keras.config.fit import FitConfig
 from simclr_keras.data.content_hash import fingerprint_of, ranks
+from simclr_keras.data.files.image_file import is_utf8
+from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.sources.layout import EVALUATION_FOLDERS
 from simclr_keras.data.sources.load_dataset import open_dataset
 from simclr_keras.errors import InputError, some
@@ -25,6 +27,7 @@ class Photos:
 
     Attributes:
         images: Images of n photos. ids: their n names.
+        others: names of images in the folder that are unreadable, or left out by the user's own splits; sorted.
         labels: int32 [n], -1 for unlabeled. class_names: a name per label value.
         groups: int64 [n]; near duplicates, and photos of one scene, have one number.
         threshold: similarity above which two photos are alike, see `group_images`.
@@ -35,6 +38,7 @@ class Photos:
 
     images: Images
     ids: tuple[str, ...]
+    others: tuple[str, ...]
     labels: np.ndarray
     class_names: tuple[str, ...]
     groups: np.ndarray
@@ -135,6 +139,7 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
     return Photos(
         images,
         ids,
+        _others(config, ids),
         labels.astype(np.int32),
         class_names,
         groups,
@@ -144,6 +149,11 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
         is_left_out,
         tuple(notes),
     )
+
+
+def _others(config, ids):
+    listing = list_images(config.dataset.removeprefix("folder:"))
+    return tuple(sorted({*filter(is_utf8, listing.images)} - {*ids}))  # other names are never read
 
 
 def describe(photos: Photos):

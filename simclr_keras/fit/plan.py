@@ -45,7 +45,7 @@ def make_plan(
     for piece in pieces:
         needed = seconds(piece)
         if piece.judge is None:
-            needed += min(seconds(other) for other in pieces if other.after == piece.name)
+            needed += min((seconds(other) for other in pieces if other.after == piece.name), default=0.0)
         is_ready = piece.after is None or any(other.name == piece.after for other in taken)
         is_first = piece.judge is not None and not piece.is_training and len(taken) < FIRST
         limit = budget * (SLACK if piece in planned else 1)

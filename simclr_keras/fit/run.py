@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from simclr_keras.backend import custom_gradients_freed
 from simclr_keras.config.fit import FitConfig
-from simclr_keras.data.files.listing import list_images
 from simclr_keras.errors import InputError, TrainingError, one_line
 from simclr_keras.export.card import read_card
 from simclr_keras.export.export_folder import check_out
@@ -73,8 +72,7 @@ def _fingerprint(config, photos, start):
     settings = [photos.fingerprint(), photos.class_names, config.init, start and start.fingerprint()]
     settings += [config.model, config.image_size, config.seed]
     # Trainings know photos by these names, also those that they must not open.
-    settings += [config.absolute_dataset, os.path.abspath(config.runs_folder), photos.ids]
-    settings += [sorted(list_images(config.dataset.removeprefix("folder:")).images)]
+    settings += [config.absolute_dataset, os.path.abspath(config.runs_folder), photos.ids, photos.others]
     return hashlib.blake2b(json.dumps(settings).encode(), digest_size=4).hexdigest()
 
 

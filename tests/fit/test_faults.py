@@ -142,6 +142,18 @@ def test_failed_training_leaves_the_others(tmp_path, monkeypatch):
     ]
 
 
+def test_preparation_whose_candidates_all_failed_leaves_the_others(tmp_path, monkeypatch):
+    pieces = [
+        judged_piece("colors", 2, is_baseline=True),
+        Piece("pretraining", "pretraining", 1.0, prepare=lambda: None),
+        Piece("of pretraining", "of pretraining", 1.0, judge=fail, after="pretraining"),
+        judged_piece("features", 3),
+    ]
+    trials, _ = make_trials(tmp_path, pieces, monkeypatch)
+    trials.run()
+    assert [result.piece.name for result in trials.judged] == ["colors", "features"]
+
+
 def test_more_minutes_choose_another_teacher(tmp_path, monkeypatch):
     pieces = [judged_piece("colors", 2), judged_piece("short", 3), judged_piece("distilled", 4)]
     trials, _ = make_trials(tmp_path, pieces, monkeypatch)

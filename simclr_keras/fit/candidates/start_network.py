@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 
+from simclr_keras.interop.fetching.download import digest as digest_of_file
 from simclr_keras.interop.open_source import open_source
 from simclr_keras.models.backbone_names import backbone_record, is_backbone, is_hub
 from simclr_keras.models.simclr import SimCLRModel
@@ -38,10 +39,8 @@ class StartNetwork:
     def fingerprint(self) -> str:
         """Return a digest of the weights: another training in the same run directory has other features."""
         if self.run is None:
-            if not os.path.isfile(self.weights or ""):
-                return f"{self.name} {self.weights}"
-            with open(self.weights, "rb") as file:
-                return f"{self.name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+            is_file = os.path.isfile(self.weights or "")
+            return f"{self.name} {digest_of_file(self.weights).hex() if is_file else self.weights}"
         weights, digest = self.run.weights, hashlib.blake2b(digest_size=8)
         for path, shape in sorted(weights.shapes().items()):
             if len(shape) == 1:  # enough, because a training changes all arrays

@@ -14,8 +14,6 @@ import numpy as np
 from simclr_keras.config import recipes
 from simclr_keras.config.fit import FitConfig
 from simclr_keras.config.modes import make_config
-from simclr_keras.data.files.image_file import is_utf8
-from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.sources.layout import UNUSED
 from simclr_keras.files import read_file, write_file
 from simclr_keras.fit.photos import Photos
@@ -96,10 +94,7 @@ class Trainings:
         writer.writerow(["filename", "label", "split"])
         for name, label, split in zip(photos.ids, photos.labels, splits):
             writer.writerow([name, names[label] if label >= 0 else "", split])
-        # Those that the user's own splits leave out, and unreadable ones.
-        listing = list_images(self._config.dataset.removeprefix("folder:"))
-        rest = sorted({*filter(is_utf8, listing.images)} - {*photos.ids})  # other names are never read
-        writer.writerows([name, "", UNUSED] for name in rest)
+        writer.writerows([name, "", UNUSED] for name in photos.others)
         return text.getvalue()
 
 
