@@ -10,7 +10,7 @@ import re
 import pytest
 
 import train
-from benchmarks import cifar10_method, continued_pretraining, memory_cifar10
+from benchmarks.studies import cifar10_method, continued_pretraining, memory_cifar10
 from tests.training.tiny import create_tiny_model, make_tiny, write_npz
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
@@ -20,6 +20,7 @@ OUTPUT = {
     "cifar10_method": r"pretrain, knn.*finetune-1pct-layer1.*fine-tuning beats supervised",
     "collectives": r"8 \| total \| \d\d .*collectives / least.*\| 8 \| 1\.0\d+ \| 1\.0\d+ ",
     "continued_pretraining": r"classes 0-4 \| kNN.*continued \| linear.*random weights \| linear",
+    "fit_photos": r"nothing \| colors1-8 .*seed 0: colors.* other photos\n.*on other photos.*color histogram \|",
     "evaluation_resize": r"8 \| color histogram \| .* \| \+0\.0 .*8 \| network \+ roots \| ",
     "kill_and_resume": r"pretrain: 1 of 1 runs",
     "memory_cifar10": r"pretrain.*none \|.*queue-4096 \|.*queue-4096-ema \|",
@@ -40,11 +41,17 @@ SLOW = (
 PARTS = {"command_line", "compare_runs", "run"}  # what the benchmarks share
 
 
+def scripts():
+    """Return {name: module name} of all scripts."""
+    paths = [path for path in FOLDER.glob("*.py") if path.stem not in PARTS]
+    names = {path.stem: f"benchmarks.{path.stem}" for path in paths}
+    return names | {path.stem: f"benchmarks.studies.{path.stem}" for path in FOLDER.glob("studies/*.py")}
+
+
 def test_every_benchmark_is_tested_and_documented():
-    scripts = {path.stem for path in FOLDER.glob("*.py")} - PARTS
-    assert scripts == set(OUTPUT)
+    assert set(scripts()) == set(OUTPUT)
     readme = (FOLDER / "README.md").read_text()
-    assert not [name for name in scripts if f"`{name}.py`" not in readme]
+    assert not [name for name in OUTPUT if f"`{name}.py`" not in readme]
 
 
 def run_here(words):
@@ -70,11 +77,11 @@ def run_once():
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in OUTPUT]
 )
 def test_quick(name, tmp_path, monkeypatch, capsys, request):
-    benchmark = importlib.import_module(f"benchmarks.{name}")
+    benchmark = importlib.import_module(scripts()[name])
     flags = ["--quick"]
     if name != "collectives":  # it counts those of a ResNet
         make_tiny(monkeypatch)
-    if name in ("cifar10_method", "continued_pretraining", "memory_cifar10"):
+    if name in ("cifar10_method", "continued_pretraining", "fit_photos", "memory_cifar10"):
         flags += [f"--runs={tmp_path}/runs"]
         flags += [f"--table={tmp_path}/table.md"] if name == "cifar10_method" else []
         # In this process: several starts of TensorFlow take longer than the runs.
@@ -98,12 +105,16 @@ def test_quick(name, tmp_path, monkeypatch, capsys, request):
 
 def test_commands_parse():
     """The commands in the docstrings and the README, and the train.py commands of the benchmarks."""
-    texts = [path.read_text() for path in [*FOLDER.glob("*.py"), FOLDER / "README.md"]]
-    for name, words in re.findall(
-        r"python benchmarks/(?!NAME)(\w+)\.py((?: --?[\w=:./*-]+)*)", "\n".join(texts)
+    texts = [
+        path.read_text()
+        for path in [*FOLDER.glob("*.py"), *FOLDER.glob("studies/*.py"), FOLDER / "README.md"]
+    ]
+    for folder, name, words in re.findall(
+        r"python benchmarks/(studies/)?(?!NAME)(\w+)\.py((?: --?[\w=:./*-]+)*)", "\n".join(texts)
     ):
+        assert scripts()[name] == f"benchmarks.{folder}{name}".replace("/", ".")
         with contextlib.redirect_stdout(io.StringIO()) as output, pytest.raises(SystemExit):
-            importlib.import_module(f"benchmarks.{name}").main(["--help"])
+            importlib.import_module(scripts()[name]).main(["--help"])
         help_text = output.getvalue()
         unknown = [flag for flag in re.findall(r"--\w+", words) if flag not in help_text]
         assert not unknown, (name, unknown)

@@ -45,7 +45,7 @@ CIFAR10_LINEAR_EVAL = {
     "augment": "crop,flip",
 }
 
-# The stages after CIFAR10_SMALL, for two CPU cores; measured by benchmarks/cifar10_method.py.
+# The stages after CIFAR10_SMALL, for two CPU cores; measured by benchmarks/studies/cifar10_method.py.
 CIFAR10_FINETUNE_1PCT = {
     "label_fraction": 0.01,
     "batch_size": 128,

@@ -1,6 +1,6 @@
 """Measure how sure a fine-tuned run is of the images whose labels it was trained on.
 
-    python benchmarks/teacher_sharpness.py runs/cifar10_method/seed0/finetune-1pct-layer1
+    python benchmarks/studies/teacher_sharpness.py runs/cifar10_method/seed0/finetune-1pct-layer1
 
 Prints two lines, one for the labeled training images and one for as many others: the accuracy, and the mean of the
 greatest probability at temperatures 0.1 and 1. A teacher that is sure of its labeled images gives a student little
@@ -11,7 +11,7 @@ import pathlib
 import sys
 import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from simclr_keras.backend import start_tensorflow_quietly
 

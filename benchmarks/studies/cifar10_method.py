@@ -1,6 +1,6 @@
 """Run the whole method on CIFAR-10 with several seeds, and compare the results with the orderings of the papers.
 
-    python benchmarks/cifar10_method.py --dataset=npz:data/cifar10.npz
+    python benchmarks/studies/cifar10_method.py --dataset=npz:data/cifar10.npz
 
 Runs every command of RUNS for every seed. Then writes a table with means and ranges, and one with the orderings of the
 papers. If interrupted, rerun it to continue; finished runs are not repeated. Without --dataset the images come from
@@ -16,7 +16,7 @@ import platform
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.command_line import make_parser, parse
@@ -169,7 +169,7 @@ def read_flags(argv):
     parser.add_argument(
         "--only", default="*", help="names of runs, separated by commas, such as finetune-* [all]"
     )
-    parser.add_argument("--table", default="benchmarks/cifar10_method.md", help="[%(default)s]")
+    parser.add_argument("--table", default="benchmarks/studies/cifar10_method.md", help="[%(default)s]")
     parser.add_argument("--table_only", action="store_true", help="run nothing; write the table")
     quick = {"runs": "runs/cifar10_method_quick", "table": "runs/cifar10_method_quick.md"}
     return parse(parser, argv, seeds="0", only=QUICK_RUNS, **quick)
@@ -280,9 +280,10 @@ def table(options, seeds):
     lines = [
         "# The whole method on CIFAR-10",
         "",
-        f"Written on {datetime.date.today()} by `python benchmarks/cifar10_method.py` on {os.cpu_count()} cores of "
-        f"{processor()}; seeds {', '.join(map(str, seeds))}; pretraining of {', '.join(map(str, sorted(epochs)))} "
-        "epochs. Top-1 on the 10,000 test images in percent, of the last epoch; the seed also chooses the labels. "
+        f"Written on {datetime.date.today()} by `python benchmarks/studies/cifar10_method.py` on {os.cpu_count()} "
+        f"cores of {processor()}; seeds {', '.join(map(str, seeds))}; pretraining of "
+        f"{', '.join(map(str, sorted(epochs)))} epochs. Top-1 on the 10,000 test images in percent, of "
+        "the last epoch; the seed also chooses the labels. "
         "Rates and lengths were selected by a few trials on seed 0. Missing runs are left out; rerun the "
         "command to add them.",
         "",

@@ -1,7 +1,7 @@
 """What a split by content costs against a stratified one: its spread, and the time of hashing.
 
-    python benchmarks/split_by_content.py            # 2,000 simulated datasets per row, 1,000 JPEGs
-    python benchmarks/split_by_content.py --quick
+    python benchmarks/studies/split_by_content.py            # 2,000 simulated datasets per row, 1,000 JPEGs
+    python benchmarks/studies/split_by_content.py --quick
 
 A split by content holds out every image with a probability of eval_fraction. So the number of evaluation labels varies,
 and a small class may have none. The stratified split, which the library used before, holds out the same share of every
@@ -13,7 +13,7 @@ import pathlib
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from simclr_keras.backend import start_tensorflow_quietly
 

@@ -1,22 +1,22 @@
 """Compare pretraining on CIFAR-10 in batches of 64 images without memory, and with queues of two sizes.
 
-    python benchmarks/memory_cifar10.py --dataset=npz:data/cifar10.npz
+    python benchmarks/studies/memory_cifar10.py --dataset=npz:data/cifar10.npz
 
 Pretrains the recipe cifar10_small for 10 epochs with every memory and every seed, evaluates momentum networks by kNN
 as well, and prints a table of kNN top-1 with its spread. If interrupted, rerun it to continue; finished runs are not
 repeated. Without --dataset the images come from TensorFlow Datasets. Other settings, such as a faster momentum network,
 are given in --flags with another folder in --runs:
 
-    python benchmarks/memory_cifar10.py --flags=--ema_decay=0.99 --runs=runs/memory_decay99
+    python benchmarks/studies/memory_cifar10.py --flags=--ema_decay=0.99 --runs=runs/memory_decay99
 """
 
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from benchmarks.cifar10_method import result_of, run_unless_finished, seeds_table
 from benchmarks.command_line import make_parser, parse
+from benchmarks.studies.cifar10_method import result_of, run_unless_finished, seeds_table
 
 MEMORIES = {
     "none": ["--memory=none"],
@@ -71,6 +71,7 @@ def command(row, options, seed):
         "--recipe=cifar10_small",
         f"--batch_size={options.batch_size}",
         f"--epochs={options.epochs}",
+        f"--eval_every_epochs={options.epochs}",
         *flags,
         *extra,
         f"--seed={seed}",

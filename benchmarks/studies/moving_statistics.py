@@ -4,10 +4,11 @@ A network is trained on few labels, with the augmentation and the steps of a sho
 the statistics of each batch, so one training serves all rules below; only "frozen" is trained anew. Every rule gives
 moving statistics, with which the training images and the evaluation images are classified.
 
-    python benchmarks/moving_statistics.py                              # random weights, digits
-    python benchmarks/moving_statistics.py --init=runs/pretrain         # pretrained on digits, with its network
-    python benchmarks/moving_statistics.py --model=keras:ResNet50 --image_size=96 --batch_size=32 --steps=42 --seeds=1 \
-        --learning_rate=0.01 --backbone_weights=resnet50.weights.h5 --dataset=folder:photos --labels=labels.csv
+    python benchmarks/studies/moving_statistics.py                              # random weights, digits
+    python benchmarks/studies/moving_statistics.py --init=runs/pretrain         # pretrained on digits, with its network
+    python benchmarks/studies/moving_statistics.py --model=keras:ResNet50 --image_size=96 --batch_size=32 \
+        --steps=42 --seeds=1 --learning_rate=0.01 --backbone_weights=resnet50.weights.h5 \
+        --dataset=folder:photos --labels=labels.csv
 
 Rules: momentum 0.99 and 0.9 (moving averages); debiased (momentum of at most 0.9, which begins as a plain mean of the
 batches so far); recalibrated (exact mean and variance with the final weights, over augmented training images, or over
@@ -17,7 +18,7 @@ the training images as they are evaluated); frozen (inference mode throughout: t
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from simclr_keras.backend import start_tensorflow_quietly
 

@@ -1,6 +1,6 @@
 """Compare pretraining that continues an encoder of other classes with pretraining from random weights, on CIFAR-10.
 
-    python benchmarks/continued_pretraining.py --dataset=npz:data/cifar10.npz
+    python benchmarks/studies/continued_pretraining.py --dataset=npz:data/cifar10.npz
 
 For every seed, pretrains the recipe cifar10_small for 10 epochs on classes 0 to 4; then for 5 epochs on classes 5 to 9,
 once with --init of the first run and once from random weights. Prints kNN top-1 and a linear evaluation
@@ -12,12 +12,12 @@ import os
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 import numpy as np
 
-from benchmarks.cifar10_method import result_of, run_unless_finished, seeds_table
 from benchmarks.command_line import make_parser, parse
+from benchmarks.studies.cifar10_method import result_of, run_unless_finished, seeds_table
 
 SOURCE, CONTINUED, FRESH = "classes 0-4", "continued", "random weights"
 FOLDERS = {SOURCE: "source", CONTINUED: "continued", FRESH: "fresh"}

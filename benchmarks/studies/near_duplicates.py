@@ -1,7 +1,7 @@
 """Which similarity finds photos of one scene: pairs above it, of one class and of two classes.
 
-    python benchmarks/near_duplicates.py --dataset=folder:data/photos --labels=data/all_labels.csv
-    python benchmarks/near_duplicates.py --quick
+    python benchmarks/studies/near_duplicates.py --dataset=folder:data/photos --labels=data/all_labels.csv
+    python benchmarks/studies/near_duplicates.py --quick
 
 Give labeled photos with bursts, which show one class each. Then pairs of two classes are found in error. If unrelated
 photos of one class were no more alike than those of two, as many as in the column "by chance" would be of one class.
@@ -11,7 +11,7 @@ THRESHOLD in simclr_keras/evaluation/near_duplicates.py is the least value with 
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from simclr_keras.backend import start_tensorflow_quietly
 

@@ -1,8 +1,8 @@
 """What --eval_antialias gains: logistic regression on features and colors of photos, with and without it.
 
-    python benchmarks/evaluation_resize.py --dataset=folder:data/photos --labels=data/labels.csv \
+    python benchmarks/studies/evaluation_resize.py --dataset=folder:data/photos --labels=data/labels.csv \
         --backbone_weights=data/imagenet_resnet50.weights.h5
-    python benchmarks/evaluation_resize.py --quick
+    python benchmarks/studies/evaluation_resize.py --quick
 
 Each image is prepared once with --noeval_antialias and once with --eval_antialias. A line of the table is the top-1 of
 logistic regression in cross-validation on five folds of the labeled images, with near duplicates (photos of one burst)
@@ -13,7 +13,7 @@ with the roots, as in `simclr fit`; the penalty is the best of those that fit co
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from simclr_keras.backend import start_tensorflow_quietly
 
