@@ -146,6 +146,19 @@ def _hidden_messages() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute in whole float32: newer GPUs round to the 10 bits of TF32, by 1e-3, which no comparison here allows."""
+    import tensorflow as tf
+
+    was_enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(was_enabled)
+
+
+@contextlib.contextmanager
 def custom_gradients_freed() -> Iterator[None]:
     """Free, at the end of the block, the graphs that were traced in it, with their networks.
 

@@ -292,6 +292,13 @@ SETTINGS = [
         ("a larger --crop_max_area",),
         {"crop_max_area": 0.05},
     ),
+    Case(
+        "crops below a tenth",
+        ("--crop_max_area=0.08", "a tenth of the image"),
+        ("give 0.1 or more",),
+        {"crop_min_area": 0.05, "crop_max_area": 0.08},
+    ),
+    Case("large label seed", (f"--label_seed={2**64}",), ("at most 2147483647",), {"label_seed": 2**64}),
 ]
 FOLDERS = [
     Case("missing folder", ("no folder", "/images"), ("a folder of images",), FOLDER),

@@ -1,11 +1,13 @@
 """`simclr demo`: the whole method on digits, with 5 labels per class. A finished stage is not run again."""
 
 import dataclasses
+import os
 
+from simclr_keras.backend import start_tensorflow_quietly
 from simclr_keras.commands import export, train
 from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, option
-from simclr_keras.config.output_paths import check_local
+from simclr_keras.config.output_paths import check_local, check_no_pattern
 from simclr_keras.tools import report
 
 INTRODUCTION = """\
@@ -39,6 +41,7 @@ class DemoConfig(Settings):
         super().validate()
         check_local(self.runs, "folder", "runs")
         check_local(self.out, "folder", "out")
+        check_no_pattern(os.path.realpath(self.out), "--out")
 
     @property
     def folder(self) -> str:
@@ -75,6 +78,10 @@ def steps(config: DemoConfig) -> list[list[str]]:
 
 def demo(config: DemoConfig) -> None:
     """Run all steps in this process."""
+    start_tensorflow_quietly(devices=False)
+    from simclr_keras.export.export_folder import check_out
+
+    check_out(config.out, overwrite=True)
     runs, program = config.folder, "simclr demo"
     for words in steps(config):
         print(f"\n== simclr {' '.join(words).removeprefix('--mode=')}", flush=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from simclr_keras import packages
 from simclr_keras.config import command_line, recipes, settings_file
 from simclr_keras.config.base import StageConfig
-from simclr_keras.config.modes import MODES, config_class, make_config
+from simclr_keras.config.modes import MODES, config_class, make_config, without_excluded
 from simclr_keras.config.option import Settings, option
 from simclr_keras.errors import InputError
 from simclr_keras.interop.fetching.addresses import check_address
@@ -66,7 +66,7 @@ def read_flags(argv: Sequence[str]) -> StageConfig:
             raise InputError(
                 f"--config={path} is for {texts['mode']}, not for {mode}; give another file or stage."
             )
-        return texts
+        return without_excluded(texts, {word.lstrip("-").partition("=")[0] for word in argv[1:]})
 
     return command_line.read_texts(fields, argv, _make, read_file)
 

@@ -19,6 +19,11 @@ class StageConfig(Settings):
     have.
     """
 
+    # Settings of which a flag drops the other one of a recipe or file.
+    EXCLUSIVE: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("label_fraction", "labels_per_class"),
+        ("unlabeled", "labels"),
+    )
     NAME: ClassVar[str]
     MODULE: ClassVar[str]
     RUN_FLAGS: ClassVar[tuple[str, ...]] = ()
@@ -28,12 +33,13 @@ class StageConfig(Settings):
         None,
         "Run directory, local or gs://. The same command continues a run in it.",
         group="Run",
-        default_words="runs/MODE-DATASET-MODEL",
+        default_words="runs/MODE-DATASET-MODEL; of eval, knn and linear_eval runs/MODE-RUN, with -DATASET if it is not "
+        "that of the run",
         resume="free",
     )
     seed: int = option(
         0,
-        "Seed of all randomness: initial weights, order, views, splits.",
+        "Seed of all randomness: initial weights, order, views, choice of labels.",
         group="Run",
         at_least=0,
         at_most=2**31 - 1,
@@ -168,7 +174,12 @@ class StageConfig(Settings):
         at_most=1,
     )
     label_seed: int | None = option(
-        None, "Seed of the choice of labels that are used.", group="Data", at_least=0, default_words="--seed"
+        None,
+        "Seed of the choice of labels that are used.",
+        group="Data",
+        at_least=0,
+        at_most=2**31 - 1,
+        default_words="--seed",
     )
     labels_per_class: int | None = option(
         None,

@@ -61,7 +61,7 @@ class ExportConfig(Settings):
         "Images that calibrate the int8 model.",
         group="Where and how",
         unit="images",
-        at_least=1,
+        at_least=16,
         at_most=100_000,
     )
     data_dir: str | None = option(

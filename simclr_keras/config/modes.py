@@ -11,6 +11,7 @@ from simclr_keras.config.evaluate import EvalConfig, KnnConfig
 from simclr_keras.config.option import nearest
 from simclr_keras.config.pretrain import PretrainConfig
 from simclr_keras.errors import InputError
+from simclr_keras.models.backbone_names import is_backbone
 
 # In the order of their use.
 STAGES: tuple[type[StageConfig], ...] = (
@@ -23,6 +24,7 @@ STAGES: tuple[type[StageConfig], ...] = (
     EvalConfig,
 )
 MODES = {config.NAME: config for config in STAGES}
+OF_BACKBONES = {"backbone_weights", "dense_layers", "freeze_backbone"}  # settings that other networks do not have
 
 
 def config_class(mode: str | None) -> type[StageConfig]:
@@ -39,7 +41,7 @@ def make_config(
 ) -> StageConfig:
     """Return the checked config of a stage: defaults, overridden by the recipe, overridden by the flags."""
     cls = config_class(mode)
-    values = {**recipe_values, **flag_values}
+    values = {**without_excluded(recipe_values, flag_values), **flag_values}
     names = {other: {field.name for field in dataclasses.fields(MODES[other])} for other in MODES}
     for name in values.keys() - names[cls.NAME]:
         others = [other for other in MODES if name in names[other]]
@@ -49,6 +51,14 @@ def make_config(
     config = cls(**values)
     config.validate()
     return config
+
+
+def without_excluded(values: Mapping[str, Any], flags: Mapping[str, Any] | set[str]) -> dict[str, Any]:
+    """Return the settings of a recipe or file without those that cannot stand beside a flag."""
+    excluded = {pair[1 - i] for pair in StageConfig.EXCLUSIVE for i in (0, 1) if pair[i] in flags}
+    if "model" in flags and isinstance(flags, Mapping) and not is_backbone(flags["model"]):
+        excluded |= OF_BACKBONES
+    return {name: value for name, value in values.items() if name not in excluded or name in flags}
 
 
 def config_of_run(values: Mapping[str, Any], path: str) -> StageConfig:

@@ -53,7 +53,7 @@ def train_batches(
 
     Returns:
         tf.data.Dataset of dicts, b = rows per batch: views uint8 [b, windows, image_size, image_size, 3],
-        label int32 [b] (-1 = unlabeled), id int32 [b] (row of the source).
+        label int32 [b] (-1 = unlabeled), id int32 [b] (number of the image in the source, see `Source`).
     """
     sampler = Sampler(image_size, batch_size, int(seed), windows, crop or CropConfig(), input_context)
     steps = (int(first_step), int(num_steps))
@@ -162,16 +162,16 @@ def _made_whole(source, image_size, batch_size, windows):
 
     Both ways differ by one level of uint8, so the choice must not depend on the number of replicas.
     """
-    if source.images is None:
+    if source.shape_in_memory is None:
         return False
-    height, width = source.images.shape[1:3]
+    height, width = source.shape_in_memory
     pixels = height * width + windows * image_size * (width + image_size)
     return batch_size * pixels * 3 * 4 <= LARGEST_WHOLE_BATCH
 
 
 def _array_batches(source, sampler, steps):
     """Make whole batches at a time, from uint8 images of one size in memory."""
-    fetch = _fetcher(source)
+    fetch = _fetcher(source, source.numbers)
 
     def batch(step, replica):
         first_row = sampler.first_row(replica)
@@ -190,7 +190,7 @@ def _array_batches(source, sampler, steps):
 def _record_batches(source, sampler, steps):
     """Make batches image by image: of encoded images, mixed sizes, or too large to be made at once."""
     count, first_row = sampler.rows_of_host(), sampler.first_row(0)
-    fetch = _fetcher(source)
+    fetch = _fetcher(source, source.numbers)
 
     def rows_of_step(step):
         positions = sampler.positions(step, first_row, count)
@@ -249,17 +249,20 @@ def _steps_and_replicas(sampler, steps):
     return _range_of_steps(steps).flat_map(lambda step: each.map(lambda replica: (step, replica)))
 
 
-def _fetcher(source):
-    """Return a function of a row (int64 scalar; also [n] if images are in memory) to image, label and id."""
+def _fetcher(source, numbers=None):
+    """Return a function of a row (int64 scalar; also [n] if images are in memory) to image, label and id.
+
+    numbers: the ids, int [n]; None for the rows.
+    """
     with tf.device("CPU:0"):
-        images = None if source.images is None else tf.convert_to_tensor(source.images)
         labels = None if source.labels is None else tf.constant(source.labels, tf.int32)
+        numbers = None if numbers is None else tf.constant(numbers, tf.int32)
 
     def fetch(index):
         return {
-            "image": source.fetch(index) if images is None else tf.gather(images, index),
+            "image": source.fetch(index),
             "label": tf.fill(tf.shape(index), -1) if labels is None else tf.gather(labels, index),
-            "id": tf.cast(index, tf.int32),
+            "id": tf.cast(index, tf.int32) if numbers is None else tf.gather(numbers, index),
         }
 
     return fetch

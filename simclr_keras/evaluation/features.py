@@ -91,8 +91,9 @@ class Extractor:
             for name, value in values.items():
                 if not np.all(np.isfinite(value[real])):
                     raise DivergedError(
-                        f"the network's {name} is no longer finite: training has diverged; earlier checkpoints are "
-                        "kept. Try a lower --learning_rate or a longer --warmup_epochs in another --model_dir."
+                        f"the network's {name} is no longer finite; earlier checkpoints are kept. Try "
+                        "--precision=float32; or train with a lower --learning_rate or a longer --warmup_epochs, in "
+                        "another --model_dir."
                     )
                 outputs[name][done:end] = value[real]
             done = end
@@ -202,6 +203,4 @@ def knn_bank(source, limit: int, seed: int):
     """
     if not source.indexed:
         return source.sample(limit, seed)
-    rows = cap_bank(source.num_examples, source.labels, limit, seed)
-    # A subset copies the images it holds, so none is made of everything.
-    return source if len(rows) == len(source) else source.subset(rows)
+    return source.subset(cap_bank(source.num_examples, source.labels, limit, seed))

@@ -8,8 +8,8 @@ from simclr_keras.errors import InputError
 from simclr_keras.evaluation.simple_features import check_images, color_histograms
 
 THUMBNAIL_SIDE = 64  # pixels, at which the thresholds were measured
-# By benchmarks/studies/near_duplicates.py on 732 photos of fruit in shops (14 classes, with bursts): above 0.75, 330 pairs of
-# one class and 2 of two, in 117 groups of 2 to 15; above 0.7, 550 and 18; above 0.8, 184 and 0.
+# By benchmarks/studies/near_duplicates.py on 732 photos of fruit in shops (14 classes, with bursts): above 0.75, 330
+# pairs of one class and 2 of two, in 117 groups of 2 to 15; above 0.7, 550 and 18; above 0.8, 184 and 0.
 THRESHOLD = 0.75
 _HIGHER = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 _LARGEST_GROUP, _LARGE = 0.1, 10  # share of the images; number of images that is never too many

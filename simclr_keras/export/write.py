@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from simclr_keras.backend import full_float32
 from simclr_keras.config.export import KERAS, LITERT, ONNX, SAVED_MODEL
 from simclr_keras.export import card, readme
 from simclr_keras.export.endpoints import (
@@ -15,7 +16,6 @@ from simclr_keras.export.endpoints import (
 )
 from simclr_keras.export.export_folder import CARD, check_out
 from simclr_keras.export.formats import keras_file, litert, names, onnx_file
-from simclr_keras.export.formats.comparison import full_float32
 from simclr_keras.export.formats.saved_model import check_saved_model, write_saved_model
 from simclr_keras.files import whole_folder, write_file
 from simclr_keras.models.simclr import SimCLRModel
@@ -79,6 +79,15 @@ def write_export(
                 closeness = f"within {report['difference']:.1e} of the network"
             say(f"wrote    {report['file']}, {closeness}")
 
+        # First those that refuse a network that is too large for one file.
+        settings = {"image_size": size, "class_names": class_names, "endpoints": tuple(signatures.values())}
+        if LITERT in formats:
+            if representative is not None:
+                path = f"{folder}/{names.INT8_FILE}"
+                wrote(LITERT, litert.write_litert(model, path, **settings, representative=representative))
+            wrote(LITERT, litert.write_litert(model, f"{folder}/{names.LITERT_FILE}", **settings))
+        if ONNX in formats:
+            wrote(ONNX, onnx_file.write_onnx(model, f"{folder}/{names.ONNX_FILE}", **settings))
         if SAVED_MODEL in formats:
             write_saved_model(
                 model,
@@ -96,15 +105,6 @@ def write_export(
             if class_names:
                 model.class_names = class_names
             wrote(KERAS, keras_file.write_keras(model, f"{folder}/{names.KERAS_FILE}"))
-        if LITERT in formats:
-            settings = {"image_size": size, "class_names": class_names}
-            wrote(LITERT, litert.write_litert(model, f"{folder}/{names.LITERT_FILE}", **settings))
-            if representative is not None:
-                path = f"{folder}/{names.INT8_FILE}"
-                wrote(LITERT, litert.write_litert(model, path, **settings, representative=representative))
-        if ONNX in formats:
-            path = f"{folder}/{names.ONNX_FILE}"
-            wrote(ONNX, onnx_file.write_onnx(model, path, image_size=size, class_names=class_names))
         shapes = {
             name: (endpoint, [None, *outputs[endpoint].shape[1:]]) for name, endpoint in signatures.items()
         }

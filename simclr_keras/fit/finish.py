@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import log_softmax
 
+from simclr_keras.backend import full_float32
 from simclr_keras.errors import TrainingError
 from simclr_keras.export.write import write_export
 from simclr_keras.files import write_file
@@ -22,6 +23,7 @@ CHECKED = 8  # test images whose files are given to the export
 TOLERANCE = 1e-3  # of the largest logit, between the export and the judged network
 
 
+@full_float32()
 def finish(trials, say: Callable) -> dict:
     """Train the best candidate on all labels, export it, and write the page; return the facts on it.
 

@@ -84,13 +84,7 @@ class Distiller(Learner):
     def objective(self, batch: dict, training: bool = True) -> tuple[tf.Tensor, dict]:
         taught, labeled = self.alpha > 0, self.alpha < 1
         check_batch(batch, taught * ["views"] + labeled * ["labeled_views", "labeled_label"])
-        streams = []
-        if taught:
-            streams.append(self.images(batch["views"], 1, training=training))
-        if labeled:
-            # At a step of its own, or row i of both streams would get the same colors.
-            step = -1 - call_count(self.optimizer)
-            streams.append(self.images(batch["labeled_views"], 1, step, training))
+        streams = self._streams(batch, training=training)
         logits = self.model(tf.concat(streams, axis=0), training=training)["logits"]
         rows = [number_of_rows(images) for images in streams]
         count = tf.cast(mean_rows(rows[0]), logits.dtype)
@@ -103,6 +97,20 @@ class Distiller(Learner):
             loss += (1 - self.alpha) * value
             figures |= more
         return loss, figures | {"loss": (loss * count, count)}
+
+    def training_images(self, batch: dict, step: int | tf.Tensor) -> tf.Tensor:
+        return tf.concat(self._streams(batch, step), axis=0)
+
+    def _streams(self, batch, step=None, training=True):
+        """Return the images of the unlabeled and of the labeled stream, without those of weight 0."""
+        streams = []
+        if self.alpha > 0:
+            streams.append(self.images(batch["views"], 1, step, training))
+        if self.alpha < 1:
+            # At a step of its own, or row i of both streams would get the same colors.
+            step = call_count(self.optimizer) if step is None else step
+            streams.append(self.images(batch["labeled_views"], 1, -1 - step, training))
+        return streams
 
     def _teaching(self, logits, images, count):
         outputs = self._ask_teacher(images)

@@ -188,6 +188,21 @@ class Learner(KerasInterface):
         """
         raise NotImplementedError("A Learner subclass defines objective(batch).")
 
+    def figures(self) -> dict[str, float | None]:
+        """Return the running metrics by name as numbers; None if nothing was counted, as after skipped steps alone."""
+        results = self.get_metrics_result()
+        return {
+            name: float(results[name]) if float(average.count) else None
+            for name, average in self.averages.items()
+        }
+
+    def training_images(self, batch: dict, step: int | tf.Tensor) -> tf.Tensor:
+        """Return the images [n, h, w, 3] that the model gets together in a training step on this batch.
+
+        step: on which the randomness of `augment` depends.
+        """
+        return self.images(batch["views"], batch["views"].shape[1], step)
+
     def images(
         self,
         views: tf.Tensor,

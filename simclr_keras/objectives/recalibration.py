@@ -19,6 +19,8 @@ def trained_statistics(model: tf.Module) -> list[BatchNormalization]:
 class Recalibration:
     """Sets the moving statistics to mean and variance over all examples of some batches, with the weights as they are.
 
+    With local statistics (`use_local_statistics`) the variance is that within replicas and between batches.
+
     Each layer sees inputs that the layers below normalize by the statistics of the batch, as in training. Nothing
     depends on the moving statistics before, so that a second call with the same batches changes nothing.
 
@@ -32,8 +34,7 @@ class Recalibration:
         self._layers = trained_statistics(learner.model)
 
         def forward(batch, step):
-            images = learner.images(batch["views"], batch["views"].shape[1], step)
-            learner.model(images, training=True)
+            learner.model(learner.training_images(batch, step), training=True)
 
         @tf.function(autograph=False)
         def run(batch, step):
@@ -42,7 +43,7 @@ class Recalibration:
         self._run, self._traced = run, False
 
     def __call__(self, batches: Iterable) -> None:
-        """Recalibrate; batches: of per-replica dicts with "views" [b, n, h, w, 3], all of one size; at least one."""
+        """Recalibrate; batches: of per-replica dicts as in training, all of one size; at least one."""
         moments = [self._moments_of(batch, step) for step, batch in enumerate(batches)]
         for layer, of_batches in zip(self._layers, zip(*moments)):
             mean, square = np.mean(of_batches, axis=0)

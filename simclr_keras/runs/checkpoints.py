@@ -103,12 +103,12 @@ class Checkpoints:
                 "permissions, then repeat the command: it continues from the previous checkpoint."
             ) from error
 
-    def forget(self, step: int) -> None:
-        """Delete the checkpoint of a step."""
-        if not self._writes:
+    def forget(self, step: int, unless_only: bool = False) -> None:
+        """Delete the checkpoint of a step; unless_only: only if there is another one."""
+        left = [other for other in steps_in(self._directory) if other != step]
+        if not self._writes or (unless_only and not left):
             return
         self._delete(step)
-        left = steps_in(self._directory)
         if left:
             self._name_newest(left)
         else:

@@ -17,7 +17,7 @@ Row = dict[str, Any]  # column -> int, float, or None if it was not measured
 
 
 class History:
-    """The rows of metrics.csv, written at the end of each epoch, and the TensorBoard curves made from them.
+    """The rows of metrics.csv, one for each epoch, and the TensorBoard curves made from them.
 
     TensorBoard's events are rewritten from the rows when a run resumes, so that a killed run leaves neither gaps nor
     doubles there.
@@ -29,7 +29,7 @@ class History:
 
     Raises:
         InputError: metrics.csv is damaged.
-        TrainingError: here and in `add`: a file cannot be written.
+        TrainingError: here and in `write`: a file cannot be written.
     """
 
     def __init__(self, run_dir: RunFiles, columns: Iterable[str], step: int) -> None:
@@ -40,6 +40,7 @@ class History:
             for row in read_metrics(run_dir)
             if row["step"] <= step
         ]
+        self._written = len(self.rows)
         if not run_dir.writes:
             return
         with self._writing():
@@ -51,19 +52,23 @@ class History:
             self._writer.flush()
 
     def add(self, row: Row) -> None:
-        """Add the row of an epoch."""
-        row = {name: row.get(name) for name in self._columns}
-        self.rows.append(row)
-        if not self._run_dir.writes:
+        """Add the row of an epoch, which `write` writes: epochs may be a step long, and the files are long."""
+        self.rows.append({name: row.get(name) for name in self._columns})
+
+    def write(self) -> None:
+        """Write the rows that were added since the last call."""
+        if not self._run_dir.writes or self._written == len(self.rows):
             return
         write_metrics(self._run_dir, self.rows, self._columns)
         with self._writing():
-            self._summarize(row)
+            for row in self.rows[self._written :]:
+                self._summarize(row)
             self._writer.flush()
+        self._written = len(self.rows)
 
     def has(self, epoch: int) -> bool:
-        """Return whether there is a row of an epoch."""
-        return any(row["epoch"] == epoch for row in self.rows)
+        """Return whether there is a row of an epoch; the epochs of all rows follow each other."""
+        return bool(self.rows) and self.rows[0]["epoch"] <= epoch <= self.rows[-1]["epoch"]
 
     def facts(self, figures: Iterable[str]) -> Row:
         """Return what a result contains about training: these figures of the last row, and the speed."""

@@ -178,8 +178,10 @@ class ResultRecord:
         return self.figures.get(name) if name not in _RESULT_FIELDS else getattr(self, name)
 
     def has_ended(self, config: Any) -> bool:
-        """Return whether the run has reached all epochs of its config."""
-        return self.finished and (not config.trains or bool(self.epochs == config.epochs))
+        """Return whether the run has reached all epochs of its config, or its --train_steps."""
+        if not self.finished or not config.trains:
+            return self.finished
+        return bool(self.epochs == config.epochs) or 0 < (config.train_steps or 0) <= (self.get("step") or 0)
 
     def inherited(self) -> dict[str, Any]:
         """Return what the runs after this one note of it."""

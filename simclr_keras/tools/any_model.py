@@ -13,7 +13,7 @@ from simclr_keras.export.card import is_antialiased, read_card, read_class_names
 from simclr_keras.export.endpoints import ENCODER, LOGITS, REPRESENTATION
 from simclr_keras.export.formats.names import KERAS_FILE, LITERT_FILE, ONNX_FILE
 from simclr_keras.export.loading.find_saved_model import is_hub_handle, is_saved_model
-from simclr_keras.export.loading.loaded_model import load_saved_model
+from simclr_keras.export.loading.loaded_model import LOGITS_NAMES, load_saved_model
 from simclr_keras.files import expand_home
 from simclr_keras.interop.open_source import is_address, open_source
 from simclr_keras.runs.run_files import CONFIG, RunFiles
@@ -68,6 +68,8 @@ class AnyModel:
         if endpoint is None:
             raise InputError(f"--model={self.path} has no endpoint {ENCODER}; give an --endpoint of {names}.")
         if endpoint == LOGITS:
+            if other := next((name for name in LOGITS_NAMES if name in self.shapes), None):
+                return other
             raise InputError(
                 f"--model={self.path} has no classifier: no endpoint {LOGITS}, only {', '.join(self.vectors)}; "
                 "give a fine-tuned or distilled network, or a run of simclr linear_eval."
@@ -180,7 +182,7 @@ def _of_keras_file(path, file):
 
     # Keras knows the layers of this package after their modules are imported.
     from simclr_keras.export.loading import hub_layer  # noqa: F401
-    from simclr_keras.models import simclr  # noqa: F401
+    from simclr_keras.models import simclr
 
     folder = os.path.dirname(file) or "."
     card = read_card(folder)  # of an export, beside the file
@@ -190,6 +192,11 @@ def _of_keras_file(path, file):
         raise InputError(
             f"{file} cannot be loaded ({one_line(error)}); save the model again, or give another."
         ) from error
+    if not isinstance(model, simclr.SimCLRModel):
+        print(
+            f"model    {file} gets pixels in [0, 1]; if it takes others, such as 0 to 255, save "
+            "SimCLRModel(model, pixel_range=(0, 255)) in its place"
+        )
     names = read_class_names(folder, card) if card else getattr(model, "class_names", None)
     return _of_keras(path, model, card.get("image_size"), names, is_antialiased(card))
 
@@ -219,7 +226,7 @@ def _of_keras(path, model, image_size, class_names, antialias):
         return run(images)[keys.get(endpoint, endpoint)]
 
     digest = hashlib.blake2b(digest_size=16)
-    for variable in model.variables:
+    for variable in model.weights:  # not model.variables: those of random layers are new in every process
         digest.update(np.ascontiguousarray(variable.numpy()).view(np.uint8))  # bfloat16 has no buffer
     return AnyModel(
         path, shapes, call, image_size or fixed, fixed, class_names, digest.hexdigest(), antialias

@@ -2,12 +2,15 @@
 
 import dataclasses
 import hashlib
+import os
 import sys
 
+from simclr_keras import packages
 from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, TrainingError, one_line
+from simclr_keras.files import expand_home, is_remote
 
 ENDINGS = (".npz", ".parquet", ".csv")
 INTRODUCTION = """\
@@ -115,6 +118,7 @@ def embed(config: EmbedConfig) -> None:
             "endpoint": name,
             "images": images.spec,
             "image_size": str(size),
+            **_places(config),
         }
         result = feature_files.Features(
             features, list(images.ids), labels if has_labels else None, images.class_names, facts
@@ -123,6 +127,25 @@ def embed(config: EmbedConfig) -> None:
         feature_files.write(config.out, result)
         parts.remove()
     print(f"features {len(result):,} x {width} in {config.out}{speed}")
+
+
+def _places(config):
+    """Return what `open_images` needs beside the images, with absolute paths."""
+    paths = {"data_dir": config.data_dir, "labels": config.labels}
+    return {
+        name: path if is_remote(path) else os.path.abspath(expand_home(path))
+        for name, path in paths.items()
+        if path
+    }
+
+
+def _check(config):
+    check_file(config.out, ENDINGS, config.overwrite)
+    ending = os.path.splitext(config.out)[1].lower()
+    if ending not in ENDINGS:
+        raise InputError(f"--out={config.out} has no name before its ending; give one such as features.npz.")
+    if ending == ".parquet":
+        packages.require("pyarrow.parquet")
 
 
 def _file_digest(path):
@@ -225,7 +248,7 @@ COMMAND = Command(
     INTRODUCTION,
     EmbedConfig,
     embed,
-    check=lambda config: check_file(config.out, ENDINGS, config.overwrite),
+    check=_check,
 )
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, option
 from simclr_keras.config.output_paths import check_file
-from simclr_keras.errors import InputError, one_line
-from simclr_keras.files import is_remote
+from simclr_keras.errors import InputError
+from simclr_keras.files import is_remote, write_file
 
 INTRODUCTION = """\
 Prints one table and draws one chart over run directories, in the order of the method.
@@ -20,7 +20,7 @@ Prints one table and draws one chart over run directories, in the order of the m
 A directory is a run, or contains runs at any depth. Runs that differ only in their seeds are
 followed by their mean and range. Unfinished runs are listed without figures.
 
-Exit codes: 0 done; 2 the command or a run directory is wrong."""
+Exit codes: 0 done; 1 a file cannot be written; 2 the command or a run directory is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ReportConfig(Settings):
 
     def validate(self) -> None:
         super().validate()
-        for flag, ending in (("out", ".png"), ("csv", "")):
+        for flag, ending in (("out", ".png"), ("csv", ".csv")):
             if path := getattr(self, flag):
                 check_file(path, ending, overwrite=True, flag=flag)
 
@@ -46,6 +46,8 @@ def _execute(config: ReportConfig, paths: list[str]) -> None:
     from simclr_keras.tools.reporting.rows import rows_of_runs
     from simclr_keras.tools.reporting.text import as_csv, table
 
+    if config.csv:
+        _check_earlier(config.csv, as_csv([]).encode())
     empty: list[str] = []
     runs = find_runs(paths, empty)
     for path in empty:
@@ -56,7 +58,7 @@ def _execute(config: ReportConfig, paths: list[str]) -> None:
         for warning in row.warnings:
             print(f"warning  {row.run}: {warning}")
     if config.csv:
-        _write(config.csv, as_csv(report_rows).encode())
+        write_file(config.csv, as_csv(report_rows))
         print(f"table    {config.csv}")
     if config.out == "" or not any(row.top1 is not None for row in report_rows):
         return
@@ -67,7 +69,7 @@ def _execute(config: ReportConfig, paths: list[str]) -> None:
     from simclr_keras.evaluation.drawing import png_bytes
     from simclr_keras.tools.reporting.figure import figure
 
-    _write(out, png_bytes(figure(report_rows)))
+    write_file(out, png_bytes(figure(report_rows)))
     print(f"chart    {out}")
 
 
@@ -83,12 +85,13 @@ def default_out(paths: Sequence[str], runs: Sequence[str]) -> str | None:
     return os.path.join(folder, "report.png") if os.access(folder, os.W_OK) else None
 
 
-def _write(path, data):
-    try:
-        with open(path, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({one_line(error)}); give another path.") from error
+def _check_earlier(path, header):
+    """Raise InputError if a file exists that is no table of this command."""
+    if not os.path.exists(path):
+        return
+    with open(path, "rb") as file:
+        if file.read(len(header)) != header:
+            raise InputError(f"--csv={path} is not a table of simclr report; give another name.")
 
 
 COMMAND = Command(

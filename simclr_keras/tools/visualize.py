@@ -93,7 +93,8 @@ def visualize(config: VisualizeConfig) -> None:
     spec = config.images or vectors.facts.get("images")
     if not spec:
         raise InputError(f"{features} does not name its images; give --images.")
-    images = open_images(spec, config.data_dir)
+    facts = vectors.facts
+    images = open_images(spec, config.data_dir or facts.get("data_dir"), config.labels or facts.get("labels"))
     _draw_neighbors(vectors, images, config)
     _draw_map(vectors, images, config)
     _write_projector(vectors, images, config)
@@ -130,7 +131,7 @@ def _draw_map(vectors, images, config):
     from simclr_keras.tools.figures import map_figure
     from simclr_keras.tools.images.thumbnails import thumbnails
 
-    rows = _some_rows(len(vectors), map_figure.MOST_TSNE if config.map == "tsne" else None, config.seed)
+    rows = _some_rows(len(vectors), map_figure.MOST[config.map], config.seed)
     points, description = map_figure.project(vectors.features[rows], config.map, config.seed)
     if len(rows) < len(vectors):
         description += f"; {len(rows):,} of {len(vectors):,} images, chosen at random"

@@ -33,6 +33,19 @@ def read(mode, values):
     return train.read_flags(["train.py", f"--mode={mode}", *(f"--{k}={v}" for k, v in values.items())])
 
 
+def test_a_flag_drops_what_excludes_it_from_recipe_and_file(tmp_path):
+    """So `any flag beside a recipe wins`, also where the recipe has the other one of two."""
+    config = read("finetune", {"init": "a", "recipe": "cifar10_finetune_1pct", "labels_per_class": 20})
+    assert (config.label_fraction, config.labels_per_class) == (None, 20)
+    (tmp_path / "few.yaml").write_text("label_fraction: 0.1\n")
+    config = read("finetune", {"init": "a", "config": tmp_path / "few.yaml", "labels_per_class": 20})
+    assert (config.label_fraction, config.labels_per_class) == (None, 20)
+    config = read("distill", {"teacher": "a", "recipe": "distill_backbone", "model": "r18_1x_sk0"})
+    assert (config.model, config.backbone_weights, config.dense_layers) == ("r18_1x_sk0", None, None)
+    with pytest.raises(InputError, match="exclude each other"):
+        read("finetune", {"init": "a", "label_fraction": 0.1, "labels_per_class": 20})
+
+
 def test_every_field_is_documented():
     for mode, field in FIELDS:
         rules, where = field.metadata, (mode, field.name)

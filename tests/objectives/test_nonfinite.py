@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from simclr_keras.objectives.nonfinite import Guard, all_finite
 from simclr_keras.runs.checkpoints import Checkpoints
+from simclr_keras.training.engine.nonfinite import read_figures
+from simclr_keras.training.engine.progress import epoch_line
 from tests.objectives.spoiled_batches import (
     INF,
     NAN,
@@ -101,6 +103,16 @@ def test_skipped_counts(replicas):
         {name: len(np.unique(guarded.state()[name])) for name in ("skipped/total", "skipped/in_a_row")},
         {"skipped/total": 1, "skipped/in_a_row": 1},
     )
+
+
+def test_figures_of_skipped_batches_alone_are_none():
+    guarded = trainer(1, dtype="float32", on_nan="skip_batch").reset()
+    guarded.train([TROUBLES[0].batch()])
+    assert set(guarded.learner.figures().values()) == {None}
+    assert read_figures(guarded.learner, 1) == guarded.learner.figures()
+    assert "loss" not in epoch_line({"epoch": 1, "learning_rate": 0.1, **guarded.learner.figures()}, 2)
+    guarded.train(good_batches(1))
+    assert guarded.learner.figures()["contrastive_loss"] > 0
 
 
 def test_optimizer_state_is_kept():

@@ -2,9 +2,10 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from simclr_keras import Classifier, create_model
+from simclr_keras import Classifier, Distiller, create_model
 from simclr_keras.models.freezing import freeze
 from simclr_keras.objectives.recalibration import Recalibration, trained_statistics
 from tests.training.tiny import create_tiny_model
@@ -57,3 +58,20 @@ def test_replicas_find_the_statistics_of_one_device(mirrored):
     )
     for path, value in states_of_both[1].items():
         np.testing.assert_allclose(value, states_of_both[0][path], rtol=1e-5, atol=1e-6, err_msg=path)
+
+
+@pytest.mark.parametrize(("alpha", "streams"), [(0.0, [1]), (0.5, [0, 1])])
+def test_a_distillation_is_recalibrated_on_both_streams(alpha, streams):
+    """As its student is trained: on both at once, and on no image whose loss has no weight."""
+    student, teacher = (
+        create_model("r18_0.05x_sk0", num_classes=3, proj_layers=0, image_size=8) for _ in "ab"
+    )
+    views = np.random.default_rng(2).uniform(size=[2, 2, 4, 1, 8, 8, 3]).astype("float32")  # stream, batch
+    batches = [
+        {"views": tf.constant(views[0, i]), "labeled_views": tf.constant(views[1, i])} for i in range(2)
+    ]
+    Recalibration(Distiller(student, teacher, alpha=alpha), STRATEGY)(batches)
+    first = next(layer for layer in trained_statistics(student) if "/stem/" in layer.path)
+    images = views[streams].reshape(-1, 8, 8, 3)
+    inputs = student(images)["initial_conv"].numpy().astype("float64")
+    np.testing.assert_allclose(first.moving_mean, inputs.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-6)

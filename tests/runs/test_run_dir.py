@@ -151,6 +151,9 @@ def test_a_result_counts_as_finished_for_the_epochs_it_was_made_with(path):
     assert run_dir.finished(config(epochs=2)) is None
     run_dir.write_result({"finished": True, "epochs": 2, "step": 11})
     assert run_dir.finished(config(epochs=2)) == ResultRecord(finished=True, epochs=2, step=11)
+    # More epochs do not make a run longer that --train_steps ends.
+    assert run_dir.finished(config(epochs=3, train_steps=11))
+    assert not run_dir.finished(config(epochs=3, train_steps=12))
     assert run_dir.finished(config(epochs=3)) is None
 
 

@@ -1,5 +1,6 @@
 """open_model: a run, its export and its .keras file are one and the same."""
 
+import dataclasses
 import json
 import shutil
 
@@ -58,6 +59,11 @@ def test_an_endpoint_it_lacks_is_named_with_those_it_has(opened):
         opened["run"].find("proj_head_2")
 
 
+def test_logits_of_the_release_are_found(opened):
+    shapes = {name.replace("logits", "logits_sup"): shape for name, shape in opened["run"].shapes.items()}
+    assert dataclasses.replace(opened["run"], shapes=shapes).find("logits") == "logits_sup"
+
+
 def test_no_classifier_is_said_plainly(models):
     with pytest.raises(
         InputError, match=r"has no classifier: no endpoint logits, only encoder, .*; give a fine-tuned"
@@ -81,10 +87,14 @@ def test_a_keras_export_brings_its_card(models, tmp_path, given):
     assert (found.image_size, found.class_names) == (12, tuple("abcdefghij"))
 
 
-def test_any_keras_model_of_images_will_do(tmp_path):
+def test_any_keras_model_of_images_will_do(tmp_path, capsys):
     inputs = keras.Input((10, 10, 3))
-    keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs)).save(tmp_path / "mean.keras")
+    outputs = keras.layers.Dropout(0.5)(keras.layers.GlobalAveragePooling2D()(inputs))
+    keras.Model(inputs, outputs).save(tmp_path / "mean.keras")
     found = open_model(tmp_path / "mean.keras")
+    assert "mean.keras gets pixels in [0, 1]; if it takes others" in capsys.readouterr().out
+    # The seed of Dropout is new in every process.
+    assert open_model(tmp_path / "mean.keras").fingerprint == found.fingerprint
     assert (found.image_size, found.fixed_size, found.find()) == (10, 10, "output")
     images = np.ones([2, 10, 10, 3], np.float32)
     np.testing.assert_allclose(found.call(images, "output"), images.mean((1, 2)))

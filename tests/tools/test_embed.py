@@ -197,6 +197,7 @@ class TestRefusals:
                 "exists; give another name, or --ov",
             ),
             (["--model={models}/run", "--images=digits", "--out={}/no/f.npz"], "does not exist; create it"),
+            (["--model={models}/run", "--images=digits", "--out={}/.npz"], "has no name before its ending"),
             (
                 ["--model={models}/run", "--images=digits", "--out=gs://b/f.npz"],
                 "is remote; give a local file",

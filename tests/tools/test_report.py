@@ -233,6 +233,14 @@ class TestCommand:
         assert error.count("\n") == 1
         assert said in error
 
+    def test_another_csv_is_not_replaced(self, three_seeds, tmp_path, capsys):
+        (tmp_path / "labels.csv").write_text("filename,label")
+        assert run(three_seeds, f"--csv={tmp_path}/labels.csv") == 2
+        assert "is not a table of simclr report; give another name" in capsys.readouterr().err
+        assert (tmp_path / "labels.csv").read_text() == "filename,label"
+        for _ in range(2):  # but its own one is
+            assert run(three_seeds, f"--csv={tmp_path}/table.csv") == 0
+
     def test_a_damaged_result_is_one_line_and_code_2(self, three_seeds, capsys):
         (three_seeds / "1" / "b1" / "result.json").write_text('{"top1": 0.')
         assert run(three_seeds) == 2

@@ -9,7 +9,6 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from simclr_keras.errors import InputError
 from simclr_keras.evaluation.colors import BLUE, GREEN, INK, ORANGE
 from simclr_keras.tools import visualize
 from simclr_keras.tools.features import feature_files
@@ -123,15 +122,11 @@ class TestMap:
         own = np.linalg.norm(points[:, None] - centers, axis=-1).argmin(1)
         assert own.tolist() == [0] * 10 + [1] * 10 + [2] * 10
 
-    def test_two_images_are_too_few(self):
-        with pytest.raises(InputError, match="at least 3 images"):
-            map_figure.project(np.ones([2, 4]), "pca", 0)
-
     def test_pictures_do_not_overlap(self):
         points = np.random.default_rng(0).uniform(size=(2000, 2))
         rows = map_figure.choose_pictures(points, 0)
         figure = map_figure.map_figure(
-            points, rows, np.zeros([len(rows), 44, 44, 3], np.uint8), None, None, "m", "d"
+            points, rows, np.zeros([len(rows), 44, 44, 3], np.uint8), np.full(2000, -1), None, "m", "d"
         )
         figure.canvas.draw()
         boxes = [picture.get_window_extent() for picture in figure.axes[0].artists]
@@ -149,8 +144,8 @@ class TestMap:
             colors = [to_hex(color) for color in figure.axes[0].collections[0].get_facecolors()]
             return colors, [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
-        colors, names = draw(np.array([0, 2, -1, 2]), ("a", "b", "c" * 90))
-        assert names == ["a", "c" * 19 + "…", "not labeled"]
+        colors, names = draw(np.array([0, 2, -1, 2]), ("_a", "b", "c" * 90))
+        assert names == ["_a", "c" * 19 + "…", "not labeled"]
         assert len(set(colors)) == 3
         assert colors[1] == colors[3]
         assert draw(np.arange(200), None)[1] == []
@@ -177,7 +172,7 @@ class TestCommand:
         from simclr_keras.tools.figures import projector
 
         monkeypatch.setattr(projector, "MOST_POINTS", 5)
-        monkeypatch.setattr(map_figure, "MOST_TSNE", 6)
+        monkeypatch.setitem(map_figure.MOST, "tsne", 6)
         code, said, _ = run(visualize, f"--features={tmp_path}/f.npz", f"--out={tmp_path}/o", "--map=tsne")
         assert code == 0
         assert said.endswith("projector, 5 of 12 images\n")
@@ -193,6 +188,16 @@ class TestCommand:
         assert code == 2
         assert f"to draw its features again, give --features={tmp_path}/o/features.npz" in error
         assert run(visualize, *words, "--overwrite", "--seed=1")[0] == 0
+
+    def test_labels_are_those_of_the_embedding(self, models, tmp_path):
+        """Images beside class folders count only with --labels."""
+        flat(tmp_path / "photos", 2)
+        flat(tmp_path / "photos" / "ant", 2)
+        (tmp_path / "labels.csv").write_text("filename,label\n0.png,bee\nant/0.png,ant\n")
+        words = [f"--images={tmp_path}/photos", f"--labels={tmp_path}/labels.csv", f"--out={tmp_path}/o"]
+        assert run(visualize, f"--model={models}/run", *words, "--queries=2")[0] == 0
+        features = f"--features={tmp_path}/o/features.npz"
+        assert run(visualize, features, f"--out={tmp_path}/again", "--queries=2")[0] == 0
 
     def test_images_that_have_moved_are_given_anew(self, photos, tmp_path):
         (tmp_path / "photos").rename(tmp_path / "moved")

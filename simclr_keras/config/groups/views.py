@@ -6,6 +6,8 @@ from typing import ClassVar
 from simclr_keras.config.option import nearest, option
 from simclr_keras.errors import InputError
 
+LEAST_COVERED = 0.1  # of the image by a crop, as min_covered of CropConfig
+
 
 @dataclasses.dataclass(frozen=True)
 class Views:
@@ -15,12 +17,16 @@ class Views:
 
     augment: str = option(
         "crop,flip",
-        "Augmentations, separated by commas: crop, flip, color, blur (only pretrain), autoaugment (only with labels); "
+        "Augmentations, separated by commas: crop, flip, color, blur (only pretrain), autoaugment (not pretrain); "
         "or none. Without crop, each view is the evaluation window.",
         group="Views",
     )
     crop_min_area: float = option(
-        0.08, "Smallest share of the image that a crop covers.", group="Views", above=0, at_most=1
+        0.08,
+        "Smallest share of the image that a crop covers. Crops below 0.1 are drawn again, as in the release.",
+        group="Views",
+        above=0,
+        at_most=1,
     )
     crop_max_area: float = option(
         1.0, "Largest share of the image that a crop covers.", group="Views", above=0, at_most=1
@@ -60,6 +66,11 @@ class Views:
     def check_views(self) -> None:
         """Raise InputError for an unknown augmentation or an empty range."""
         check_range(self, "crop_min_area", "crop_max_area")
+        if self.crop_max_area < LEAST_COVERED:
+            raise InputError(
+                f"--crop_max_area={self.crop_max_area}: a crop shows at least a tenth of the image, as in the release; "
+                f"give {LEAST_COVERED} or more."
+            )
         words = self.augment.split(",")
         for word in words:
             if word not in (*self.AUGMENTATIONS, "none"):

@@ -16,7 +16,7 @@ _OTHER_IMAGES = {
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf"),
 }
 # What macOS, Windows and Synology add to folders: passed over silently, and not counted.
-_SYSTEM_FILES = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx"}
+SYSTEM_FILES = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx"}
 
 
 @dataclasses.dataclass
@@ -77,7 +77,7 @@ def _walk(root):
         for name in names:
             relative = f"{folder}/{name}" if folder else name
             extension = os.path.splitext(name)[1].lower()
-            if name.lower() in _SYSTEM_FILES or name.startswith("._"):
+            if name.lower() in SYSTEM_FILES or name.startswith("._"):
                 continue
             if name.startswith("."):
                 listing.skipped += 1

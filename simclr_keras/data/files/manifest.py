@@ -40,7 +40,8 @@ class Manifest:
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         # Without a home "~" stays in the path; nothing is remembered then.
         self._stem = os.path.join(cache, "simclr_keras", f"{name}-{digest}") if os.path.isabs(cache) else None
-        self._rows_stored = 0
+        self._folder = path
+        self._stored: tuple = ([], *4 * [np.zeros(0)])  # what `read` found, of all files
 
     @property
     def path(self) -> str | None:
@@ -84,7 +85,7 @@ class Manifest:
                 raise ValueError("names, stamps and hashes differ in number")
         except Exception:  # NumPy, zipfile and zlib raise a dozen kinds; the files are searched again
             return hashes, constant, converted
-        self._rows_stored = len(old_names)
+        self._stored = (old_names, old_stamps, old_hashes, old_constant, old_converted)
         row_of = {name: row for row, name in enumerate(old_names)}
         rows = np.array([row_of.get(name, -1) for name in names], np.int64)
         unchanged = (stamps[:, 0] != _UNKNOWN) & (rows >= 0)
@@ -102,18 +103,31 @@ class Manifest:
         constant: np.ndarray,
         converted: np.ndarray,
     ) -> bool:
-        """Write the files with a hash (uint64 [n], 0: none); return whether that was possible."""
-        rows = np.flatnonzero(hashes)
-        names = [names[row] for row in rows]
-        arrays = {"version": np.array(_VERSION), "names": _join(names)}
-        arrays |= {"stamps": stamps[rows], "hashes": hashes[rows], "constant": constant[rows]}
-        arrays["converted"] = converted[rows]
-        self._rows_stored = len(names)
+        """Write the files with a hash (uint64 [n], 0: none); return whether that was possible.
+
+        What was known about other files of the folder, such as those that --labels leaves out, stays.
+        """
+        rows, others = np.flatnonzero(hashes), self._others({*names})
+        arrays = {
+            name: np.concatenate([new[rows], old[others]]) if len(others) else new[rows]
+            for name, new, old in zip(
+                ("stamps", "hashes", "constant", "converted"),
+                (stamps, hashes, constant, converted),
+                self._stored[1:],
+            )
+        }
+        names = [*(names[row] for row in rows), *(self._stored[0][row] for row in others)]
+        arrays |= {"version": np.array(_VERSION), "names": _join(names)}
         return _written(self.path, lambda file: np.savez_compressed(file, **arrays))
 
-    def needs_writing(self, hashes: np.ndarray, before: np.ndarray) -> bool:
-        """Return whether `hashes` (uint64 [n]) differ from what the manifest contains."""
-        return not np.array_equal(hashes, before) or self._rows_stored != np.count_nonzero(hashes)
+    def _others(self, names):
+        """Return the stored rows of files with other names than these, if they still exist."""
+        is_remote = "://" in self._folder
+        return [
+            row
+            for row, name in enumerate(self._stored[0])
+            if name not in names and (is_remote or os.path.exists(os.path.join(self._folder, name)))
+        ]
 
     def write_list(self, problems: list[tuple[str, str]]) -> bool:
         """Write the unreadable files, [(name, problem)], as CSV; return whether it was written."""

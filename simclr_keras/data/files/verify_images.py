@@ -75,7 +75,7 @@ def find_unreadable(
                     manifest.write(images, stamps, hashes, constant, converted)
                     written = time.monotonic()
     finally:
-        if manifest.needs_writing(hashes, before):
+        if not np.array_equal(hashes, before):
             manifest.write(images, stamps, hashes, constant, converted)
     problems = dict(sorted(problems.items()))
     is_listed = manifest.write_list([(images[row], problem) for row, problem in problems.items()])

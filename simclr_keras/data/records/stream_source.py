@@ -61,7 +61,7 @@ class StreamSource:
 
     indexed = False
     encoded = True
-    images = None
+    shape_in_memory = None
 
     def __init__(
         self, name, shards, has_labels=False, class_names=None, labels=None, rows=None, content_hashes=None

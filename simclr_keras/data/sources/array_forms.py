@@ -121,7 +121,7 @@ def usual_labels(
         is_labeled = (text != "") & (text != "-1")
         if class_names is None:
             class_names = np.unique(text[is_labeled])
-        number = {name: i for i, name in enumerate(_texts(class_names))}
+        number = {name: i for i, name in enumerate(class_texts(class_names))}
         unknown = [name for name in np.unique(text[is_labeled]).tolist() if name not in number]
         if unknown:
             raise InputError(
@@ -138,5 +138,5 @@ def _is_one_hot(array):
     return bool(np.all((array == 0) | (array == 1)) and np.all(array.sum(axis=1) == 1))
 
 
-def _texts(names):
+def class_texts(names):
     return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names]

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data.files.constant_images import are_nearly_constant, note_of_constant
-from simclr_keras.data.sources.array_forms import usual_images, usual_labels
+from simclr_keras.data.sources.array_forms import class_texts, usual_images, usual_labels
 from simclr_keras.data.sources.array_names import array_names
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source, Splits
 from simclr_keras.errors import InputError, one_line, some
@@ -98,8 +98,6 @@ def _array(path, archive, key):
             f"{key} of {path} does not fit into memory: give fewer or smaller images, or a folder of image files"
         ) from None
     except (ValueError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
         if "object arrays" not in str(error).lower():
             raise InputError(f"Cannot read {key} of {path}: {one_line(error)}") from None
         raise InputError(
@@ -162,7 +160,7 @@ def _class_names(path, array, labels, names):
             f"Received: dtype {array.dtype}, shape {list(array.shape)}"
         )
     else:
-        classes = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in array)
+        classes = tuple(class_texts(array))
     for split, values in labels.items():
         if values.max() >= len(classes):
             kind = names.get("class_names", f"classes of {names[f'y_{first}']}")

@@ -68,7 +68,7 @@ class ArrayStore:
             return tf.convert_to_tensor(self.images)
 
     def fetch(self, row):
-        return self._tensor[row]
+        return tf.gather(self._tensor, row)
 
 
 class BytesStore:
@@ -86,7 +86,7 @@ class BytesStore:
         return hashes_of(self._files.numpy()) if self._content_hashes is None else self._content_hashes
 
     def fetch(self, row):
-        return self._files[row]
+        return tf.gather(self._files, row)
 
 
 class FileStore:
@@ -114,17 +114,20 @@ class Source:
         labels: int [n] with -1 for "not labeled", or None if there are no labels.
         class_names: tuple of names, one per label value, or None.
         rows: row of the store for each row of this source, int [n], or None for all in order.
+        numbers: of the images for the momentum memory, int [n]: those of their rows when the run began; None for those
+            of the rows today.
     """
 
     indexed = True
 
-    def __init__(self, name, store, ids, labels=None, class_names=None, rows=None):
+    def __init__(self, name, store, ids, labels=None, class_names=None, rows=None, numbers=None):
         self.name = name
         self.ids = ids
         self.labels = None if labels is None else np.asarray(labels, np.int32)
         self.class_names = None if class_names is None else tuple(class_names)
         self._store = store
         self._rows = None if rows is None else np.asarray(rows, np.int64)
+        self.numbers = np.arange(len(ids)) if numbers is None else np.asarray(numbers, np.int64)
 
     @property
     def num_examples(self):
@@ -143,11 +146,16 @@ class Source:
         """Whether `fetch` returns encoded bytes, not decoded images."""
         return self._store.encoded
 
-    @functools.cached_property
+    @property
     def images(self):
-        """All images, uint8 [n, h, w, 3], if they are decoded in memory; else None."""
+        """Copy of all images, uint8 [n, h, w, 3], if they are decoded in memory; else None."""
         images = self._store.images
         return images if images is None or self._rows is None else images[self._rows]
+
+    @property
+    def shape_in_memory(self):
+        """Height and width of all images, if they are decoded in memory; else None."""
+        return None if self._store.images is None else self._store.images.shape[1:3]
 
     @functools.cached_property
     def _row_tensor(self):
@@ -157,9 +165,10 @@ class Source:
     def fetch(self, index):
         """Return the image of a row, for use inside tf.data.Dataset.map.
 
-        It is uint8 [h, w, 3]; if `encoded`, a scalar string of the bytes of an image file.
+        It is uint8 [h, w, 3]; if `encoded`, a scalar string of the bytes of an image file. Of images in memory also
+        those of several rows, int [n].
         """
-        return self._store.fetch(index if self._rows is None else self._row_tensor[index])
+        return self._store.fetch(index if self._rows is None else tf.gather(self._row_tensor, index))
 
     @functools.cached_property
     def content_hashes(self):
@@ -178,19 +187,23 @@ class Source:
         """Return the source of these rows (int [m], or bool [n]) in this order; the images are shared."""
         rows = row_numbers(rows, len(self))
         labels = None if self.labels is None else self.labels[rows]
-        ids = take_ids(self.ids, rows)
-        return Source(self.name, self._store, ids, labels, self.class_names, self._store_rows(rows))
+        ids, numbers = take_ids(self.ids, rows), self.numbers[rows]
+        return Source(self.name, self._store, ids, labels, self.class_names, self._store_rows(rows), numbers)
+
+    def numbered(self, numbers):
+        """Return the same images with these numbers, int [n]."""
+        return Source(self.name, self._store, self.ids, self.labels, self.class_names, self._rows, numbers)
 
     def with_labels_of(self, rows):
         """Return the same images with the labels of these rows (int [m], or bool [n]) alone; -1 elsewhere."""
         labels = only_labels_of(self.labels, rows)
-        return Source(self.name, self._store, self.ids, labels, self.class_names, self._rows)
+        return Source(self.name, self._store, self.ids, labels, self.class_names, self._rows, self.numbers)
 
     def with_class_names(self, class_names):
         """Return the same images with more classes, tuple of names; labels are numbered anew."""
         number = np.array([class_names.index(name) for name in self.class_names], np.int32)
         labels = np.where(self.labels >= 0, number[self.labels], -1)
-        return Source(self.name, self._store, self.ids, labels, class_names, self._rows)
+        return Source(self.name, self._store, self.ids, labels, class_names, self._rows, self.numbers)
 
     def labeled(self):
         """Return the source of the rows that have a label."""

@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -28,21 +28,11 @@ def check_size(model: Any, form: str) -> None:
         )
 
 
-def pick_vectors(outputs: dict[str, tf.Tensor], probabilities: bool = True) -> dict[str, tf.Tensor]:
-    """Return the vectors among the outputs of a network, by default with its probabilities."""
-    outputs = with_probabilities(outputs) if probabilities else outputs
-    return {name: outputs[name] for name in signature_endpoints(outputs).values()}
-
-
-@contextlib.contextmanager
-def full_float32() -> Iterator[None]:
-    """Compute in whole float32: newer GPUs round to the 10 bits of TF32, by 1e-3, which no tolerance here allows."""
-    was_enabled = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(was_enabled)
+def pick_vectors(outputs: dict[str, tf.Tensor], names: Collection[str] | None = None) -> dict[str, tf.Tensor]:
+    """Return the vectors with these names among the outputs of a network and its probabilities; None for all."""
+    outputs = with_probabilities(outputs)
+    vectors = signature_endpoints(outputs).values()
+    return {name: outputs[name] for name in vectors if names is None or name in names}
 
 
 def random_images(count: int, size: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from simclr_keras import packages
 from simclr_keras.errors import InputError
-from simclr_keras.export.endpoints import IMAGES, LOGITS, SERVING
+from simclr_keras.export.endpoints import IMAGES, LOGITS, PROBABILITIES, SERVING
 from simclr_keras.export.formats.comparison import (
     check_size,
     compare,
@@ -41,21 +41,24 @@ def write_litert(
     *,
     image_size: int,
     class_names: Sequence[str] | None = None,
+    endpoints: Sequence[str] | None = None,
     representative: np.ndarray | None = None,
 ) -> dict:
-    """Write the inference pass with all vectors: float32 `images` [n, s, s, 3] in [0, 1] -> final_avg_pool, ...
+    """Write the inference pass with its vectors: float32 `images` [n, s, s, 3] in [0, 1] -> final_avg_pool, ...
 
     The class names are packed into the file as LiteRT's tools pack labels: `zipfile` and the MetadataExtractor of
     Android read `class_names.txt` from it.
 
     n is 1 until the tensor `images` is resized; the runner of the signature serving_default resizes it. An int8 model
     takes and returns the same float32 arrays as the float one, so that an app needs the same code for both. Its weights
-    and everything between input and outputs are 8-bit integers; it has no probabilities, which need more than 8 bits.
+    and everything between input and outputs are 8-bit integers; it has logits in place of probabilities, which need
+    more than 8 bits.
 
     Args:
         model: built float32 SimCLRModel. path: of the file; an existing file is replaced.
         image_size: s, side in pixels of the images it was trained on; the file takes only these.
         class_names: of the classifier, in its order; None if they are unknown.
+        endpoints: names of the outputs to write; None for all vectors and the probabilities.
         representative: float32 images [n, s, s, 3] in [0, 1] as in the app, 16 or more, better 100, which calibrate
             the ranges of the 8 bits; None for a float32 model.
 
@@ -76,16 +79,17 @@ def write_litert(
     require_packages()
     check_size(model, "litert")
     with remove_on_failure(path) as path, quietly(path.name):
-        path.write_bytes(_converted(model, image_size, representative))
+        pick = _picker(endpoints, is_int8=representative is not None)
+        path.write_bytes(_converted(model, pick, image_size, representative))
         if class_names:
             with zipfile.ZipFile(path, "a") as archive:  # appended: the model stays where it is in the file
                 archive.writestr(zipfile.ZipInfo(CLASS_NAMES), class_names_text(class_names))
         interpreter, run = _runner(path)
         if representative is None:
             batches = [random_images(1, image_size), random_images(3, image_size)]
-            report = compare(lambda x: pick_vectors(model(x)), run, batches, TOLERANCE, path.name)
+            report = compare(lambda x: pick(model(x)), run, batches, TOLERANCE, path.name)
         else:
-            report = _compare_int8(model, run, representative, path.name)
+            report = _compare_int8(lambda x: pick(model(x)), run, representative, path.name)
             report["integer_only"] = _integer_only(interpreter)
     shape = {"name": IMAGES, "dtype": "float32", "shape": [None, image_size, image_size, 3], "range": [0, 1]}
     quantization = None if representative is None else "int8 inside, float32 input and outputs"
@@ -123,11 +127,23 @@ def _checked(images, size):
     return images.astype(np.float32)
 
 
-def _converted(model, size, representative):
+def _picker(endpoints, is_int8):
+    """Return a function of the network's outputs to those of the file."""
+
+    def pick(outputs):
+        vectors = pick_vectors(outputs, endpoints)
+        if is_int8 and vectors.pop(PROBABILITIES, None) is not None:
+            vectors[LOGITS] = outputs[LOGITS]
+        return vectors
+
+    return pick
+
+
+def _converted(model, pick, size, representative):
     """Return the bytes of the LiteRT model."""
 
     def call(images):
-        return pick_vectors(model(images, training=False), probabilities=representative is None)
+        return pick(model(images, training=False))
 
     spec = tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)
     function = tf.function(call, input_signature=[spec], autograph=False)
@@ -155,10 +171,10 @@ def _runner(path):
     return interpreter, lambda images: run(**{IMAGES: images})
 
 
-def _compare_int8(model, run, images, name):
+def _compare_int8(network, run, images, name):
     """Compare as `compare` does, by the angles between vectors and by the classes."""
     parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
-    pairs = [(pick_vectors(model(part), probabilities=False), run(part)) for part in parts]
+    pairs = [(network(part), run(part)) for part in parts]
     expected, vectors = (
         {key: np.concatenate([pair[i][key] for pair in pairs]) for key in pairs[0][0]} for i in (0, 1)
     )

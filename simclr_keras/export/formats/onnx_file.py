@@ -26,8 +26,15 @@ TOLERANCE = 1e-3
 OPSET = 15  # of 2021, so that old runtimes support it
 
 
-def write_onnx(model: Any, path: str, *, image_size: int, class_names: Sequence[str] | None = None) -> dict:
-    """Write the inference pass with all vectors: float32 `images` [n, h, w, 3] in [0, 1] -> final_avg_pool, ...
+def write_onnx(
+    model: Any,
+    path: str,
+    *,
+    image_size: int,
+    class_names: Sequence[str] | None = None,
+    endpoints: Sequence[str] | None = None,
+) -> dict:
+    """Write the inference pass with its vectors: float32 `images` [n, h, w, 3] in [0, 1] -> final_avg_pool, ...
 
     Any n; any h and w too if the encoder takes them, as those of this package do. The outputs are named after the
     endpoints. The metadata of the model contain `class_names`, one per line.
@@ -36,6 +43,7 @@ def write_onnx(model: Any, path: str, *, image_size: int, class_names: Sequence[
         model: built float32 SimCLRModel. path: of the file; an existing file is replaced.
         image_size: side in pixels of the images it was trained on.
         class_names: of the classifier, in its order; None if they are unknown.
+        endpoints: names of the outputs to write; None for all vectors and the probabilities.
 
     Returns:
         dict of file, tolerance, difference (the largest over the vectors, in units of the largest value), images, opset
@@ -54,7 +62,7 @@ def write_onnx(model: Any, path: str, *, image_size: int, class_names: Sequence[
     batches += [random_images(2, image_size + 9)] if any_size else []
     with remove_on_failure(path) as path:
         with quietly(path.name):
-            path.write_bytes(_converted(model, None if any_size else image_size, class_names))
+            path.write_bytes(_converted(model, None if any_size else image_size, class_names, endpoints))
             try:
                 run = _runner(path)
             except Exception as error:  # onnxruntime's own, of many kinds
@@ -63,7 +71,7 @@ def write_onnx(model: Any, path: str, *, image_size: int, class_names: Sequence[
                     f"the converter does not support all operations of this network ({one_line(error, 120)}); use "
                     "another format",
                 )
-        report = compare(lambda x: pick_vectors(model(x)), run, batches, TOLERANCE, path.name)
+        report = compare(lambda x: pick_vectors(model(x), endpoints), run, batches, TOLERANCE, path.name)
     side = None if any_size else image_size
     shape = {"name": IMAGES, "dtype": "float32", "shape": [None, side, side, 3], "range": [0, 1]}
     return {"file": path.name, **report, "opset": OPSET, "input": shape}
@@ -75,7 +83,7 @@ def require_packages() -> None:
         packages.require(module)
 
 
-def _converted(model, size, class_names=None):
+def _converted(model, size, class_names, endpoints):
     """Return the bytes of the ONNX model, for images of this size; None for any."""
     import tf2onnx
     from onnx import numpy_helper
@@ -86,7 +94,7 @@ def _converted(model, size, class_names=None):
 
     def call(images, *weights):
         outputs, _ = model.stateless_call(weights[:trainable], weights[trainable:], images, training=False)
-        return pick_vectors(outputs)
+        return pick_vectors(outputs, endpoints)
 
     specs = [tf.TensorSpec([None, size, size, 3], tf.float32, name=IMAGES)]
     specs += [tf.TensorSpec(v.shape, v.dtype, name=f"weight_{i}") for i, v in enumerate(variables)]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from simclr_keras import packages
+from simclr_keras.backend import full_float32
 from simclr_keras.errors import InputError, TrainingError
 from simclr_keras.files import write_file
 from simclr_keras.interop.layers import Encoder
@@ -80,6 +81,7 @@ def write_torch(model: Any, architecture: Any, path: str) -> dict[str, Any]:
     return {"arrays": len(arrays), "left_out": left_out, "difference": difference}
 
 
+@full_float32()
 def compare(model: Any, arrays: dict[str, np.ndarray], architecture: Any) -> float:
     """Return the largest difference of outputs, relative to the largest output."""
     size = 16 if model.encoder.small_images else 64

@@ -19,7 +19,8 @@ class Dropout(keras.layers.Layer):
     """Drop elements in training, or whole slices of them, as keras.layers.Dropout does.
 
     What is dropped is a function of the variable `draws`, (seed, calls so far), and of the example's place in the
-    global batch: a run that resumes and one on more replicas drop the same. A frozen layer drops nothing.
+    global batch: a run that resumes and one on more replicas drop the same. (Not if the batch joins two streams, as in
+    a distillation with labels: replicas then draw for other rows than one device.) A frozen layer drops nothing.
 
     Args:
         rate: share that is dropped, in [0, 1).

@@ -14,8 +14,8 @@ from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import write_file
 from simclr_keras.tools.csv_lines import CsvLines
 
-ENDINGS, READABLE = (".npz", ".parquet", ".csv"), (".npz", ".parquet")
-FACTS = ("model", "use_ema", "endpoint", "images", "image_size")
+READABLE = (".npz", ".parquet")
+FACTS = ("model", "use_ema", "endpoint", "images", "data_dir", "labels", "image_size")
 _ROWS = 4096  # written at once, so that the matrix may be larger than memory
 
 
@@ -28,7 +28,8 @@ class Features:
         ids: n strings: relative file names, or split and row.
         labels: int32 [n], -1 for none; None if no image has a label.
         class_names: tuple, one per label value, or None.
-        facts: dict of strings, each optional: model, use_ema, endpoint, images (the spec of the images), image_size.
+        facts: dict of strings, each optional: model, use_ema, endpoint, images, data_dir and labels (where the images
+            are), image_size.
     """
 
     features: np.ndarray
@@ -63,16 +64,18 @@ def write(path: str, vectors: Features) -> None:
     write_file(path, lambda file: writer(file, vectors))
 
 
-def read(path: str, flag: str = "features") -> Features:
+def read(path: str) -> Features:
     """Return the Features of an .npz or .parquet file written by `write`.
 
     Raises:
         InputError: the file is missing or is not such a file.
     """
     if not os.path.isfile(path):
-        raise InputError(f"--{flag}={path}: not found; give a file written by simclr embed.")
+        raise InputError(f"--features={path}: not found; give a file written by simclr embed.")
     if _ending(path) not in READABLE:
-        raise InputError(f"--{flag}={path} must end in {' or '.join(READABLE)}; write it with simclr embed.")
+        raise InputError(
+            f"--features={path} must end in {' or '.join(READABLE)}; write it with simclr embed."
+        )
     reader = _read_npz if _ending(path) == ".npz" else _read_parquet
     try:
         vectors = reader(path)
@@ -82,7 +85,7 @@ def read(path: str, flag: str = "features") -> Features:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"--{flag}={path} is not a feature file ({one_line(error)}); write it with simclr embed."
+            f"--features={path} is not a feature file ({one_line(error)}); write it with simclr embed."
         ) from error
 
 

@@ -8,12 +8,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from simclr_keras.errors import InputError
 from simclr_keras.evaluation.colors import BLUE, GRID
 from simclr_keras.evaluation.drawing import hide_frame, new_figure, own_style, set_heading, short
 
 SIDE = 44  # pixels of a picture
-MOST_TSNE = 5000  # images for t-SNE, which takes some minutes
+# Images: t-SNE takes some minutes for as many, and PCA some GB of memory.
+MOST = {"tsne": 5000, "pca": 100_000}
 _WIDTH, _HEIGHT = 1120, 900
 _MOST_NAMED, _MOST_TRIED = 20, 3000  # classes in the legend; images tried for a free place
 _UNLABELED = "#b8bfc8"
@@ -22,16 +22,11 @@ _UNLABELED = "#b8bfc8"
 def project(features: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, str]:
     """Project vectors, float [n, d], to a plane, float [n, 2] in [0, 1], and describe the method.
 
-    They are scaled to length 1 first, as only directions are compared. The method is "pca" or "tsne".
-
-    Raises:
-        InputError: fewer than 3 images.
+    They are scaled to length 1 first, as only directions are compared. The method is "pca" or "tsne"; n is 3 or more.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    if len(features) < 3:
-        raise InputError(f"a map needs at least 3 images. Received: {len(features)}")
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     pca = PCA(min(50 if method == "tsne" else 2, *unit.shape), random_state=seed)
     with np.errstate(invalid="ignore"):  # the shares are 0 / 0 if all vectors are equal
@@ -67,7 +62,7 @@ def map_figure(
     points: np.ndarray,
     rows: Sequence[int],
     pictures: np.ndarray,
-    labels: np.ndarray | None,
+    labels: np.ndarray,
     class_names: Sequence[str] | None,
     title: str,
     description: str,
@@ -76,7 +71,7 @@ def map_figure(
 
     Args:
         points: float [n, 2] of `project`. rows: int [m], the images with a picture.
-        pictures: uint8 [m, SIDE, SIDE, 3]. labels: int [n] with -1 for none, or None. class_names: or None.
+        pictures: uint8 [m, SIDE, SIDE, 3]. labels: int [n], -1 for none. class_names: or None.
         title: model and endpoint. description: of the method.
     """
     figure = new_figure(_WIDTH, _HEIGHT)
@@ -85,7 +80,6 @@ def map_figure(
     hide_frame(axes)
     axes.spines[:].set(visible=True, color=GRID)
     axes.margins(0.04)
-    labels = np.full(len(points), -1) if labels is None else labels
     present = np.unique(labels[labels >= 0])
     palette = colormaps["tab10" if len(present) <= 10 else "tab20"]
     color_of = {label: to_hex(palette(place % palette.N)) for place, label in enumerate(present)}
@@ -96,10 +90,10 @@ def map_figure(
         image = OffsetImage(picture, zoom=72 / figure.dpi)
         axes.add_artist(AnnotationBbox(image, points[row], pad=0, bboxprops=frame, frameon=True))
     if 0 < len(present) <= _MOST_NAMED:
-        for label in present:
-            name = short(label if class_names is None else class_names[label])
-            axes.scatter([], [], color=color_of[label], label=name)
+        names = {color_of[label]: short(class_names[label] if class_names else label) for label in present}
         if (labels < 0).any():
-            axes.scatter([], [], color=_UNLABELED, label="not labeled")
-        figure.legend(loc="outside right upper", frameon=False)
+            names[_UNLABELED] = "not labeled"
+        # With handles: matplotlib leaves names out that begin with an underscore.
+        dots = [axes.scatter([], [], color=color) for color in names]
+        figure.legend(dots, names.values(), loc="outside right upper", frameon=False)
     return figure

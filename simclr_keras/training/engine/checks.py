@@ -101,8 +101,9 @@ def check_space(run_dir, state: dict, config) -> None:
     if "://" in run_dir.path or not os.path.isdir(run_dir.path):
         return
     size = sum(np.prod(v.shape, dtype=np.int64) * np.dtype(v.dtype).itemsize for v in state.values())
-    most = min(config.keep_checkpoints, config.epochs) + 1  # while one is written there is one more
-    needed = size * (most - len(steps_in(run_dir.checkpoints)))
+    between_epochs = config.checkpoint_every_steps or config.checkpoint_every_minutes
+    kept = config.keep_checkpoints if between_epochs else min(config.keep_checkpoints, config.epochs)
+    needed = size * (kept + 1 - len(steps_in(run_dir.checkpoints)))  # while one is written there is one more
     free = shutil.disk_usage(run_dir.path).free
     if needed > free:
         raise InputError(

@@ -136,7 +136,7 @@ def train(
     step, clock, printed_at = first_step, Clock(config.batch_size), -LINE_SECONDS
     warmup_epochs = warmup_steps(config, num_examples) * config.batch_size / num_examples
     settled, warned = max(UNSETTLED * epochs, warmup_epochs), False
-    saves = _Saves(learner, checkpoints, config, first_step)
+    saves = _Saves(learner, checkpoints, history, config, first_step)
     for epoch in range(1, epochs + 1):
         start, end = ends[epoch - 1], ends[epoch]
         if end < first_step or history.has(epoch):
@@ -183,13 +183,15 @@ def train(
         try:
             scores = evaluate(epoch) if evaluated else {}
         except DivergedError:
-            checkpoints.forget(step)  # its weights are finite, the network's outputs are not
+            # Its weights are finite, the network's outputs are not.
+            checkpoints.forget(step, unless_only=True)
             raise
         if evaluated:
             clock.stop_evaluation()
         row |= scores
         history.add(row)
         if scores or epoch in (1, epochs) or time.monotonic() - printed_at >= LINE_SECONDS:
+            history.write()
             evaluations = sum(later % every == 0 or later == epochs for later in range(epoch + 1, epochs + 1))
             left = clock.left(ends[-1] - step, evaluations if evaluate else 0)
             say(epoch_line(row, epochs, left if epoch < epochs else None))
@@ -201,11 +203,12 @@ def train(
 
 
 class _Saves:
-    """Saves checkpoints of finite weights, every so many steps or minutes."""
+    """Saves checkpoints of finite weights, every so many steps or minutes; before each, the rows up to it."""
 
-    def __init__(self, learner, checkpoints, config, first_step):
+    def __init__(self, learner, checkpoints, history, config, first_step):
         self._learner = learner
         self._checkpoints = checkpoints
+        self._history = history
         self._every = config.checkpoint_every_steps
         self._seconds = config.checkpoint_every_minutes * 60 or float("inf")
         self._saved_step = first_step
@@ -224,6 +227,7 @@ class _Saves:
     def save(self, step):
         if step != self._saved_step:
             check_weights(self._learner, step)
+            self._history.write()
             self._checkpoints.save(step)
         self._saved_step, self._saved_at = step, time.monotonic()
 

@@ -59,7 +59,8 @@ class Bar:
         left = "" if seconds_left is None else f", run {tqdm.tqdm.format_interval(seconds_left)} left"
         loss = next(figures[name] for name in ("contrastive_loss", "loss") if name in figures)
         accuracy = next(figures[n] for n in ("contrastive_accuracy", "accuracy", "agreement") if n in figures)
-        self._bar.set_postfix_str(f"loss {loss:.3f}, acc {accuracy:.1%}, lr {learning_rate:.3g}{left}")
+        learned = "" if loss is None or accuracy is None else f"loss {loss:.3f}, acc {accuracy:.1%}, "
+        self._bar.set_postfix_str(f"{learned}lr {learning_rate:.3g}{left}")
 
     def close(self):
         self._bar.close()

@@ -21,6 +21,9 @@ from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.run_dir import RunDir
 
 
+MOST_COMPARED = 100_000  # images, whose thumbnails take 1.2 GB
+
+
 class RunData:
     """The splits that a config names.
 
@@ -128,6 +131,11 @@ class RunData:
                 "out."
             )
         if name == NEAR_DUPLICATES:
+            if len(train) > MOST_COMPARED:
+                raise InputError(
+                    f"--group_by={name} compares every image with every other, at most {MOST_COMPARED:,}, and "
+                    f"{config.dataset} has {len(train):,}; leave it out, or group by a column of --labels."
+                )
             self._say(f"data     comparing {counted(len(train), 'image')} to find near duplicates")
             groups = group_images(thumbnails_of(train))[0]
         elif config.labels is None:
@@ -151,7 +159,12 @@ class RunData:
         return list(take_ids(train.ids, np.flatnonzero(train.labels >= 0)))
 
     def _split_arguments(self, whole: Any) -> dict[str, Any]:
-        config, ids, images = self._config, self._inherited_ids, None
+        config, images = self._config, None
+        if whole.evaluation is not None:  # it comes before the images that an earlier run held out
+            self._inherited_ids = {
+                name: ids for name, ids in self._inherited_ids.items() if name != "held_out"
+            }
+        ids = self._inherited_ids
         # A resumed run keeps its images, its split and its labels.
         if config.trains and steps_in(self._run_dir.checkpoints):
             record = self._run_dir.read_split()

@@ -6,20 +6,27 @@ import re
 from simclr_keras.data.sources.load_dataset import PATH_KINDS
 
 
-def default_model_dir(mode: str, config) -> str:
+def default_model_dir(mode: str, config, other_dataset: bool = False) -> str:
     """Return runs/MODE-DATASET-MODEL[-ema][-LABELS], so that the same command finds its run again.
 
-    Stages that evaluate a run are named after it. If a layer of the head is chosen, it is in the name too.
+    Stages that evaluate a run are named after it, with `other_dataset` also after the data that they evaluate on. If a
+    layer of the head is chosen, it is in the name too.
     """
     layer = f"-layer{config.head_layer}" if config.head_layer or mode == "finetune" else ""
     layer += "-ema" if config.use_ema else ""
     if mode in ("eval", "knn", "linear_eval"):
         fast = "-fast" if mode == "linear_eval" and not config.trains else ""
         run = os.path.basename(config.init.rstrip("/"))
-        return f"runs/{mode}{fast}-{run}{layer}{_labels_file(config)}{_labels_suffix(config)}"
-    data = config.dataset.rstrip("/").split("/")[-1] if ":" in config.dataset else config.dataset
-    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in data.removesuffix(".npz"))
-    return f"runs/{mode}-{name}-{re.sub('[:/]+', '-', config.model)}{layer}{_labels_suffix(config)}"
+        data = f"-{_data_name(config.dataset)}" if other_dataset else ""
+        return f"runs/{mode}{fast}-{run}{data}{layer}{_labels_file(config)}{_labels_suffix(config)}"
+    model = re.sub("[:/]+", "-", config.model)
+    return f"runs/{mode}-{_data_name(config.dataset)}-{model}{layer}{_labels_suffix(config)}"
+
+
+def _data_name(dataset) -> str:
+    """Return the last part of a --dataset, as a part of a file name."""
+    data = dataset.rstrip("/").split("/")[-1] if ":" in dataset else dataset
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in data.removesuffix(".npz"))
 
 
 def _labels_file(config) -> str:

@@ -1,5 +1,6 @@
 """The only place that builds a tf.distribute strategy, and that knows which arithmetic the hardware has."""
 
+import contextlib
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -111,8 +112,21 @@ def _select_gpus(num_replicas):
         raise InputError(
             f"--num_replicas={num_replicas}, and this machine has {counted(len(gpus), 'GPU')}; give fewer."
         )
-    tf.config.set_visible_devices(gpus[:num_replicas], "GPU")
+    with _before_start(num_replicas):
+        tf.config.set_visible_devices(gpus[:num_replicas], "GPU")
     return gpus[:num_replicas]
+
+
+@contextlib.contextmanager
+def _before_start(num_replicas):
+    """Report in one line that TensorFlow's devices can no longer be chosen."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise InputError(
+            f"--num_replicas={num_replicas} comes too late, because TensorFlow's devices are in use; start the run in "
+            "a new process."
+        ) from error
 
 
 def _device_names(gpus, num_replicas):
@@ -122,15 +136,10 @@ def _device_names(gpus, num_replicas):
     if num_replicas > 1:
         (cpu, *_) = tf.config.list_physical_devices("CPU")
         if len(tf.config.get_logical_device_configuration(cpu) or ()) < num_replicas:
-            try:
+            with _before_start(num_replicas):
                 tf.config.set_logical_device_configuration(
                     cpu, [tf.config.LogicalDeviceConfiguration()] * num_replicas
                 )
-            except RuntimeError as error:
-                raise InputError(
-                    f"--num_replicas={num_replicas} comes too late, because TensorFlow's devices are in use; start "
-                    "the run in a new process."
-                ) from error
     names = [device.name for device in tf.config.list_logical_devices("CPU")]
     return names[: num_replicas or None]
 

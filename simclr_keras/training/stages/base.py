@@ -57,12 +57,14 @@ class Stage:
         paths = {flag: run_names.normal_path(path) for flag, path in paths.items() if path}
         config = self.inherit(dataclasses.replace(config, **paths))
         config.validate()  # now with the inherited settings
+        place = ancestors.place_of(config.dataset)
+        other_dataset = any(place != ancestors.place_of(run.config.dataset) for run in self.source_runs())
         self.config = dataclasses.replace(
             config,
             # Instead of "auto", which another machine might resolve otherwise.
             precision=self.policy.replace("mixed_", ""),
             dataset=run_names.normal_dataset(config.dataset),
-            model_dir=config.model_dir or run_names.default_model_dir(self.MODE, config),
+            model_dir=config.model_dir or run_names.default_model_dir(self.MODE, config, other_dataset),
             eval_antialias=bool(config.eval_antialias),
             steps_per_execution=config.steps_per_execution
             or (20 if strategies.on_accelerator(self.strategy) else 1),
@@ -92,9 +94,9 @@ class Stage:
             result = self.finished_result()
             if result is not None:
                 self.check_lineage(result.get("ancestors"))
+                longer = "" if self.config.train_steps else "to train longer, give a higher --epochs; "
                 self.say(
-                    f"{self.config.model_dir} is finished; to train longer, give a higher --epochs; to start anew, "
-                    "another --model_dir"
+                    f"{self.config.model_dir} is finished; {longer}to start anew, give another --model_dir"
                 )
                 self.say_result(result)
                 self.say_warnings(result)
@@ -132,8 +134,8 @@ class Stage:
                 return copy.copy(self).execute()
             except tf.errors.ResourceExhaustedError as error:
                 raise TrainingError(
-                    f"out of memory with {self.batch_setting} ({one_line(error)}); give a smaller one, or a smaller "
-                    "--model or --image_size, in another --model_dir."
+                    f"out of memory with {self.batch_setting} ({one_line(error)}); {self.less_memory}give a smaller "
+                    "one, or a smaller --model or --image_size, in another --model_dir."
                 ) from error
             except tf.errors.OpError as error:
                 if self.hosts.count > 1:  # the others do not come back with this one
@@ -257,6 +259,11 @@ class Stage:
     def batch_setting(self) -> str:
         """Return the flag and value that bound the memory of a step."""
         return f"--batch_size={self.config.batch_size}"
+
+    @property
+    def less_memory(self) -> str:
+        """Return what the same run can do to need less memory, before other remedies; or ""."""
+        return ""
 
     # Shared by subclasses.
 

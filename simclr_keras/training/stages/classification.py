@@ -9,6 +9,7 @@ from simclr_keras.evaluation import plots
 from simclr_keras.evaluation.classification import confusion, per_class
 from simclr_keras.evaluation.features import knn_bank
 from simclr_keras.evaluation.metrics import accuracy, accuracy_interval, top_k_accuracy
+from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.objectives.classification import balanced_weights
 from simclr_keras.objectives.recalibration import Recalibration, trained_statistics
 from simclr_keras.runs import ancestors
@@ -210,10 +211,13 @@ class ClassificationStage(TrainingStage):
         noise = 2 * math.sqrt(0.25 / len(images))
         if accuracy_in_training - top1 <= LAG + noise:
             return top1, []
+        fields = vars(self.config)
+        freezing = "--freeze_through=4" if "freeze_through" in fields else "--freeze_backbone"
+        can_freeze = "freeze_through" in fields or is_backbone(self.architecture.name)
         return top1, [
             f"the accuracy in training is {accuracy_in_training:.1%}, but that on the same images in inference mode is "
             f"{top1:.1%}: the moving statistics of batch normalization do not fit the weights; give more --epochs or a "
-            "lower --learning_rate, or freeze the encoder (--freeze_through=4, --freeze_backbone)"
+            f"lower --learning_rate{f', or freeze the encoder ({freezing})' if can_freeze else ''}"
         ]
 
     def _scores(self):

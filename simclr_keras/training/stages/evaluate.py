@@ -67,8 +67,8 @@ class EvaluationStage(FromRun, Stage):
             notes.append(
                 f"the training images of {some(unknown, 3)} are unknown: some of these may be among them"
             )
-        if set(evaluation.class_names) < set(class_names):
-            evaluation = evaluation.with_class_names(class_names)
+        if set(evaluation.class_names) <= set(class_names):
+            evaluation = evaluation.with_class_names(tuple(class_names))
         return Splits(train, evaluation, evaluation.class_names, None, tuple(notes), whole.unreadable)
 
     def training_part(self, source):
@@ -179,16 +179,23 @@ class KnnEvaluation(EvaluationStage):
     TASK = "weighted kNN on the features of"
 
     def training_part(self, source):
-        own = self.ancestor.config
+        """Return the labeled images that the run was trained on and the names of its classes.
+
+        (None, None) if it has other classes, or its data is not here: the neighbors are then images of the source.
+        """
+        own, ids = self.ancestor.config, self.ancestor.split.ids()
+        if not set(source.class_names) <= set(self.ancestor.class_names or ()):
+            return None, None
         try:
             train = load_dataset(
                 own.dataset,
                 data_dir=own.data_dir,
                 labels=own.labels,
                 unlabeled=own.unlabeled,
-                eval_fraction=own.eval_fraction,
+                eval_fraction=None if "held_out" in ids else own.eval_fraction,
+                **ids,
             ).train
-        except InputError:  # moved: the neighbors are other images of the source
+        except (InputError, ModuleNotFoundError):
             return None, None
         has_its_classes = train.has_labels and set(source.class_names) <= set(train.class_names)
         return (train, train.class_names) if has_its_classes else (None, None)

@@ -98,10 +98,15 @@ class Pretraining(FromRun, TrainingStage):
             self._baseline_scores = self._baselines.before(first_step)
         return None if score is None else lambda epoch: score()
 
+    @property
+    def batch_setting(self):
+        size = self.config.microbatch_size
+        return super().batch_setting if size is None else f"--microbatch_size={size}"
+
     def _representation_score(self):
         """Return a RepresentationScore, or None without labels or evaluation images."""
         config, splits = self.config, self.splits
-        if not splits.train.has_labels or splits.evaluation is None:
+        if not count_labels(splits.train) or splits.evaluation is None:
             return None
         embeddings = self.learner.endpoints[0]
         return RepresentationScore(

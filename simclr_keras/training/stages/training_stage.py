@@ -59,6 +59,12 @@ class TrainingStage(Stage):
     def check_data(self):
         checks.check_warmup(self.config, self.num_examples)
 
+    @property
+    def less_memory(self):
+        if self.config.remat or is_backbone(self.config.model):
+            return ""
+        return "repeat the command with --remat, which needs less; or "
+
     def execute(self):
         config, run_dir = self.config, self.run_dir
         self.stop.all_saved()

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from simclr_keras.data.files import manifest
 from simclr_keras.data.files.manifest import Manifest, stamps_of
+from simclr_keras.data.files.verify_images import find_unreadable
 from tests.data.pictures import classes, flat, load, pixels, png, unreadable_files
 
 
@@ -128,6 +129,7 @@ def test_files_that_are_gone_are_forgotten(tmp_path, cache):
     png(tmp_path / "loose.png")
     load(tmp_path)
     (tmp_path / "a" / "0.png").unlink()
+    png(tmp_path / "b" / "new.png")  # or nothing is written
     load(tmp_path)
     (stored,) = cache.glob("*.npz")
     assert b"a/0.png" not in np.load(stored)["names"].tobytes()
@@ -165,3 +167,18 @@ def test_without_a_home_there_is_no_cache(tmp_path, monkeypatch):
     notes = load("photos").notes
     assert "listed in" not in "".join(notes)
     assert os.listdir(tmp_path) == ["photos"]
+
+
+def test_other_files_of_the_folder_stay_known(tmp_path, tried):
+    """Those that --labels leaves out today, for one; deleted ones are forgotten."""
+    flat(tmp_path, 3)
+    load(tmp_path)
+    (tmp_path / "2.png").unlink()
+    paths = [str(tmp_path / "0.png")]
+    (tmp_path / "0.png").write_bytes(tf.io.encode_png(pixels(9)).numpy())
+    find_unreadable(str(tmp_path), ["0.png"], paths)
+    with np.load(Manifest(tmp_path).path) as stored:
+        assert manifest._split(stored["names"].tobytes()) == ["0.png", "1.png"]
+    tried.clear()
+    load(tmp_path)
+    assert tried == []

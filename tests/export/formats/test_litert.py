@@ -48,6 +48,15 @@ def test_any_batch_gives_the_vectors_of_the_network(written, written_int8, netwo
             assert a @ b >= 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
 
 
+def test_endpoints_choose_the_outputs(network, tmp_path):
+    """Of int8 too, which has logits in place of probabilities."""
+    for representative, expected in ((None, ["probabilities"]), (images(16), ["logits"])):
+        path = tmp_path / "model.tflite"
+        settings = {"endpoints": ("probabilities",), "representative": representative}
+        write_litert(network, path, image_size=SIZE, **settings)
+        assert [*run(path, images(1))] == expected
+
+
 def test_class_names_are_packed_into_the_file(written):
     with zipfile.ZipFile(written[0]) as archive:
         assert archive.read("class_names.txt").decode() == "ant\nbee\ncat\n"

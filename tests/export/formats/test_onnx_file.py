@@ -39,6 +39,11 @@ def test_any_batch_and_any_size_give_the_vectors_of_the_network(written, network
             assert_close(outputs[name], expected[name], 1e-4)
 
 
+def test_endpoints_choose_the_outputs(network, tmp_path):
+    write_onnx(network, tmp_path / "model.onnx", image_size=SIZE, endpoints=("logits",))
+    assert [*run(tmp_path / "model.onnx", images(2))] == ["logits"]
+
+
 def test_the_model_is_valid_onnx_and_names_its_sizes(written):
     model = onnx.load(written[0])
     onnx.checker.check_model(model, full_check=True)

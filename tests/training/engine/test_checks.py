@@ -1,12 +1,17 @@
 """Refusals of batches and warm-ups, the default run directory, and the lines before a run."""
 
+import contextlib
 import dataclasses
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from simclr_keras.config.evaluate import EvalConfig
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
+from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.training.engine import checks, inputs, introduction, run_names
 from simclr_keras.training.engine.epochs import warmup_steps
 from simclr_keras.training.engine.optimizers import make_optimization
@@ -85,6 +90,9 @@ def test_doubtful_classes_are_noted(tmp_path, monkeypatch):
 def test_default_model_dir():
     config = make_config("npz:some/where/my photos.npz", None)
     assert run_names.default_model_dir("pretrain", config) == "runs/pretrain-my_photos-r18_0.125x_sk0"
+    config = EvalConfig(init="runs/a", dataset="folder:some/new photos")
+    assert run_names.default_model_dir("eval", config) == "runs/eval-a"
+    assert run_names.default_model_dir("eval", config, other_dataset=True) == "runs/eval-a-new_photos"
 
 
 def test_datasets_have_one_spelling():
@@ -99,6 +107,19 @@ def test_eval_batch_size_is_small_by_default():
     for setting, batch_size, expected in ((0, 4096, 256), (0, 64, 64), (1000, 4096, 1000), (8, 64, 8)):
         config = make_config("digits", "x", eval_batch_size=setting, batch_size=batch_size)
         assert inputs.eval_batch_size(config) == expected
+
+
+def test_room_for_all_checkpoints(tmp_path, monkeypatch):
+    state = {"kernel": np.zeros(1000, np.float32)}
+    for free, settings, enough in (
+        (15_999, {}, False),  # 3 that are kept, which come every 10 minutes, and one that is written
+        (16_000, {}, True),
+        (8_000, {"checkpoint_every_minutes": 0}, True),
+    ):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        config = make_config("digits", "x", epochs=1, **settings)
+        with contextlib.nullcontext() if enough else pytest.raises(InputError, match="free space"):
+            checks.check_space(RunDir(tmp_path), state, config)
 
 
 def test_train_steps_must_outlast_the_warm_up():

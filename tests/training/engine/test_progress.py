@@ -108,6 +108,7 @@ def three_epochs(run_dir):
     history.add(row(1, contrastive_loss=3.0))
     history.add(row(2, contrastive_loss=2.0, knn_top1=0.5))
     history.add(row(3, contrastive_loss=1.0))
+    history.write()
     history.close()
     return history
 
@@ -120,9 +121,12 @@ def test_tensorboard_shows_one_value_an_epoch_and_none_where_nothing_was_measure
     assert set(found) == set(COLUMNS) - {"epoch", "step"}
 
 
-def test_rows_are_written_as_they_come(run_dir):
+def test_rows_are_written_when_it_is_asked_for(run_dir):
     history = History(run_dir, COLUMNS, 0)
     history.add(row(1, contrastive_loss=3.0))
+    assert run_dir.read_text("metrics.csv") is None
+    assert (history.has(0), history.has(1), history.has(2)) == (False, True, False)
+    history.write()
     assert run_dir.read_text("metrics.csv").splitlines()[1] == "1,6,0.1,3.0,"
     assert curves(run_dir.path)["contrastive_loss"] == [(6, 3.0)]
 
@@ -134,6 +138,7 @@ def test_a_resumed_history_is_cut_back_to_its_step(run_dir):
     assert [kept["epoch"] for kept in history.rows] == [1, 2]
     assert curves(run_dir.path)["contrastive_loss"] == [(6, 3.0), (12, 2.0)]
     history.add(row(3, contrastive_loss=1.5))
+    history.write()
     assert [(line["epoch"], line["contrastive_loss"]) for line in read_metrics(run_dir)] == [
         (1, 3.0),
         (2, 2.0),

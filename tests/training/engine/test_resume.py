@@ -168,7 +168,9 @@ def test_out_of_memory_is_one_line(tiny, data, tmp_path, monkeypatch, owner, nam
         raise tf.errors.ResourceExhaustedError(None, None, "\n".join(lines))
 
     monkeypatch.setattr(owner, name, fail)
-    words = r"out of memory with --batch_size=8 \(OOM when allocating tensor\); give a smaller one"
+    words = (
+        r"out of memory with --batch_size=8 \(OOM when allocating tensor\); repeat the command with --remat"
+    )
     with pytest.raises(TrainingError, match=words) as error:
         pretrain.run(make_config(data, tmp_path / "run"), say=silent)
     assert "\n" not in str(error.value)

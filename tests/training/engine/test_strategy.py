@@ -98,6 +98,9 @@ def test_what_the_machine_cannot_offer_is_refused(machine, monkeypatch):
     refused("--num_replicas=2 is not for several hosts without GPUs", num_replicas=2)
     machine.GPU = ["gpu0", "gpu1"]
     refused("--num_replicas=3, and this machine has 2 GPUs", num_replicas=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.config, "set_visible_devices", too_late)
+        refused("--num_replicas=1 comes too late", num_replicas=1)
 
 
 def test_description_counts_devices_and_hosts():

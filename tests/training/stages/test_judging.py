@@ -8,10 +8,12 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras.data.content_hash import group_hashes, hash_of, is_held_out, ranks
+from simclr_keras.data.sources import load_dataset as load_dataset_module
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.near_duplicates import group_images
 from simclr_keras.evaluation.thumbnails import thumbnails_of
+from simclr_keras.training.engine import run_data
 from simclr_keras.training.stages import judging
 from tests.training.tiny import configure, make_config, make_tiny, run, split_of
 
@@ -97,6 +99,45 @@ def test_all_of_a_folder_that_no_run_saw_is_judged(measure, supervised, tmp_path
     assert knn.result["labels_used"] == len(whole.train)
 
 
+def test_classes_in_another_order_are_the_same(measure, supervised, tmp_path, monkeypatch):
+    test = write_photos(tmp_path / "new", 2, 9)
+    expected = measure("eval", supervised, dataset=test).result
+
+    def reversed_classes(name, **settings):
+        splits = open_dataset(name, **settings)
+        names = splits.class_names[::-1]
+        return dataclasses.replace(splits, train=splits.train.with_class_names(names), class_names=names)
+
+    open_dataset = load_dataset_module.open_dataset
+    monkeypatch.setattr(load_dataset_module, "open_dataset", reversed_classes)
+    found = measure("eval", supervised, "again", dataset=test).result
+    assert (found["top1"], found["per_class"]) == (expected["top1"], expected["per_class"])
+
+
+def test_neighbors_are_the_images_whose_labels_the_run_saw(measure, photos, tmp_path):
+    few = judged(
+        configure(
+            "supervised", tmp_path / "few", dataset=photos, labels_per_class=4, group_by="near_duplicates"
+        )
+    )
+    knn = measure("knn", few, "knn", dataset=write_photos(tmp_path / "new", 2, 9), knn_k=3)
+    assert knn.result["labels_used"] == 12
+    assert knn.result["evaluation_images"] == 3 * 2 * BURST
+
+
+def test_the_data_s_own_evaluation_split_comes_before_what_an_earlier_run_held_out(
+    measure, pretrained, tmp_path
+):
+    whole = load_dataset(pretrained.config.dataset, held_out=[]).train
+    rows = [
+        f"{name},{name.split('/')[0]},{'test' if i % 3 == 0 else 'train'}" for i, name in enumerate(whole.ids)
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label,split", *rows]))
+    done = measure("finetune", pretrained, labels=str(tmp_path / "labels.csv"))
+    assert done.result["evaluation_images"] == -(-len(whole) // 3)
+    assert "held_out" not in split_of(done.folder)
+
+
 def test_a_copy_of_the_folder_is_judged_by_what_was_held_out_of_it(measure, supervised, tmp_path):
     shutil.copytree(supervised.config.dataset.removeprefix("folder:"), tmp_path / "copy")
     done = measure("eval", supervised, dataset=f"folder:{tmp_path / 'copy'}")
@@ -176,6 +217,12 @@ def test_later_stages_keep_the_groups(measure, pretrained, tmp_path):
         InputError, match=r"--group_by=burst: .*with another split, --group_by=near_duplicates"
     ):
         measure("finetune", pretrained, "other", group_by="burst")
+
+
+def test_too_many_images_are_not_compared(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_data, "MOST_COMPARED", 10)
+    with pytest.raises(InputError, match="at most 10, and .*; leave it out, or group by a column"):
+        judged(configure("supervised", tmp_path / "run", dataset=photos, group_by="near_duplicates"))
 
 
 def test_groups_of_a_column(photos, tmp_path):

@@ -279,11 +279,13 @@ def test_unlabeled_training_images_beside_labeled_evaluation_images_train_withou
     tiny, tmp_path
 ):
     arrays = dict(np.load(write_npz(tmp_path / "all.npz")))
+    unlabeled = {**arrays, "y_train": np.full(TRAIN, -1)}  # as with a CSV of test images alone
     del arrays["y_train"]
-    np.savez(tmp_path / "mixed.npz", **arrays)
-    found = pretrain.run(make_config(f"npz:{tmp_path}/mixed.npz", tmp_path / "run"), say=silent)
-    assert found["step"] == STEPS[-1]
-    assert not [name for name in found if name.startswith(("knn", "probe"))]
+    for name, content in (("none", arrays), ("hidden", unlabeled)):
+        np.savez(tmp_path / f"{name}.npz", **content)
+        found = pretrain.run(make_config(f"npz:{tmp_path}/{name}.npz", tmp_path / name, epochs=1), say=silent)
+        assert found["step"] == STEPS[0]
+        assert not [figure for figure in found if figure.startswith("knn")]
 
 
 def test_few_labels_are_all_that_probe_and_knn_see(tiny, data, tmp_path, monkeypatch):
