@@ -24,7 +24,11 @@ STAGES: tuple[type[StageConfig], ...] = (
     EvalConfig,
 )
 MODES = {config.NAME: config for config in STAGES}
-OF_BACKBONES = {"backbone_weights", "dense_layers", "freeze_backbone"}  # settings that other networks do not have
+OF_BACKBONES = {
+    "backbone_weights",
+    "dense_layers",
+    "freeze_backbone",
+}  # settings that other networks do not have
 
 
 def config_class(mode: str | None) -> type[StageConfig]:

@@ -131,7 +131,7 @@ def embed(config: EmbedConfig) -> None:
 
 def _places(config):
     """Return what `open_images` needs beside the images, with absolute paths."""
-    paths = {"data_dir": config.data_dir, "labels": config.labels}
+    paths = {"data_dir": config.data_dir, "labels_file": config.labels}
     return {
         name: path if is_remote(path) else os.path.abspath(expand_home(path))
         for name, path in paths.items()

@@ -94,7 +94,9 @@ def visualize(config: VisualizeConfig) -> None:
     if not spec:
         raise InputError(f"{features} does not name its images; give --images.")
     facts = vectors.facts
-    images = open_images(spec, config.data_dir or facts.get("data_dir"), config.labels or facts.get("labels"))
+    images = open_images(
+        spec, config.data_dir or facts.get("data_dir"), config.labels or facts.get("labels_file")
+    )
     _draw_neighbors(vectors, images, config)
     _draw_map(vectors, images, config)
     _write_projector(vectors, images, config)

@@ -221,12 +221,14 @@ class TestCommand:
             (["{}"], "contains no run"),
             (["{}", "--out=x.jpg"], "--out=x.jpg must end in .png"),
             (["{}", "--out={}/none/x.png"], "/none does not exist; create it"),
-            (["{}", "--csv={}"], "is a folder; give a file"),
+            (["{}", "--csv={}/runs.csv"], "is a folder; give a file"),
+            (["{}", "--csv={}/a.txt"], "must end in .csv"),
             (["{}", "--out", "x.png"], "Missing value for flag --out: write --name=value"),
             (["{}", "--uot=x.png"], "unknown flag --uot: did you mean --out?"),
         ],
     )
     def test_what_is_wrong_is_one_line_and_code_2(self, tmp_path, capsys, words, said):
+        (tmp_path / "runs.csv").mkdir()
         assert run(*(word.format(tmp_path) for word in words)) == 2
         out, error = capsys.readouterr()
         assert out == ""

@@ -15,7 +15,7 @@ from simclr_keras.files import write_file
 from simclr_keras.tools.csv_lines import CsvLines
 
 READABLE = (".npz", ".parquet")
-FACTS = ("model", "use_ema", "endpoint", "images", "data_dir", "labels", "image_size")
+FACTS = ("model", "use_ema", "endpoint", "images", "data_dir", "labels_file", "image_size")
 _ROWS = 4096  # written at once, so that the matrix may be larger than memory
 
 
@@ -28,8 +28,8 @@ class Features:
         ids: n strings: relative file names, or split and row.
         labels: int32 [n], -1 for none; None if no image has a label.
         class_names: tuple, one per label value, or None.
-        facts: dict of strings, each optional: model, use_ema, endpoint, images, data_dir and labels (where the images
-            are), image_size.
+        facts: dict of strings, each optional: model, use_ema, endpoint, images, data_dir and labels_file (where the
+            images are), image_size.
     """
 
     features: np.ndarray

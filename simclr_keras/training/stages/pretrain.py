@@ -101,7 +101,7 @@ class Pretraining(FromRun, TrainingStage):
     @property
     def batch_setting(self):
         size = self.config.microbatch_size
-        return super().batch_setting if size is None else f"--microbatch_size={size}"
+        return f"--microbatch_size={size}" if size else super().batch_setting
 
     def _representation_score(self):
         """Return a RepresentationScore, or None without labels or evaluation images."""

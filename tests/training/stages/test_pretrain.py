@@ -17,6 +17,7 @@ from simclr_keras.evaluation.knn import knn_accuracy
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.training.stages import pretrain
+from tests.data.pictures import flat
 from tests.training.tiny import (
     TEST,
     TRAIN,
@@ -279,13 +280,21 @@ def test_unlabeled_training_images_beside_labeled_evaluation_images_train_withou
     tiny, tmp_path
 ):
     arrays = dict(np.load(write_npz(tmp_path / "all.npz")))
-    unlabeled = {**arrays, "y_train": np.full(TRAIN, -1)}  # as with a CSV of test images alone
     del arrays["y_train"]
-    for name, content in (("none", arrays), ("hidden", unlabeled)):
-        np.savez(tmp_path / f"{name}.npz", **content)
-        found = pretrain.run(make_config(f"npz:{tmp_path}/{name}.npz", tmp_path / name, epochs=1), say=silent)
-        assert found["step"] == STEPS[0]
-        assert not [figure for figure in found if figure.startswith("knn")]
+    np.savez(tmp_path / "mixed.npz", **arrays)
+    found = pretrain.run(make_config(f"npz:{tmp_path}/mixed.npz", tmp_path / "run"), say=silent)
+    assert found["step"] == STEPS[-1]
+    assert not [name for name in found if name.startswith(("knn", "probe"))]
+
+
+def test_a_csv_that_labels_evaluation_images_alone(tiny, tmp_path):
+    flat(tmp_path / "photos", 20)
+    lines = [f"{number}.png,{'ab'[number % 2]},test" for number in range(4)]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label,split", *lines]))
+    settings = {"labels": str(tmp_path / "labels.csv"), "epochs": 1}
+    found = pretrain.run(make_config(f"folder:{tmp_path}/photos", tmp_path / "run", **settings), say=silent)
+    assert found["training_images"] == 16
+    assert "knn_top1" not in found
 
 
 def test_few_labels_are_all_that_probe_and_knn_see(tiny, data, tmp_path, monkeypatch):
