@@ -1,5 +1,6 @@
 """simclr predict: the most probable classes of image files."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -11,6 +12,7 @@ from simclr_keras.config.option import Settings, again, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.files import write_file
+from simclr_keras.formatting import counted
 from simclr_keras.tools.csv_lines import CsvLines
 from simclr_keras.tools.embed import EmbedConfig
 
@@ -64,21 +66,38 @@ def _execute(config: PredictConfig, paths: list[str]) -> None:
         bad=_print_unreadable,
         all_classes=class_names.extend,
     )
-    for path, classes in predictions:
-        if not rows:
-            width = min(max(map(len, [path, *paths])), _WIDEST)
-        rows.append((path, classes))
-        try:
-            print(line(path, classes, width), flush=True)
-        except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-            if not out:
-                return
+    with _saved_on_failure(rows, out):
+        for path, classes in predictions:
+            if not rows:
+                width = min(max(map(len, [path, *paths])), _WIDEST)
+            rows.append((path, classes))
+            try:
+                print(line(path, classes, width), flush=True)
+            except BrokenPipeError:  # the reader has closed the pipe, as `head` does
+                sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+                if not out:
+                    return
     if text := accuracy_line(rows, class_names):
         print(text)
     if out:
         _write(out, rows)
         print(f"table    {out}")
+
+
+@contextlib.contextmanager
+def _saved_on_failure(rows, out):
+    """Write the predictions so far to a file beside `out` if the block fails or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        if rows and out:
+            stem, ending = os.path.splitext(out)
+            _write(f"{stem}.partial{ending}", rows)
+            print(
+                f"predict: {stem}.partial{ending} contains the first {counted(len(rows), 'prediction')}",
+                file=sys.stderr,
+            )
+        raise
 
 
 def accuracy_line(rows: list[tuple], class_names: list[str]) -> str | None:

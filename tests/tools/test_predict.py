@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from simclr_keras import preprocess
+from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import accuracy_interval
 from simclr_keras.runs.open_run import load_run
 from simclr_keras.tools import predict
@@ -203,3 +204,16 @@ def test_folders_that_name_classes_give_an_accuracy(models, tmp_path):
     png(tmp_path / "named" / "other.png", 1)
     _, said, _ = run(predict, f"--model={models}/run", tmp_path / "named", "--top=1")
     assert "accuracy" not in said
+
+
+def test_what_was_predicted_before_a_failure_is_kept(tmp_path, monkeypatch, capsys):
+    def fails(*_, **__):
+        yield "a.png", [("cat", 0.75)]
+        raise InputError("an image became unreadable")
+
+    monkeypatch.setattr(predict, "predict", fails)
+    with pytest.raises(InputError):
+        predict._execute(predict.PredictConfig(model="m", out=f"{tmp_path}/p.csv"), ["photos"])
+    assert "p.partial.csv contains the first 1 prediction" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["p.partial.csv"]
+    assert (tmp_path / "p.partial.csv").read_text() == "file,class_1,probability_1\na.png,cat,0.75\n"

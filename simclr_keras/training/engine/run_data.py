@@ -20,7 +20,6 @@ from simclr_keras.runs.ancestors import chose_labels
 from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.run_dir import RunDir
 
-
 MOST_COMPARED = 100_000  # images, whose thumbnails take 1.2 GB
 
 

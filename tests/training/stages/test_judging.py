@@ -221,7 +221,7 @@ def test_later_stages_keep_the_groups(measure, pretrained, tmp_path):
 
 def test_too_many_images_are_not_compared(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(run_data, "MOST_COMPARED", 10)
-    with pytest.raises(InputError, match="at most 10, and .*; leave it out, or group by a column"):
+    with pytest.raises(InputError, match=r"at most 10, and .*; leave it out, or group by a column"):
         judged(configure("supervised", tmp_path / "run", dataset=photos, group_by="near_duplicates"))
 
 
