@@ -294,11 +294,11 @@ SETTINGS = [
     ),
     Case(
         "crops below a tenth",
-        ("--crop_max_area=0.08", "a tenth of the image"),
-        ("give 0.1 or more",),
-        {"crop_min_area": 0.05, "crop_max_area": 0.08},
+        ("--crop_max_area=0.1", "a tenth of the image"),
+        ("give more than 0.1, such as 0.2",),
+        {"crop_max_area": 0.1},
     ),
-    Case("large label seed", (f"--label_seed={2**64}",), ("at most 2147483647",), {"label_seed": 2**64}),
+    Case("large label seed", (f"--label_seed={2**64}",), (f"at most {2**64 - 1}",), {"label_seed": 2**64}),
 ]
 FOLDERS = [
     Case("missing folder", ("no folder", "/images"), ("a folder of images",), FOLDER),

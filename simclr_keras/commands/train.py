@@ -66,9 +66,9 @@ def read_flags(argv: Sequence[str]) -> StageConfig:
             raise InputError(
                 f"--config={path} is for {texts['mode']}, not for {mode}; give another file or stage."
             )
-        return without_excluded(texts, {word.lstrip("-").partition("=")[0] for word in argv[1:]})
+        return texts
 
-    return command_line.read_texts(fields, argv, _make, read_file)
+    return command_line.read_texts(fields, argv, _make, read_file, without_excluded)
 
 
 def _make(texts: Mapping[str, str]) -> StageConfig:

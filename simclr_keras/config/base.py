@@ -178,7 +178,7 @@ class StageConfig(Settings):
         "Seed of the choice of labels that are used.",
         group="Data",
         at_least=0,
-        at_most=2**31 - 1,
+        at_most=2**64 - 1,
         default_words="--seed",
     )
     labels_per_class: int | None = option(

@@ -63,6 +63,7 @@ def read_texts(
     argv: Sequence[str],
     make: Callable[[Mapping[str, str]], Config],
     read_file: Callable[[str, Iterable[str]], dict[str, str]] = settings_file.read,
+    beside: Callable[[dict[str, str], dict[str, str]], dict[str, str]] = lambda texts, flags: texts,
 ) -> Config:
     """Return make(texts) of the flags on a command line, and of the file in its --config, which flags override.
 
@@ -72,12 +73,13 @@ def read_texts(
         fields: whose names are flags.
         make: returns the checked config of texts by flag; those of no flag and no file are missing.
         read_file: returns the texts of a file by name; called with its path and the names of the flags.
+        beside: returns those of them that can stand beside the texts of flags.
     """
     booleans = {field.name: field_kind(field).type is bool for field in fields}
     texts = _texts(booleans | dict.fromkeys(FILE_FLAGS, False), argv)
     path, out = (texts.pop(flag, None) for flag in FILE_FLAGS)
     if path is not None:
-        texts = {**read_file(expand_home(path), booleans), **texts}
+        texts = {**beside(read_file(expand_home(path), booleans), texts), **texts}
     config = make(texts)
     if out is not None:
         settings_file.write(expand_home(out), argv[0], texts, config)

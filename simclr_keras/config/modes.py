@@ -24,6 +24,7 @@ STAGES: tuple[type[StageConfig], ...] = (
     EvalConfig,
 )
 MODES = {config.NAME: config for config in STAGES}
+LEAST_COVERED = 0.1  # of the image by a crop, as min_covered of CropConfig
 OF_BACKBONES = {
     "backbone_weights",
     "dense_layers",
@@ -54,13 +55,20 @@ def make_config(
         raise InputError(f"--{name} does not belong to {mode}: {nearest(name, names[cls.NAME])}")
     config = cls(**values)
     config.validate()
+    largest_crop = vars(config).get("crop_max_area", 1)
+    if largest_crop <= LEAST_COVERED:  # not in validate: there are such runs
+        raise InputError(
+            f"--crop_max_area={largest_crop}: crops below a tenth of the image are drawn again, as in the "
+            "release; give more than 0.1, such as 0.2."
+        )
     return config
 
 
-def without_excluded(values: Mapping[str, Any], flags: Mapping[str, Any] | set[str]) -> dict[str, Any]:
-    """Return the settings of a recipe or file without those that cannot stand beside a flag."""
-    excluded = {pair[1 - i] for pair in StageConfig.EXCLUSIVE for i in (0, 1) if pair[i] in flags}
-    if "model" in flags and isinstance(flags, Mapping) and not is_backbone(flags["model"]):
+def without_excluded(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe or file without those that cannot stand beside a flag; or their texts."""
+    given = {name for name, value in flags.items() if str(value).lower() != "false"}
+    excluded = {pair[1 - i] for pair in StageConfig.EXCLUSIVE for i in (0, 1) if pair[i] in given}
+    if "model" in given and not is_backbone(flags["model"]):
         excluded |= OF_BACKBONES
     return {name: value for name, value in values.items() if name not in excluded or name in flags}
 

@@ -48,6 +48,8 @@ class Extractor:
         self._strategy, self._say = strategy, say
         self._image_size, self._antialias = image_size, antialias
         self.hosts = hosts or Hosts()
+        is_precise = model.encoder.compute_dtype in ("float32", "float64")
+        self._remedy = "" if is_precise else "--precision=float32, or "
         replicas = strategy.num_replicas_in_sync
         self._batch_size = -(-batch_size // replicas) * replicas
 
@@ -91,9 +93,8 @@ class Extractor:
             for name, value in values.items():
                 if not np.all(np.isfinite(value[real])):
                     raise DivergedError(
-                        f"the network's {name} is no longer finite; earlier checkpoints are kept. Try "
-                        "--precision=float32; or train with a lower --learning_rate or a longer --warmup_epochs, in "
-                        "another --model_dir."
+                        f"the network's {name} is not finite. Try {self._remedy}a training with a lower "
+                        "--learning_rate or a longer --warmup_epochs, in another --model_dir."
                     )
                 outputs[name][done:end] = value[real]
             done = end

@@ -48,7 +48,7 @@ def _check_place(path):
             f"{os.path.join(path, 'export')}."
         )
     parent = os.path.dirname(target)
-    while not os.path.exists(parent):
+    while not os.path.exists(parent) and os.path.dirname(parent) != parent:
         parent = os.path.dirname(parent)
     if not os.access(parent, os.W_OK):
         raise InputError(f"--out={path}: the folder {parent} is not writable; give a folder in another one.")

@@ -115,7 +115,7 @@ class RunDir(RunFiles):
         if files.is_remote(self.path):  # there it would cost a round trip and prove nothing
             return
         folder = os.path.abspath(self.path)
-        while not os.path.isdir(folder):
+        while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
             folder = os.path.dirname(folder)
         try:
             with tempfile.TemporaryFile(dir=folder):

@@ -11,6 +11,7 @@ from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError
 from simclr_keras.files import is_remote, write_file
 
+HEADER = b"stage,dataset,model,"  # of the table, in all versions
 INTRODUCTION = """\
 Prints one table and draws one chart over run directories, in the order of the method.
 
@@ -47,7 +48,7 @@ def _execute(config: ReportConfig, paths: list[str]) -> None:
     from simclr_keras.tools.reporting.text import as_csv, table
 
     if config.csv:
-        _check_earlier(config.csv, as_csv([]).encode())
+        _check_earlier(config.csv)
     empty: list[str] = []
     runs = find_runs(paths, empty)
     for path in empty:
@@ -85,12 +86,12 @@ def default_out(paths: Sequence[str], runs: Sequence[str]) -> str | None:
     return os.path.join(folder, "report.png") if os.access(folder, os.W_OK) else None
 
 
-def _check_earlier(path, header):
-    """Raise InputError if a file exists that is no table of this command."""
+def _check_earlier(path):
+    """Raise InputError if a file exists that is no table of this command, now or before."""
     if not os.path.exists(path):
         return
     with open(path, "rb") as file:
-        if file.read(len(header)) != header:
+        if file.read(len(HEADER)) != HEADER:
             raise InputError(f"--csv={path} is not a table of simclr report; give another name.")
 
 

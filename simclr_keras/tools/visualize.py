@@ -93,7 +93,7 @@ def visualize(config: VisualizeConfig) -> None:
     spec = config.images or vectors.facts.get("images")
     if not spec:
         raise InputError(f"{features} does not name its images; give --images.")
-    facts = vectors.facts
+    facts = {} if config.images else vectors.facts  # those of images that have moved say nothing
     images = open_images(
         spec, config.data_dir or facts.get("data_dir"), config.labels or facts.get("labels_file")
     )

@@ -40,6 +40,9 @@ def test_a_flag_drops_what_excludes_it_from_recipe_and_file(tmp_path):
     (tmp_path / "few.yaml").write_text("label_fraction: 0.1\n")
     config = read("finetune", {"init": "a", "config": tmp_path / "few.yaml", "labels_per_class": 20})
     assert (config.label_fraction, config.labels_per_class) == (None, 20)
+    (tmp_path / "few.yaml").write_text("labels: a.csv\ndataset: folder:b\n")
+    config = read("pretrain", {"config": tmp_path / "few.yaml", "unlabeled": "false"})
+    assert config.labels == "a.csv"
     config = read("distill", {"teacher": "a", "recipe": "distill_backbone", "model": "r18_1x_sk0"})
     assert (config.model, config.backbone_weights, config.dense_layers) == ("r18_1x_sk0", None, None)
     with pytest.raises(InputError, match="exclude each other"):

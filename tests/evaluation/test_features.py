@@ -101,7 +101,7 @@ def test_labels_come_with_the_features_hidden_ones_as_minus_1(splits):
 def test_a_network_that_is_no_longer_finite_stops_training(splits):
     model = make_model()
     model.classifier.bias.assign([0.0, np.nan, 0.0])
-    with pytest.raises(TrainingError, match=r"logits is no longer finite.*--learning_rate"):
+    with pytest.raises(TrainingError, match=r"logits is not finite.*--learning_rate"):
         extractor(model, 8)(splits.train)
 
 

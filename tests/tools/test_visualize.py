@@ -196,8 +196,16 @@ class TestCommand:
         (tmp_path / "labels.csv").write_text("filename,label\n0.png,bee\nant/0.png,ant\n")
         words = [f"--images={tmp_path}/photos", f"--labels={tmp_path}/labels.csv", f"--out={tmp_path}/o"]
         assert run(visualize, f"--model={models}/run", *words, "--queries=2")[0] == 0
-        features = f"--features={tmp_path}/o/features.npz"
-        assert run(visualize, features, f"--out={tmp_path}/again", "--queries=2")[0] == 0
+        words = [f"--features={tmp_path}/o/features.npz", "--queries=2"]
+        assert run(visualize, *words, f"--out={tmp_path}/again")[0] == 0
+        # Given anew, the images need no CSV that may have moved too.
+        (tmp_path / "labels.csv").unlink()
+        (tmp_path / "photos" / "0.png").unlink()
+        (tmp_path / "photos" / "1.png").unlink()
+        assert (
+            "labels.csv"
+            not in run(visualize, *words, f"--images={tmp_path}/photos", f"--out={tmp_path}/m")[2]
+        )
 
     def test_images_that_have_moved_are_given_anew(self, photos, tmp_path):
         (tmp_path / "photos").rename(tmp_path / "moved")

@@ -6,8 +6,6 @@ from typing import ClassVar
 from simclr_keras.config.option import nearest, option
 from simclr_keras.errors import InputError
 
-LEAST_COVERED = 0.1  # of the image by a crop, as min_covered of CropConfig
-
 
 @dataclasses.dataclass(frozen=True)
 class Views:
@@ -66,11 +64,6 @@ class Views:
     def check_views(self) -> None:
         """Raise InputError for an unknown augmentation or an empty range."""
         check_range(self, "crop_min_area", "crop_max_area")
-        if self.crop_max_area < LEAST_COVERED:
-            raise InputError(
-                f"--crop_max_area={self.crop_max_area}: a crop shows at least a tenth of the image, as in the release; "
-                f"give {LEAST_COVERED} or more."
-            )
         words = self.augment.split(",")
         for word in words:
             if word not in (*self.AUGMENTATIONS, "none"):

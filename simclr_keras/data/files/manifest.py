@@ -102,12 +102,14 @@ class Manifest:
         hashes: np.ndarray,
         constant: np.ndarray,
         converted: np.ndarray,
+        prune: bool = False,
     ) -> bool:
         """Write the files with a hash (uint64 [n], 0: none); return whether that was possible.
 
-        What was known about other files of the folder, such as those that --labels leaves out, stays.
+        What was known about other files of the folder, such as those that --labels leaves out, stays; with `prune`,
+        unless they are gone.
         """
-        rows, others = np.flatnonzero(hashes), self._others({*names})
+        rows, others = np.flatnonzero(hashes), self._others({*names}, prune)
         arrays = {
             name: np.concatenate([new[rows], old[others]]) if len(others) else new[rows]
             for name, new, old in zip(
@@ -120,14 +122,13 @@ class Manifest:
         arrays |= {"version": np.array(_VERSION), "names": _join(names)}
         return _written(self.path, lambda file: np.savez_compressed(file, **arrays))
 
-    def _others(self, names):
-        """Return the stored rows of files with other names than these, if they still exist."""
-        is_remote = "://" in self._folder
-        return [
-            row
-            for row, name in enumerate(self._stored[0])
-            if name not in names and (is_remote or os.path.exists(os.path.join(self._folder, name)))
-        ]
+    def _others(self, names, prune):
+        """Return the stored rows of files with other names than these; with `prune`, of those that are there."""
+        rows = [row for row, name in enumerate(self._stored[0]) if name not in names]
+        if not prune or "://" in self._folder:
+            return rows
+        stamps = stamps_of([os.path.join(self._folder, self._stored[0][row]) for row in rows])
+        return list(itertools.compress(rows, stamps[:, 0] != _UNKNOWN))
 
     def write_list(self, problems: list[tuple[str, str]]) -> bool:
         """Write the unreadable files, [(name, problem)], as CSV; return whether it was written."""

@@ -76,7 +76,7 @@ def find_unreadable(
                     written = time.monotonic()
     finally:
         if not np.array_equal(hashes, before):
-            manifest.write(images, stamps, hashes, constant, converted)
+            manifest.write(images, stamps, hashes, constant, converted, prune=True)
     problems = dict(sorted(problems.items()))
     is_listed = manifest.write_list([(images[row], problem) for row, problem in problems.items()])
     list_path = manifest.list_path if is_listed else None

@@ -119,8 +119,6 @@ def split_dataset(
     """
     if images is not None:
         splits = keep_images(splits, images)
-    elif splits.train.indexed:
-        splits = dataclasses.replace(splits, train=splits.train.numbered(np.arange(len(splits.train))))
     if held_out is not None:
         splits = hold_out_ids(splits, held_out) if held_out else splits
     elif splits.evaluation is None:

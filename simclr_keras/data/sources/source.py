@@ -114,8 +114,7 @@ class Source:
         labels: int [n] with -1 for "not labeled", or None if there are no labels.
         class_names: tuple of names, one per label value, or None.
         rows: row of the store for each row of this source, int [n], or None for all in order.
-        numbers: of the images for the momentum memory, int [n]: those of their rows when the run began; None for those
-            of the rows today.
+        numbers: of the images for the momentum memory, int [n]: their rows when the run began; None for those today.
     """
 
     indexed = True
@@ -184,11 +183,11 @@ class Source:
         return self
 
     def subset(self, rows):
-        """Return the source of these rows (int [m], or bool [n]) in this order; the images are shared."""
+        """Return the source of these rows (int [m], or bool [n]) in this order; images are shared, numbers are new."""
         rows = row_numbers(rows, len(self))
         labels = None if self.labels is None else self.labels[rows]
-        ids, numbers = take_ids(self.ids, rows), self.numbers[rows]
-        return Source(self.name, self._store, ids, labels, self.class_names, self._store_rows(rows), numbers)
+        ids = take_ids(self.ids, rows)
+        return Source(self.name, self._store, ids, labels, self.class_names, self._store_rows(rows))
 
     def numbered(self, numbers):
         """Return the same images with these numbers, int [n]."""

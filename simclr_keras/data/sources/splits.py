@@ -44,13 +44,10 @@ def keep_images(splits: Splits, ids: Sequence[str]) -> Splits:
         InputError: more than a tenth of them is missing.
     """
     rows, missing = rows_of_ids(splits.train.ids, ids)
-    number_of = {name: number for number, name in enumerate(dict.fromkeys(ids))}
-    numbers = [number_of[splits.train.ids[row]] for row in rows]
     new = splits.train.num_examples - len(rows)
     splits = _with_missing(splits, missing, len(ids), "original")
     notes = [f"{new} images were added since the run began; they are not used"] if new else []
-    train = splits.train.subset(rows).numbered(numbers)
-    return dataclasses.replace(splits, train=train, notes=(*splits.notes, *notes))
+    return dataclasses.replace(splits, train=splits.train.subset(rows), notes=(*splits.notes, *notes))
 
 
 def keep_labels_of_ids(splits: Splits, ids: Sequence[str]) -> Splits:

@@ -226,8 +226,8 @@ class _Saves:
 
     def save(self, step):
         if step != self._saved_step:
-            check_weights(self._learner, step)
             self._history.write()
+            check_weights(self._learner, step)
             self._checkpoints.save(step)
         self._saved_step, self._saved_at = step, time.monotonic()
 

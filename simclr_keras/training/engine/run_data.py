@@ -1,5 +1,7 @@
 """The data of a run: opened, split, opened again after a failure, and recorded in the run directory."""
 
+import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.config.base import NEAR_DUPLICATES
+from simclr_keras.data.content_hash import is_held_out
 from simclr_keras.data.sources import load_dataset
 from simclr_keras.data.sources.labels_csv import read_groups
 from simclr_keras.data.sources.source import Splits, take_ids
@@ -20,7 +23,7 @@ from simclr_keras.runs.ancestors import chose_labels
 from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.run_dir import RunDir
 
-MOST_COMPARED = 100_000  # images, whose thumbnails take 1.2 GB
+MOST_COMPARED = 1_000_000  # images, whose thumbnails take 12 GB
 
 
 class RunData:
@@ -52,6 +55,7 @@ class RunData:
         self._split_all = split_all
         self._whole: Any = None
         self._groups: np.ndarray | None = None
+        self._listed: run_images.ImageList | None = None
         self.splits: Splits | None = None
         self.epoch_images: int | None = None
 
@@ -74,7 +78,8 @@ class RunData:
             )
             self.splits = self._split_all(whole) if self._split_all else None
             if self.splits is None:
-                self.splits = load_dataset.split_dataset(whole, **self._split_arguments(whole))
+                arguments = self._split_arguments(whole)
+                self.splits = self._numbered(load_dataset.split_dataset(whole, **arguments), arguments)
         except tf.errors.OpError as error:
             raise InputError(
                 f"--dataset={config.dataset} cannot be read ({one_line(error)}); restore the data, then rerun the "
@@ -153,12 +158,29 @@ class RunData:
         )
         return groups
 
+    def _numbered(self, splits: Splits, arguments: dict[str, Any]) -> Splits:
+        """Return the splits of a resumed run with the numbers that its training images had when it began."""
+        listed = self._listed
+        if listed is None:
+            return splits
+        held_out = {*arguments.get("held_out", ())}
+        is_out = [name in held_out for name in listed.ids]
+        if splits.held_out is not None and "held_out" not in arguments and listed.hashes is not None:
+            fraction = load_dataset.held_out_share(arguments["eval_fraction"])
+            is_out = is_held_out(listed.hashes, fraction)
+        began_with = itertools.compress(listed.ids, np.logical_not(is_out))
+        number_of = {name: number for number, name in enumerate(began_with)}
+        train = splits.train.numbered(
+            [number_of.setdefault(name, len(number_of)) for name in splits.train.ids]
+        )
+        return dataclasses.replace(splits, train=train)
+
     def _labeled_ids(self) -> list[str]:
         train = self.splits.train
         return list(take_ids(train.ids, np.flatnonzero(train.labels >= 0)))
 
     def _split_arguments(self, whole: Any) -> dict[str, Any]:
-        config, images = self._config, None
+        config, images, self._listed = self._config, None, None
         if whole.evaluation is not None:  # it comes before the images that an earlier run held out
             self._inherited_ids = {
                 name: ids for name, ids in self._inherited_ids.items() if name != "held_out"
@@ -172,6 +194,7 @@ class RunData:
             if record:
                 fraction = load_dataset.held_out_share(config.eval_fraction)
                 run_images.check_reading(self._run_dir, record, listed, whole, fraction)
+            self._listed = listed
             if listed:
                 run_images.check_files(self._run_dir, listed, whole.train)
                 images = list(dict.fromkeys([*listed.ids, *ids.get("held_out", ())]))

@@ -57,14 +57,12 @@ class Stage:
         paths = {flag: run_names.normal_path(path) for flag, path in paths.items() if path}
         config = self.inherit(dataclasses.replace(config, **paths))
         config.validate()  # now with the inherited settings
-        place = ancestors.place_of(config.dataset)
-        other_dataset = any(place != ancestors.place_of(run.config.dataset) for run in self.source_runs())
         self.config = dataclasses.replace(
             config,
             # Instead of "auto", which another machine might resolve otherwise.
             precision=self.policy.replace("mixed_", ""),
             dataset=run_names.normal_dataset(config.dataset),
-            model_dir=config.model_dir or run_names.default_model_dir(self.MODE, config, other_dataset),
+            model_dir=config.model_dir or self._default_dir(config),
             eval_antialias=bool(config.eval_antialias),
             steps_per_execution=config.steps_per_execution
             or (20 if strategies.on_accelerator(self.strategy) else 1),
@@ -125,6 +123,21 @@ class Stage:
         files = [self.run_dir.file(RESULT), *filter(self.run_dir.has, self.FILES)]
         self.say(f"done in {duration(time.monotonic() - started)}: {', '.join(files)}")
         return result
+
+    def _default_dir(self, config):
+        """Return the default run directory; one named before the dataset was in its name, if it is of this run."""
+        place = ancestors.place_of(config.dataset)
+        other_dataset = any(place != ancestors.place_of(run.config.dataset) for run in self.source_runs())
+        earlier = run_names.default_model_dir(self.MODE, config)
+        with contextlib.suppress(InputError):
+            record = RunDir(earlier).read_config()
+            if record and (record.mode, record.settings.get("init"), record.place) == (
+                self.MODE,
+                config.init,
+                place,
+            ):
+                return earlier
+        return run_names.default_model_dir(self.MODE, config, other_dataset)
 
     def _execute_until_data_is_good(self) -> dict:
         recovery = Recovery(self.say)

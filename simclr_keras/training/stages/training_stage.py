@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import DivergedError, InputError
 from simclr_keras.formatting import counted, millions
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.batch_norm import use_local_statistics
@@ -61,7 +61,7 @@ class TrainingStage(Stage):
 
     @property
     def less_memory(self):
-        if self.config.remat or is_backbone(self.config.model):
+        if "remat" not in vars(self.config) or self.config.remat or is_backbone(self.config.model):
             return ""
         return "repeat the command with --remat, which needs less; or "
 
@@ -96,24 +96,28 @@ class TrainingStage(Stage):
         self.say(f"run      {config.model_dir}" + (f", continued at step {first_step}" if first_step else ""))
         sys.stdout.flush()
         evaluate = self.begin(first_step)
-        loop.train(
-            self.learner,
-            self.strategy,
-            self.make_batches(),
-            config=config,
-            num_examples=self.num_examples,
-            checkpoints=checkpoints,
-            history=self.history,
-            schedule=self.schedule,
-            first_step=first_step,
-            evaluate=evaluate,
-            stop=self.stop,
-            hosts=self.hosts,
-            say=self.say,
-            at_last_step=self.finish_weights,
-            chance_of=self.chance_of,
-            problem_of=self.problem_of,
-        )
+        try:
+            loop.train(
+                self.learner,
+                self.strategy,
+                self.make_batches(),
+                config=config,
+                num_examples=self.num_examples,
+                checkpoints=checkpoints,
+                history=self.history,
+                schedule=self.schedule,
+                first_step=first_step,
+                evaluate=evaluate,
+                stop=self.stop,
+                hosts=self.hosts,
+                say=self.say,
+                at_last_step=self.finish_weights,
+                chance_of=self.chance_of,
+                problem_of=self.problem_of,
+            )
+        except DivergedError:
+            self.history.write()  # the epochs that show it
+            raise
         self.history.close()
         result, problem = self.end(), self.problem_of(self.history.rows[-1])
         if problem:

@@ -9,11 +9,14 @@ import tensorflow as tf
 
 from benchmarks.compare_runs import differing
 from simclr_keras.data.files import manifest
+from simclr_keras.data.pipeline import train_batches
 from simclr_keras.data.sources import folder as folder_module
 from simclr_keras.data.sources import load_dataset
 from simclr_keras.errors import TrainingError
 from simclr_keras.runs.history import History
+from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.training.engine import data_recovery
+from simclr_keras.training.engine.run_data import RunData
 from simclr_keras.training.stages import pretrain
 from tests.training.tiny import (
     checkpointed_steps,
@@ -60,7 +63,8 @@ class TestVanishedImages:
         return lines
 
     def test_deleted_file_is_left_out(self, folder, tmp_path, monkeypatch):
-        name = load_dataset.load_dataset(f"folder:{folder}").train.ids[0]
+        ids = load_dataset.load_dataset(f"folder:{folder}").train.ids
+        name = ids[0]
         lines = self.run(folder, tmp_path / "run", monkeypatch, (folder / name).unlink)
         assert any("cannot read a batch" in line and "No such file" in line for line in lines)
         assert any(f"1 of the 40 original images of the run are missing: {name}" in line for line in lines)
@@ -71,6 +75,15 @@ class TestVanishedImages:
         # The same command again, after a kill say, finds its way too.
         (tmp_path / "run" / "result.json").unlink()
         self.run(folder, tmp_path / "run", monkeypatch)
+        # The queue of a momentum network knows the images by the rows that they had with it.
+        data = RunData(make_config(f"folder:{folder}", tmp_path / "run"), RunDir(tmp_path / "run"), {})
+        data.load()
+        assert data.splits.train.ids == tuple(ids[1:])
+        assert data.splits.train.numbers.tolist() == list(range(1, len(ids)))
+        (batch,) = train_batches(
+            data.splits.train, image_size=8, batch_size=len(ids) - 1, seed=0, first_step=0, num_steps=1
+        )
+        assert sorted(batch["id"].numpy()) == list(range(1, len(ids)))
 
     def test_overwritten_file_is_named_at_the_end(self, folder, tmp_path, monkeypatch):
         def harm():

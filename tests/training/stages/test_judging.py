@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from simclr_keras.evaluation.near_duplicates import group_images
 from simclr_keras.evaluation.thumbnails import thumbnails_of
 from simclr_keras.training.engine import run_data
 from simclr_keras.training.stages import judging
+from simclr_keras.training.stages.finetune import Finetuning
 from tests.training.tiny import configure, make_config, make_tiny, run, split_of
 
 CLASSES = ("blue", "green", "red")
@@ -250,3 +252,17 @@ def test_the_hash_of_a_group_is_that_of_its_smallest_and_alone_its_own():
     groups = np.array([1, 0, 1, 2])
     pair = ranks(np.array([min(hashes[0], hashes[2])], np.uint64), 0)[0]
     assert group_hashes(hashes, groups).tolist() == [pair, hashes[1], pair, hashes[3]]
+
+
+def test_a_default_directory_of_an_earlier_version_is_continued(pretrained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    new = write_photos(tmp_path / "new", 2, 9)
+    values = {"init": str(pretrained.folder), "dataset": new, "protocol": "fast"}
+    name = f"runs/linear_eval-fast-{pretrained.folder.name}"
+    judged(configure("linear_eval", tmp_path / name, **values))
+    config = dataclasses.replace(configure("linear_eval", "x", **values), model_dir=None)
+    assert Finetuning._default_dir(SimpleNamespace(MODE="linear_eval", source_runs=list), config) == name
+    other = dataclasses.replace(config, dataset=pretrained.config.dataset)
+    ancestor = SimpleNamespace(config=SimpleNamespace(dataset=new))
+    stage = SimpleNamespace(MODE="linear_eval", source_runs=lambda: [ancestor])
+    assert Finetuning._default_dir(stage, other) == f"{name}-photos"
