@@ -15,6 +15,7 @@ class CountingLearner:
 
     skipped = (0, 0)
     loss_scale = None
+    model = types.SimpleNamespace(encoder=types.SimpleNamespace(compute_dtype="bfloat16"))
 
     def __init__(self):
         self.steps = tf.Variable(0, dtype=tf.int64)
@@ -35,8 +36,8 @@ class CountingLearner:
         self.sum.assign(0.0)
         self.count.assign(0.0)
 
-    def get_metrics_result(self):
-        return {"contrastive_loss": self.sum / self.count, "contrastive_accuracy": tf.constant(0.5)}
+    def figures(self):
+        return {"contrastive_loss": float(self.sum / self.count), "contrastive_accuracy": 0.5}
 
 
 class Recorder:
@@ -49,11 +50,15 @@ class Recorder:
     def has(self, epoch):
         return any(row["epoch"] == epoch for row in self.rows)
 
-    def forget(self, step):
+    def forget(self, step, unless_only):
+        assert unless_only
         self.events.append(("forget", step))
 
     def save(self, step):
         self.events.append(("save", step))
+
+    def write(self):
+        pass
 
     def add(self, row):
         self.events.append(("row", row["step"]))

@@ -300,7 +300,8 @@ def test_moving_statistics_that_lag_are_named(monkeypatch):
     stage = types.SimpleNamespace(
         learner=types.SimpleNamespace(model=None),
         labeled=None,
-        config=types.SimpleNamespace(seed=0),
+        config=types.SimpleNamespace(seed=0, freeze_through=-1),
+        architecture=types.SimpleNamespace(name="r18_1x_sk0"),
         _extractor=lambda source: outputs,
     )
     monkeypatch.setattr(classification, "knn_bank", lambda *_: labels)
@@ -310,6 +311,7 @@ def test_moving_statistics_that_lag_are_named(monkeypatch):
     top1, (warning,) = check(stage, {"accuracy": 0.75})
     assert top1 == 0.5
     assert "in training is 75.0%, but that on the same images in inference mode is 50.0%" in warning
+    assert warning.endswith("freeze the encoder (--freeze_through=4)")
     assert check(stage, {"accuracy": None}) == (None, [])
     monkeypatch.setattr(classification, "trained_statistics", lambda model: [])  # frozen
     assert check(stage, {"accuracy": 0.75}) == (None, [])
