@@ -129,7 +129,7 @@ def cross_validated(pieces, photos):
     """Yield name and accuracy of every candidate."""
     labels = photos.labels[photos.labeled]
     for path in sorted(pieces.glob("judged-*.npy"), key=os.path.getmtime):
-        scores = np.load(path)
+        scores = np.load(path, allow_pickle=False)
         judged = ~np.isnan(scores[:, 0])
         right = scores[judged].argmax(axis=1) == labels[judged]
         yield path.stem.removeprefix("judged-"), float(np.mean(right))

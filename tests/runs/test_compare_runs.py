@@ -21,6 +21,7 @@ def make_run(path, weight=1.0, loss=0.5, speed=100.0, epochs=1, top1=0.9, step=6
     history = History(run_dir, COLUMNS, 0)
     for epoch in range(1, epochs + 1):
         history.add({"epoch": epoch, "step": 6 * epoch, "loss": loss, "images_per_second": speed})
+    history.write()
     history.close()
     run_dir.write_result({"top1": top1, "images_per_second": speed})
     return run_dir.path

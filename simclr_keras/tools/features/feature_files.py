@@ -64,18 +64,16 @@ def write(path: str, vectors: Features) -> None:
     write_file(path, lambda file: writer(file, vectors))
 
 
-def read(path: str) -> Features:
+def read(path: str, flag: str = "features") -> Features:
     """Return the Features of an .npz or .parquet file written by `write`.
 
     Raises:
         InputError: the file is missing or is not such a file.
     """
     if not os.path.isfile(path):
-        raise InputError(f"--features={path}: not found; give a file written by simclr embed.")
+        raise InputError(f"--{flag}={path}: not found; give a file written by simclr embed.")
     if _ending(path) not in READABLE:
-        raise InputError(
-            f"--features={path} must end in {' or '.join(READABLE)}; write it with simclr embed."
-        )
+        raise InputError(f"--{flag}={path} must end in {' or '.join(READABLE)}; write it with simclr embed.")
     reader = _read_npz if _ending(path) == ".npz" else _read_parquet
     try:
         vectors = reader(path)
@@ -85,7 +83,7 @@ def read(path: str) -> Features:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"--features={path} is not a feature file ({one_line(error)}); write it with simclr embed."
+            f"--{flag}={path} is not a feature file ({one_line(error)}); write it with simclr embed."
         ) from error
 
 

@@ -68,7 +68,7 @@ def test_killed_search_keeps_what_it_wrote(tmp_path, monkeypatch):
         for count, result in enumerate(search(*arguments)):
             if count == 12:
                 # Whoever is killed writes nothing more.
-                monkeypatch.setattr(Manifest, "write", lambda *_: None)
+                monkeypatch.setattr(Manifest, "write", lambda *_, **__: None)
                 raise KeyboardInterrupt
             yield result
 

@@ -160,7 +160,7 @@ def test_every_way_of_holding_them_gives_the_same_examples(prepare, builder, nam
     for source, first, count in ((splits.train, 0, MANY), (splits.evaluation, 100, FEW)):
         assert source.indexed == (kind != "streamed")
         assert source.encoded == (kind != "decoded")
-        assert (source.images is not None) == (kind == "decoded")
+        assert (source.shape_in_memory is not None) == (kind == "decoded")
         numbers = _numbers(source)
         assert sorted(numbers) == list(range(first, first + count))
         labels = source.labels if source.indexed else source.read_contents().labels
