@@ -110,6 +110,7 @@ def write_export(
         }
         if class_names:
             write_file(f"{folder}/{names.CLASS_NAMES}", names.class_names_text(class_names))
+        files.sort(key=lambda file: names.FILES.index(file["file"]))
         content = card.make_card(model, about, shapes, files)
         write_file(f"{folder}/{CARD}", card.as_json(content))
         write_file(f"{folder}/{readme.FILE}", readme.as_text(content, os.path.basename(str(out).rstrip("/"))))

@@ -248,10 +248,9 @@ class TestFormats:
             found = {}
             exec(block, found)
             assert found["logits"].shape == (8, 10)
-        said = capsys.readouterr().out
-        assert [
-            line.split()[1].rstrip(",") for line in said.splitlines() if line.startswith("wrote")
-        ] == names
+        lines = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line[:5] == "wrote"]
+        # First those that are refused if the network is too large for one file.
+        assert lines == [f"{names[i]}," for i in (3, 2, 4, 0, 1)]
 
     @pytest.mark.parametrize(
         ("name", "package"), [("litert", "ai_edge_litert.interpreter"), ("onnx", "onnxruntime")]
