@@ -100,6 +100,18 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def absolute(path: str) -> str:
+    """Return the absolute path of a local path; a remote one stays as it is."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
+def existing_folder(path: str) -> str:
+    """Return the nearest folder above or at a local absolute path that exists; its root if there is none."""
+    while not os.path.isdir(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return path
+
+
 def file_system(path: str) -> Any:
     """Return the functions that open, list and rename files, for this kind of path."""
     return _RemoteFiles() if is_remote(path) else _LocalFiles
@@ -138,7 +150,7 @@ def write_file(path: str, content: bytes | str | Callable[[Any], object]) -> Non
         TrainingError: the file cannot be written; the old one stays.
     """
     path = expand_home(path)
-    folder, name = os.path.split(path if is_remote(path) else os.path.abspath(path))
+    folder, name = os.path.split(absolute(path))
     # A name of its own: another process may be writing the same file.
     temporary = f"{folder}/.{name}{_TEMPORARY}{uuid.uuid4().hex[:12]}"
     system = file_system(path)

@@ -44,13 +44,12 @@ def read_flags(argv):
 def read_arrays(options):
     """Return the arrays of the whole dataset, as in an npz: file."""
     if options.quick:
-        from sklearn.datasets import load_digits
+        from simclr_keras.data.sources.digits import load_digits
 
-        data = load_digits()
-        images = np.repeat((data.images * 15.9).astype(np.uint8)[..., None], 3, axis=-1)
+        data = load_digits().train
         halves = (slice(0, 200), slice(200, 260))
         (train, test), (y_train, y_test) = (
-            [array[half] for half in halves] for array in (images, data.target)
+            [array[half] for half in halves] for array in (data.images, data.labels)
         )
         return {"x_train": train, "y_train": y_train, "x_test": test, "y_test": y_test}
     if options.dataset:

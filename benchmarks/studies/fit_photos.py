@@ -33,9 +33,11 @@ from benchmarks.command_line import make_parser, parse
 from benchmarks.studies.cifar10_method import result_of, seeds_table
 from simclr_keras.config.command_line import read
 from simclr_keras.config.fit import FitConfig
+from simclr_keras.data.sources.digits import load_digits
 from simclr_keras.evaluation.linear_probe import logistic_predict
 from simclr_keras.export.card import read_card
 from simclr_keras.fit.candidates.linear import View, outputs_of
+from simclr_keras.fit.judge import share_of
 from simclr_keras.fit.photos import open_photos
 from simclr_keras.fit.run import run
 
@@ -95,11 +97,8 @@ def arrays(options):
         with np.load(options.cifar10.removeprefix("npz:"), allow_pickle=False) as data:
             names = [f"class {label}" for label in range(10)]
             return data["x_train"], data["y_train"].reshape(-1), names, 2000, 20
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.repeat((digits.images * 15.9).astype(np.uint8)[..., None], 3, axis=-1)
-    return images, digits.target, [f"digit {label}" for label in range(10)], 150, 8
+    digits = load_digits().train
+    return digits.images, digits.labels, digits.class_names, 150, 8
 
 
 def fit(options, seed, start):
@@ -131,8 +130,7 @@ def cross_validated(pieces, photos):
     for path in sorted(pieces.glob("judged-*.npy"), key=os.path.getmtime):
         scores = np.load(path, allow_pickle=False)
         judged = ~np.isnan(scores[:, 0])
-        right = scores[judged].argmax(axis=1) == labels[judged]
-        yield path.stem.removeprefix("judged-"), float(np.mean(right))
+        yield path.stem.removeprefix("judged-"), share_of(scores[judged], labels[judged]).value
 
 
 def judge_others(options, export, pieces, photos):
@@ -147,7 +145,7 @@ def judge_others(options, export, pieces, photos):
     logits_of = tf.saved_model.load(export).signatures["logits_from_bytes"]
     files = [source.fetch(i) for source in photos.images.rows(rows) for i in range(len(source))]
     batches = [tf.stack(files[i : i + BATCH]) for i in range(0, len(files), BATCH)]
-    chosen = np.concatenate([logits_of(image_bytes=batch)["logits"] for batch in batches]).argmax(axis=1)
+    logits = np.concatenate([logits_of(image_bytes=batch)["logits"] for batch in batches])
 
     (record,) = pieces.glob("piece-colors1-*.json")
     size, c = int(re.search(r"\d+$", record.stem).group()), json.loads(record.read_text())["c"]
@@ -155,8 +153,8 @@ def judge_others(options, export, pieces, photos):
     train, others = (outputs_of(colors, size, photos, of, "proj_head_0") for of in (photos.labeled, rows))
     count = len(photos.class_names)
     baseline = logistic_predict(train, photos.labels[photos.labeled], others, num_classes=count, c=c)
-    shares = {"chosen": chosen, "color histogram": baseline.scores.argmax(axis=1)}
-    return {"count": len(rows)} | {name: float(np.mean(top == truth[rows])) for name, top in shares.items()}
+    scores = {"chosen": logits, "color histogram": baseline.scores}
+    return {"count": len(rows)} | {name: share_of(of, truth[rows]).value for name, of in scores.items()}
 
 
 def tables(options, starts, seeds):

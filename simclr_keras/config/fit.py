@@ -8,6 +8,7 @@ from simclr_keras.config.groups.model import Backbone
 from simclr_keras.config.option import Settings, again, option
 from simclr_keras.config.output_paths import check_local, check_no_pattern
 from simclr_keras.errors import InputError
+from simclr_keras.files import absolute
 from simclr_keras.models.backbone_names import is_backbone, is_hub
 from simclr_keras.models.zoo import check_name
 
@@ -99,8 +100,7 @@ class FitConfig(Settings):
     @property
     def absolute_dataset(self) -> str:
         """Return --dataset with the absolute path of the folder."""
-        path = self.dataset.partition(":")[2]
-        return self.dataset if "://" in path else f"folder:{os.path.abspath(path)}"
+        return f"folder:{absolute(self.dataset.partition(':')[2])}"
 
     def _check_init(self) -> None:
         init = self.init or ""

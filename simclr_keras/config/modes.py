@@ -25,11 +25,8 @@ STAGES: tuple[type[StageConfig], ...] = (
 )
 MODES = {config.NAME: config for config in STAGES}
 LEAST_COVERED = 0.1  # of the image by a crop, as min_covered of CropConfig
-OF_BACKBONES = {
-    "backbone_weights",
-    "dense_layers",
-    "freeze_backbone",
-}  # settings that other networks do not have
+# Settings that other networks do not have.
+OF_BACKBONES = {"backbone_weights", "dense_layers", "freeze_backbone"}
 
 
 def config_class(mode: str | None) -> type[StageConfig]:
@@ -66,9 +63,9 @@ def make_config(
 
 def without_excluded(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a recipe or file without those that cannot stand beside a flag; or their texts."""
-    given = {name for name, value in flags.items() if str(value).lower() != "false"}
-    excluded = {pair[1 - i] for pair in StageConfig.EXCLUSIVE for i in (0, 1) if pair[i] in given}
-    if "model" in given and not is_backbone(flags["model"]):
+    names = {name for name, value in flags.items() if str(value).lower() != "false"}
+    excluded = {pair[1 - i] for pair in StageConfig.EXCLUSIVE for i in (0, 1) if pair[i] in names}
+    if "model" in names and not is_backbone(flags["model"]):
         excluded |= OF_BACKBONES
     return {name: value for name, value in values.items() if name not in excluded or name in flags}
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from simclr_keras.data.evaluation_part import EvaluationPart
-from simclr_keras.data.parallel import PARALLEL_CALLS
+from simclr_keras.data.parallel import PARALLEL_CALLS, compiles_alone
 from simclr_keras.data.sampler import Sampler, shuffled_indices
 from simclr_keras.data.views.autoaugment import auto_augment
 from simclr_keras.data.views.crop import CropConfig, make_views, make_views_of_batch
@@ -172,10 +172,9 @@ def _made_whole(source, image_size, batch_size, windows):
 def _array_batches(source, sampler, steps):
     """Make whole batches at a time, from uint8 images of one size in memory."""
     fetch = _fetcher(source, source.numbers)
-    # XLA joins the many small operations, for half of the time or less.
-    compiled = not tf.config.list_logical_devices("TPU")
 
-    @tf.function(jit_compile=compiled or None, autograph=False)
+    # XLA joins the many small operations, for half of the time or less.
+    @tf.function(jit_compile=compiles_alone() or None, autograph=False)
     def make(images, crops):
         return make_views_of_batch(images, crops, sampler.image_size, sampler.crop)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from simclr_keras.data.files.listing import SYSTEM_FILES
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.export.formats.names import FILES
-from simclr_keras.files import expand_home, is_remote
+from simclr_keras.files import existing_folder, expand_home, is_remote
 
 CARD, FORMAT = "card.json", "simclr_keras export"
 # All that an export may hold; a folder with anything else in it is not replaced.
@@ -47,9 +47,7 @@ def _check_place(path):
             f"--out={path} is a mounted folder, which cannot be replaced as a whole; give a folder inside it, such as "
             f"{os.path.join(path, 'export')}."
         )
-    parent = os.path.dirname(target)
-    while not os.path.exists(parent) and os.path.dirname(parent) != parent:
-        parent = os.path.dirname(parent)
+    parent = existing_folder(os.path.dirname(target))
     if not os.access(parent, os.W_OK):
         raise InputError(f"--out={path}: the folder {parent} is not writable; give a folder in another one.")
 

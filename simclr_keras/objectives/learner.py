@@ -190,9 +190,8 @@ class Learner(KerasInterface):
 
     def figures(self) -> dict[str, float | None]:
         """Return the running metrics by name as numbers; None if nothing was counted, as after skipped steps alone."""
-        results = self.get_metrics_result()
         return {
-            name: float(results[name]) if tf.convert_to_tensor(average.count) > 0 else None
+            name: float(average.result()) if tf.convert_to_tensor(average.count) > 0 else None
             for name, average in self.averages.items()
         }
 

@@ -114,9 +114,7 @@ class RunDir(RunFiles):
     def _check_writable(self) -> None:
         if files.is_remote(self.path):  # there it would cost a round trip and prove nothing
             return
-        folder = os.path.abspath(self.path)
-        while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
-            folder = os.path.dirname(folder)
+        folder = files.existing_folder(os.path.abspath(self.path))
         try:
             with tempfile.TemporaryFile(dir=folder):
                 pass

@@ -10,7 +10,7 @@ from simclr_keras.config.command import Command
 from simclr_keras.config.option import Settings, option
 from simclr_keras.config.output_paths import check_file
 from simclr_keras.errors import InputError, TrainingError, one_line
-from simclr_keras.files import expand_home, is_remote
+from simclr_keras.files import absolute, expand_home
 
 ENDINGS = (".npz", ".parquet", ".csv")
 INTRODUCTION = """\
@@ -132,11 +132,7 @@ def embed(config: EmbedConfig) -> None:
 def _places(config):
     """Return what `open_images` needs beside the images, with absolute paths."""
     paths = {"data_dir": config.data_dir, "labels_file": config.labels}
-    return {
-        name: path if is_remote(path) else os.path.abspath(expand_home(path))
-        for name, path in paths.items()
-        if path
-    }
+    return {name: absolute(expand_home(path)) for name, path in paths.items() if path}
 
 
 def _check(config):

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from simclr_keras.data.files.converted_images import ConvertedImages
 from simclr_keras.errors import TrainingError
-from simclr_keras.files import write_file
+from simclr_keras.files import absolute, write_file
 
 # It changes with the meaning of "readable"; another TensorFlow may decode other files.
 _VERSION = f"5 {tf.__version__}"
@@ -34,7 +34,7 @@ class Manifest:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        path = str(folder) if "://" in str(folder) else os.path.abspath(folder)
+        path = absolute(str(folder))
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
         name = re.sub(r"[^\w.-]", "_", os.path.basename(path.rstrip("/")), flags=re.ASCII)[:40]
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")

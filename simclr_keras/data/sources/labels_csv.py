@@ -15,6 +15,7 @@ from simclr_keras.data.sources.csv_columns import find_columns
 from simclr_keras.data.sources.csv_table import SEPARATORS, read_table
 from simclr_keras.data.sources.layout import EVALUATION_FOLDERS, TRAINING_FOLDERS, UNUSED
 from simclr_keras.errors import InputError, one_line, some
+from simclr_keras.files import absolute
 
 LONGEST_LABEL = 500
 _SEVERAL = "several"
@@ -113,9 +114,7 @@ class _Names:
 
     def __init__(self, images, folder):
         self._images, self._exact = images, set(images)
-        self._folder = posixpath.basename(
-            (folder if "://" in folder else os.path.abspath(folder)).rstrip("/")
-        )
+        self._folder = posixpath.basename(absolute(folder).rstrip("/"))
 
     @functools.cached_property
     def _other(self):

@@ -126,7 +126,7 @@ class Source:
         self.class_names = None if class_names is None else tuple(class_names)
         self._store = store
         self._rows = None if rows is None else np.asarray(rows, np.int64)
-        self.numbers = np.arange(len(ids)) if numbers is None else np.asarray(numbers, np.int64)
+        self.numbers = None if numbers is None else np.asarray(numbers, np.int64)
 
     @property
     def num_examples(self):

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data import draws
+from simclr_keras.data.parallel import compiles_alone
 from simclr_keras.data.views import color
 from simclr_keras.errors import InputError
 from simclr_keras.preprocess import to_float
@@ -180,7 +181,7 @@ class ColorBlur:
     def _use_xla(self):
         if self.compile != "auto":
             return self.compile
-        return not tf.config.list_logical_devices("TPU")
+        return compiles_alone()
 
 
 def gaussian_blur(planes, sigma, radius, blurred):

@@ -16,7 +16,7 @@ from simclr_keras.data.sources.load_dataset import PATH_KINDS, open_path
 from simclr_keras.data.sources.source import FileStore, Source
 from simclr_keras.data.sources.tfds import load_tfds
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.files import expand_home
+from simclr_keras.files import absolute, expand_home
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ def open_images(name: str, data_dir: str | None = None, labels: str | None = Non
     if name == "digits":
         return _of_splits(name, load_digits())
     if kind in PATH_KINDS:
-        path = path if "://" in path or not path else os.path.abspath(path)
+        path = path and absolute(path)
         # 0 bytes of memory: each image is read once, when it is needed.
         splits = open_path(kind, path, labels, 0)
         return _of_splits(f"{kind}:{path}", splits)
@@ -114,9 +114,9 @@ def _of_splits(spec, splits):
 
 
 def _of_file(path):
-    absolute = path if "://" in path else os.path.abspath(path)
-    problem, to_read = verify_file(absolute)
+    whole_path = absolute(path)
+    problem, to_read = verify_file(whole_path)
     if problem:
         raise InputError(f"--images={path} {problem}; give an image file or a folder.")
-    source = Source(f"file:{absolute}", FileStore([to_read]), (os.path.basename(absolute),))
+    source = Source(f"file:{whole_path}", FileStore([to_read]), (os.path.basename(whole_path),))
     return Images(source.name, (source,))

@@ -127,8 +127,9 @@ class Stage:
     def _default_dir(self, config):
         """Return the default run directory; one named before the dataset was in its name, if it is of this run."""
         place = ancestors.place_of(config.dataset)
-        other_dataset = any(place != ancestors.place_of(run.config.dataset) for run in self.source_runs())
         earlier = run_names.default_model_dir(self.MODE, config)
+        if all(place == ancestors.place_of(run.config.dataset) for run in self.source_runs()):
+            return earlier
         with contextlib.suppress(InputError):
             record = RunDir(earlier).read_config()
             if record and (record.mode, record.settings.get("init"), record.place) == (
@@ -137,7 +138,7 @@ class Stage:
                 place,
             ):
                 return earlier
-        return run_names.default_model_dir(self.MODE, config, other_dataset)
+        return run_names.default_model_dir(self.MODE, config, other_dataset=True)
 
     def _execute_until_data_is_good(self) -> dict:
         recovery = Recovery(self.say)

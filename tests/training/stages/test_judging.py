@@ -112,8 +112,8 @@ def test_classes_in_another_order_are_the_same(measure, supervised, tmp_path, mo
 
     open_dataset = load_dataset_module.open_dataset
     monkeypatch.setattr(load_dataset_module, "open_dataset", reversed_classes)
-    found = measure("eval", supervised, "again", dataset=test).result
-    assert (found["top1"], found["per_class"]) == (expected["top1"], expected["per_class"])
+    result = measure("eval", supervised, "again", dataset=test).result
+    assert (result["top1"], result["per_class"]) == (expected["top1"], expected["per_class"])
 
 
 def test_neighbors_are_the_images_whose_labels_the_run_saw(measure, photos, tmp_path):

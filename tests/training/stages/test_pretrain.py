@@ -292,9 +292,9 @@ def test_a_csv_that_labels_evaluation_images_alone(tiny, tmp_path):
     lines = [f"{number}.png,{'ab'[number % 2]},test" for number in range(4)]
     (tmp_path / "labels.csv").write_text("\n".join(["filename,label,split", *lines]))
     settings = {"labels": str(tmp_path / "labels.csv"), "epochs": 1}
-    found = pretrain.run(make_config(f"folder:{tmp_path}/photos", tmp_path / "run", **settings), say=silent)
-    assert found["training_images"] == 16
-    assert "knn_top1" not in found
+    scores = pretrain.run(make_config(f"folder:{tmp_path}/photos", tmp_path / "run", **settings), say=silent)
+    assert scores["training_images"] == 16
+    assert "knn_top1" not in scores
 
 
 def test_few_labels_are_all_that_probe_and_knn_see(tiny, data, tmp_path, monkeypatch):
