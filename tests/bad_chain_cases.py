@@ -99,7 +99,7 @@ EARLIER_RUNS = [
     Case(
         "no best checkpoint to start from",
         ("{runs}/pretrained has no best checkpoint",),
-        ("--init_checkpoint=last",),
+        ("leave --init_checkpoint out",),
         {**FINETUNE, "init_checkpoint": "best"},
     ),
     *(
@@ -120,7 +120,7 @@ EARLIER_RUNS = [
     Case(
         "no best checkpoint of a teacher",
         ("{runs}/finetuned has no best checkpoint",),
-        ("--teacher_checkpoint=last",),
+        ("leave --teacher_checkpoint out",),
         {**DISTILL, "teacher_checkpoint": "best"},
     ),
     Case(

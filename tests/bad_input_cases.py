@@ -204,7 +204,7 @@ SETTINGS = [
             (f"such as {divisor}",),
             {"microbatch_size": size},
         )
-        for size, divisor in ((12, 8), (64, 32))
+        for size, divisor in ((12, 8), (64, 16))
     ),
     Case("negative micro-batch", ("--microbatch_size=-8 ",), ("at least 0",), {"microbatch_size": -8}),
     Case("image too small", ("--image_size=7 ",), ("at least 8",), {"image_size": 7}),

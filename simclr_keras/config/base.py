@@ -249,6 +249,11 @@ class StageConfig(Settings):
         return False
 
     @property
+    def microbatch_size(self) -> int:
+        """Return the images of a micro-batch; 0 if batches are not divided."""
+        return 0
+
+    @property
     def global_bn(self) -> bool:
         """Return whether batch normalization takes its statistics over all replicas in training."""
         return True

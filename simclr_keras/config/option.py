@@ -8,7 +8,7 @@ import difflib
 import math
 import operator
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from simclr_keras.errors import InputError
@@ -127,12 +127,11 @@ class Settings:
 
 
 class Difference(NamedTuple):
-    """A setting that must not change when a run is resumed; `rule` is "fixed" or "up"."""
+    """A setting that must not change as it did when a run is resumed."""
 
     name: str
     old: Any
     new: Any
-    rule: str
 
 
 def differences(old: Mapping[str, Any], new: Settings) -> list[Difference]:
@@ -144,16 +143,15 @@ def differences(old: Mapping[str, Any], new: Settings) -> list[Difference]:
             continue
         if rule == "up" and value > old[field.name]:
             continue
-        changes.append(Difference(field.name, old[field.name], value, rule))
+        changes.append(Difference(field.name, old[field.name], value))
     return changes
 
 
-def may_change(config: Settings) -> str:
-    """Return the flags that may change when a run is resumed, for a message."""
+def may_change(config: Settings, kept: Collection[str]) -> str:
+    """Return the flags that may change when a run is resumed, for a message, without those in `kept`."""
     rules = {field.name: field.metadata["resume"] for field in dataclasses.fields(config)}
     up = [f"--{name} upward" for name, rule in rules.items() if rule == "up"]
-    # Another model_dir would be another run.
-    free = [f"--{name}" for name, rule in rules.items() if rule == "free" and name != "model_dir"]
+    free = [f"--{name}" for name, rule in rules.items() if rule == "free" and name not in kept]
     return ", ".join(up + free)
 
 

@@ -169,7 +169,7 @@ class PretrainConfig(
     def check_microbatch(self) -> None:
         """Raise InputError if the batch is no multiple of the micro-batch."""
         if self.microbatch_size and self.batch_size % self.microbatch_size:
-            divisors = [m for m in range(2, self.batch_size + 1) if self.batch_size % m == 0]
+            divisors = [m for m in range(2, self.batch_size) if self.batch_size % m == 0] or [self.batch_size]
             nearest = min(divisors, key=lambda m: abs(m - self.microbatch_size))
             raise InputError(
                 f"--microbatch_size={self.microbatch_size} does not divide --batch_size={self.batch_size}; "

@@ -38,8 +38,9 @@ def run(config: Any, say: Callable = print) -> dict:
         say(f"weights  {source.path}: {note}")
     model = remove_unused_layers(source.model(), config.signatures, source.path)
     representative = representative_images(config, source) if config.int8 else None
+    ema = ", momentum network" if config.ema else ""
     say(
-        f"network  {about['architecture']['name']}, {about['stage']}, step {about['step']}: "
+        f"network  {about['architecture']['name']}, {about['stage']}{ema}, step {about['step']}: "
         f"{model.count_params():,} parameters"
     )
     card = write_export(

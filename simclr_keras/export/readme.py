@@ -10,8 +10,8 @@ from simclr_keras.export.preparation import images_section
 FILE = "README.md"
 # Results in percent, and settings; card.json has all of them.
 _SHARES = ("top1", "top5", "balanced_accuracy", "best_top1", "knn_top1", "probe_top1", "probe_top5")
-_SETTINGS = ("dataset", "epochs", "batch_size", "optimizer", "learning_rate", "weight_decay")
-_SETTINGS += ("temperature", "alpha", "head_layer", "seed")
+_SETTINGS = ("dataset", "epochs", "steps", "batch_size", "optimizer", "learning_rate", "weight_decay")
+_SETTINGS += ("temperature", "memory", "memory_size", "ema_decay", "alpha", "head_layer", "seed")
 _CODE = {
     SAVED_MODEL: """```python
 import tensorflow as tf
@@ -161,6 +161,10 @@ def _without_softmax(card):
 
 def _training(card):
     settings, results = card["training"] or {}, card["results"] or {}
+    if settings.get("train_steps") is not None:  # they ended the run, so its epochs would be wrong
+        settings = {**settings, "epochs": None, "steps": card["step"]}
+    if settings.get("memory") == "none":
+        settings = {**settings, "memory": None, "memory_size": None, "ema_decay": None}
     lines = ["## Training", ""]
     named = [f"{name} {settings[name]}" for name in _SETTINGS if settings.get(name) is not None]
     lines += [f"- settings: {', '.join(named)}"] if named else []

@@ -1,5 +1,6 @@
 """ContrastiveLearner: NT-Xent on the projections of two views, with an online linear probe behind a stop-gradient."""
 
+import numpy as np
 import tensorflow as tf
 
 from simclr_keras.errors import InputError
@@ -85,9 +86,10 @@ class ContrastiveLearner(Learner):
                 "The classifier must be a probe that leaves the encoder alone: create_model(..., stop_gradient=True). "
                 "Received: a model with stop_gradient=False"
             )
-        if microbatch_size is not None and microbatch_size < 1:
+        if microbatch_size is not None and (microbatch_size < 1 or int(microbatch_size) != microbatch_size):
             raise InputError(
-                f"microbatch_size must be 1 or more, or None. Received: microbatch_size={microbatch_size}"
+                "microbatch_size must be a whole number, 1 or more, or None. "
+                f"Received: microbatch_size={microbatch_size}"
             )
         if microbatch_size is not None and type(self).objective is not ContrastiveLearner.objective:
             raise InputError(
@@ -189,19 +191,40 @@ class ContrastiveLearner(Learner):
         for index, variable in enumerate(self._own_state()):
             store[str(index)] = variable
 
+    def load_weights(self, filepath: str, **options) -> None:
+        """Load what `save_weights` wrote; if it cannot be loaded, every variable is as before.
+
+        Raises:
+            InputError: the file is of a learner with another memory.
+        """
+        before = {name: np.array(tf.convert_to_tensor(variable)) for name, variable in self.state().items()}
+        self._refusal = None  # the InputError of `load_own_variables`
+        try:
+            super().load_weights(filepath, **options)
+        except ValueError:
+            variables = self.state()
+            for name, value in before.items():
+                variables[name].assign(value)
+            if self._refusal is not None:
+                raise self._refusal from None
+            raise
+
     def load_own_variables(self, store: dict) -> None:
         """Load what `save_own_variables` wrote.
 
         Raises:
             InputError: the file is of a learner with another memory.
         """
-        variables, stored = self._own_state(), len(store.keys())
-        if stored != len(variables):
-            raise InputError(
-                "the weights were saved with another memory: give the learner the memory and memory_size of the one "
-                f"that saved them. Received: {counted(stored, 'variable')} of momentum network and queue, not "
-                f"{len(variables)}"
+        variables = self._own_state()
+        stored = [tuple(store[str(index)].shape) for index in range(len(store.keys()))]
+        expected = [tuple(variable.shape) for variable in variables]
+        if stored != expected:
+            # Keras goes on with the other variables, and then raises an error of many lines.
+            self._refusal = InputError(
+                "the weights were saved with another memory: give the learner the network, memory and memory_size of "
+                f"the one that saved them. Received: {_memory_of(stored)}, not {_memory_of(expected)}"
             )
+            raise self._refusal
         for index, variable in enumerate(variables):
             variable.assign(store[str(index)])
 
@@ -226,3 +249,9 @@ class ContrastiveLearner(Learner):
                 f"Received: microbatch_size={self.microbatch_size}, {size} examples, {counted(replicas, 'replica')}"
             )
         return None if rows == count else rows
+
+
+def _memory_of(shapes):
+    """Return in words what `save_weights` wrote of momentum network and queue, from the shapes of its variables."""
+    queue = f", a queue of {counted(shapes[-3][0], 'row')}" if shapes and shapes[-1] == () else ""
+    return f"{counted(len(shapes), 'variable')} of the momentum network{queue}"

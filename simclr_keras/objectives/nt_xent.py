@@ -102,6 +102,8 @@ def nt_xent(
     """
     context = _replica_context()
     view1, view2 = _embeddings(view1), _embeddings(view2)
+    keys = [tf.convert_to_tensor(key) for key in keys] if isinstance(keys, (tuple, list)) else keys
+    queue = None if queue is None else tf.convert_to_tensor(queue)
     _check(view1, view2, temperature, keys, queue, context.num_replicas_in_sync)
     _check_ids("ids", ids, "keys", None if keys is None else keys[0])
     _check_ids("queue_ids", queue_ids, "queue", queue)
@@ -210,6 +212,8 @@ def _check(view1, view2, temperature, keys, queue, replicas):
             "The views must both be [examples, dimensions], of one shape and dtype. "
             f"Received: view1={_describe(view1)}, view2={_describe(view2)}"
         )
+    if view1.shape[0] == 0:
+        raise InputError("The views are of no example; give at least one.")
     if not temperature > 0:
         raise InputError(f"`temperature` must be positive. Received: temperature={temperature}")
     if keys is None:

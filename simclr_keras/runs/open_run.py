@@ -9,7 +9,7 @@ from simclr_keras.errors import InputError
 from simclr_keras.runs.architecture import Architecture
 from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.records import AncestorEntry, ConfigRecord, ResultRecord, SplitRecord
-from simclr_keras.runs.run_files import CONFIG, MODEL, SPLIT, RunFiles
+from simclr_keras.runs.run_files import CONFIG, MODEL, PYTHON, SPLIT, RunFiles
 from simclr_keras.runs.weights import StoredWeights, Weights
 
 
@@ -96,7 +96,7 @@ class OpenRun:
 def open_run(
     path: str,
     checkpoint: str = "last",
-    flag: str = "model_dir",
+    flag: str = PYTHON,
     *,
     finished: bool = False,
     ema: bool = False,
@@ -106,7 +106,7 @@ def open_run(
     Args:
         path: local path or any that tf.io.gfile knows.
         checkpoint: "last" or "best".
-        flag: name of the flag that gave the path, for messages.
+        flag: name of the flag that gave the path, for messages; PYTHON if a Python call gave it.
         finished: whether the run must have ended.
         ema: whether to take the weights of its momentum network, beside the classifier.
 
@@ -123,13 +123,13 @@ def open_run(
             else "no such directory"
         )
         raise InputError(
-            f"--{flag}={files.path} is not a run directory ({reason}); give the --model_dir of an earlier run."
+            f"{files.option}={files.path} is not a run directory ({reason}); give the --model_dir of an earlier run."
         )
     config = record.config(files.file(CONFIG))
     result = files.read_result() or ResultRecord()
     if finished and not result.has_ended(config):
         raise InputError(
-            f"--{flag}={path} is not finished; repeat its own command until it ends, then this one."
+            f"{files.option}={path} is not finished; repeat its own command until it ends, then this one."
         )
     _check_has_network(files, config)
     weights = Weights(files, checkpoint, ema)
@@ -171,10 +171,10 @@ def _check_has_network(files: RunFiles, config: Any) -> None:
         return
     if config.NAME == "linear_eval":
         raise InputError(
-            f"--{files.flag}={files.path} was evaluated by an earlier version, which did not save its classifier; "
+            f"{files.option}={files.path} was evaluated by an earlier version, which did not save its classifier; "
             "rerun its command, or give another run."
         )
     raise InputError(
-        f"--{files.flag}={files.path} is a run of --mode={config.NAME}, with no network of its own; give the one "
-        f"that it evaluated, --{files.flag}={config.init}."
+        f"{files.option}={files.path} is a run of --mode={config.NAME}, with no network of its own; give the one "
+        f"that it evaluated, {files.option}={config.init}."
     )

@@ -131,9 +131,12 @@ class RunDir(RunFiles):
         old.config(self.file(CONFIG))  # values of any kind could not be compared
         changed = differences(old.settings, config)
         if changed:
-            listed = ", ".join(f"--{name} was {was}, now {now}" for name, was, now, _ in changed)
+            listed = ", ".join(f"--{name} was {was}, now {now}" for name, was, now in changed)
+            kept = ["model_dir"]  # another one would be another run
+            if config.depends_on_replicas:
+                kept += ["strategy", "tpu", "num_replicas"]
             raise InputError(
                 f"--model_dir={self.path} contains a run with other settings ({listed}); repeat its settings to "
                 "continue it, or give another --model_dir to start a new one. What may change: "
-                f"{may_change(config)}."
+                f"{may_change(config, kept)}."
             )

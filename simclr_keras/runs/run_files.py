@@ -19,6 +19,7 @@ CHECKPOINTS, BEST, TENSORBOARD = "checkpoints", "best", "tensorboard"
 LOCK, TRAINING_IMAGES = "run.lock", "training_images.tsv.gz"
 BASELINES, HEAD_LAYER = "baselines.json", "head_layer.json"
 FOLDERS = (CHECKPOINTS, BEST, TENSORBOARD)
+PYTHON = "path"  # the argument of `load_run`, where others have a flag
 LARGEST = 64_000_000  # bytes of a result: far more than 20,000 classes take
 
 
@@ -28,12 +29,18 @@ def is_run_dir(path: str) -> bool:
     return bool(exists(f"{path}/{CONFIG}") and exists(f"{path}/{CHECKPOINTS}"))
 
 
+def option_of(flag: str | None) -> str:
+    """Return what gave the path of a run, as messages name it: a flag, or an argument of `load_run`."""
+    return "path" if flag == PYTHON else f"--{flag}"
+
+
 class RunFiles:
     """The files of one run directory.
 
     Args:
         path: local path or any that tf.io.gfile knows.
-        flag: name of the flag that gave the path, for messages; None if the path was found below another one.
+        flag: name of the flag that gave the path, for messages; PYTHON if a Python call gave it, None if it was found
+            below another one.
         writes: whether this process writes the files; False on all hosts of a run but the chief, where the methods that
             write do nothing.
     """
@@ -42,6 +49,11 @@ class RunFiles:
         self.path = files.expand_home(path).rstrip("/") or "/"
         self.flag = flag
         self.writes = writes
+
+    @property
+    def option(self) -> str:
+        """What gave the path, as messages name it."""
+        return option_of(self.flag)
 
     def file(self, *parts: str) -> str:
         """Return the path of a file inside the directory."""
@@ -160,21 +172,21 @@ class RunFiles:
 
     def damaged(self, name: str, reason: Any) -> InputError:
         """Return the error of a file that does not contain what a run writes."""
-        otherwise = f"give another --{self.flag}" if self.flag else "leave its run out"
+        otherwise = f"give another {self.option}" if self.flag else "leave its run out"
         return InputError(
             f"{self.file(name)} is damaged ({one_line(reason, 100)}); restore it, or {otherwise}."
         )
 
     def check_path(self) -> None:
         """Raise InputError if the path is a file, or one that TensorFlow could not read checkpoints from."""
-        check_no_pattern(self.path, f"--{self.flag}")
+        check_no_pattern(self.path, self.option)
         try:
             system = files.file_system(self.path)
             if system.exists(self.path) and not system.isdir(self.path):
-                raise InputError(f"--{self.flag}={self.path} is a file; give a directory.")
+                raise InputError(f"{self.option}={self.path} is a file; give a directory.")
         except files.errors_of(self.path) as error:
             raise InputError(
-                f"--{self.flag}={self.path} is unreadable ({one_line(error)}); give a path that TensorFlow knows."
+                f"{self.option}={self.path} is unreadable ({one_line(error)}); give a path that TensorFlow knows."
             ) from error
 
     def _record(self, kind: Any, name: str, values: dict[str, Any]) -> Any:

@@ -8,19 +8,19 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.runs.checkpoints import CheckpointReader, model_variables, newest_readable
-from simclr_keras.runs.run_files import RunFiles
+from simclr_keras.runs.run_files import PYTHON, RunFiles
 
 ATTEMPTS = 3  # to read a checkpoint of a run that is still training and keeps only the newest
 
 
 def checkpoint_option(flag: str | None) -> str:
     """Return the option that chooses a checkpoint of the run in a flag, as messages name it."""
-    return {"model_dir": "checkpoint", "run": "--checkpoint"}.get(str(flag), f"--{flag}_checkpoint")
+    return {PYTHON: "checkpoint", "run": "--checkpoint"}.get(str(flag), f"--{flag}_checkpoint")
 
 
 def ema_option(flag: str | None) -> str:
     """Return the option that chooses the momentum network of the run in a flag, as messages name it."""
-    return {"model_dir": "ema=True", "run": "--ema"}.get(str(flag), "--use_ema")
+    return {PYTHON: "ema=True", "run": "--ema"}.get(str(flag), "--use_ema")
 
 
 class StoredWeights:
@@ -123,22 +123,22 @@ class Weights(StoredWeights):
         if ema and not self._reader.has_ema:
             raise InputError(
                 f"{files.path} has no momentum network, which only runs of --mode=pretrain with --memory=queue keep; "
-                f"leave {ema_option(files.flag)} out, or give another --{files.flag}."
+                f"leave {ema_option(files.flag)} out, or give another {files.option}."
             )
 
     def _newest(self) -> CheckpointReader:
         files = self._files
         directory = files.best if self._checkpoint == "best" else files.checkpoints
-        step, damage = newest_readable(directory, f"give another --{files.flag}")
+        step, damage = newest_readable(directory, f"give another {files.option}")
         if step is None and self._checkpoint == "best":
             raise InputError(
-                f"{files.path} has no best checkpoint, which only runs that evaluate a classifier keep; give "
-                f"{checkpoint_option(files.flag)}=last."
+                f"{files.path} has no best checkpoint, which only runs that evaluate a classifier keep; leave "
+                f"{checkpoint_option(files.flag)} out."
             )
         if step is None:
             raise InputError(
                 f"{files.path} has no checkpoint; let the run finish an epoch, restore the folder, or give another "
-                f"--{files.flag}."
+                f"{files.option}."
             )
         for bad, reason in damage.items():
             warnings.warn(

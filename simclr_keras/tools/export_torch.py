@@ -44,7 +44,8 @@ def export_torch(config: ExportTorchConfig, say=print) -> dict:
     source = open_source(config.run, config.checkpoint, flag="run", ema=config.ema)
     result = write_torch(source.model(), source.architecture, config.out)
     compared = f"compared in NumPy (differs by {result['difference']:.0e})"
-    say(f"network  {source.architecture.name}: {result['arrays']} arrays, {compared}")
+    ema = ", momentum network" if config.ema else ""
+    say(f"network  {source.architecture.name}{ema}: {result['arrays']} arrays, {compared}")
     if result["left_out"]:
         say(f"         left out: {len(result['left_out'])} arrays of the projection head and what is on it")
     architecture = source.architecture

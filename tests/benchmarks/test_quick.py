@@ -10,7 +10,7 @@ import re
 import pytest
 
 import train
-from benchmarks.studies import cifar10_method, continued_pretraining, memory_cifar10
+from benchmarks.studies import cifar10_method, continued_photos, continued_pretraining, memory_cifar10
 from tests.training.tiny import create_tiny_model, make_tiny, write_npz
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
@@ -19,6 +19,7 @@ OUTPUT = {
     "backbone_parity": r"keras:MobileNet +differs by .*\n0 networks differ",
     "cifar10_method": r"pretrain, knn.*finetune-1pct-layer1.*fine-tuning beats supervised",
     "collectives": r"8 \| total \| \d\d .*collectives / least.*\| 8 \| 1\.0\d+ \| 1\.0\d+ ",
+    "continued_photos": r"none \| color histogram \|.*as it is \| network \|.*continued \| network \+ roots \|",
     "continued_pretraining": r"classes 0-4 \| kNN.*continued \| linear.*random weights \| linear",
     "fit_photos": r"nothing \| colors1-8 .*seed 0: colors.* other photos\n.*on other photos.*color histogram \|",
     "evaluation_resize": r"8 \| color histogram \| .* \| \+0\.0 .*8 \| network \+ roots \| ",
@@ -81,7 +82,13 @@ def test_quick(name, tmp_path, monkeypatch, capsys, request):
     flags = ["--quick"]
     if name != "collectives":  # it counts those of a ResNet
         make_tiny(monkeypatch)
-    if name in ("cifar10_method", "continued_pretraining", "fit_photos", "memory_cifar10"):
+    if name in (
+        "cifar10_method",
+        "continued_photos",
+        "continued_pretraining",
+        "fit_photos",
+        "memory_cifar10",
+    ):
         flags += [f"--runs={tmp_path}/runs"]
         flags += [f"--table={tmp_path}/table.md"] if name == "cifar10_method" else []
         # In this process: several starts of TensorFlow take longer than the runs.
@@ -128,6 +135,7 @@ def test_train_commands_parse():
     options = memory_cifar10.read_flags(["--flags=--ema_decay=0.99"])
     commands += [memory_cifar10.command(row, options, 0) for row in memory_cifar10.ROWS]
     options = continued_pretraining.read_flags([])
+    commands += [continued_photos.command(continued_photos.read_flags(["--quick"]), 0)]
     commands += [words for _, _, words in continued_pretraining.commands(options, 0)]
     commands += [[f"--mode={stage}", *flags] for stage, flags in kill_and_resume.STAGES.items()]
     for words in commands:

@@ -61,6 +61,7 @@ def test_values_of_flags():
         (["--cuont=4"], "unknown flag --cuont: did you mean --count?"),
         (["--verbosity=4"], "unknown flag --verbosity: --help lists all flags."),
         (["--count"], "Missing value for flag --count: write --name=value."),
+        (["--count", "--layer=1"], "--count has no value: write --count=value."),
         (["--loud", "false"], "unexpected word 'false': every setting is a flag, --name=value."),
         (["--flagfile=missing"], "missing"),
     ],

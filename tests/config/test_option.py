@@ -102,12 +102,13 @@ def test_differences_by_the_rule_for_resuming():
     old = dataclasses.asdict(Example())
     for changes, expected in (
         ({}, []),
-        ({"open": 0.25}, [("open", 0.5, 0.25, "fixed")]),
+        ({"open": 0.25}, [("open", 0.5, 0.25)]),
         ({"count": 4}, []),
-        ({"count": 2}, [("count", 3, 2, "up")]),
+        ({"count": 2}, [("count", 3, 2)]),
         ({"kind": "adamw", "loud": True}, []),
     ):
         assert differences(old, Example(**changes)) == expected
     del old["open"]  # a run older than the setting
     assert differences(old, Example(open=0.25)) == []
-    assert may_change(Example()) == "--count upward, --kind, --loud"
+    assert may_change(Example(), kept=[]) == "--count upward, --kind, --loud"
+    assert may_change(Example(), kept=["kind"]) == "--count upward, --loud"

@@ -62,6 +62,14 @@ def test_evaluation_crops_large_images_alone(network, size, proportion, words):
     assert words in as_text(made, "x")
 
 
+def test_settings_are_those_that_count(network):
+    training = {"dataset": "digits", "epochs": 800, "train_steps": None, "memory": "none", "memory_size": 64}
+    assert "- settings: dataset digits, epochs 800\n" in as_text(card(network, training=training), "x")
+    training |= {"train_steps": 75, "memory": "queue"}
+    text = as_text(card(network, training=training, step=75), "x")
+    assert "- settings: dataset digits, steps 75, memory queue, memory_size 64\n" in text
+
+
 def test_the_text_tells_results_ancestors_files_and_classes(network):
     text = as_text(card(network), "exports")
     for words in (

@@ -209,12 +209,16 @@ def test_weights_of_keras_contain_the_memory(tmp_path):
     saved.reset_metrics()
     assert_equal(values(loaded), values(saved))
     assert (values(loaded)["queue/ids"] >= 70_000).any()
+    rows = f"a queue of {3 * ROWS} rows"
     for other, counts in (
-        (make_learner(), "22 variables .* not 0"),
-        (make_learner(memory_size=0), "22 .* not 19"),
+        (make_learner(), f"22 variables .*, {rows}, not 0"),
+        (make_learner(memory_size=0), f"22 variables .*, {rows}, not 19 variables of the momentum network"),
+        (make_learner(memory_size=ROWS), f"{rows}, not .*, a queue of {ROWS} rows"),
     ):
-        with pytest.raises(ValueError, match=f"another memory: .*Received: {counts}"):
+        before = values(other)
+        with pytest.raises(InputError, match=f"^the weights were saved with another memory: .*: .*{counts}"):
             other.load_weights(tmp_path / "x.weights.h5")
+        assert_equal(values(other), before)
 
 
 def test_of_a_larger_batch_of_unknown_size_the_newest_rows_stay():

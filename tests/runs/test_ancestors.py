@@ -107,7 +107,7 @@ def test_no_run_an_unfinished_one_and_one_without_a_best_checkpoint_are_refused(
         InputError, match=r"--teacher=.*nowhere is not a run directory .*; give the --model_dir"
     ):
         open_run(str(tmp_path / "nowhere"), flag="teacher", finished=True)
-    with pytest.raises(InputError, match=r"has no best checkpoint.*; give --init_checkpoint=last"):
+    with pytest.raises(InputError, match=r"has no best checkpoint.*; leave --init_checkpoint out"):
         open_run(str(copied), "best", "init", finished=True)
     change(copied, "result.json", epochs=1)  # it goes on to more
     with pytest.raises(InputError, match=r"--init=.* is not finished; repeat its own command"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from simclr_keras.config.modes import MODES
 from simclr_keras.errors import InputError
 from simclr_keras.runs.checkpoints import Checkpoints, state_of_model
-from simclr_keras.runs.open_run import open_run
+from simclr_keras.runs.open_run import load_run, open_run
 from simclr_keras.runs.records import ConfigRecord, SplitRecord
 from tests.earlier_runs import DIGITS, finetuning, make_run
 
@@ -66,8 +67,19 @@ def test_a_checkpoint_that_gave_way_to_a_newer_one_is_no_hindrance(folder):
 def test_checkpoints_that_are_all_gone_are_one_line(folder):
     opened = open_run(str(folder))
     shutil.rmtree(folder / "checkpoints")
-    with pytest.raises(InputError, match="has no checkpoint"):
+    with pytest.raises(InputError, match=r"has no checkpoint.* or give another path"):
         opened.model()
+
+
+def test_in_python_messages_name_arguments(folder):
+    for arguments, remedy in (
+        ({"ema": True}, "leave ema=True out, or give another path"),
+        ({"checkpoint": "best"}, "leave checkpoint out"),
+    ):
+        with pytest.raises(InputError, match=rf"^{re.escape(str(folder))} has no .*{remedy}\.$"):
+            load_run(str(folder), **arguments)
+    with pytest.raises(InputError, match=r"^path=nowhere is not a run directory"):
+        load_run("nowhere")
 
 
 def test_a_run_that_only_evaluated_another_names_that(tmp_path):

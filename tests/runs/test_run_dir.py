@@ -71,8 +71,18 @@ def test_other_settings_are_refused_by_name_with_those_that_may_change(path, met
         InputError, match=r"What may change: --epochs upward, .*--eval_every_epochs.*\.$"
     ) as refusal:
         getattr(RunDir(path), method)("pretrain", config(seed=1, hue=0.3))
-    assert "--model_dir," not in str(refusal.value).partition("What may change")[2]
+    rest = str(refusal.value).partition("What may change")[2]
+    assert "--model_dir," not in rest
+    assert "--num_replicas" in rest
     assert RunDir(path).read_text("config.json") == before
+
+
+def test_a_run_that_depends_on_replicas_may_not_change_them(path):
+    begin_and_save(path, microbatch_size=4)
+    with pytest.raises(
+        InputError, match=r"What may change: (?!.*--(num_replicas|strategy|tpu)).*--keep_checkpoints"
+    ):
+        RunDir(path).check("pretrain", config(microbatch_size=4, seed=1))
 
 
 def test_free_settings_are_written_down_anew(path):

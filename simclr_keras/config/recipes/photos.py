@@ -20,20 +20,23 @@ PHOTOS_PRETRAIN = {
     "temperature": 0.2,
     "color_strength": 0.3,  # the paper's 1.0 destroys the colors that photos of goods or plants are told apart by
 }
-# From published or earlier weights, whose network and image size it takes. A quarter of the learning rate of
-# PHOTOS_PRETRAIN, with a warm-up: at the rate of random weights, the first epochs undo what the weights know. If the
-# contrastive loss does not fall within ten epochs, double the rate; if kNN falls below that of `simclr knn` on --init,
-# halve it.
+# From published or earlier weights, whose network and image size it takes. A fortieth of the learning rate of
+# PHOTOS_PRETRAIN: at a quarter, the contrastive loss of an ImageNet network on photos rose at first, and its features
+# lost more (docs/photos.md). Views keep the hue, without which they lost more, too. If the contrastive loss hardly
+# falls within ten epochs, try ten times the rate, as suits a small network pretrained on little; if kNN falls below
+# that of `simclr knn` on --init, halve it.
 PHOTOS_CONTINUE = {
     "batch_size": 64,
     "epochs": 50,
     "optimizer": "momentum",
-    "learning_rate": 0.03,  # peak 0.03 * 64/256 = 0.0075
+    "learning_rate": 0.003,  # peak 0.003 * 64/256 = 0.00075
     "learning_rate_scaling": "linear",
     "warmup_epochs": 5.0,
     "weight_decay": 1e-4,  # of the release
     "temperature": 0.1,  # of the release, for which its head was trained
     "color_strength": PHOTOS_PRETRAIN["color_strength"],
+    "hue": 0.0,
+    "grayscale_probability": 0.0,
 }
 PHOTOS_FINETUNE = {
     "batch_size": 64,

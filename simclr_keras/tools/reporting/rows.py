@@ -161,6 +161,10 @@ def _measured(row, result, cross_validated=None):
 
 def _stage(run):
     """Return the name of a stage, with the settings that distinguish its runs."""
+    return _name_of_stage(run) + (", momentum network" if run.config.settings.get("use_ema") else "")
+
+
+def _name_of_stage(run):
     mode = run.config.mode
     layer = run.value("head_layer")
     on_layer = "" if layer is None else f", head layer {layer}"

@@ -76,6 +76,19 @@ def class_notes(splits) -> list[str]:
     return notes
 
 
+def ways_of_steps(config, replicas: int) -> str:
+    """Return the ways of a step that save memory or change its statistics, in one line; empty if there are none."""
+    ways = []
+    if config.microbatch_size:
+        parts = config.batch_size // config.microbatch_size
+        ways.append(f"in {counted(parts, 'micro-batch')} of {counted(config.microbatch_size, 'image')}")
+    if config.remat:
+        ways.append("residual blocks are computed again for the gradients")
+    if not config.global_bn and replicas > 1:
+        ways.append("every replica normalizes by its own statistics")
+    return "; ".join(ways)
+
+
 def describe_steps(config, schedule) -> str:
     """Return the length of a run and its learning rate in one line."""
     ended = config.train_steps is not None and schedule.total_steps == config.train_steps

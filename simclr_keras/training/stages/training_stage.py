@@ -142,6 +142,8 @@ class TrainingStage(Stage):
         yield f"{first}, encoder of {millions(self.learner.model.encoder.count_params())} parameters"
         yield from rest
         yield f"steps    {introduction.describe_steps(self.config, self.schedule)}"
+        if ways := introduction.ways_of_steps(self.config, self.strategy.num_replicas_in_sync):
+            yield f"steps    {ways}"
 
     @property
     def num_examples(self) -> int:

@@ -74,12 +74,14 @@ def test_measurements_are_called_what_they_are(tmp_path):
         ("a", "linear_eval", {"protocol": "fast", "head_layer": 0}),
         ("b", "linear_eval", {"protocol": "paper", "head_layer": 0}),
         ("c", "knn", {"head_layer": 2}),
+        ("c_ema", "knn", {"head_layer": 2, "config": {"use_ema": True}}),
         ("d", "eval", {"classifier": "online probe"}),
         ("e", "eval", {"classifier": "trained"}),
     ):
         finish(tmp_path / name, mode, before=[pretrained], top1=0.5, **told)
     assert [row.stage for row in rows([tmp_path])][1:] == [
         "kNN, head layer 2",
+        "kNN, head layer 2, momentum network",
         "linear evaluation, head layer 0",
         "logistic regression, head layer 0",
         "evaluation",

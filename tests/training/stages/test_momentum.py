@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from simclr_keras.config.export import ExportConfig
 from simclr_keras.errors import InputError
+from simclr_keras.export import from_run
 from simclr_keras.export.from_run import describe
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.open_run import load_run, open_run
@@ -44,6 +46,7 @@ def assert_is_momentum(model, run_folder):
 def test_the_run_names_its_memory(remembering):
     line = "momentum network with decay 0.5, queue of 48 rows x 8 (0.00154 MB)"
     assert f"memory   {line}" in remembering.lines
+    assert "steps    in 2 micro-batches of 4 images" in remembering.lines
     assert remembering.result["memory"] == line
     # In the last epoch, before which the queue was full; a row or less is of the anchor's own image.
     chance = remembering.result["contrastive_loss_of_chance"]
@@ -93,11 +96,15 @@ def test_stages_take_the_momentum_network(remembering, tiny, folder, monkeypatch
         run(configure("knn", folder / "knn", **init))
 
 
-def test_export_takes_the_momentum_network(remembering, tiny):
+def test_export_takes_the_momentum_network(remembering, tiny, tmp_path, monkeypatch):
     source = open_run(str(remembering.folder), flag="run", ema=True)
     assert_is_momentum(source.model(), remembering.folder)
     assert describe(source)["ema"] is True
     assert "ema" not in describe(open_run(str(remembering.folder), flag="run"))
+    monkeypatch.setattr(from_run, "write_export", lambda *arguments, **more: {})
+    config = ExportConfig(run=str(remembering.folder), ema=True, out=str(tmp_path / "export"))
+    from_run.run(config, say=(lines := []).append)
+    assert ", pretrain, momentum network, step " in lines[0]
 
 
 def test_embed_takes_the_momentum_network(remembering, tiny, stripes, folder):
