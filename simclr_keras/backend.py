@@ -107,6 +107,8 @@ def _start_tensorflow() -> None:
         tf.config.list_physical_devices()  # does not start them, but loads the libraries that write most
         # Or it warns, in a hundred words, of functions that are traced again for another network.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Programs that this one starts would take it for the user's choice, and not start quietly. Here it was read.
+    del os.environ["TF_CPP_MIN_LOG_LEVEL"]
     _is_quiet = True
 
 

@@ -10,7 +10,13 @@ import re
 import pytest
 
 import train
-from benchmarks.studies import cifar10_method, continued_photos, continued_pretraining, memory_cifar10
+from benchmarks.studies import (
+    cifar10_method,
+    continued_photos,
+    continued_pretraining,
+    distill_photos,
+    memory_cifar10,
+)
 from tests.training.tiny import create_tiny_model, make_tiny, write_npz
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
@@ -21,6 +27,7 @@ OUTPUT = {
     "collectives": r"8 \| total \| \d\d .*collectives / least.*\| 8 \| 1\.0\d+ \| 1\.0\d+ ",
     "continued_photos": r"none \| color histogram \|.*as it is \| network \|.*continued \| network \+ roots \|",
     "continued_pretraining": r"classes 0-4 \| kNN.*continued \| linear.*random weights \| linear",
+    "distill_photos": r"teacher \| r18.*distilled \| r18.*labels alone \| r18",
     "fit_photos": r"nothing \| colors1-8 .*seed 0: colors.* other photos\n.*on other photos.*color histogram \|",
     "evaluation_resize": r"8 \| color histogram \| .* \| \+0\.0 .*8 \| network \+ roots \| ",
     "kill_and_resume": r"pretrain: 1 of 1 runs",
@@ -86,6 +93,7 @@ def test_quick(name, tmp_path, monkeypatch, capsys, request):
         "cifar10_method",
         "continued_photos",
         "continued_pretraining",
+        "distill_photos",
         "fit_photos",
         "memory_cifar10",
     ):
@@ -135,6 +143,7 @@ def test_train_commands_parse():
     options = memory_cifar10.read_flags(["--flags=--ema_decay=0.99"])
     commands += [memory_cifar10.command(row, options, 0) for row in memory_cifar10.ROWS]
     options = continued_pretraining.read_flags([])
+    commands += [words for _, _, words in distill_photos.commands(distill_photos.read_flags(["--quick"]), 0)]
     commands += [continued_photos.command(continued_photos.read_flags(["--quick"]), 0)]
     commands += [words for _, _, words in continued_pretraining.commands(options, 0)]
     commands += [[f"--mode={stage}", *flags] for stage, flags in kill_and_resume.STAGES.items()]
