@@ -175,7 +175,7 @@ COMMAND = [
     Case("not a number", ("--temperature=nan",), ("above 0",), {"temperature": "nan"}),
     Case("infinite", ("--learning_rate=inf",), ("finite and above 0",), {"learning_rate": "inf"}),
     Case("unreadable switch", ("--baselines=perhaps",), ("true or false",), {"baselines": "perhaps"}),
-    Case("flag without its value", ("Missing value", "--seed"), ("--name=value",), words=("--seed",)),
+    Case("flag without its value", ("--seed has no value",), ("--seed=value",), words=("--seed",)),
     Case("stray word", ("'digits'",), ("--name=value",), words=("digits",)),
     Case("unknown choice", ("--optimizer=sgd",), ("lars", "momentum", "adamw"), {"optimizer": "sgd"}),
 ]

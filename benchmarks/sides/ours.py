@@ -52,7 +52,7 @@ def pretrain_step(precision="float32", replicas=1, fused=True, **settings):
     step = tf.function(lambda batch: strategy.run(learner.train_step, args=(batch,)), autograph=False)
     # A gradient is two forward passes more. Micro-batches and recomputed blocks take another pass, as does the momentum
     # network.
-    passes = 3 + sum([config.microbatch_size > 0, config.remat, config.memory == "queue"])
+    passes = 3 + sum([0 < config.microbatch_size < config.batch_size, config.remat, config.memory == "queue"])
     gigaflop = 1e-9 * passes * forward_operations(learner.model, 2 * config.batch_size, side)
 
     def run():

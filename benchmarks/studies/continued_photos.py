@@ -1,4 +1,4 @@
-"""Compare a network with itself after continued pretraining on unlabeled photos, judged by a classifier on few labels.
+"""Compare a network with itself after continued pretraining on unlabeled photos.
 
     python benchmarks/studies/continued_photos.py --dataset=folder:data/photos --labels=data/labels.csv \
         --all_labels=data/all_labels.csv --backbone_weights=data/imagenet_resnet50.weights.h5
@@ -11,7 +11,6 @@ best in cross-validation. Other settings, such as another learning rate, are giv
 --runs. If interrupted, rerun it to continue; finished runs are not repeated.
 """
 
-import csv
 import pathlib
 import sys
 
@@ -43,7 +42,7 @@ def read_flags(argv):
     parser = make_parser(__doc__)
     parser.add_argument("--dataset", help="folder:PATH of the photos")
     parser.add_argument("--labels", help="CSV of the labels to learn from")
-    parser.add_argument("--all_labels", help="CSV of the labels of all photos, to judge by")
+    parser.add_argument("--all_labels", help="CSV of the labels of all photos, for evaluation")
     parser.add_argument("--model", default="keras:ResNet50", help="[%(default)s]")
     parser.add_argument(
         "--backbone_weights", help="weights of a keras: backbone: imagenet or a file [random]"
@@ -78,30 +77,34 @@ def command(options, seed):
 
 
 class Photos:
-    """The photos in memory, with what judges a network by them.
+    """Photos, and what a network reaches on them.
 
     Attributes:
-        sources: list of Source. labels: int [n], -1 if unknown.
-        is_labeled, is_other: bool [n], whether a classifier may learn from the photo, or is judged by it.
+        sources: list of Source. class_names: of all labels. labels: int [n], -1 if unknown.
+        is_labeled, is_other: bool [n], whether a classifier may learn from the photo, or is evaluated on it.
     """
 
     def __init__(self, options):
         images = open_images(options.dataset, labels=options.all_labels)
         self.sources = images.rows(np.arange(150 if options.quick else len(images)))
         self.labels = np.concatenate([source.labels for source in self.sources])
-        self.num_classes = len(images.class_names)
+        self.class_names = images.class_names
         self.groups, _ = group_images(np.concatenate([thumbnails_of(source) for source in self.sources]))
         if options.labels:
-            with open(options.labels, newline="") as file:
-                names = {line["filename"] for line in csv.DictReader(file) if line["label"]}
-            ids = np.concatenate([source.ids for source in self.sources])
-            self.is_labeled = np.isin(ids, list(names))
+            few = open_images(options.dataset, labels=options.labels)
+            names = {
+                source.ids[i]
+                for source in few.rows(np.arange(len(few)))
+                for i in np.flatnonzero(source.labels >= 0)
+            }
+            ids = [name for source in self.sources for name in source.ids]
+            self.is_labeled = np.isin(ids, list(names)) & (self.labels >= 0)
         else:
             self.is_labeled = np.arange(len(self.labels)) % 3 == 0
         near = np.isin(self.groups, self.groups[self.is_labeled])
         self.is_other = (self.labels >= 0) & ~near
 
-    def judge(self, model, size, seed):
+    def evaluate(self, model, size, seed):
         """Return {name of features: top-1 in cross-validation, top-1 on the other photos}, each in [0, 1]."""
         few = self.is_labeled
         shares = {}
@@ -111,7 +114,11 @@ class Photos:
             }
             best = max(accuracies, key=accuracies.get)
             predicted = logistic_predict(
-                values[few], self.labels[few], values[self.is_other], num_classes=self.num_classes, c=best
+                values[few],
+                self.labels[few],
+                values[self.is_other],
+                num_classes=len(self.class_names),
+                c=best,
             ).predicted
             shares[name] = accuracies[best], float(np.mean(predicted == self.labels[self.is_other]))
         return shares
@@ -135,7 +142,7 @@ def main(argv=None):
     tables = {"cross-validated": {}, "other photos": {}}
     for seed in seeds:
         for network, model in networks(options, seed):
-            shares = photos.judge(model, options.image_size, seed)
+            shares = photos.evaluate(model, options.image_size, seed)
             for name in SHOWN:
                 row = f"{network} | {name}" if name != SHOWN[0] else f"none | {name}"
                 for table, share in zip(tables.values(), shares[name], strict=True):

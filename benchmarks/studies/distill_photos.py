@@ -24,9 +24,9 @@ import tensorflow as tf
 from benchmarks.command_line import make_parser, parse
 from benchmarks.studies.cifar10_method import run_unless_finished, seeds_table
 from benchmarks.studies.continued_photos import Photos
-from simclr_keras import load_run
 from simclr_keras.config.recipes.photos import PHOTOS_DISTILL
 from simclr_keras.evaluation.features import Extractor
+from simclr_keras.runs.open_run import open_run
 
 TEACHER, STUDENT, ALONE = "teacher", "distilled", "labels alone"
 QUICK_FLAGS = ["--train_steps=2", "--warmup_epochs=0"]
@@ -36,7 +36,7 @@ def read_flags(argv):
     parser = make_parser(__doc__)
     parser.add_argument("--dataset", help="folder:PATH of the photos")
     parser.add_argument("--labels", help="CSV of the labels to learn from")
-    parser.add_argument("--all_labels", help="CSV of the labels of all photos, to judge by")
+    parser.add_argument("--all_labels", help="CSV of the labels of all photos, for evaluation")
     parser.add_argument("--model", default="keras:ResNet50", help="of the teacher [%(default)s]")
     parser.add_argument("--backbone_weights", help="weights of a keras: teacher: imagenet or a file [random]")
     parser.add_argument("--student", default=PHOTOS_DISTILL["model"], help="[%(default)s]")
@@ -89,11 +89,13 @@ def folder_of(options, seed, name):
 
 def top1(folder, photos, size):
     """Return the share in [0, 1] of other photos that the network of a run puts into their class."""
+    run = open_run(folder)
     extractor = Extractor(
-        load_run(folder), tf.distribute.get_strategy(), endpoints=("logits",), image_size=size, batch_size=32
+        run.model(), tf.distribute.get_strategy(), endpoints=("logits",), image_size=size, batch_size=32
     )
     logits = np.concatenate([extractor(source)["logits"] for source in photos.sources])
-    hits = logits.argmax(axis=1) == photos.labels
+    names = np.array(photos.class_names)
+    hits = np.array(run.class_names)[logits.argmax(axis=1)] == names[photos.labels]
     return float(hits[photos.is_other].mean())
 
 

@@ -201,7 +201,7 @@ def main(argv=None):
         seeds=1,
         labels_per_class=1,
     )
-    run = open_run(arguments.init) if arguments.init else None
+    run = open_run(arguments.init, flag="init") if arguments.init else None
     network = arguments.init or f"{arguments.model} {arguments.backbone_weights}".strip()
     print(f"{network}, {arguments.dataset}, {arguments.image_size} px, batch {arguments.batch_size}")
     print("| steps | statistics | training | same images, evaluated | evaluation images |")

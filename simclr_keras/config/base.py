@@ -250,7 +250,7 @@ class StageConfig(Settings):
 
     @property
     def microbatch_size(self) -> int:
-        """Return the images of a micro-batch; 0 if batches are not divided."""
+        """Return the number of images of a micro-batch; 0 if batches are not divided."""
         return 0
 
     @property

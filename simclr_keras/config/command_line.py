@@ -101,9 +101,9 @@ def _texts(booleans: Mapping[str, bool], argv: Sequence[str]) -> dict[str, str]:
     values = flags.FlagValues()
     for name, boolean in booleans.items():  # a boolean has a form --noNAME
         values[name] = flags.Flag(flags.ArgumentParser(), None, name, None, "", boolean=boolean)
-    for word, following in itertools.pairwise(argv[1:]):
-        name = word.removeprefix("--")
-        if word.startswith("--") and following.startswith("--") and booleans.get(name) is False:
+    for word, following in itertools.pairwise([*argv[1:], "--"]):
+        name = word.lstrip("-")
+        if word.startswith("-") and following.startswith("--") and booleans.get(name) is False:
             raise InputError(f"--{name} has no value: write --{name}=value.")
     try:
         rest = values(argv)

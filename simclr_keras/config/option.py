@@ -148,7 +148,7 @@ def differences(old: Mapping[str, Any], new: Settings) -> list[Difference]:
 
 
 def may_change(config: Settings, kept: Collection[str]) -> str:
-    """Return the flags that may change when a run is resumed, for a message, without those in `kept`."""
+    """Return the flags that may change when a run is resumed, for a message; not those in `kept`."""
     rules = {field.name: field.metadata["resume"] for field in dataclasses.fields(config)}
     up = [f"--{name} upward" for name, rule in rules.items() if rule == "up"]
     free = [f"--{name}" for name, rule in rules.items() if rule == "free" and name not in kept]

@@ -161,8 +161,8 @@ def _without_softmax(card):
 
 def _training(card):
     settings, results = card["training"] or {}, card["results"] or {}
-    if settings.get("train_steps") is not None:  # they ended the run, so its epochs would be wrong
-        settings = {**settings, "epochs": None, "steps": card["step"]}
+    if settings.get("train_steps") is not None and settings["train_steps"] == results.get("step"):
+        settings = {**settings, "epochs": None, "steps": results["step"]}  # it had fewer epochs
     if settings.get("memory") == "none":
         settings = {**settings, "memory": None, "memory_size": None, "ema_decay": None}
     lines = ["## Training", ""]

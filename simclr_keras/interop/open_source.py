@@ -32,7 +32,7 @@ def is_address(address: str) -> bool:
 def open_source(
     address: str,
     checkpoint: str = "last",
-    flag: str = "model_dir",
+    flag: str = "init",
     *,
     finished: bool = False,
     ema: bool = False,

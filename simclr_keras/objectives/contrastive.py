@@ -1,5 +1,7 @@
 """ContrastiveLearner: NT-Xent on the projections of two views, with an online linear probe behind a stop-gradient."""
 
+import numbers
+
 import numpy as np
 import tensorflow as tf
 
@@ -86,7 +88,8 @@ class ContrastiveLearner(Learner):
                 "The classifier must be a probe that leaves the encoder alone: create_model(..., stop_gradient=True). "
                 "Received: a model with stop_gradient=False"
             )
-        if microbatch_size is not None and (microbatch_size < 1 or int(microbatch_size) != microbatch_size):
+        is_number = isinstance(microbatch_size, numbers.Integral)
+        if microbatch_size is not None and not (is_number and microbatch_size >= 1):
             raise InputError(
                 "microbatch_size must be a whole number, 1 or more, or None. "
                 f"Received: microbatch_size={microbatch_size}"
@@ -101,6 +104,7 @@ class ContrastiveLearner(Learner):
         self.temperature = temperature
         self.momentum = Momentum(model, ema_decay, memory_size) if memory == "queue" else None
         self.microbatch_size = microbatch_size
+        self._refusal = None  # the message of `load_own_variables`
 
     @property
     def probe_variables(self) -> list:
@@ -191,42 +195,51 @@ class ContrastiveLearner(Learner):
         for index, variable in enumerate(self._own_state()):
             store[str(index)] = variable
 
-    def load_weights(self, filepath: str, **options) -> None:
-        """Load what `save_weights` wrote; if it cannot be loaded, every variable is as before.
+    def load_weights(self, filepath: str, skip_mismatch: bool = False, **options) -> None:
+        """Load what `save_weights` wrote, or leave every variable as it was.
 
         Raises:
-            InputError: the file is of a learner with another memory.
+            InputError: the file is of a learner with another memory or network.
         """
-        before = {name: np.array(tf.convert_to_tensor(variable)) for name, variable in self.state().items()}
-        self._refusal = None  # the InputError of `load_own_variables`
+        self._refusal = None
+        before = [
+            (variable, np.array(tf.convert_to_tensor(variable))) for variable in self._saved_variables()
+        ]
         try:
-            super().load_weights(filepath, **options)
-        except ValueError:
-            variables = self.state()
-            for name, value in before.items():
-                variables[name].assign(value)
+            super().load_weights(filepath, skip_mismatch=skip_mismatch, **options)
+        except BaseException:
+            for variable, value in before:
+                variable.assign(value)
             if self._refusal is not None:
-                raise self._refusal from None
+                raise InputError(self._refusal) from None
             raise
 
     def load_own_variables(self, store: dict) -> None:
         """Load what `save_own_variables` wrote.
 
         Raises:
-            InputError: the file is of a learner with another memory.
+            InputError: the file is of a learner with another memory or network.
         """
         variables = self._own_state()
         stored = [tuple(store[str(index)].shape) for index in range(len(store.keys()))]
         expected = [tuple(variable.shape) for variable in variables]
         if stored != expected:
             # Keras goes on with the other variables, and then raises an error of many lines.
-            self._refusal = InputError(
-                "the weights were saved with another memory: give the learner the network, memory and memory_size of "
-                f"the one that saved them. Received: {_memory_of(stored)}, not {_memory_of(expected)}"
+            self._refusal = (
+                "the weights were saved with another memory or network: load them into a learner with those of the "
+                f"one that saved them. Received: {_difference(stored, expected)}"
             )
-            raise self._refusal
+            raise InputError(self._refusal)
         for index, variable in enumerate(variables):
             variable.assign(store[str(index)])
+
+    def _saved_variables(self):
+        """Return what `save_weights` writes, and the metrics."""
+        groups = [self.variables, self._own_state(), self._guard.variables]
+        groups += [average.variables for average in self.averages.values()]
+        parts = (getattr(self, "optimizer", None), self.probe_optimizer, self.loss_scale)
+        groups += [part.variables for part in parts if part is not None]
+        return list({id(variable): variable for group in groups for variable in group}.values())
 
     def _own_state(self):
         """Return the variables that only this learner has, neither its model nor its optimizers."""
@@ -251,7 +264,22 @@ class ContrastiveLearner(Learner):
         return None if rows == count else rows
 
 
+def _difference(stored, expected):
+    """Return in words how the shapes of saved variables of a memory differ from those of a learner."""
+    words = _memory_of(stored), _memory_of(expected)
+    if words[0] == words[1]:
+        words = next(pair for pair in zip(stored, expected, strict=True) if pair[0] != pair[1])
+        return f"a variable of shape {words[0]}, not {words[1]}"
+    return f"{words[0]}, not {words[1]}"
+
+
 def _memory_of(shapes):
-    """Return in words what `save_weights` wrote of momentum network and queue, from the shapes of its variables."""
-    queue = f", a queue of {counted(shapes[-3][0], 'row')}" if shapes and shapes[-1] == () else ""
-    return f"{counted(len(shapes), 'variable')} of the momentum network{queue}"
+    """Return momentum network and queue in words, from the shapes of their variables."""
+    if not shapes:
+        return "no memory"
+    *_, rows, ids, index = [(), (), *shapes]
+    if index == () and len(ids) == 1 and len(rows) == 2:
+        network, queue = len(shapes) - 3, f" and a queue of {rows[0]} rows x {rows[1]}"
+    else:
+        network, queue = len(shapes), ""
+    return f"{counted(network, 'variable')} of the momentum network{queue}"

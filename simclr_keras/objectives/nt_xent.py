@@ -96,8 +96,8 @@ def nt_xent(
         NTXent(loss, accuracy, entropy): loss and entropy in nats, 0 or more; accuracy in [0, 1].
 
     Raises:
-        InputError: shapes do not match, temperature is not positive, a queue or ids come without keys, or ids are no
-            integers.
+        InputError: shapes do not match, the batch is empty, temperature is not positive, a queue or ids come without
+            keys, or ids are no integers.
         tf.errors.InvalidArgumentError: replicas have different numbers of examples, each known while tracing.
     """
     context = _replica_context()
@@ -212,8 +212,8 @@ def _check(view1, view2, temperature, keys, queue, replicas):
             "The views must both be [examples, dimensions], of one shape and dtype. "
             f"Received: view1={_describe(view1)}, view2={_describe(view2)}"
         )
-    if view1.shape[0] == 0:
-        raise InputError("The views are of no example; give at least one.")
+    if view1.shape[0] == 0 and replicas == 1:
+        raise InputError("The batch has no examples; give at least one.")
     if not temperature > 0:
         raise InputError(f"`temperature` must be positive. Received: temperature={temperature}")
     if keys is None:

@@ -123,7 +123,7 @@ def open_run(
             else "no such directory"
         )
         raise InputError(
-            f"{files.option}={files.path} is not a run directory ({reason}); give the --model_dir of an earlier run."
+            f"{files.option}={files.path} is not a run directory ({reason}); give the directory of an earlier run."
         )
     config = record.config(files.file(CONFIG))
     result = files.read_result() or ResultRecord()

@@ -128,12 +128,12 @@ class RunDir(RunFiles):
             raise InputError(
                 f"--model_dir={self.path} contains a run of --mode={old.mode}; give another directory."
             )
-        old.config(self.file(CONFIG))  # values of any kind could not be compared
+        old_config = old.config(self.file(CONFIG))  # values of any kind could not be compared
         changed = differences(old.settings, config)
         if changed:
             listed = ", ".join(f"--{name} was {was}, now {now}" for name, was, now in changed)
             kept = ["model_dir"]  # another one would be another run
-            if config.depends_on_replicas:
+            if old_config.depends_on_replicas:
                 kept += ["strategy", "tpu", "num_replicas"]
             raise InputError(
                 f"--model_dir={self.path} contains a run with other settings ({listed}); repeat its settings to "

@@ -19,7 +19,7 @@ CHECKPOINTS, BEST, TENSORBOARD = "checkpoints", "best", "tensorboard"
 LOCK, TRAINING_IMAGES = "run.lock", "training_images.tsv.gz"
 BASELINES, HEAD_LAYER = "baselines.json", "head_layer.json"
 FOLDERS = (CHECKPOINTS, BEST, TENSORBOARD)
-PYTHON = "path"  # the argument of `load_run`, where others have a flag
+PYTHON = "path"  # in place of a flag: the argument of `load_run`
 LARGEST = 64_000_000  # bytes of a result: far more than 20,000 classes take
 
 
@@ -30,8 +30,8 @@ def is_run_dir(path: str) -> bool:
 
 
 def option_of(flag: str | None) -> str:
-    """Return what gave the path of a run, as messages name it: a flag, or an argument of `load_run`."""
-    return "path" if flag == PYTHON else f"--{flag}"
+    """Return the flag or argument that gave the path of a run, as messages name it."""
+    return {PYTHON: "path", None: "run"}.get(flag, f"--{flag}")
 
 
 class RunFiles:
@@ -52,7 +52,7 @@ class RunFiles:
 
     @property
     def option(self) -> str:
-        """What gave the path, as messages name it."""
+        """The flag or argument that gave the path, as messages name it."""
         return option_of(self.flag)
 
     def file(self, *parts: str) -> str:

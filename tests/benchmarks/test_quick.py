@@ -143,8 +143,9 @@ def test_train_commands_parse():
     options = memory_cifar10.read_flags(["--flags=--ema_decay=0.99"])
     commands += [memory_cifar10.command(row, options, 0) for row in memory_cifar10.ROWS]
     options = continued_pretraining.read_flags([])
-    commands += [words for _, _, words in distill_photos.commands(distill_photos.read_flags(["--quick"]), 0)]
-    commands += [continued_photos.command(continued_photos.read_flags(["--quick"]), 0)]
+    photos = ["--dataset=folder:p", "--labels=l.csv", "--all_labels=a.csv", "--backbone_weights=w.weights.h5"]
+    commands += [words for _, _, words in distill_photos.commands(distill_photos.read_flags(photos), 0)]
+    commands += [continued_photos.command(continued_photos.read_flags(photos), 0)]
     commands += [words for _, _, words in continued_pretraining.commands(options, 0)]
     commands += [[f"--mode={stage}", *flags] for stage, flags in kill_and_resume.STAGES.items()]
     for words in commands:

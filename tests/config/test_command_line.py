@@ -60,7 +60,7 @@ def test_values_of_flags():
         (["--layer=top"], "--layer=top: give a whole number, such as 10 or auto."),
         (["--cuont=4"], "unknown flag --cuont: did you mean --count?"),
         (["--verbosity=4"], "unknown flag --verbosity: --help lists all flags."),
-        (["--count"], "Missing value for flag --count: write --name=value."),
+        (["--count"], "--count has no value: write --count=value."),
         (["--count", "--layer=1"], "--count has no value: write --count=value."),
         (["--loud", "false"], "unexpected word 'false': every setting is a flag, --name=value."),
         (["--flagfile=missing"], "missing"),

@@ -66,7 +66,7 @@ def test_settings_are_those_that_count(network):
     training = {"dataset": "digits", "epochs": 800, "train_steps": None, "memory": "none", "memory_size": 64}
     assert "- settings: dataset digits, epochs 800\n" in as_text(card(network, training=training), "x")
     training |= {"train_steps": 75, "memory": "queue"}
-    text = as_text(card(network, training=training, step=75), "x")
+    text = as_text(card(network, training=training, results={"step": 75}), "x")
     assert "- settings: dataset digits, steps 75, memory queue, memory_size 64\n" in text
 
 

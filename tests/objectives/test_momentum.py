@@ -209,16 +209,44 @@ def test_weights_of_keras_contain_the_memory(tmp_path):
     saved.reset_metrics()
     assert_equal(values(loaded), values(saved))
     assert (values(loaded)["queue/ids"] >= 70_000).any()
-    rows = f"a queue of {3 * ROWS} rows"
-    for other, counts in (
-        (make_learner(), f"22 variables .*, {rows}, not 0"),
-        (make_learner(memory_size=0), f"22 variables .*, {rows}, not 19 variables of the momentum network"),
-        (make_learner(memory_size=ROWS), f"{rows}, not .*, a queue of {ROWS} rows"),
+    network, rows = "19 variables of the momentum network", f"and a queue of {3 * ROWS} rows x 8"
+    for other, words in (
+        (make_learner(), f"{network} {rows}, not no memory"),
+        (make_learner(memory_size=0), f"{network} {rows}, not {network}"),
+        (make_learner(memory_size=ROWS), f"{network} {rows}, not {network} and a queue of {ROWS} rows x 8"),
     ):
         before = values(other)
-        with pytest.raises(InputError, match=f"^the weights were saved with another memory: .*: .*{counts}"):
+        with pytest.raises(
+            InputError, match=rf"^the weights were saved with another memory .* Received: {words}$"
+        ):
             other.load_weights(tmp_path / "x.weights.h5")
         assert_equal(values(other), before)
+
+
+def test_weights_are_loaded_whole_or_not_at_all(tmp_path, monkeypatch):
+    saved = make_learner(memory_size=ROWS)
+    saved.train_step(batches_with_ids(1)[0])
+    saved.save_weights(tmp_path / "x.weights.h5")
+    # Without optimizers, as for inference.
+    bare = ContrastiveLearner(make_learner().model, memory="queue", memory_size=ROWS)
+    bare.load_weights(tmp_path / "x.weights.h5", True)
+    np.testing.assert_array_equal(bare.momentum.queue, saved.momentum.queue)
+
+    other = make_learner(memory_size=ROWS)
+    before = values(other)
+    shapes = [tuple(variable.shape) for variable in other._own_state()]
+    store = {str(i): np.zeros((2, *shape) if i == 0 else shape) for i, shape in enumerate(shapes)}
+    with pytest.raises(InputError, match=r"Received: a variable of shape \(2, .*\), not \(.*\)$"):
+        other.load_own_variables(store)
+
+    def stop_half_way(learner, store):
+        learner.model.variables[0].assign_add(tf.ones(learner.model.variables[0].shape))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ContrastiveLearner, "load_own_variables", stop_half_way)
+    with pytest.raises(KeyboardInterrupt):
+        other.load_weights(tmp_path / "x.weights.h5")
+    assert_equal(values(other), before)
 
 
 def test_of_a_larger_batch_of_unknown_size_the_newest_rows_stay():

@@ -190,6 +190,7 @@ def test_arguments_that_make_no_sense_are_refused():
         ((np.ones((2, 3)), np.ones((3, 3))), {}, "of one shape"),
         ((np.ones((2, 3)), TWO_BY_THREE), {}, "dtype"),
         ((np.ones(3), np.ones(3)), {}, r"Received: view1=float64\[3\]"),
+        ((np.ones((0, 3)), np.ones((0, 3))), {}, "The batch has no examples"),
         ((TWO_BY_THREE, TWO_BY_THREE), {"temperature": 0.0}, "Received: temperature=0.0"),
         ((TWO_BY_THREE, TWO_BY_THREE), {"queue": TWO_BY_THREE}, "`queue` needs `keys`.*Received: keys=None"),
         ((TWO_BY_THREE, TWO_BY_THREE), {"keys": TWO_BY_THREE}, "a pair.*Received"),
@@ -198,6 +199,11 @@ def test_arguments_that_make_no_sense_are_refused():
             (TWO_BY_THREE, TWO_BY_THREE),
             {"keys": (TWO_BY_THREE,) * 2, "queue": np.ones((4, 5))},
             r"\[rows, 3\]. Received",
+        ),
+        (
+            (TWO_BY_THREE, TWO_BY_THREE),
+            {"keys": [[[1.0] * 3] * 2] * 2, "queue": [[1.0] * 5]},
+            r"\[rows, 3\]. Received: queue=float32\[1, 5\]",
         ),
         ((TWO_BY_THREE, TWO_BY_THREE), {"ids": [1, 2]}, "`ids` needs `keys`. Received: keys=None"),
         (

@@ -104,7 +104,7 @@ def test_a_run_names_an_ancestor_once_however_many_ways_lead_to_it(tiny, pretrai
 
 def test_no_run_an_unfinished_one_and_one_without_a_best_checkpoint_are_refused(copied, tmp_path):
     with pytest.raises(
-        InputError, match=r"--teacher=.*nowhere is not a run directory .*; give the --model_dir"
+        InputError, match=r"--teacher=.*nowhere is not a run directory .*; give the directory"
     ):
         open_run(str(tmp_path / "nowhere"), flag="teacher", finished=True)
     with pytest.raises(InputError, match=r"has no best checkpoint.*; leave --init_checkpoint out"):

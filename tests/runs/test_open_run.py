@@ -78,7 +78,10 @@ def test_in_python_messages_name_arguments(folder):
     ):
         with pytest.raises(InputError, match=rf"^{re.escape(str(folder))} has no .*{remedy}\.$"):
             load_run(str(folder), **arguments)
-    with pytest.raises(InputError, match=r"^path=nowhere is not a run directory"):
+    with pytest.raises(
+        InputError,
+        match=r"^path=nowhere is not a run directory \(no such directory\); give the directory of an earlier run\.$",
+    ):
         load_run("nowhere")
 
 

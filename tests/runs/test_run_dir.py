@@ -82,7 +82,7 @@ def test_a_run_that_depends_on_replicas_may_not_change_them(path):
     with pytest.raises(
         InputError, match=r"What may change: (?!.*--(num_replicas|strategy|tpu)).*--keep_checkpoints"
     ):
-        RunDir(path).check("pretrain", config(microbatch_size=4, seed=1))
+        RunDir(path).check("pretrain", config(seed=1))
 
 
 def test_free_settings_are_written_down_anew(path):

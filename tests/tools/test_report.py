@@ -223,7 +223,7 @@ class TestCommand:
             (["{}", "--out={}/none/x.png"], "/none does not exist; create it"),
             (["{}", "--csv={}/runs.csv"], "is a folder; give a file"),
             (["{}", "--csv={}/a.txt"], "must end in .csv"),
-            (["{}", "--out", "x.png"], "Missing value for flag --out: write --name=value"),
+            (["{}", "--out", "x.png"], "--out has no value: write --out=value"),
             (["{}", "--uot=x.png"], "unknown flag --uot: did you mean --out?"),
         ],
     )

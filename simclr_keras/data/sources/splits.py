@@ -86,7 +86,7 @@ def _divide(splits, mask):
     evaluation = source.subset(mask & (labels >= 0))
     if not len(evaluation):
         notes.append(
-            "no labeled image is held out for evaluation: give more labels, or a larger --eval_fraction"
+            "no labeled image is held out for evaluation: give more labels, or a larger eval_fraction"
         )
     return dataclasses.replace(
         splits,

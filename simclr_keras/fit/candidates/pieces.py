@@ -144,7 +144,7 @@ class Workshop:
             return self.trainings.run(name, mode, recipe, part, flags)
 
         def network(record, part):
-            opened = open_run(run(part))
+            opened = open_run(run(part), flag="runs")
             return opened.model(), opened.image_size
 
         def judge():

@@ -161,7 +161,11 @@ def _measured(row, result, cross_validated=None):
 
 def _stage(run):
     """Return the name of a stage, with the settings that distinguish its runs."""
-    return _name_of_stage(run) + (", momentum network" if run.config.settings.get("use_ema") else "")
+    ema = ""
+    if run.config.settings.get("use_ema") and run.config.mode != "pretrain":
+        evaluates = run.config.mode in ("knn", "linear_eval", "eval")
+        ema = ", momentum network" if evaluates else " from the momentum network"
+    return _name_of_stage(run) + ema
 
 
 def _name_of_stage(run):

@@ -77,9 +77,9 @@ def class_notes(splits) -> list[str]:
 
 
 def ways_of_steps(config, replicas: int) -> str:
-    """Return the ways of a step that save memory or change its statistics, in one line; empty if there are none."""
+    """Return how steps differ from whole batches on all replicas, in one line, or ""."""
     ways = []
-    if config.microbatch_size:
+    if 0 < config.microbatch_size < config.batch_size:
         parts = config.batch_size // config.microbatch_size
         ways.append(f"in {counted(parts, 'micro-batch')} of {counted(config.microbatch_size, 'image')}")
     if config.remat:

@@ -75,6 +75,7 @@ def test_measurements_are_called_what_they_are(tmp_path):
         ("b", "linear_eval", {"protocol": "paper", "head_layer": 0}),
         ("c", "knn", {"head_layer": 2}),
         ("c_ema", "knn", {"head_layer": 2, "config": {"use_ema": True}}),
+        ("c_f", "finetune", {"head_layer": 1, "config": {"use_ema": True}}),
         ("d", "eval", {"classifier": "online probe"}),
         ("e", "eval", {"classifier": "trained"}),
     ):
@@ -86,6 +87,7 @@ def test_measurements_are_called_what_they_are(tmp_path):
         "logistic regression, head layer 0",
         "evaluation",
         "evaluation of the online probe",
+        "fine-tune, head layer 1 from the momentum network",
     ]
 
 

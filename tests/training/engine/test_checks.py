@@ -37,6 +37,21 @@ def test_batch_divides_over_replicas():
         )
 
 
+def test_line_of_ways_of_steps():
+    for settings, replicas, line in (
+        ({}, 2, ""),
+        ({"microbatch_size": 8}, 2, ""),
+        ({"microbatch_size": 4, "global_bn": False}, 1, "in 2 micro-batches of 4 images"),
+        (
+            {"remat": True, "global_bn": False},
+            2,
+            "residual blocks are computed again for the gradients; every replica normalizes by its own statistics",
+        ),
+    ):
+        config = make_config("digits", "x", batch_size=8, **settings)
+        assert introduction.ways_of_steps(config, replicas) == line
+
+
 def test_data_lines(tmp_path):
     spec = npz(tmp_path / "a.npz")
     line, few = introduction.describe_data(load_dataset(spec))
