@@ -214,6 +214,8 @@ def test_refusals():
     make_learner(learner_class=OtherObjective)
     with pytest.raises(InputError, match=r"1 or more, or None\. Received: microbatch_size=0"):
         make_learner(microbatch_size=0)
+    with pytest.raises(InputError, match=r"a whole number, .*\. Received: microbatch_size=2\.0"):
+        make_learner(microbatch_size=2.0)
     learner, batch = make_learner(microbatch_size=3), make_batches(1)[0]
     with pytest.raises(
         InputError, match=r"divide the batch.* Received: microbatch_size=3, 8 examples, 1 replica$"
