@@ -70,9 +70,7 @@ EARLIER_RUNS = [
         {**FINETUNE, "init": "hf://repo"},
     ),
     *starting_from("file", "FLAG={runs}/file", "is a file", right=("give a directory",)),
-    *starting_from(
-        "empty", "FLAG={runs}/empty", "it has no config.json", right=("directory of an earlier",)
-    ),
+    *starting_from("empty", "FLAG={runs}/empty", "it has no config.json", right=("directory of an earlier",)),
     *starting_from("unfinished", "FLAG={runs}/unfinished", "is not finished", right=REPEAT),
     *starting_from("extended", "FLAG={runs}/extended", "is not finished", right=REPEAT),
     *starting_from("without_checkpoint", "has no checkpoint", right=("give another FLAG",)),
