@@ -24,41 +24,51 @@ import numpy as np
 
 from benchmarks.command_line import make_parser, parse
 from benchmarks.studies.cifar10_method import run_unless_finished, seeds_table
-from benchmarks.studies.evaluation_resize import features, top1
+from benchmarks.studies.evaluation_resize import features, top1_of_penalties
 from simclr_keras import load_run
 from simclr_keras.evaluation.linear_probe import logistic_predict
 from simclr_keras.evaluation.near_duplicates import group_images
 from simclr_keras.evaluation.thumbnails import thumbnails_of
-from simclr_keras.fit.candidates.linear import CS
 from simclr_keras.formatting import counted
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.zoo import create_model
 from simclr_keras.tools.images.open_images import open_images
 
-SHOWN = ("color histogram", "network", "network + roots")
+COLORS, OF_NETWORKS = "color histogram", ("network", "network + roots")
 
 
-def read_flags(argv):
-    parser = make_parser(__doc__)
+def make_photo_parser(description, runs):
+    """Return a parser of the flags that studies of a large network on photos share."""
+    parser = make_parser(description)
     parser.add_argument("--dataset", help="folder:PATH of the photos")
     parser.add_argument("--labels", help="CSV of the labels to learn from")
     parser.add_argument("--all_labels", help="CSV of the labels of all photos, for evaluation")
-    parser.add_argument("--model", default="keras:ResNet50", help="[%(default)s]")
+    parser.add_argument("--model", default="keras:ResNet50", help="the large network [%(default)s]")
     parser.add_argument(
-        "--backbone_weights", help="weights of a keras: backbone: imagenet or a file [random]"
+        "--backbone_weights", help="its weights, if it is a keras: one: imagenet or a file [random]"
     )
     parser.add_argument("--image_size", type=int, default=96, help="side in pixels [%(default)s]")
-    parser.add_argument("--batch_size", type=int, default=32, help="[%(default)s]")
-    parser.add_argument("--epochs", type=int, default=5, help="of the pretraining [%(default)s]")
-    parser.add_argument("--flags", default="", help="further flags of train.py")
-    parser.add_argument("--runs", default="runs/continued_photos", help="folder of the runs [%(default)s]")
+    parser.add_argument("--runs", default=runs, help="folder of the runs [%(default)s]")
     parser.add_argument("--seeds", default="0,1,2", help="[%(default)s]")
-    quick = {"dataset": "digits", "model": "r18_0.05x_sk0", "image_size": 8, "seeds": "0", "epochs": 1}
-    quick |= {"flags": "--train_steps=2 --warmup_epochs=0", "runs": "runs/continued_photos_quick"}
-    options = parse(parser, argv, **quick)
+    return parser
+
+
+def parse_photo_flags(parser, argv, **quick):
+    """Return the parsed flags; with --quick, a tiny network on digits, and the defaults in `quick`."""
+    tiny = {"dataset": "digits", "model": "r18_0.05x_sk0", "image_size": 8, "seeds": "0"}
+    options = parse(parser, argv, **tiny, **quick)
     if not (options.quick or (options.dataset and options.labels and options.all_labels)):
         parser.error("give --dataset, --labels and --all_labels")
     return options
+
+
+def read_flags(argv):
+    parser = make_photo_parser(__doc__, runs="runs/continued_photos")
+    parser.add_argument("--batch_size", type=int, default=32, help="[%(default)s]")
+    parser.add_argument("--epochs", type=int, default=5, help="of the pretraining [%(default)s]")
+    parser.add_argument("--flags", default="", help="further flags of train.py")
+    quick = {"epochs": 1, "flags": "--train_steps=2 --warmup_epochs=0", "runs": "runs/continued_photos_quick"}
+    return parse_photo_flags(parser, argv, **quick)
 
 
 def command(options, seed):
@@ -104,33 +114,23 @@ class Photos:
         near = np.isin(self.groups, self.groups[self.is_labeled])
         self.is_other = (self.labels >= 0) & ~near
 
-    def evaluate(self, model, size, seed):
-        """Return {name of features: top-1 in cross-validation, top-1 on the other photos}, each in [0, 1]."""
-        few = self.is_labeled
-        shares = {}
-        for name, values in features(model, self.sources, size, antialias=False).items():
-            accuracies = {
-                c: top1(values[few], self.labels[few], self.groups[few], seed, (c,)) / 100 for c in CS
-            }
-            best = max(accuracies, key=accuracies.get)
-            predicted = logistic_predict(
-                values[few],
-                self.labels[few],
-                values[self.is_other],
-                num_classes=len(self.class_names),
-                c=best,
-            ).predicted
-            shares[name] = accuracies[best], float(np.mean(predicted == self.labels[self.is_other]))
-        return shares
+    def evaluate(self, values, seed):
+        """Return top-1 of features [n, d] in cross-validation and on the other photos, each in [0, 1]."""
+        few, count = self.is_labeled, len(self.class_names)
+        accuracies = top1_of_penalties(values[few], self.labels[few], self.groups[few], seed)
+        best = max(accuracies, key=accuracies.get)
+        predicted = logistic_predict(
+            values[few], self.labels[few], values[self.is_other], num_classes=count, c=best
+        ).predicted
+        return accuracies[best], float(np.mean(predicted == self.labels[self.is_other]))
 
 
-def networks(options, seed):
-    """Yield name and network of both rows of a seed."""
+def first_network(options):
+    """Return the network as it is."""
     arguments = {"dense_layers": ()} if is_backbone(options.model) else {}
     if options.backbone_weights:
         arguments["backbone_weights"] = options.backbone_weights
-    yield "as it is", create_model(options.model, image_size=options.image_size, **arguments)
-    yield "continued", load_run(f"{options.runs}/seed{seed}/continued")
+    return create_model(options.model, image_size=options.image_size, **arguments)
 
 
 def main(argv=None):
@@ -140,13 +140,16 @@ def main(argv=None):
         run_unless_finished(f"{options.runs}/seed{seed}/continued", "continued", seed, command(options, seed))
     photos = Photos(options)
     tables = {"cross-validated": {}, "other photos": {}}
+    before = features(first_network(options), photos.sources, options.image_size, antialias=False)
     for seed in seeds:
-        for network, model in networks(options, seed):
-            shares = photos.evaluate(model, options.image_size, seed)
-            for name in SHOWN:
-                row = f"{network} | {name}" if name != SHOWN[0] else f"none | {name}"
-                for table, share in zip(tables.values(), shares[name], strict=True):
-                    table.setdefault(row, {})[seed] = share
+        model = load_run(f"{options.runs}/seed{seed}/continued")
+        after = features(model, photos.sources, options.image_size, antialias=False)
+        rows = {f"none | {COLORS}": before[COLORS]}
+        rows |= {f"as it is | {name}": before[name] for name in OF_NETWORKS}
+        rows |= {f"continued | {name}": after[name] for name in OF_NETWORKS}
+        for row, values in rows.items():
+            for table, share in zip(tables.values(), photos.evaluate(values, seed), strict=True):
+                table.setdefault(row, {})[seed] = share
     epochs = counted(options.epochs, "epoch")
     print(f"\n{options.model}, {options.image_size} px, {epochs} {options.flags}".rstrip())
     print(f"{photos.is_labeled.sum()} labeled photos, {photos.is_other.sum()} other photos")

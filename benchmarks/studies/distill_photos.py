@@ -21,9 +21,8 @@ start_tensorflow_quietly()
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.command_line import make_parser, parse
 from benchmarks.studies.cifar10_method import run_unless_finished, seeds_table
-from benchmarks.studies.continued_photos import Photos
+from benchmarks.studies.continued_photos import Photos, make_photo_parser, parse_photo_flags
 from simclr_keras.config.recipes.photos import PHOTOS_DISTILL
 from simclr_keras.evaluation.features import Extractor
 from simclr_keras.runs.open_run import open_run
@@ -33,22 +32,10 @@ QUICK_FLAGS = ["--train_steps=2", "--warmup_epochs=0"]
 
 
 def read_flags(argv):
-    parser = make_parser(__doc__)
-    parser.add_argument("--dataset", help="folder:PATH of the photos")
-    parser.add_argument("--labels", help="CSV of the labels to learn from")
-    parser.add_argument("--all_labels", help="CSV of the labels of all photos, for evaluation")
-    parser.add_argument("--model", default="keras:ResNet50", help="of the teacher [%(default)s]")
-    parser.add_argument("--backbone_weights", help="weights of a keras: teacher: imagenet or a file [random]")
+    parser = make_photo_parser(__doc__, runs="runs/distill_photos")
     parser.add_argument("--student", default=PHOTOS_DISTILL["model"], help="[%(default)s]")
-    parser.add_argument("--image_size", type=int, default=96, help="side in pixels [%(default)s]")
     parser.add_argument("--epochs", type=int, default=PHOTOS_DISTILL["epochs"], help="[%(default)s]")
-    parser.add_argument("--runs", default="runs/distill_photos", help="folder of the runs [%(default)s]")
-    parser.add_argument("--seeds", default="0,1,2", help="[%(default)s]")
-    quick = {"dataset": "digits", "model": "r18_0.05x_sk0", "student": "r18_0.05x_sk0", "image_size": 8}
-    options = parse(parser, argv, **quick, seeds="0", runs="runs/distill_photos_quick")
-    if not (options.quick or (options.dataset and options.labels and options.all_labels)):
-        parser.error("give --dataset, --labels and --all_labels")
-    return options
+    return parse_photo_flags(parser, argv, student="r18_0.05x_sk0", runs="runs/distill_photos_quick")
 
 
 def commands(options, seed):

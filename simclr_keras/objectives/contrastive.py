@@ -1,5 +1,6 @@
 """ContrastiveLearner: NT-Xent on the projections of two views, with an online linear probe behind a stop-gradient."""
 
+import itertools
 import numbers
 
 import numpy as np
@@ -202,13 +203,12 @@ class ContrastiveLearner(Learner):
             InputError: the file is of a learner with another memory or network.
         """
         self._refusal = None
-        before = [
-            (variable, np.array(tf.convert_to_tensor(variable))) for variable in self._saved_variables()
-        ]
+        variables = [*itertools.chain(*self._groups().values()), *self._own_state()]
+        before = [np.array(tf.convert_to_tensor(variable)) for variable in variables]
         try:
             super().load_weights(filepath, skip_mismatch=skip_mismatch, **options)
         except BaseException:
-            for variable, value in before:
+            for variable, value in zip(variables, before, strict=True):
                 variable.assign(value)
             if self._refusal is not None:
                 raise InputError(self._refusal) from None
@@ -224,7 +224,7 @@ class ContrastiveLearner(Learner):
         stored = [tuple(store[str(index)].shape) for index in range(len(store.keys()))]
         expected = [tuple(variable.shape) for variable in variables]
         if stored != expected:
-            # Keras goes on with the other variables, and then raises an error of many lines.
+            # Keras loads the other variables before it raises an error, which has many lines.
             self._refusal = (
                 "the weights were saved with another memory or network: load them into a learner with those of the "
                 f"one that saved them. Received: {_difference(stored, expected)}"
@@ -232,14 +232,6 @@ class ContrastiveLearner(Learner):
             raise InputError(self._refusal)
         for index, variable in enumerate(variables):
             variable.assign(store[str(index)])
-
-    def _saved_variables(self):
-        """Return what `save_weights` writes, and the metrics."""
-        groups = [self.variables, self._own_state(), self._guard.variables]
-        groups += [average.variables for average in self.averages.values()]
-        parts = (getattr(self, "optimizer", None), self.probe_optimizer, self.loss_scale)
-        groups += [part.variables for part in parts if part is not None]
-        return list({id(variable): variable for group in groups for variable in group}.values())
 
     def _own_state(self):
         """Return the variables that only this learner has, neither its model nor its optimizers."""

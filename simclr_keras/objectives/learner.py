@@ -340,15 +340,8 @@ class Learner(KerasInterface):
         Raises:
             InputError: two variables share a name, so that a checkpoint could mix them up.
         """
-        groups = {"model": self.model.variables}
-        groups |= {f"metrics/{name}": average.variables for name, average in self.averages.items()}
-        groups["skipped"] = self._guard.variables
-        if self.loss_scale is not None:
-            groups["loss_scale"] = self.loss_scale.variables
-        groups |= variable_groups(self.optimizer, "optimizer")
-        groups |= variable_groups(self.probe_optimizer, "probe_optimizer") if self.probe_optimizer else {}
         named = {}
-        for group, variables in groups.items():
+        for group, variables in self._groups().items():
             for variable in variables:
                 # Without the owner's name, to which Keras adds a number from the second in a process on.
                 key = f"{group}/{variable.path.partition('/')[2]}"
@@ -356,6 +349,18 @@ class Learner(KerasInterface):
                     raise InputError(f"Variables must have names of their own. Received: {key} twice")
                 named[key] = variable
         return named
+
+    def _groups(self):
+        """Return every variable of `state` in lists by group; those of the optimizers only once it is compiled."""
+        groups = {"model": self.model.variables}
+        groups |= {f"metrics/{name}": average.variables for name, average in self.averages.items()}
+        groups["skipped"] = self._guard.variables
+        if self.loss_scale is not None:
+            groups["loss_scale"] = self.loss_scale.variables
+        for name in ("optimizer", "probe_optimizer"):
+            if (optimizer := getattr(self, name, None)) is not None:
+                groups |= variable_groups(optimizer, name)
+        return groups
 
 
 def check_batch(batch: dict, needed: Sequence[str]) -> None:

@@ -29,11 +29,6 @@ def is_run_dir(path: str) -> bool:
     return bool(exists(f"{path}/{CONFIG}") and exists(f"{path}/{CHECKPOINTS}"))
 
 
-def option_of(flag: str | None) -> str:
-    """Return the flag or argument that gave the path of a run, as messages name it."""
-    return {PYTHON: "path", None: "run"}.get(flag, f"--{flag}")
-
-
 class RunFiles:
     """The files of one run directory.
 
@@ -53,7 +48,7 @@ class RunFiles:
     @property
     def option(self) -> str:
         """The flag or argument that gave the path, as messages name it."""
-        return option_of(self.flag)
+        return {PYTHON: "path", None: "run"}.get(self.flag, f"--{self.flag}")
 
     def file(self, *parts: str) -> str:
         """Return the path of a file inside the directory."""
