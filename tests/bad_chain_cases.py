@@ -480,6 +480,18 @@ NETWORKS = [
         )
         for name, value in (("backbone_weights", "imagenet"), ("freeze_backbone", True), ("dense_layers", 64))
     ),
+    *(
+        Case(
+            f"frozen batch normalization of random weights, {command['mode']}",
+            ("--freeze_batch_norm", "random"),
+            words,
+            {**command, "freeze_batch_norm": True},
+        )
+        for command, words in (
+            (BACKBONE, ("give --backbone_weights,",)),
+            (DISTILL, ("give --init or --backbone_weights,",)),
+        )
+    ),
     Case(
         "dense layers of no width",
         ("--dense_layers=x",),

@@ -12,7 +12,8 @@ moving statistics, with which the training images and the evaluation images are 
 
 Rules: momentum 0.99 and 0.9 (moving averages); debiased (momentum of at most 0.9, which begins as a plain mean of the
 batches so far); recalibrated (exact mean and variance with the final weights, over augmented training images, or over
-the training images as they are evaluated); frozen (inference mode throughout: the statistics that the network had).
+the training images as they are evaluated); frozen (--freeze_batch_norm: batch normalization keeps its statistics, scale
+and offset).
 """
 
 import pathlib
@@ -34,6 +35,7 @@ from simclr_keras.data import pipeline
 from simclr_keras.data.sources.load_dataset import open_dataset, split_dataset
 from simclr_keras.data.views.crop import CropConfig
 from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.freezing import freeze_batch_norm
 from simclr_keras.runs.open_run import open_run
 
 RECALIBRATION_STEPS = 20
@@ -98,9 +100,8 @@ def build(arguments, run, classes):
 def train(model, train_source, arguments, steps, seed, frozen):
     """Return (accuracy of the second half of the training steps, BatchStatistics or None if frozen)."""
     layers = layers_of(model)
-    for layer in layers if frozen else ():
-        call = layer.call
-        layer.call = lambda inputs, training=False, mask=None, call=call: call(inputs, training=False)
+    if frozen:
+        freeze_batch_norm(model)
     learner = Classifier(model)
     schedule = WarmupCosine(arguments.learning_rate, 0, steps)
     learner.compile(keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True))

@@ -259,6 +259,11 @@ class StageConfig(Settings):
         return True
 
     @property
+    def freeze_batch_norm(self) -> bool:
+        """Return whether batch normalization that starts from trained weights is frozen."""
+        return False
+
+    @property
     def depends_on_replicas(self) -> bool:
         """Return whether the results depend on the number of replicas."""
         return not self.global_bn

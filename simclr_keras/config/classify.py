@@ -154,5 +154,6 @@ class SupervisedConfig(
         super().validate()
         self.check_backbone(self.model, self.image_size, self.se_ratio)
         self.check_remat(self.model)
+        self.check_batch_norm()
         self.check_views()
         self.check_schedule()

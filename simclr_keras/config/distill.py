@@ -100,5 +100,6 @@ class DistillConfig(
             )
         self.check_backbone(self.model, self.image_size, self.se_ratio)
         self.check_remat(self.model)
+        self.check_batch_norm()
         self.check_views()
         self.check_schedule()

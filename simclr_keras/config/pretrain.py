@@ -142,6 +142,7 @@ class PretrainConfig(
         super().validate()
         self.check_backbone(self.model, self.image_size, self.se_ratio)
         self.check_remat(self.model)
+        self.check_batch_norm()
         self.check_start()
         self.check_microbatch()
         self.check_views()

@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+import keras
+
 from simclr_keras.errors import InputError
+from simclr_keras.models.batch_norm import BatchNormalization
 
 if TYPE_CHECKING:
     from simclr_keras.models.simclr import SimCLRModel
@@ -37,6 +40,30 @@ def freeze(model: "SimCLRModel", after_block: int, heads: bool = False) -> None:
     if 0 <= after_block < ENCODER:
         for part in (model.encoder.stem, *groups[:after_block]):
             part.trainable = False
+
+
+def freeze_batch_norm(*parts: keras.layers.Layer) -> None:
+    """Freeze all batch normalization within some layers: statistics, scale and offset stay; other weights train.
+
+    For weights that were trained before, in trainings of few steps, whose batches would replace the statistics
+    (docs/stages.md has a measurement). To be called after `freeze` and before `compile`.
+
+    Raises:
+        InputError: there is no batch normalization in them.
+
+    >>> from simclr_keras import create_model
+    >>> from simclr_keras.models.freezing import freeze_batch_norm
+    >>> model = create_model("r18_0.125x_sk0", image_size=8, num_classes=3)
+    >>> freeze_batch_norm(model.encoder)
+    >>> len(model.encoder.trainable_variables), len(model.encoder.non_trainable_variables)
+    (21, 84)
+    """
+    layers = [layer for part in parts for layer in part._flatten_layers()]
+    frozen = [layer for layer in layers if isinstance(layer, BatchNormalization)]
+    if not frozen:
+        raise InputError("--freeze_batch_norm: the network has no batch normalization; leave it out.")
+    for layer in frozen:
+        layer.trainable = False
 
 
 def _check(model, after_block, heads, groups):

@@ -21,6 +21,7 @@ RENAMED = {
 # Settings that earlier versions did not have, and what they did.
 ADDED = {"memory": "none", "ema_decay": 0.999, "memory_size": 65536}
 ADDED |= {"use_ema": False, "microbatch_size": 0, "global_bn": True, "init": None}
+ADDED |= {"freeze_batch_norm": False}
 ADDED |= {"class_weights": "none", "best_metric": "top1", "eval_antialias": False}
 _RESPELLED = {("distill_on", "labelled"): "labeled"}
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.blocks import spatial_mean
-from simclr_keras.models.freezing import freeze
+from simclr_keras.models.freezing import freeze, freeze_batch_norm
 from simclr_keras.models.simclr import SimCLRModel
 from simclr_keras.models.zoo import create_model
 
@@ -116,6 +116,27 @@ def test_frozen_parts_compute_what_they_do_in_inference():
     for name in ("initial_max_pool", "block_group1", "block_group2"):
         np.testing.assert_array_equal(training[name], inference[name])
     assert np.abs(training["block_group3"] - inference["block_group3"]).max() > 1e-3
+
+
+def test_frozen_batch_norm_stands_still_and_all_else_trains():
+    model = create()
+    train(model)
+    freeze_batch_norm(model.encoder)
+    before = values(model)
+    names = {v.path.partition("/")[2] for v in model.encoder.non_trainable_variables}
+    assert len(names) == 84  # 21 layers of scale, offset, mean and variance
+    np.testing.assert_array_equal(
+        model(IMAGES, training=True)["final_avg_pool"], model(IMAGES)["final_avg_pool"]
+    )
+    train(model)
+    after = values(model)
+    for name, value in before.items():
+        assert np.array_equal(value, after[name]) == (name in names), name
+
+
+def test_a_network_without_batch_norm_has_none_to_freeze():
+    with pytest.raises(InputError, match="no batch normalization"):
+        freeze_batch_norm(keras.layers.Dense(2))
 
 
 def test_freezing_again_undoes_the_earlier_one():

@@ -82,6 +82,21 @@ class BatchStatistics:
         "needs less communication, and makes the results depend on the number of replicas.",
         group="Training",
     )
+    freeze_batch_norm: bool = option(
+        False,
+        "Freeze batch normalization that starts from trained weights: its statistics, scale and offset stay. For few "
+        "steps at a low learning rate.",
+        group="Training",
+    )
+
+    def check_batch_norm(self) -> None:
+        """Raise InputError if batch normalization is to be frozen in a network that starts from random weights."""
+        starts = [name for name in ("init", "backbone_weights") if name in vars(self)]
+        if self.freeze_batch_norm and not any(getattr(self, name) for name in starts):
+            raise InputError(
+                "--freeze_batch_norm keeps the statistics of trained weights, and this network starts from random "
+                f"ones: give {' or '.join(f'--{name}' for name in starts)}, or leave --freeze_batch_norm out."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

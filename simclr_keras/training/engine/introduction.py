@@ -84,6 +84,8 @@ def ways_of_steps(config, replicas: int) -> str:
         ways.append(f"in {counted(parts, 'micro-batch')} of {counted(config.microbatch_size, 'image')}")
     if config.remat:
         ways.append("residual blocks are computed again for the gradients")
+    if config.freeze_batch_norm:
+        ways.append("batch normalization is frozen")
     if not config.global_bn and replicas > 1:
         ways.append("every replica normalizes by its own statistics")
     return "; ".join(ways)

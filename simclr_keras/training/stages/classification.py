@@ -47,6 +47,7 @@ class ClassificationStage(TrainingStage):
     """A stage whose learner's model has logits. A subclass defines `title` and `make_learner`."""
 
     FILES = ("curves.png", "confusion.png", METRICS)
+    TRAINED_PARTS = ("encoder",)  # start from trained weights, if any part does
 
     def check_data(self):
         if self.labels_needed_by:
@@ -118,7 +119,7 @@ class ClassificationStage(TrainingStage):
     def compiled(self, learner, model, optimization, **arguments):
         """Return a compiled learner (a class) of the model, and its learning rate by step; under the strategy."""
         config = self.config
-        set_up_layers(model, config)
+        set_up_layers(model, config, self.TRAINED_PARTS)
         learner = learner(
             model,
             augment=inputs.color_and_blur(config) if "color" in config.augmentations else None,
@@ -214,10 +215,11 @@ class ClassificationStage(TrainingStage):
         fields = vars(self.config)
         freezing = "--freeze_through=4" if "freeze_through" in fields else "--freeze_backbone"
         can_freeze = "freeze_through" in fields or is_backbone(self.architecture.name)
+        hint = f", or freeze batch normalization (--freeze_batch_norm) or the encoder ({freezing})"
         return top1, [
             f"the accuracy in training is {accuracy_in_training:.1%}, but that on the same images in inference mode is "
             f"{top1:.1%}: the moving statistics of batch normalization do not fit the weights; give more --epochs or a "
-            f"lower --learning_rate{f', or freeze the encoder ({freezing})' if can_freeze else ''}"
+            f"lower --learning_rate{hint if can_freeze else ''}"
         ]
 
     def _scores(self):

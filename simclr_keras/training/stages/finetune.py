@@ -32,6 +32,7 @@ class Finetuning(FromRun, ClassificationStage):
 
     MODE = "finetune"
     COLUMNS = columns(FIGURES)
+    TRAINED_PARTS = ("encoder", "projection_head")
     rate_of_network = False
 
     def choose_head_layer(self, config):

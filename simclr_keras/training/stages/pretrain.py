@@ -170,7 +170,7 @@ def make_learner(config, architecture, num_examples, strategy, policy, start=Non
     parts = ("encoder", "projection_head") if config.init_head == "keep" else ("encoder",)
     with strategy.scope():
         model = architecture.build(policy, **backbone_arguments(config))
-        set_up_layers(model, config)
+        set_up_layers(model, config, parts if start else ("encoder",))
         if start:
             (start.of_momentum_network() or start).load_into(model, parts)
         optimization = make_optimization(config, num_examples)

@@ -1,6 +1,7 @@
 """A stage that trains a network: learner, loop, checkpoints and history between `begin` and `end`."""
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from simclr_keras.errors import DivergedError, InputError
 from simclr_keras.formatting import counted, millions
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.batch_norm import use_local_statistics
+from simclr_keras.models.freezing import freeze_batch_norm
 from simclr_keras.models.remat import enable_remat
 from simclr_keras.runs.checkpoints import Checkpoints, steps_in
 from simclr_keras.runs.history import History
@@ -19,12 +21,20 @@ from simclr_keras.training.stages.base import Stage
 from simclr_keras.training.stages.judging import near_duplicates
 
 
-def set_up_layers(model: keras.Model, config: Any) -> None:
-    """Make a model's layers follow --remat and --global_bn; to be called before its training step is traced."""
+def set_up_layers(model: keras.Model, config: Any, trained_parts: Iterable[str] = ("encoder",)) -> None:
+    """Make a model's layers follow the config; to be called before `compile`.
+
+    Args:
+        model: a SimCLRModel.
+        config: with remat, global_bn and freeze_batch_norm.
+        trained_parts: the parts of the model that start from trained weights, if any do.
+    """
     if config.remat:
         enable_remat(model)
     if not config.global_bn:
         use_local_statistics(model)
+    if config.freeze_batch_norm:
+        freeze_batch_norm(*(getattr(model, name) for name in trained_parts))
 
 
 def backbone_arguments(config: Any) -> dict:

@@ -61,6 +61,19 @@ def test_the_momentum_network_is_included(config, tiny_session, stripes, tmp_pat
             np.testing.assert_array_equal(ours[name], ema[name], err_msg=name)
 
 
+@pytest.mark.parametrize("head", ["keep", "fresh"])
+def test_frozen_batch_norm_stays_that_of_the_source(config, pretrained, tmp_path, head):
+    fresh = {"proj_layers": 2, "proj_dim": 8} if head == "fresh" else {}
+    memory = {"memory": "queue", "memory_size": 16, "ema_decay": 0.5}
+    run(config(epochs=1, freeze_batch_norm=True, init_head=head, **fresh, **memory))
+    before, after = saved_variables(pretrained.folder), saved_variables(tmp_path / "run")
+    momentum = variables(load_run(str(tmp_path / "run"), ema=True))
+    for name, value in after.items():
+        frozen = "/bn" in name and (head == "keep" or name.startswith("encoder"))
+        for now in (value, momentum.get(name, value)):
+            assert np.array_equal(now, before.get(name)) == frozen, name
+
+
 def test_the_result_names_its_ancestors(config, pretrained):
     continued = run(config(epochs=1, baselines=True))
     assert [entry["run"] for entry in continued.result["ancestors"]] == [str(pretrained.folder)]

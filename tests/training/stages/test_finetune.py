@@ -120,6 +120,17 @@ def test_what_is_frozen_does_not_move_by_a_bit(config, pretrained, tmp_path, opt
     assert not [name for name in weights(tmp_path / "run") if "optimizer" in name and "stem" in name]
 
 
+def test_frozen_batch_norm_does_not_move_by_a_bit(config, pretrained, tmp_path):
+    settings = {"weight_decay": 0.1, "learning_rate": 0.01, "epochs": 1}
+    done = run(config(freeze_batch_norm=True, **settings))
+    assert "steps    batch normalization is frozen" in done.lines
+    before, after = saved_variables(pretrained.folder), saved_variables(tmp_path / "run")
+    frozen = {name for name in after if "/bn" in name}
+    assert {name.split("/")[0] for name in frozen} == {"encoder", "projection_head"}
+    for name, value in after.items():
+        assert np.array_equal(value, before.get(name)) == (name in frozen), name
+
+
 def test_a_frozen_encoder_leaves_the_head_to_train(config, pretrained, tmp_path):
     run(config(freeze_through=4, epochs=1))
     before, after = saved_variables(pretrained.folder), saved_variables(tmp_path / "run")
