@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-portable wheel-test lint format docs clean
+.PHONY: demo test test-all test-fast test-portable wheel-test lint format docs clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@echo "installing TensorFlow and the rest into $(VENV): this takes a few minutes; pip prints nothing"
@@ -22,15 +22,19 @@ demo: $(STAMP)
 wheel-test: $(STAMP)
 	.ci/wheel-test $(abspath $(PY))
 
+# Every claim once. test-all: also on more replicas, networks, files, processes and instants (tests/thorough.txt).
 test: $(STAMP) lint
+	$(PY) -m pytest -n 2 --dist loadfile -m "not thorough"
+
+test-all: $(STAMP) lint
 	$(PY) -m pytest -n 2 --dist loadfile
 
 test-fast: $(STAMP)
-	$(PY) -m pytest -n 2 --dist loadfile -m "not slow"
+	$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not thorough"
 
 # As on Windows: without fcntl, without symbolic links, without flushing folders.
 test-portable: $(STAMP)
-	SIMCLR_TEST_AS_WINDOWS=1 $(PY) -m pytest -n 2 --dist loadfile -m "not slow"
+	SIMCLR_TEST_AS_WINDOWS=1 $(PY) -m pytest -n 2 --dist loadfile -m "not slow and not thorough"
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

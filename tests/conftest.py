@@ -40,6 +40,7 @@ os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())
 gc.set_threshold(100_000, 20, 50)
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
+THOROUGH = pathlib.Path(__file__).parent / "thorough.txt"
 LOGICAL_DEVICES = 4
 
 # A suite started in the background of a shell script has it ignored, and so would the runs it interrupts.
@@ -56,6 +57,19 @@ rewrite_graphs(False)
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * LOGICAL_DEVICES
 )
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(config, items):
+    listed = {f"tests/{line}" for line in THOROUGH.read_text().splitlines() if not line.startswith("#")}
+    names = {item: {item.nodeid, item.nodeid.partition("[")[0]} for item in items}
+    for item in items:
+        if names[item] & listed:
+            item.add_marker(pytest.mark.thorough)
+    files = {item.nodeid.partition("::")[0] for item in items}
+    unknown = {line for line in listed if line.partition("::")[0] in files} - set().union(*names.values())
+    if unknown and not any("::" in argument for argument in config.args):
+        raise pytest.UsageError(f"{THOROUGH} names tests that are not there: {', '.join(sorted(unknown))}")
 
 
 @pytest.fixture(scope="session")
