@@ -121,6 +121,7 @@ def photos(tmp_path_factory, finetuned):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
 def test_python_blocks_run(block, photos, tiny, monkeypatch):
     monkeypatch.chdir(photos)

@@ -122,6 +122,7 @@ def test_no_floats_are_made_of_a_large_image(size):
     assert all(x.shape.is_fully_defined() for x in floats), floats
 
 
+@pytest.mark.slow
 def test_deep_png_of_shallow_content_keeps_its_range():
     """16-bit files have their upper 8 bits, unless all of these are 0."""
     values = np.random.default_rng(0).integers(0, 256, (9, 7, 4), np.uint16)

@@ -237,6 +237,7 @@ def test_settings_of_a_foreign_run_are_values_and_never_code(run, mark, field):
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_reading_a_foreign_run_writes_nothing(run):
     for value in ("../../elsewhere", "/elsewhere", "file:///elsewhere"):
         (run / "config.json").write_text(

@@ -81,6 +81,7 @@ def run_once():
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in OUTPUT]
 )
@@ -135,6 +136,7 @@ def test_commands_parse():
         assert not unknown, (name, unknown)
 
 
+@pytest.mark.slow
 def test_train_commands_parse():
     from benchmarks import kill_and_resume
 

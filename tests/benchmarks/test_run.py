@@ -98,6 +98,7 @@ def test_goals_and_growth():
     assert line == "work grows from 10 to 100 time as size^2.00, memory as size^1.00"
 
 
+@pytest.mark.slow
 def test_parent_starts_no_tensorflow():
     """Or its threads would disturb those of the sides."""
     code = (

@@ -27,6 +27,7 @@ def test_files(tmp_path, monkeypatch):
         check_file(str(tmp_path / "a.csv"), ".csv", overwrite=False)
 
 
+@pytest.mark.slow
 def test_run_directories(tmp_path):
     for path in (None, str(tmp_path), "gs://bucket/run"):
         check_run_dir(path, "init", "an earlier stage")

@@ -30,6 +30,7 @@ def whole(source):
     return batches(source, num_steps=25)
 
 
+@pytest.mark.slow
 def test_resumed_batches_are_the_same_bit_for_bit(source, whole):
     dataset = train_dataset(source, first_step=5, num_steps=4)
     assert dataset.element_spec == {
@@ -40,6 +41,7 @@ def test_resumed_batches_are_the_same_bit_for_bit(source, whole):
     assert_same(list(dataset.as_numpy_iterator()), whole[5:9])
 
 
+@pytest.mark.slow
 def test_batches_differ_by_step_window_and_seed(source, whole):
     one, two = whole[:2]
     (other,) = batches(source, seed=1, num_steps=1, windows=1)
@@ -75,6 +77,7 @@ def test_without_labels_they_are_minus_one():
     assert np.all(batch["label"] == -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [arrays, files])
 def test_hosts_and_replicas_share_out_the_rows_of_one_device(make):
     source = make()
@@ -85,6 +88,7 @@ def test_hosts_and_replicas_share_out_the_rows_of_one_device(make):
         assert_same(parts, [{name: batch[name][r] for name in batch} for batch in whole for r in rows])
 
 
+@pytest.mark.slow
 def test_hosts_of_a_stream_share_out_the_records(tmp_path):
     source = stream(tmp_path)
     contexts = [tf.distribute.InputContext(2, host, 4) for host in range(2)]
@@ -95,6 +99,7 @@ def test_hosts_of_a_stream_share_out_the_records(tmp_path):
     assert_same(batches(source, first_step=2, num_steps=1, input_context=contexts[1]), parts[1][4:])
 
 
+@pytest.mark.slow
 def test_a_mirrored_strategy_gets_the_rows_in_replica_order(mirrored):
     source, replicas = arrays(), mirrored.num_replicas_in_sync
     dataset = mirrored.distribute_datasets_from_function(
@@ -125,6 +130,7 @@ def test_batches_too_large_to_be_made_at_once_have_the_same_views(monkeypatch):
         assert np.abs(one["views"].astype(int) - other["views"]).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [8, 50, 64])
 def test_evaluation_goes_in_order_and_can_be_padded(source, batch_size):
     def joined(**options):
@@ -141,6 +147,7 @@ def test_evaluation_goes_in_order_and_can_be_padded(source, batch_size):
         assert np.all(values[N:] == (0 if name == "image" else -1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hosts", "replicas", "batch_size"), [(2, 1, 8), (3, 2, 24), (4, 1, 64)])
 def test_hosts_evaluate_their_own_rows_in_as_many_batches(source, hosts, replicas, batch_size):
     """Joined replica by replica, the batches of all hosts are those of one host; the last host may have none."""

@@ -17,6 +17,7 @@ def few(request, tmp_path_factory):
     return SOURCES[request.param](tmp_path_factory.mktemp("source")).subset(LABELED)
 
 
+@pytest.mark.slow
 def test_every_image_is_as_often_in_large_batches_as_every_other(few):
     whole = batches(few, batch_size=12, num_steps=5)
     epochs = np.concatenate([batch["id"] for batch in whole]).reshape(-1, FEW)
@@ -28,6 +29,7 @@ def test_every_image_is_as_often_in_large_batches_as_every_other(few):
     assert_same(batches(few, batch_size=12, first_step=3, num_steps=2), whole[3:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [arrays, files])
 def test_hosts_and_replicas_share_out_a_large_batch(make):
     source, large = make().subset(LABELED), {"batch_size": 12, "num_steps": 2}
@@ -38,6 +40,7 @@ def test_hosts_and_replicas_share_out_a_large_batch(make):
         assert_same(parts, [{name: batch[name][r] for name in batch} for batch in whole for r in rows])
 
 
+@pytest.mark.slow
 def test_hosts_of_a_stream_repeat_their_records_and_resume(tmp_path):
     source, replicas = stream(tmp_path).subset(LABELED), 4
     seen, large = set(), {"batch_size": 12}
@@ -49,6 +52,7 @@ def test_hosts_of_a_stream_repeat_their_records_and_resume(tmp_path):
     assert seen == set(range(FEW))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [lambda _: arrays(), lambda _: files(), lambda path: stream(path, np.arange(N) % 7)]
 )
@@ -78,6 +82,7 @@ def _joined(context=None, first_step=0, num_steps=4):
     return pipeline.joined(everything, labeled), everything, labeled
 
 
+@pytest.mark.slow
 def test_joined_batches_hold_both_streams_as_they_are():
     both, everything, labeled = (list(dataset.as_numpy_iterator()) for dataset in _joined())
     assert len(both) == 4
@@ -89,6 +94,7 @@ def test_joined_batches_hold_both_streams_as_they_are():
         np.testing.assert_array_equal(batch["labeled_label"], other["label"])
 
 
+@pytest.mark.slow
 def test_joined_batches_have_static_shapes_and_resume():
     both = _joined()[0]
     assert both.element_spec["labeled_views"] == tf.TensorSpec([12, 1, 16, 16, 3], tf.uint8)
@@ -99,6 +105,7 @@ def test_joined_batches_have_static_shapes_and_resume():
             np.testing.assert_array_equal(ours[name], whole[name])
 
 
+@pytest.mark.slow
 def test_replicas_get_their_rows_of_both_streams(mirrored):
     shared = mirrored.distribute_datasets_from_function(lambda context: _joined(context)[0])
     for batch, expected in zip(shared, _joined()[0].as_numpy_iterator()):

@@ -58,6 +58,7 @@ def test_groups_keep_the_accuracy_honest():
     assert accuracy(together.scores, labels).top1 < 0.8
 
 
+@pytest.mark.slow
 def test_c_is_chosen_within_the_training_folds_and_by_groups():
     features, labels, groups = bursts()
     result = cross_validate(features, labels, groups)

@@ -183,6 +183,7 @@ def test_a_bank_is_capped_by_a_seeded_stratified_choice(splits):
     assert np.bincount(banks[0].labels).tolist() == [3, 3, 3]
 
 
+@pytest.mark.slow
 def test_a_stream_is_scored_as_the_same_images_in_memory(splits, tmp_path):
     """Streams know no labels beforehand: ImageNet is one."""
 

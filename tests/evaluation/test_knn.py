@@ -121,6 +121,7 @@ def test_the_arguments_are_left_as_they_were():
     np.testing.assert_array_equal(features, before)
 
 
+@pytest.mark.slow
 def test_the_search_blocks_its_distances():
     # 4,000 x 20,000 distances would be 320 MB (float32); a fresh process shows the peak.
     code = """if True:
@@ -213,6 +214,7 @@ def test_capping_refuses_an_empty_bank_and_labels_of_other_rows():
         cap_bank(5, np.zeros(4, int), 2, 0)
 
 
+@pytest.mark.slow
 def test_evaluation_imports_no_tensorflow():
     names = ("classification", "knn", "linear_probe", "metrics", "plots")
     code = "".join(f"import simclr_keras.evaluation.{name}\n" for name in names)

@@ -34,6 +34,7 @@ def test_all_endpoints_are_the_network_itself():
     assert remove_unused_layers(model, None) is model
 
 
+@pytest.mark.slow
 def test_a_backbone_keeps_its_image_size():
     model = make_network("keras:MobileNet", image_size=32)
     smaller = remove_unused_layers(model, ["encoder"])

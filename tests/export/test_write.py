@@ -38,6 +38,7 @@ def test_tf32_is_off_while_a_file_is_compared(network, tmp_path, monkeypatch):
     assert before  # TensorFlow's default, or the test would show nothing
 
 
+@pytest.mark.slow
 def test_class_names_lie_beside_a_phone_file_whose_line_is_about_angles(network, tmp_path, monkeypatch):
     int8 = {"file": "model_int8.tflite", "difference": 2.5e-4, "tolerance": 0.02, "images": 16}
     int8 |= {"quantization": "int8", "similarity_about_mean": 0.99}

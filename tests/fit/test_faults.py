@@ -76,6 +76,7 @@ def test_class_of_test_images_alone_is_refused(tmp_path):
         open_photos(FitConfig(**flags, out=f"{tmp_path}/out"), silent)
 
 
+@pytest.mark.slow
 def test_renamed_photos_begin_anew(tmp_path):
     config = FitConfig(**write_photos(tmp_path), out=f"{tmp_path}/out")
     before = fit._fingerprint(config, open_photos(config, silent), None)

@@ -180,6 +180,7 @@ def test_another_training_in_the_same_folder_is_another_network():
     assert fingerprint(np.zeros(2)) == fingerprint(np.zeros(2)) != fingerprint(np.ones(2))
 
 
+@pytest.mark.slow
 def test_photos_without_labels_are_refused(tmp_path):
     flags = write_photos(tmp_path, count=4, labeled=4, duplicates=0)
     config = FitConfig(dataset=flags["dataset"], out=f"{tmp_path}/out")

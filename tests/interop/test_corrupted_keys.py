@@ -96,6 +96,7 @@ def corrupted(seed):
     return form, CASES[case], kind, shapes, [str(word) for word in words]
 
 
+@pytest.mark.slow
 def test_corrupted_keys_are_named():
     seen = collections.Counter()
     for seed in range(200):
@@ -110,6 +111,7 @@ def test_corrupted_keys_are_named():
     assert min(seen.values()) > 4
 
 
+@pytest.mark.slow
 def test_corrupted_moving_average():
     for seed in range(100):
         rng = np.random.default_rng(seed)

@@ -54,6 +54,7 @@ def logits(model):
     return model(IMAGES)["logits"]
 
 
+@pytest.mark.slow
 def test_python_takes_names(release, log):
     expected = logits(load_published(release / "finetuned_1pct" / MODEL))
     for address in (f"finetuned_1pct/{MODEL}", FINETUNED):
@@ -117,6 +118,7 @@ def test_stage_starts_from_pytorch(tmp_path):
         np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_commands_take_names(tmp_path):
     model = open_model(FINETUNED)
     assert model.image_size == 32
@@ -146,6 +148,7 @@ def test_digests_are_written_after_a_check(tmp_path, monkeypatch):
     assert (code, "--write_digests needs a published name" in error) == (2, True)
 
 
+@pytest.mark.slow
 def test_hugging_face_repositories(release, tmp_path, monkeypatch):
     (tmp_path / "user").mkdir()
     make_run(tmp_path / "user" / "run", finetuning("digits", 10), DIGITS)

@@ -47,6 +47,7 @@ def test_a_saved_model_may_lie_in_a_folder_of_the_release(place, tmp_path):
     assert source.shapes == {"resnet/conv2d/kernel": (1, 1, 3, 4)}
 
 
+@pytest.mark.slow
 def test_the_arrays_of_a_saved_model_are_those_of_their_names(tmp_path):
     names = golden_weights("r18_cifar")
     source = Source(write_saved_model(tmp_path / "saved", names))

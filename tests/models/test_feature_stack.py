@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from simclr_keras.evaluation.simple_features import color_histograms
 from simclr_keras.models.feature_stack import FeatureStack
@@ -18,6 +19,7 @@ def test_colors_are_the_roots_of_the_histogram():
     np.testing.assert_allclose(features, color_histograms(IMAGES, 4), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_stack_joins_both_and_survives_a_file(tmp_path):
     encoder = create_model("r18_0.05x_sk0", proj_mode="none", image_size=8).encoder
     plain, mirrored = (encoder(images)["final_avg_pool"].numpy() for images in (IMAGES, IMAGES[:, :, ::-1]))

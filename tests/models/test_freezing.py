@@ -87,6 +87,7 @@ def assert_trains(model, parts, strategy=None):
     assert moved(before, values(model)) == (set(parts), set(parts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after_block", [-1, 0, 3, 4])
 def test_what_is_frozen_stands_still_and_the_rest_trains(after_block):
     model = create()
@@ -94,6 +95,7 @@ def test_what_is_frozen_stands_still_and_the_rest_trains(after_block):
     assert_trains(model, PLACES[after_block])
 
 
+@pytest.mark.slow
 def test_every_place_has_its_trainable_variables():
     for after_block in PLACES:
         model = create()
@@ -102,12 +104,14 @@ def test_every_place_has_its_trainable_variables():
         assert parts == set(PLACES[after_block])
 
 
+@pytest.mark.slow
 def test_the_classifier_may_train_alone():
     model = create()
     freeze(model, 4, heads=True)
     assert_trains(model, ["classifier"])
 
 
+@pytest.mark.slow
 def test_frozen_parts_compute_what_they_do_in_inference():
     model = create()
     train(model)
@@ -160,6 +164,7 @@ def test_frozen_stands_still_on_replicas(mirrored):
             np.testing.assert_array_equal(copy, copies[0], err_msg=variable.path)
 
 
+@pytest.mark.slow
 def test_files_do_not_tell_what_was_frozen(tmp_path):
     free, frozen = create(), create()
     freeze(frozen, 4, heads=True)
@@ -187,6 +192,7 @@ class MeanColor(keras.layers.Layer):
         return {"final_avg_pool": (input_shape[0], input_shape[-1])}
 
 
+@pytest.mark.slow
 def test_places_that_are_none_are_refused():
     for after_block in [-2, 5, 1.5, None]:
         with pytest.raises(InputError, match=f"-1 .*, 0 .* or 4 .*freeze_through={after_block}"):
@@ -216,6 +222,7 @@ def test_freezing_everything_is_refused_and_changes_nothing():
         assert model.encoder.trainable
 
 
+@pytest.mark.slow
 def test_a_head_is_not_frozen_behind_a_training_encoder():
     with pytest.raises(InputError, match=r"along with the whole encoder.*freeze_through=2"):
         freeze(create(), 2, heads=True)

@@ -51,6 +51,7 @@ def difference(ours, released):
     return np.abs(np.asarray(ours, np.float64) - released).max()
 
 
+@pytest.mark.slow
 @cases
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_evaluation_outputs_are_those_of_the_release(case, dtype, golden):
@@ -108,6 +109,7 @@ def nt_xent(embeddings, temperature):
     return tf.add_n(losses) / (views // 2)
 
 
+@pytest.mark.slow
 @cases
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_gradients_are_those_of_the_release(case, dtype, golden):
@@ -141,6 +143,7 @@ def test_gradients_are_those_of_the_release(case, dtype, golden):
         check(np.ravel(gradient)[:8], "first8", row)
 
 
+@pytest.mark.slow
 def test_float32_gradients_are_those_of_float64(golden):
     """The fused kernels against the unfused path, through a whole network."""
     data = golden("forward_r18_cifar.npz")

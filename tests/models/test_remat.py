@@ -78,6 +78,7 @@ def assert_close(actual, expected, tolerance):
             np.testing.assert_allclose(same, part, 0, tolerance * scale, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-5), ("mixed_bfloat16", 1e-2)]
 )
@@ -92,6 +93,7 @@ def test_equals_training_without_it(dtype, tolerance):
     assert twice == 2 * convolutions - 1
 
 
+@pytest.mark.slow
 def test_equals_training_without_it_on_replicas():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     plain, _ = outcome(False, "float64", strategy)
@@ -109,6 +111,7 @@ def test_frozen_blocks_are_not_recomputed():
         np.testing.assert_array_equal(variable.numpy(), before[variable.path])
 
 
+@pytest.mark.slow
 def test_traces_for_tpus():
     strategy = tpu_tracing.fake_tpu_strategy()
     with strategy.scope():

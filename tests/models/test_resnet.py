@@ -36,6 +36,7 @@ def images(count, size, dtype="float32"):
     return tf.cast(np.random.default_rng(0).uniform(0, 1, (count, size, size, 3)), dtype)
 
 
+@pytest.mark.slow
 def test_parameters_are_those_of_the_release(shapes_only):
     for depth, counts in RELEASED_PARAMETERS.items():
         for index, expected in enumerate(counts):
@@ -61,6 +62,7 @@ def test_squeeze_excitation_has_the_parameters_of_the_release(shapes_only):
         assert encoder.count_params() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "size", "sizes"),
     [
@@ -105,6 +107,7 @@ def test_residual_branches_start_at_zero():
         np.testing.assert_array_equal(last(x, training=True), x)
 
 
+@pytest.mark.slow
 def test_paths_are_unique_and_say_where_they_are():
     model = create_model("r50_0.25x_sk1", num_classes=3, image_size=64, se_ratio=0.25)
     paths = [weight.path for weight in model.weights]
@@ -154,6 +157,7 @@ def test_squeeze_excitation_is_the_slow_twin():
     np.testing.assert_allclose(layer(tf.constant(x)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["r18_0.25x_sk0", "r50_0.25x_sk1"])
 def test_bfloat16_computes_the_same_with_coarser_numbers(name):
     """Evaluation outputs; the encoder's activations are bfloat16, its mean and the heads float32."""
@@ -255,6 +259,7 @@ def test_bad_arguments_are_named():
             ResNet(**arguments)
 
 
+@pytest.mark.slow
 def test_options_of_pytorch_are_kept(tmp_path):
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
     torch_like = {"max_pool_padding": "torch", "pixel_mean": mean, "pixel_std": std}

@@ -74,6 +74,7 @@ def test_any_image_and_batch_size_is_taken():
             assert endpoints["proj_head_3"].shape == (count, 128)
 
 
+@pytest.mark.slow
 def test_the_classifier_sits_on_the_chosen_layer():
     for head_layer in [0, 1, 2, 3]:
         model = trained(head_layer=head_layer, proj_dim=16)
@@ -95,6 +96,7 @@ def test_a_probe_leaves_the_network_alone():
         assert reached == ({"classifier"} if stop_gradient else {"classifier", "encoder", "projection_head"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -120,6 +122,7 @@ def test_a_keras_file_gives_the_model_back(arguments, tmp_path):
     assert_same_outputs(model, loaded)
 
 
+@pytest.mark.slow
 def test_a_weights_file_fills_a_new_model(tmp_path):
     model = trained()
     model.save_weights(tmp_path / "model.weights.h5")
@@ -197,6 +200,7 @@ def test_any_layer_with_a_final_avg_pool_is_an_encoder(tmp_path):
     assert_same_outputs(model, keras.saving.load_model(tmp_path / "model.keras"))
 
 
+@pytest.mark.slow
 def test_weights_of_a_whole_model_fill_a_truncated_one(tmp_path):
     whole = trained(head_layer=1)
     whole.save_weights(tmp_path / "model.weights.h5")
@@ -256,6 +260,7 @@ def test_images_of_another_shape_are_refused():
             assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_functional_model_can_hold_it():
     inputs = keras.Input((16, 16, 3))
     model = trained()

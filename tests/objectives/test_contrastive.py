@@ -37,6 +37,7 @@ def moved(before, after):
     return {name for name, value in before.items() if not np.array_equal(value, after[name])}
 
 
+@pytest.mark.slow
 def test_the_probe_learns_and_leaves_the_encoder_alone():
     with_labels, without = make_learner(), make_learner()
     start = probe(with_labels)
@@ -69,6 +70,7 @@ def test_a_batch_of_single_views_is_refused():
         make_learner().objective(batch)
 
 
+@pytest.mark.slow
 def test_a_model_without_classifier_trains_the_same_network():
     plain, probed = make_learner(num_classes=None), make_learner()
     plain.model.set_weights([v.numpy() for v in probed.model.variables if "classifier" not in v.path])
@@ -104,6 +106,7 @@ def test_figures_are_means_over_the_steps_and_over_the_labeled_images():
     np.testing.assert_allclose([figures[name] for name in (*FIGURES, *PROBE_FIGURES)], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_whole_pixels_are_brought_to_one_without_augmentation():
     of_integers, of_floats = make_learner(dtype="float64"), make_learner(dtype="float64")
     batches = make_batches(2)
@@ -133,6 +136,7 @@ def test_views_change_with_the_step():
     assert not np.array_equal(seen[0], seen[1])
 
 
+@pytest.mark.slow
 def test_fit_takes_the_same_steps():
     by_hand, fitted = make_learner(), make_learner()
     batches = make_batches(3)

@@ -204,6 +204,7 @@ def test_teacher_is_no_part_of_the_learner():
     assert students <= {id(v) for v in learner.state().values()}
 
 
+@pytest.mark.slow
 def test_any_callable_can_teach():
     def teacher(images, training):
         return {
@@ -314,6 +315,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 def test_bad_input_is_refused_in_one_line():
     for call, message in BAD.values():
         with pytest.raises(InputError, match=message) as caught:

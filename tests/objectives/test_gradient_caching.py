@@ -98,6 +98,7 @@ def twin(learner, batch, size):
     return loss, figures, tape.gradient(scaled, learner.main_variables + learner.probe_variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "memory_size"), [(2, None), (4, None), (2, 32)])
 def test_equals_its_twin(size, memory_size):
     """Gradients, loss, figures; moving statistics and random draws, once per micro-batch; the queue."""
@@ -116,6 +117,7 @@ def test_equals_its_twin(size, memory_size):
         np.testing.assert_allclose(ours, theirs, 1e-12, err_msg=ours.path)
 
 
+@pytest.mark.slow
 def test_equals_the_undivided_batch_without_batch_statistics():
     results = []
     for size in (None, 2, BATCH):
@@ -139,6 +141,7 @@ def test_a_variable_that_the_loss_does_not_reach_has_no_gradient():
     assert [v.name for v, gradient in zip(variables, gradients) if gradient is None] == ["unused"]
 
 
+@pytest.mark.slow
 def test_rematerialization_changes_nothing():
     learners = [make_learner(dtype="float64", encoder=OneBlock, microbatch_size=4) for _ in range(2)]
     enable_remat(learners[1].model)
@@ -147,6 +150,7 @@ def test_rematerialization_changes_nothing():
     assert_close(values(learners[1]), values(learners[0]), 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [2], indirect=True)
 def test_equal_replicas_with_local_statistics(mirrored):
     with mirrored.scope():
@@ -177,6 +181,7 @@ def test_micro_batches_on_replicas_with_local_statistics_equal_one_device():
         np.testing.assert_array_equal(copies[0], copies[1], err_msg=variable.path)
 
 
+@pytest.mark.slow
 def test_resumed_state_continues_to_the_last_bit(tmp_path):
     batches = make_batches(3, SOME_LABELED)
     uninterrupted, resumed = (make_learner(microbatch_size=4, memory_size=32) for _ in range(2))
@@ -190,6 +195,7 @@ def test_resumed_state_continues_to_the_last_bit(tmp_path):
     assert_equal(values(resumed), values(uninterrupted))
 
 
+@pytest.mark.slow
 def test_graph_has_one_copy_of_the_network_for_any_number():
     counts = []
     for size in (4, 1):
@@ -208,6 +214,7 @@ class OtherObjective(ContrastiveLearner):
         return super().objective(batch, training)
 
 
+@pytest.mark.slow
 def test_refusals():
     with pytest.raises(InputError, match=r"override `loss_of`.*=4 and OtherObjective\.objective"):
         make_learner(microbatch_size=4, learner_class=OtherObjective)

@@ -35,6 +35,7 @@ def test_evaluation_is_the_mean_over_all_images_in_inference_mode():
     assert all(np.array_equal(old, new.numpy()) for old, new in zip(before, learner.model.variables))
 
 
+@pytest.mark.slow
 def test_fit_validates_every_learner():
     batches = labeled_batches(2)
     for learner, dataset in [
@@ -61,6 +62,7 @@ def test_contrastive_evaluation_has_the_same_colors_each_time():
     assert not np.array_equal(first_images, second_images)
 
 
+@pytest.mark.slow
 def test_labels_of_every_integer_type_count_the_same():
     losses = []
     columns = SOME_LABELED[:, None]  # as in keras.datasets.cifar10
@@ -82,6 +84,7 @@ def test_generators_of_dicts_are_taken():
         np.testing.assert_array_equal(first.numpy(), second.numpy())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_the_network(tmp_path):
     learner = make_classifier(make_classifier_model("r18_0.02x_sk0"))
     callback = keras.callbacks.ModelCheckpoint(tmp_path / "x.keras", monitor="val_loss", save_best_only=True)

@@ -62,6 +62,7 @@ def without_scale(state):
     return {name: value for name, value in state.items() if not name.startswith("loss_scale/")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "options",
@@ -134,6 +135,7 @@ def test_tiles_classes_and_teachers_are_scaled_exactly(monkeypatch):
             np.testing.assert_array_equal(gradient, expected * np.float32(INITIAL))
 
 
+@pytest.mark.slow
 def test_small_gradients_of_float16_layers_survive():
     batch = {**good_batches(1)[0], "factor": np.full(8, 1e-6, np.float32)}
     expected = gradients(make_learner(learner_class=Spoiled), batch)[0]

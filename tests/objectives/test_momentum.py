@@ -91,6 +91,7 @@ def part(state, prefix):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3 * ROWS, 0])
 def test_memory_agrees_with_the_twin_over_many_steps(size):
     learner = make_learner(dtype="float64", memory_size=size)
@@ -114,6 +115,7 @@ def test_memory_agrees_with_the_twin_over_many_steps(size):
         np.testing.assert_array_equal(after["queue/ids"][order], ids)
 
 
+@pytest.mark.slow
 def test_unfilled_places_are_no_negatives():
     small, large = (make_learner(dtype="float64", memory_size=size) for size in (2 * ROWS, 50 * ROWS))
     batches = [{name: array for name, array in batch.items() if name != "id"} for batch in make_batches(3)]
@@ -132,6 +134,7 @@ def test_no_memory_has_no_variables_and_memory_keeps_those_of_the_model():
     assert [v.path for v in with_memory.trainable_variables] == [v.path for v in plain.trainable_variables]
 
 
+@pytest.mark.slow
 def test_evaluation_changes_nothing():
     learner = make_learner(memory_size=2 * ROWS)
     train(learner, make_batches(2))
@@ -142,6 +145,7 @@ def test_evaluation_changes_nothing():
     assert_equal(*({n: v for n, v in state.items() if "metrics" not in n} for state in (after, before)))
 
 
+@pytest.mark.slow
 def test_bad_batch_leaves_network_and_queue_unchanged():
     options = {"dtype": "float32", "memory_size": 2 * ROWS}
     guarded, plain = trainer(1, on_nan="skip_batch", **options), trainer(1, **options)
@@ -200,6 +204,7 @@ def test_remat_changes_nothing():
         np.testing.assert_allclose(results[1][name], value, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_weights_of_keras_contain_the_memory(tmp_path):
     saved, loaded = (make_learner(memory_size=3 * ROWS) for _ in range(2))
     for batch in batches_with_ids(2):
@@ -276,6 +281,7 @@ def test_ids_of_64_bits_are_kept():
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_arguments_that_make_no_sense_are_refused():
     model = make_learner().model
     for options, message in [

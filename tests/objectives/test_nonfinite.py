@@ -31,6 +31,7 @@ def replicas(request):
     return request.param
 
 
+@pytest.mark.slow
 def test_good_batches_train_as_without_the_guard(replicas):
     guarded = trainer(replicas, dtype="float32", on_nan="skip_batch").reset()
     plain = trainer(replicas, dtype="float32").reset()
@@ -61,6 +62,7 @@ def test_bad_batch_is_as_if_it_had_never_been(trouble, replicas):
         assert_equal(without_counters(guarded.state()), without_counters(twin.state()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("replicas", "memory_size"), [(1, None), pytest.param(2, 32, marks=pytest.mark.slow)]
 )
@@ -115,6 +117,7 @@ def test_figures_of_skipped_batches_alone_are_none():
     assert guarded.learner.figures()["contrastive_loss"] > 0
 
 
+@pytest.mark.slow
 def test_optimizer_state_is_kept():
     optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.1, use_ema=True, ema_overwrite_frequency=2)
     guarded = Trainer(1, optimizer=optimizer, on_nan="skip_batch")
@@ -143,6 +146,7 @@ def test_bad_batch_is_skipped_eagerly():
     assert after["optimizer/iteration"] == 2
 
 
+@pytest.mark.slow
 def test_bad_batches_are_skipped_within_a_call_of_several_steps():
     guarded = trainer(1, dtype="float32", on_nan="skip_batch").reset()
     twin = trainer(1, dtype="float32").reset()
@@ -177,6 +181,7 @@ def test_checkpoint_carries_the_counts(replicas, tmp_path):
     assert plain.learner.skipped == (2, 2)
 
 
+@pytest.mark.slow
 def test_without_skipping_nothing_looks_for_nonfinite_numbers():
     learner = make_learner()
     batch = {name: tf.constant(array) for name, array in make_batches(1)[0].items()}

@@ -175,6 +175,7 @@ def test_xla_compiles_it(memory):
         np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_batch_of_unknown_size_is_possible():
     views = draw(4, 3)
     spec = tf.TensorSpec([None, 3], tf.float64)

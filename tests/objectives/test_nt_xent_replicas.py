@@ -44,6 +44,7 @@ def test_two_replicas_agree_with_the_released_code_on_two(golden, index):
     np.testing.assert_allclose(np.mean(results[0]), data[f"{prefix}/global_loss"], rtol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", [True, False])
 def test_replicas_equal_one_device(mirrored, normalize):
     views = draw(8, 6)

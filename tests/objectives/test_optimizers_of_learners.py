@@ -46,6 +46,7 @@ def loss_scaled(rate, initial_scale=2.0**15, **options):
     return keras.optimizers.LossScaleOptimizer(SGD(rate, **options), initial_scale)
 
 
+@pytest.mark.slow
 def test_a_loss_scale_changes_no_bit_of_a_step():
     plain = trained(optimizer=SGD(0.1), probe_optimizer=SGD(0.5))
     scaled = [
@@ -70,6 +71,7 @@ def test_the_policy_is_the_models_not_the_global_one():
     assert_equal(weights(learner), plain)
 
 
+@pytest.mark.slow
 def test_a_float16_model_trains_with_a_scaled_loss():
     learner = make_learner(dtype="mixed_float16", optimizer=SGD(0.1))
     assert isinstance(learner.optimizer, SGD)
@@ -118,6 +120,7 @@ def averages(optimizer):
     return dict(zip(paths, [average.numpy() for average in optimizer._model_variables_moving_average]))
 
 
+@pytest.mark.slow
 def test_averages_are_written_to_their_own_variables():
     # The network has a head layer above the classifier, which nothing trains.
     classifier = Classifier(make_model(proj_layers=2, head_layer=1))
@@ -152,6 +155,7 @@ def test_micro_batches_of_a_step_have_colors_of_their_own():
     assert seen == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_state_of_wrapped_optimizers_has_unique_names():
     plain = make_learner(optimizer=SGD(0.1, momentum=0.9)).state()
     wrapped = make_learner(optimizer=loss_scaled(0.1, momentum=0.9)).state()

@@ -17,6 +17,7 @@ def states(model):
     return {variable.path: variable.numpy() for variable in model.variables}
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_all_batches():
     model = create_model("r18_0.05x_sk0", num_classes=3, proj_layers=0, image_size=8)
     learner = Classifier(model)
@@ -60,6 +61,7 @@ def test_replicas_find_the_statistics_of_one_device(mirrored):
         np.testing.assert_allclose(value, states_of_both[0][path], rtol=1e-5, atol=1e-6, err_msg=path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "streams"), [(0.0, [1]), (0.5, [0, 1])])
 def test_a_distillation_is_recalibrated_on_both_streams(alpha, streams):
     """As its student is trained: on both at once, and on no image whose loss has no weight."""

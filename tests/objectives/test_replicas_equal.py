@@ -191,6 +191,7 @@ def tiles(monkeypatch):
     return use
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "replicas"),
     [case(name, number) for name, objective in OBJECTIVES.items() for number in objective.replicas],
@@ -207,6 +208,7 @@ def test_replicas_in_float32_are_one_device_but_for_rounding(name):
     on_replicas(name, 2, "float32", FLOAT32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [case(name) for name in OBJECTIVES])
 def test_xla_compiles_the_same_step(name, tiles, rewritten_graphs):
     if name.endswith("tiled"):

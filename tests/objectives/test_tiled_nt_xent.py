@@ -120,6 +120,7 @@ def test_no_gradient_reaches_keys_and_queue(tiles):
     assert tape.gradient(loss, memories) == [None] * 3
 
 
+@pytest.mark.slow
 def test_replicas_equal_one_device(tiles, mirrored):
     views = draw(12, 6)
     with_memory = [memory(12, 6)] if mirrored.num_replicas_in_sync == 2 else []
@@ -132,6 +133,7 @@ def test_replicas_equal_one_device(tiles, mirrored):
         np.testing.assert_allclose([np.concatenate(grad) for grad in grads], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_memory", [False, True])
 def test_xla_compiles_it(tiles, with_memory):
     views = [tf.constant(view) for view in draw(6, 8)]
@@ -172,6 +174,7 @@ def largest_tensor(examples, queue_rows=0, dimensions=16):
     )
 
 
+@pytest.mark.slow
 def test_tiles_replace_the_matrix_above_a_size():
     limit = math.isqrt(DENSE) // 2  # examples, without a queue
     assert largest_tensor(limit) == (DENSE, False)

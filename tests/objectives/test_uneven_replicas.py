@@ -43,6 +43,7 @@ def on_rows(strategy, step, views, counts, static=False):
     return tf.nest.map_structure(strategy.experimental_local_results, run())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [False, True])
 def test_nt_xent_weights_replicas_by_their_examples(two, memory):
     views = draw(5, 6)

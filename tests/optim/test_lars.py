@@ -224,6 +224,7 @@ def _regression(optimizer, dtype="float64"):
     return model, step
 
 
+@pytest.mark.slow
 def test_replicas_take_the_steps_of_one_device(mirrored):
     inputs = np.random.default_rng(1).normal(size=(8, 3))
 

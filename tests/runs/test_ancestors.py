@@ -80,6 +80,7 @@ def test_another_encoder_than_the_ancestors_is_refused(tiny, pretrained, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_ancestors_of_a_run_are_named_from_the_oldest_on(pretrained, finetuned, distilled):
     first, second = distilled.result["ancestors"]
     assert (first["run"], second["run"]) == (str(pretrained.folder), str(finetuned.folder))
@@ -94,6 +95,7 @@ def test_the_ancestors_of_a_run_are_named_from_the_oldest_on(pretrained, finetun
     assert pretrained.result["ancestors"] == []
 
 
+@pytest.mark.slow
 def test_a_run_names_an_ancestor_once_however_many_ways_lead_to_it(tiny, pretrained, finetuned, tmp_path):
     config = configure(
         "distill", tmp_path / "run", teacher=str(finetuned.folder), init=str(pretrained.folder), epochs=1

@@ -121,6 +121,7 @@ def test_load_run():
         assert np.isfinite(outputs["final_avg_pool"]).all()
 
 
+@pytest.mark.slow
 def test_export():
     export.main(["export.py", "--run=runs/finetune", "--out=exported"])
     assert pathlib.Path("exported/saved_model.pb").exists()

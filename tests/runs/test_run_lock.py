@@ -75,6 +75,7 @@ class TestInUse:
         holder.communicate()
         RunDir(directory).open_for("pretrain", config())
 
+    @pytest.mark.slow
     def test_without_fcntl_a_directory_in_use_is_refused_too(self, directory):
         """As on systems without it: filelock then locks by the existence of the file."""
         code = (

@@ -22,6 +22,7 @@ def opened(models):
     return {name: open_model(models / name) for name in ("run", "export", "model.keras")}
 
 
+@pytest.mark.slow
 def test_all_three_give_the_same_vectors(opened):
     for endpoint in ("encoder", "proj_head_0", "proj_head_1", "logits"):
         expected = opened["run"].call(IMAGES, endpoint).numpy()
@@ -132,6 +133,7 @@ class TestRefusals:
         assert said in str(found.value)
         assert "\n" not in str(found.value)
 
+    @pytest.mark.slow
     def test_a_momentum_network_is_that_of_a_run(self, tmp_path):
         (tmp_path / "model.keras").write_bytes(b"PK")
         for path in (f"{tmp_path}/model.keras", str(tmp_path), "https://tfhub.dev/simclr/1"):

@@ -267,6 +267,7 @@ class TestCommand:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "[]"
 
+    @pytest.mark.slow
     def test_it_runs_as_a_module(self, tmp_path):
         finish(tmp_path / "a", "supervised", top1=0.5)
         command = [

@@ -94,6 +94,7 @@ def assert_compiles(graph):
 SLOW = ("pretrain", "distill")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in LEARNERS]
 )
@@ -126,6 +127,7 @@ def test_several_steps_in_one_call(name, monkeypatch):
     assert is_guarded == (learner.on_nan == "skip_batch")
 
 
+@pytest.mark.slow
 def test_features_of_evaluation():
     strategy = tpu_tracing.fake_tpu_strategy()
     with strategy.scope():

@@ -189,6 +189,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 def test_usable_files_give_right_pixels():
     offenders = {}
     crops = crop.CropDraws(*(u[0] for u in crop.draw_crops(0, 1, 1, 2)))

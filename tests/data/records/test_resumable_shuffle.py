@@ -20,6 +20,7 @@ def _shuffled(size, block, place=0, seed=0, epoch=0):
     return found[0] if found else np.array([], np.int64)
 
 
+@pytest.mark.slow
 def test_permutation_of_any_size():
     for size in (0, 1, 15, 16, 31, 32, 33, 2015):
         order = _shuffled(size, PARTS)
@@ -27,6 +28,7 @@ def test_permutation_of_any_size():
         assert size < 15 or np.any(order != np.arange(size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [16, 48])
 def test_resume_at_any_position(block):
     whole = _shuffled(1000, block)
@@ -41,6 +43,7 @@ def test_it_reads_no_more_than_sixteen_blocks_back():
         assert 0 <= place + 8 * 160 - 160 * int(shuffle.first_block(_int64(place))) <= 17 * 160
 
 
+@pytest.mark.slow
 def test_it_follows_seed_and_epoch_and_not_the_global_seed():
     orders = [_shuffled(500, 16, seed=seed, epoch=epoch) for seed, epoch in ((0, 0), (1, 0), (0, 1))]
     in_one_group = [set(order[200:216]) for order in orders]  # dealt to it, in whatever order
@@ -52,6 +55,7 @@ def test_it_follows_seed_and_epoch_and_not_the_global_seed():
         tf.random.set_seed(None)
 
 
+@pytest.mark.slow
 def test_it_parts_neighbors_as_far_as_a_shuffle_buffer_does():
     """Held against tf.data's buffer of 256 with 384 waiting on average, as 6144 stand against 4096 in a stream."""
     size, batch = 20_000, 256

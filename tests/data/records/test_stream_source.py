@@ -52,6 +52,7 @@ def _ids(source, count, **arguments):
     return [record[0] for record in _records(source, count, **arguments)]
 
 
+@pytest.mark.slow
 def test_order_is_a_function_of_the_seed(stream):
     """An epoch is every record once; an id is the record's number; TensorFlow's global seed changes nothing."""
     orders, draws = [], []
@@ -72,6 +73,7 @@ def test_order_is_a_function_of_the_seed(stream):
     assert len({tuple(order) for order in (ids[:MANY], ids[MANY:], other, range(MANY))}) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "num_hosts", "firsts"), [(0, 1, (5, 43)), (1, 2, (43, 100)), (6, 7, (100,))]
 )
@@ -82,6 +84,7 @@ def test_resume_anywhere(stream, host, num_hosts, firsts):
         assert _records(stream, 10, first_record=first, **arguments) == whole[first : first + 10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_hosts", [2, 7])
 def test_hosts_share_out_every_epoch(stream, num_hosts):
     """Checked over the first pass of every host, in order: together every record exactly once."""
@@ -93,6 +96,7 @@ def test_hosts_share_out_every_epoch(stream, num_hosts):
     assert all(parts)
 
 
+@pytest.mark.slow
 def test_hosts_are_dealt_shards_anew_every_epoch(stream):
     ids = _ids(stream, 20 * MANY // 2, seed=0, host=0, num_hosts=2)
     assert set(ids) == set(range(MANY))
@@ -104,6 +108,7 @@ def test_unshuffled_a_stream_is_in_the_order_of_the_files(stream):
     assert _ids(stream, -1, shuffle=False, repeat=False, first_record=30) == list(range(30, MANY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_hosts", [1, 7])
 def test_a_part_of_a_stream_has_its_own_row_numbers_and_resumes_too(stream, num_hosts):
     kept = np.array([0, 3, 4, 20, 21, 22, 30, 33, 36, 40, 41, 42])
@@ -119,6 +124,7 @@ def test_a_part_of_a_stream_has_its_own_row_numbers_and_resumes_too(stream, num_
     assert [part.subset([1, 4]).ids[i] for i in (0, 1)] == ["train/3", "train/21"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "num_hosts"), [(range(0, MANY, 7), 2), (range(20, 27), 7)])
 def test_a_part_is_shared_out_over_all_hosts(stream, rows, num_hosts):
     part = stream.subset(list(rows))
@@ -137,6 +143,7 @@ def test_fewer_records_than_hosts_are_refused(stream):
         stream.subset([0]).stream(host=6, num_hosts=7)
 
 
+@pytest.mark.slow
 def test_a_sample_comes_from_few_files_and_reads_only_those(stream):
     sample = stream.sample(12, seed=0)
     ids = _ids(sample, 12, shuffle=False, repeat=False)
@@ -183,6 +190,7 @@ def two_epochs(large):
     return _large_ids(large, 0, 2 * sum(LARGE_COUNTS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_an_epoch_is_dealt_from_blocks_of_lanes_read_in_turn(two_epochs, epoch):
     many, block = sum(LARGE_COUNTS), 16
@@ -204,12 +212,14 @@ def test_an_epoch_is_dealt_from_blocks_of_lanes_read_in_turn(two_epochs, epoch):
     assert len(np.unique(full - full.min(axis=1, keepdims=True), axis=0)) == 70, "random order in every group"
 
 
+@pytest.mark.slow
 def test_large_stream_resumes_anywhere(large, two_epochs):
     # In the middle of the first groups, in the last one, and before the next epoch; others: test_resumable_shuffle.py.
     for first in (136, 1374, 1499):
         assert _large_ids(large, first, 40) == two_epochs[first : first + 40]
 
 
+@pytest.mark.slow
 def test_a_resumed_stream_opens_only_files_that_it_still_reads(tmp_path):
     """40 files of 40 records in 16 lanes: late in an epoch every lane has finished its first file or two."""
     source = _made(tmp_path, (40,) * 40)

@@ -146,6 +146,7 @@ def _records(source, count, **arguments):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("builder", "name", "memory_limit", "kind"),
     [
@@ -172,6 +173,7 @@ def test_every_way_of_holding_them_gives_the_same_examples(prepare, builder, nam
     assert splits.held_out is None
 
 
+@pytest.mark.slow
 def test_an_id_names_the_same_image_streamed_or_in_memory(prepare):
     root = prepare(MadeVaried)
     indexed, streamed = (load_dataset("made_varied", data_dir=root, memory_limit=m).train for m in (2**31, 0))
@@ -211,6 +213,7 @@ def test_images_without_labels(prepare):
         assert splits.train.num_examples == MANY
 
 
+@pytest.mark.slow
 def test_hidden_labels_of_a_stream_are_minus_one_and_its_images_stay(prepare):
     train = load_dataset(
         "made_varied", data_dir=prepare(MadeVaried), memory_limit=0, labels_per_class=2

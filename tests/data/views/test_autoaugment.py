@@ -94,6 +94,7 @@ def augmented(batch, step):
     return {**batch, "views": augment(batch["views"], policies).numpy()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
 def test_batches_are_the_plain_views_augmented(make, tmp_path):
     # From step 5 on: the groups of images that are augmented together are others after a resume.

@@ -243,6 +243,7 @@ def test_parts_of_a_batch_see_the_views_of_the_whole():
             np.testing.assert_allclose(ours, expected[start : start + 2], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("windows", [1, 2])
 def test_replicas_see_what_one_device_sees(mirrored, windows):
     replicas = mirrored.num_replicas_in_sync

@@ -1,6 +1,7 @@
 """Each operation against PIL itself, level by level."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
@@ -59,6 +60,7 @@ STRENGTHS = {
 BLENDS = ("color", "contrast", "sharpness")
 
 
+@pytest.mark.slow
 def test_operations_equal_pil():
     offenders = []
     for name in PIL:
@@ -97,6 +99,7 @@ def test_an_empty_batch_stays_empty():
     assert set(map(tuple, shapes.values())) == {(0, 16, 16, 3)}
 
 
+@pytest.mark.slow
 def test_smoothing_equals_pil():
     image = _images(33)[0]
     smooth = np.asarray(Image.fromarray(image).filter(ImageFilter.SMOOTH))

@@ -88,6 +88,7 @@ def test_lists_of_mistakes_and_lowest_recall():
     assert "none" in texts(confusion_figure(np.diag(np.full(30, 50))))
 
 
+@pytest.mark.slow
 def test_every_size_is_drawn_with_its_text_inside(recwarn):
     for number, name in (
         (1, "$a$"),

@@ -46,6 +46,7 @@ def test_panels_without_values_are_left_out():
     assert [title_of(axes) for axes in curves_figure(rows).axes] == ["Contrastive loss"]
 
 
+@pytest.mark.slow
 def test_panels_fill_the_figure_and_do_not_touch():
     names = ["contrastive_loss", "contrastive_accuracy", "knn_top1", "learning_rate", "loss", "top1"]
     for panels in range(1, 7):

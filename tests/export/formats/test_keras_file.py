@@ -22,6 +22,7 @@ def test_what_is_loaded_is_the_network(network, tmp_path, monkeypatch):
     assert found == {"file": "model.keras", "tolerance": 1e-5, "difference": 0.0, "images": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -33,6 +34,7 @@ def test_networks_of_all_kinds_are_written(name, arguments, tmp_path):
     assert write_keras(make_network(name, **arguments), tmp_path / "model.keras")["difference"] <= 1e-5
 
 
+@pytest.mark.slow
 def test_a_file_with_another_weight_is_refused_and_gone(network, tmp_path, monkeypatch):
     load = keras.models.load_model
 

@@ -28,6 +28,7 @@ def test_pixels_of_every_format():
             limit(file, 2099)
 
 
+@pytest.mark.slow
 def test_other_bytes_are_left_to_the_decoder():
     for file in (b"", b"no image", b"\x89PNG", b"BM"):
         assert within_limit(tf.constant(file)).numpy() == file

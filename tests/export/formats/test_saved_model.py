@@ -49,6 +49,7 @@ def from_bytes(network, tmp_path_factory):
 
 
 class TestSignatures:
+    @pytest.mark.slow
     def test_vectors(self, loaded, network):
         assert {*loaded.signatures} == {*VECTORS, "serving_default"}
         expected = outputs_of(network, images())
@@ -61,6 +62,7 @@ class TestSignatures:
         for name, value in outputs.items():
             assert_close(value, expected[name])
 
+    @pytest.mark.slow
     def test_encoded_images(self, from_bytes, network):
         names = {"encoder", "logits", "probabilities", "serving_default"}
         assert {*from_bytes} == names | {f"{name}_from_bytes" for name in names}
@@ -146,6 +148,7 @@ class TestTraining:
             # Rounding grows on its way back through 20 normalizations.
             assert_close(one, other, 1e-3)
 
+    @pytest.mark.slow
     def test_every_endpoint_has_a_function_and_its_training_twin(self, loaded, network):
         before = values_of(loaded.variables)
         expected, in_training = (outputs_of(network, images(), training) for training in (False, True))
@@ -187,6 +190,7 @@ class TestContents:
 
 
 class TestNetworks:
+    @pytest.mark.slow
     def test_a_shortened_head_without_classes(self, tmp_path):
         model = make_network(num_classes=None, kept_head_layers=1)
         write_saved_model(model, str(tmp_path / "s"), image_size=SIZE, class_names=None)
@@ -194,6 +198,7 @@ class TestNetworks:
         assert {*loaded.signatures} == {"encoder", "proj_head_0", "proj_head_1", "serving_default"}
         assert not hasattr(loaded, "class_names")
 
+    @pytest.mark.slow
     def test_an_online_probe_leaves_the_network_alone_after_loading_too(self, tmp_path):
         model = make_network(stop_gradient=True)
         write_saved_model(model, str(tmp_path / "s"), image_size=SIZE, endpoints=["logits"])
@@ -226,6 +231,7 @@ class TestNetworks:
         for name, value in expected.items():
             assert_close(loaded(tf.constant(images()))[name], value)
 
+    @pytest.mark.slow
     def test_other_precisions_are_refused(self, tmp_path):
         for dtype in ("mixed_bfloat16", "float64"):
             model = create_model("r18_0.125x_sk0", image_size=SIZE, dtype=dtype)

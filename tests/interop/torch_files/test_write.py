@@ -31,6 +31,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_outputs_and_round_trip(case, tmp_path):
     model, architecture = make(**CASES[case])
@@ -91,6 +92,7 @@ def test_command(tmp_path):
         assert (code, error.count("\n"), message in error) == (2, 1, True), error
 
 
+@pytest.mark.slow
 def test_metadata_shows_what_the_arrays_do_not(tmp_path):
     model, architecture = make()
     write_torch(model, architecture, str(tmp_path / "network.safetensors"))

@@ -17,6 +17,7 @@ from tests.models.foreign.small_backbones import (  # noqa: F401  with the fixtu
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "backbone_trainable"), [("float32", True), ("mixed_bfloat16", False)])
 def test_a_keras_file_gives_the_model_back(dtype, backbone_trainable, tmp_path, monkeypatch):
     model = create(dtype=dtype, backbone_trainable=backbone_trainable)
@@ -54,6 +55,7 @@ def test_files_of_special_networks_give_the_model_back(name, tmp_path):
             np.testing.assert_array_equal(found[path], value, err_msg=path)
 
 
+@pytest.mark.slow
 def test_weights_file_fills_a_new_model(tmp_path):
     model = create()
     shaken(model.weights)

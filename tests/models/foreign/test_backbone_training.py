@@ -37,6 +37,7 @@ def train(model, steps=1):
         optimizer.apply_gradients(zip(gradients, model.trainable_variables))
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_stands_still_while_the_dense_layers_train():
     model = create(backbone_trainable=False)
     before = values(model)
@@ -46,6 +47,7 @@ def test_a_frozen_backbone_stands_still_while_the_dense_layers_train():
     np.testing.assert_array_equal(model(IMAGES)["pooled"], model(IMAGES, training=True)["pooled"])
 
 
+@pytest.mark.slow
 def test_a_trainable_backbone_trains():
     model = create()
     before = values(model)

@@ -33,6 +33,7 @@ PREPROCESSING = {
 }
 
 
+@pytest.mark.slow
 @special  # one of each family: benchmarks/backbone_parity.py
 def test_a_backbone_computes_what_keras_does_with_its_own_preprocessing(name):
     size = backbone_record(f"keras:{name}").min_size
@@ -56,6 +57,7 @@ def test_a_backbone_computes_what_keras_does_with_its_own_preprocessing(name):
     np.testing.assert_allclose(pooled, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNet", pytest.param("InceptionV3", marks=pytest.mark.slow)])
 def test_moving_statistics_follow_the_batch_as_in_keras(name):
     size = backbone_record(f"keras:{name}").min_size
@@ -76,6 +78,7 @@ def test_moving_statistics_follow_the_batch_as_in_keras(name):
         )
 
 
+@pytest.mark.slow
 def test_our_networks_have_the_momentum_of_the_release():
     model = create_model("r50_0.125x_sk1", image_size=32, se_ratio=0.25)
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormalization)]
@@ -96,6 +99,7 @@ def test_preprocessing_is_exact():
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_endpoints_are_the_pooled_output_and_what_dense_layers_make_of_it():
     model = create(dense_layers=(16, 8))
     endpoints = model(IMAGES)
@@ -135,6 +139,7 @@ def distance(outputs, expected):
     return np.linalg.norm(tf.cast(outputs, "float32") - expected) / np.linalg.norm(expected)
 
 
+@pytest.mark.slow
 @precision_cases
 def test_float64_computes_the_same(name):
     plain, other, images = in_precision(name, "float64")
@@ -145,6 +150,7 @@ def test_float64_computes_the_same(name):
         assert distance(value, expected[endpoint]) < 1e-4
 
 
+@pytest.mark.slow
 @precision_cases
 def test_bfloat16_comes_as_near_to_float32_as_in_keras_with_float_outputs_and_weights(name):
     plain, other, images = in_precision(name, "mixed_bfloat16")
@@ -162,6 +168,7 @@ def test_bfloat16_comes_as_near_to_float32_as_in_keras_with_float_outputs_and_we
     assert 0 < distance(endpoints["pooled"], expected["pooled"]) < 1.3 * error
 
 
+@pytest.mark.slow
 def test_mixed_precision_computes_in_bfloat16_with_our_batch_normalization():
     layers = create(dtype="mixed_bfloat16").encoder.base.layers
     policies = collections.Counter(layer.compute_dtype for layer in layers)

@@ -47,6 +47,7 @@ def in_float64(network):
     return encoder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [make_network, *(pytest.param(c, marks=pytest.mark.slow) for c in (Subclassed, WithoutBatchNorm))],
@@ -236,6 +237,7 @@ def test_what_is_no_encoder_is_refused(network, options, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_images_of_another_size_and_a_range_for_a_resnet_are_refused():
     with pytest.raises(InputError, match=r"8 x 8 pixels, as the model .*Received: 9 x 8"):
         make_model()(np.zeros((1, 9, 8, 3), "float32"))

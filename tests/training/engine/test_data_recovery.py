@@ -71,6 +71,7 @@ class TestAttempts:
             recovery.retry(error, step, dict)
         assert waited == [*WAITS, *WAITS, WAITS[0]]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("failures", [2, 3])
     def test_data_that_cannot_be_loaded_counts_as_a_failure(self, recovery, error, waited, said, failures):
         answers = iter([True] * failures + [False])

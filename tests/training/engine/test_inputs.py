@@ -54,6 +54,7 @@ def test_crops_are_of_the_sizes_and_shapes_that_were_set():
     assert (crop.crop_min_area, crop.crop_max_area, crop.crop_aspect) == (0.5, 0.75, 2.0)
 
 
+@pytest.mark.slow
 def test_the_colors_of_a_classifier_are_those_set_and_are_never_blurred():
     views = tf.constant(np.random.default_rng(0).integers(256, size=(4, 1, SIZE, SIZE, 3), dtype=np.uint8))
     plain = {"color_strength": 0.0}
@@ -85,6 +86,7 @@ def test_a_batch_may_be_larger_than_the_data(train):
     assert set(counts) == {2, 3}
 
 
+@pytest.mark.slow
 def test_batch_size_and_seed_can_be_others_than_the_configs(train):
     settings = config("crop,flip")
 
@@ -96,6 +98,7 @@ def test_batch_size_and_seed_can_be_others_than_the_configs(train):
     assert (first() != first(seed=settings.seed + 1)).any()
 
 
+@pytest.mark.slow
 def test_the_highest_seed_leaves_room_for_the_labeled_stream_of_distillation(train):
     from simclr_keras.training.stages.distill import LABELED_SEED
 

@@ -150,6 +150,7 @@ def test_stop_of_this_host_waits_for_the_others(monkeypatch):
     assert int(learner.steps) == 4
 
 
+@pytest.mark.slow
 def test_checkpoint_that_is_due_on_another_host_is_saved():
     recorder = train(epochs=1, hosts=TwoHosts(SAVE_DUE))
     assert next(event for event in recorder.events if event[0] == "save") == ("save", 3)

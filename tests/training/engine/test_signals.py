@@ -38,6 +38,7 @@ class Destructor:
         time.sleep(0)
 
 
+@pytest.mark.slow
 def test_a_signal_within_a_destructor_ends_the_work():
     def work():
         Destructor()

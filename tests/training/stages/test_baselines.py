@@ -77,6 +77,7 @@ def test_figures_left_by_another_run_are_measured_anew(run_dir, splits):
     assert make(run_dir, Encoder(), splits).before(0)["raw_pixels_knn_top1"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_table_shows_percent_and_a_dash_where_nothing_was_measured():
     figures = {
         "raw_pixels_knn_top1": 0.9,

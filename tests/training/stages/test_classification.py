@@ -116,6 +116,7 @@ def test_accuracies_and_their_interval_are_those_of_the_evaluation_images(finetu
     np.testing.assert_allclose(found["top1_interval"], [low, high], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_figures_of_every_class_are_those_of_the_evaluation_images(whole, held_out):
     logits, labels = evaluation_outputs(whole.folder, held_out)
     expected = precision_recall_fscore_support(
@@ -184,6 +185,7 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_best_epoch_are_kept_beside_the_last(config, monkeypatch, tmp_path):
     # Of equally good ones the first.
     seen = plan(monkeypatch, {4: 0.2, 7: 0.9, 10: 0.5, 13: 0.9})
@@ -197,6 +199,7 @@ def test_the_weights_of_the_best_epoch_are_kept_beside_the_last(config, monkeypa
     assert not np.array_equal(seen[7]["classifier/kernel"], seen[13]["classifier/kernel"])
 
 
+@pytest.mark.slow
 def test_balanced_accuracy_may_choose_the_best_weights_and_classes_be_balanced(config, monkeypatch, tmp_path):
     plan(monkeypatch, {4: 0.2, 7: 0.9})  # balanced accuracies 0.8 and 0.1
     stages = []
@@ -212,6 +215,7 @@ def test_balanced_accuracy_may_choose_the_best_weights_and_classes_be_balanced(c
     assert f"{min(expected):.3g} to {max(expected):.3g}" in line
 
 
+@pytest.mark.slow
 def test_a_later_stage_may_start_from_the_best_weights(config, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         seen = plan(patch, {4: 0.9, 7: 0.1})
@@ -224,6 +228,7 @@ def test_a_later_stage_may_start_from_the_best_weights(config, monkeypatch, tmp_
         )
 
 
+@pytest.mark.slow
 def test_only_every_so_many_epochs_and_the_last_are_evaluated(config, monkeypatch, tmp_path):
     plan(monkeypatch, {7: 0.9, 10: 0.5})
     done = run(config(epochs=3, eval_every_epochs=2))
@@ -250,6 +255,7 @@ def test_a_run_killed_and_repeated_ends_as_one_never_killed(config, whole, monke
     assert not differing(tmp_path / "run", whole.folder)
 
 
+@pytest.mark.slow
 def test_best_weights_later_than_the_checkpoint_a_run_comes_back_to_are_forgotten(
     config, monkeypatch, tmp_path
 ):
@@ -262,6 +268,7 @@ def test_best_weights_later_than_the_checkpoint_a_run_comes_back_to_are_forgotte
     assert steps_in(str(tmp_path / "run" / "best")) == []
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_to_more_epochs_and_its_best_with_it(config, monkeypatch, tmp_path):
     plan(monkeypatch, {4: 0.2, 7: 0.9, 10: 0.3})
     run(config())
@@ -284,6 +291,7 @@ def test_the_labeled_part_of_a_source_is_all_of_it_where_all_is_labeled(stripes)
     assert list(labeled_part(few).ids) == [train.ids[3], train.ids[5]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("worst", "said"), [(2, False), (0.001, True)])
 def test_a_run_whose_loss_ends_far_above_guessing_says_so(
     tiny, pretrained, tmp_path, monkeypatch, worst, said
@@ -319,6 +327,7 @@ def test_moving_statistics_that_lag_are_named(monkeypatch):
     assert check(stage, {"accuracy": 0.75}) == (None, [])
 
 
+@pytest.mark.slow
 def test_short_runs_end_with_statistics_of_their_weights(config, monkeypatch):
     calls = []
 

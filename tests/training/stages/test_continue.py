@@ -48,6 +48,7 @@ def test_a_fresh_head_is_that_of_the_settings(config, pretrained, monkeypatch):
             np.testing.assert_array_equal(now[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_momentum_network_is_included(config, tiny_session, stripes, tmp_path, monkeypatch):
     memory = {"memory": "queue", "memory_size": 16, "ema_decay": 0.5}
     source = tiny_session(make_config(stripes, tmp_path / "source", epochs=1, **memory))
@@ -74,6 +75,7 @@ def test_frozen_batch_norm_stays_that_of_the_source(config, pretrained, tmp_path
             assert np.array_equal(now, before.get(name)) == frozen, name
 
 
+@pytest.mark.slow
 def test_the_result_names_its_ancestors(config, pretrained):
     continued = run(config(epochs=1, baselines=True))
     assert [entry["run"] for entry in continued.result["ancestors"]] == [str(pretrained.folder)]
@@ -84,6 +86,7 @@ def test_the_result_names_its_ancestors(config, pretrained):
     assert f"starting from {pretrained.folder}" in continued.lines[1]
 
 
+@pytest.mark.slow
 def test_a_keras_file_starts_a_run(config, tmp_path, monkeypatch):
     monkeypatch.undo()  # the real network
     model = create_model("r18_0.05x_sk0", image_size=8, proj_dim=8, proj_layers=2)

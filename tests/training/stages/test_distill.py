@@ -52,6 +52,7 @@ def images(stripes):
     return evaluation_view(np.load(stripes.removeprefix("npz:"))["x_train"], 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", ["last", "best"])
 def test_the_teacher_is_the_network_that_load_run_gives(config, finetuned, images, monkeypatch, checkpoint):
     learner = begin(config(teacher_checkpoint=checkpoint), monkeypatch).learner
@@ -85,6 +86,7 @@ def test_the_temperature_is_the_paper_s_for_equals_and_for_others_unless_given(c
     assert stage.config.model == settings.get("model", GROUPED)
 
 
+@pytest.mark.slow
 def test_self_distillation_tells_what_was_done(distilled, finetuned):
     found = distilled.result
     assert (found["mode"], found["temperature"], found["alpha"], found["distill_on"]) == (
@@ -102,6 +104,7 @@ def test_self_distillation_tells_what_was_done(distilled, finetuned):
     assert not [line for line in distilled.lines if "filled by repeating" in line]
 
 
+@pytest.mark.slow
 def test_the_teacher_is_left_as_it_was(distilled, finetuned, config, tmp_path):
     before = saved_variables(finetuned.folder)
     run(config(epochs=1, weight_decay=0.1))
@@ -128,6 +131,7 @@ def rows_in(shown, images):
     return {row_of[image.tobytes()] for image in shown}
 
 
+@pytest.mark.slow
 def test_below_alpha_1_a_stream_of_labeled_images_goes_beside_all_images(
     config, images, monkeypatch, tmp_path, stripes
 ):
@@ -142,6 +146,7 @@ def test_below_alpha_1_a_stream_of_labeled_images_goes_beside_all_images(
     assert not [line for line in begun.lines if "filled" in line]
 
 
+@pytest.mark.slow
 def test_the_two_streams_show_other_crops_of_the_same_images(config, monkeypatch):
     begun = begin(config(alpha=0.5, distill_on="labeled", augment="crop"), monkeypatch)
     (shown, _), (labeled, _) = seen_by(begun, steps=1)
@@ -153,6 +158,7 @@ def test_the_two_streams_show_other_crops_of_the_same_images(config, monkeypatch
     )
 
 
+@pytest.mark.slow
 def test_distillation_on_the_labeled_images_shows_no_others(config, images, monkeypatch, tmp_path):
     begun = begin(config(distill_on="labeled", augment="none"), monkeypatch)
     (shown, _), second = seen_by(begun)
@@ -166,6 +172,7 @@ def test_a_batch_as_large_as_all_images_is_not_said_to_be_filled_with_labeled_on
     assert not [line for line in begun.lines if "filled" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 def test_labels_and_teacher_share_the_loss(config, alpha):
     done = run(config(alpha=alpha, epochs=1))
@@ -179,6 +186,7 @@ def test_labels_and_teacher_share_the_loss(config, alpha):
     assert done.result["labels_used"] == 12
 
 
+@pytest.mark.slow
 def test_images_without_any_label_are_enough_for_a_teacher(config, bare, finetuned, tmp_path):
     done = run(config(dataset=bare))
     found = done.result
@@ -198,6 +206,7 @@ def test_images_without_any_label_are_enough_for_a_teacher(config, bare, finetun
     assert [run["mode"] for run in judged.result["ancestors"]] == ["pretrain", "finetune", "distill"]
 
 
+@pytest.mark.slow
 def test_unlabeled_images_may_be_judged_by_labeled_ones(config, tmp_path):
     arrays = dict(np.load(write_npz(tmp_path / "all.npz")))
     del arrays["y_train"]
@@ -207,6 +216,7 @@ def test_unlabeled_images_may_be_judged_by_labeled_ones(config, tmp_path):
     assert 0 <= found["top1"] <= 1
 
 
+@pytest.mark.slow
 def test_evaluation_images_without_labels_judge_nothing(config, tmp_path):
     data = "npz:" + write_npz(tmp_path / "bare.npz", labels=False)
     found = run(config(dataset=data, epochs=1)).result

@@ -90,6 +90,7 @@ def test_only_labeled_images_count_as_evaluation_images(measure, finetuned, data
     assert done.result["precision"] == "float32"
 
 
+@pytest.mark.slow
 def test_features_of_an_unlabeled_pretraining(measure, tmp_path):
     data = "npz:" + write_npz(tmp_path / "bare.npz", labels=False, test=0)
     bare = run(make_config(data, tmp_path / "bare", epochs=1))
@@ -123,6 +124,7 @@ def test_what_measures_can_not_be_gone_on_from(measure, finetuned, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_eval_sees_images_of_the_size_the_run_saw(measure, tiny_session, pretrained, tmp_path):
     # Its model.json has another, that of pretraining.
     larger = tiny_session(
@@ -133,6 +135,7 @@ def test_eval_sees_images_of_the_size_the_run_saw(measure, tiny_session, pretrai
     assert (found["top1"], found["per_class"]) == (larger.result["top1"], larger.result["per_class"])
 
 
+@pytest.mark.slow
 def test_a_measurement_follows_the_run_it_judges(measure, finetuned, tmp_path):
     judged = tmp_path / "judged"
     shutil.copytree(finetuned.folder, judged)

@@ -28,6 +28,7 @@ def config(tiny, pretrained, tmp_path):
     return lambda **settings: configure("finetune", tmp_path / "run", init=str(pretrained.folder), **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_the_classifier_sits_on_the_layer_and_the_layers_above_it_are_gone(
     config, pretrained, monkeypatch, layer
@@ -88,6 +89,7 @@ def test_learning_rate_is_that_of_the_network_unless_given(tiny, pretrained, tmp
         assert any(text.startswith(line) for text in begun.lines) == (rate is None)
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_network_can_be_fine_tuned_again(tiny, finetuned, tmp_path, monkeypatch):
     learner = begin(configure("finetune", tmp_path / "run", init=str(finetuned.folder)), monkeypatch).learner
     assert learner.model.head_layer == 1
@@ -105,6 +107,7 @@ def test_everything_trains_unless_told_otherwise(pretrained, finetuned):
         assert not np.array_equal(after[name], before.get(name)), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer", ["momentum", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lars", "adamw"))]
 )
@@ -131,6 +134,7 @@ def test_frozen_batch_norm_does_not_move_by_a_bit(config, pretrained, tmp_path):
         assert np.array_equal(value, before.get(name)) == (name in frozen), name
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_leaves_the_head_to_train(config, pretrained, tmp_path):
     run(config(freeze_through=4, epochs=1))
     before, after = saved_variables(pretrained.folder), saved_variables(tmp_path / "run")

@@ -180,6 +180,7 @@ def test_what_was_measured_otherwise_or_is_damaged_is_measured_anew(
     assert begun.learner.model.head_layer == 2
 
 
+@pytest.mark.slow
 def test_a_trial_begins_anew_for_every_fold(config, monkeypatch):
     """Else a fold would be judged by a network that has learned from it."""
     found = []
@@ -215,6 +216,7 @@ def whole(pretrained, tiny_session, tmp_path_factory):
     return tiny_session(configure("finetune", folder, **settings))
 
 
+@pytest.mark.slow
 def test_a_real_choice_is_written_down_and_said(whole):
     held = json.loads((whole.folder / "head_layer.json").read_text())["top1"]
     assert len(held) == 3 * 2
@@ -235,6 +237,7 @@ def test_a_choice_killed_in_its_second_trial_ends_as_one_never_killed(whole, con
     ).read_text().split("}")[1]
 
 
+@pytest.mark.slow
 def test_a_choice_that_is_told_to_stop_keeps_its_folds(config, monkeypatch, tmp_path):
     real = head_layer_search._Scores.set
 
@@ -254,6 +257,7 @@ def test_a_layer_that_is_given_is_not_tried(config, monkeypatch):
     assert stage.head_layer == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_is_extended_keeps_its_layer(whole, monkeypatch, tmp_path):
     shutil.copytree(whole.folder, tmp_path / "extended")
     monkeypatch.setattr(head_layer_search, "_Trial", None)

@@ -80,6 +80,7 @@ def measure(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_all_of_a_folder_that_no_run_saw_is_judged(measure, supervised, tmp_path):
     """It may have a part of the classes, and be test/ alone."""
     test = write_photos(tmp_path / "new", 2, 9, classes=("blue", "red"), prefix="test/")
@@ -101,6 +102,7 @@ def test_all_of_a_folder_that_no_run_saw_is_judged(measure, supervised, tmp_path
     assert knn.result["labels_used"] == len(whole.train)
 
 
+@pytest.mark.slow
 def test_classes_in_another_order_are_the_same(measure, supervised, tmp_path, monkeypatch):
     test = write_photos(tmp_path / "new", 2, 9)
     expected = measure("eval", supervised, dataset=test).result
@@ -116,6 +118,7 @@ def test_classes_in_another_order_are_the_same(measure, supervised, tmp_path, mo
     assert (result["top1"], result["per_class"]) == (expected["top1"], expected["per_class"])
 
 
+@pytest.mark.slow
 def test_neighbors_are_the_images_whose_labels_the_run_saw(measure, photos, tmp_path):
     few = judged(
         configure(
@@ -127,6 +130,7 @@ def test_neighbors_are_the_images_whose_labels_the_run_saw(measure, photos, tmp_
     assert knn.result["evaluation_images"] == 3 * 2 * BURST
 
 
+@pytest.mark.slow
 def test_the_data_s_own_evaluation_split_comes_before_what_an_earlier_run_held_out(
     measure, pretrained, tmp_path
 ):
@@ -140,6 +144,7 @@ def test_the_data_s_own_evaluation_split_comes_before_what_an_earlier_run_held_o
     assert "held_out" not in split_of(done.folder)
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_folder_is_judged_by_what_was_held_out_of_it(measure, supervised, tmp_path):
     shutil.copytree(supervised.config.dataset.removeprefix("folder:"), tmp_path / "copy")
     done = measure("eval", supervised, dataset=f"folder:{tmp_path / 'copy'}")
@@ -205,6 +210,7 @@ def test_enough_held_out_images_need_no_cross_validation(monkeypatch, photos):
     assert judging.cross_validated(None, splits.train, splits.evaluation, 3) == {}
 
 
+@pytest.mark.slow
 def test_later_stages_keep_the_groups(measure, pretrained, tmp_path):
     finetuned = measure("finetune", pretrained, "finetuned")
     assert split_of(finetuned.folder)["held_out"] == split_of(pretrained.folder)["held_out"]
@@ -227,6 +233,7 @@ def test_too_many_images_are_not_compared(photos, tmp_path, monkeypatch):
         judged(configure("supervised", tmp_path / "run", dataset=photos, group_by="near_duplicates"))
 
 
+@pytest.mark.slow
 def test_groups_of_a_column(photos, tmp_path):
     whole = load_dataset(photos, held_out=[]).train
     rows = [f"{name},{name.split('/')[0]},{name[:-5]}" for name in whole.ids]
@@ -254,6 +261,7 @@ def test_the_hash_of_a_group_is_that_of_its_smallest_and_alone_its_own():
     assert group_hashes(hashes, groups).tolist() == [pair, hashes[1], pair, hashes[3]]
 
 
+@pytest.mark.slow
 def test_a_default_directory_of_an_earlier_version_is_continued(pretrained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     new = write_photos(tmp_path / "new", 2, 9)

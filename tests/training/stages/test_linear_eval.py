@@ -32,6 +32,7 @@ def done(pretrained, tiny_session, tmp_path_factory):
     return tiny_session(configure("linear_eval", folder, **settings, epochs=1))
 
 
+@pytest.mark.slow
 def test_the_paper_s_protocol_leaves_everything_but_the_classifier_alone(done, pretrained):
     before, after = saved_variables(pretrained.folder), saved_variables(done.folder)
     moved = {name for name, value in after.items() if not np.array_equal(value, before.get(name))}
@@ -93,6 +94,7 @@ def test_the_quick_one_is_logistic_regression_on_the_features_of_the_labeled_ima
     assert "epochs" not in found  # --epochs belongs to the other protocol
 
 
+@pytest.mark.slow
 def test_logistic_regression_becomes_the_classifier_of_the_network(pretrained, data, tmp_path):
     settings = {"init": str(pretrained.folder), "protocol": "fast", "head_layer": 1}
     for dataset in (data, None):  # the second evaluation replaces the first
@@ -113,6 +115,7 @@ def test_logistic_regression_becomes_the_classifier_of_the_network(pretrained, d
     assert card["architecture"]["head_layer"] == 1
 
 
+@pytest.mark.slow
 def test_the_quick_one_chooses_its_penalty_on_the_training_labels_where_none_is_given(pretrained, tmp_path):
     config = configure("linear_eval", tmp_path / "run", init=str(pretrained.folder), protocol="fast")
     assert run(config).result["logistic_c"] in [10.0**k for k in range(-4, 3)]

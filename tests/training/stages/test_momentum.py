@@ -43,6 +43,7 @@ def assert_is_momentum(model, run_folder):
         np.testing.assert_array_equal(variables(model)[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_run_names_its_memory(remembering):
     line = "momentum network with decay 0.5, queue of 48 rows x 8 (0.00154 MB)"
     assert f"memory   {line}" in remembering.lines
@@ -70,6 +71,7 @@ def test_load_run_returns_the_momentum_network(remembering, tiny):
     np.testing.assert_array_equal(averaged.classifier.kernel, online.classifier.kernel)
 
 
+@pytest.mark.slow
 def test_stages_take_the_momentum_network(remembering, tiny, folder, monkeypatch):
     init = {"init": str(remembering.folder), "use_ema": True}
     for mode in ("finetune", "linear_eval"):
@@ -134,6 +136,7 @@ def test_a_run_with_micro_batches_is_resumed_on_as_many_replicas(remembering, ti
         (path / "config.json").write_text(json.dumps(old))
 
 
+@pytest.mark.slow
 def test_a_queue_of_another_size_is_refused(remembering, tiny, stripes, folder):
     config = make_config(stripes, remembering.folder, **{**SETTINGS, "memory_size": 16, "epochs": 3})
     with pytest.raises(InputError, match=r"memory_size.*48.*16"):

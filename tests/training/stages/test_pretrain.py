@@ -49,6 +49,7 @@ def done(tmp_path_factory):
     return folder / "run", config, returned, lines
 
 
+@pytest.mark.slow
 def test_the_directory_holds_nothing_but_what_it_promises(done):
     folder, *_ = done
     assert checkpointed_steps(folder) == [11]  # --keep_checkpoints=1
@@ -244,6 +245,7 @@ def test_the_screen_tells_devices_data_steps_epochs_and_where_to_look(done):
     assert all("\n" not in line for line in lines)
 
 
+@pytest.mark.slow
 def test_unlabeled_images_train_without_figures_of_labels(tmp_path, monkeypatch):
     make_tiny(monkeypatch, draw=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -276,6 +278,7 @@ def test_unlabeled_images_train_without_figures_of_labels(tmp_path, monkeypatch)
     assert picture(folder, "curves.png").size
 
 
+@pytest.mark.slow
 def test_unlabeled_training_images_beside_labeled_evaluation_images_train_without_figures_of_labels(
     tiny, tmp_path
 ):
@@ -287,6 +290,7 @@ def test_unlabeled_training_images_beside_labeled_evaluation_images_train_withou
     assert not [name for name in found if name.startswith(("knn", "probe"))]
 
 
+@pytest.mark.slow
 def test_a_csv_that_labels_evaluation_images_alone(tiny, tmp_path):
     flat(tmp_path / "photos", 20)
     lines = [f"{number}.png,{'ab'[number % 2]},test" for number in range(4)]
@@ -297,6 +301,7 @@ def test_a_csv_that_labels_evaluation_images_alone(tiny, tmp_path):
     assert "knn_top1" not in scores
 
 
+@pytest.mark.slow
 def test_few_labels_are_all_that_probe_and_knn_see(tiny, data, tmp_path, monkeypatch):
     seen = []
     real = pretrain.RepresentationScore
@@ -313,6 +318,7 @@ def test_few_labels_are_all_that_probe_and_knn_see(tiny, data, tmp_path, monkeyp
     assert result(tmp_path / "run")["knn_top1"] >= 0
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_ends_with_one_line_and_code_1_and_keeps_its_checkpoints(
     tiny, data, tmp_path, monkeypatch, capfd
 ):
@@ -380,6 +386,7 @@ def test_replicas_pretrain_as_one_device_does(tiny, data, two_devices, tmp_path)
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_training_that_learns_nothing_is_named(monkeypatch, tmp_path):
     make_tiny(monkeypatch)
     np.savez(tmp_path / "black.npz", x_train=np.zeros((40, 12, 12, 3), np.uint8))

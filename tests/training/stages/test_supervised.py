@@ -23,6 +23,7 @@ def done(stripes, tiny_session, tmp_path_factory):
     return tiny_session(configure("supervised", folder, dataset=stripes, **SETTINGS))
 
 
+@pytest.mark.slow
 def test_the_result_tells_what_was_seen(done):
     found = done.result
     assert (found["mode"], found["labels_used"], found["training_images"], found["evaluation_images"]) == (
