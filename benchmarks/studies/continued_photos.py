@@ -75,7 +75,9 @@ def command(options, seed):
     """Return the words of train.py."""
     words = ["--mode=pretrain", "--recipe=photos_continue", f"--dataset={options.dataset}"]
     words += [f"--model={options.model}", f"--image_size={options.image_size}", "--precision=float32"]
-    words += [f"--backbone_weights={options.backbone_weights}"] if options.backbone_weights else []
+    weights = f"--backbone_weights={options.backbone_weights}"
+    # Random weights have no statistics to keep.
+    words += [weights] if options.backbone_weights else ["--freeze_batch_norm=false"]
     words += [f"--batch_size={options.batch_size}", f"--epochs={options.epochs}"]
     words += [f"--warmup_epochs={options.epochs / 10:g}", "--eval_every_epochs=0", "--eval_fraction=1e-12"]
     return [

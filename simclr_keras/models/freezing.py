@@ -46,10 +46,7 @@ def freeze_batch_norm(*parts: keras.layers.Layer) -> None:
     """Freeze all batch normalization within some layers: statistics, scale and offset stay; other weights train.
 
     For weights that were trained before, in trainings of few steps, whose batches would replace the statistics
-    (docs/stages.md has a measurement). To be called after `freeze` and before `compile`.
-
-    Raises:
-        InputError: there is no batch normalization in them.
+    (docs/photos.md has a measurement). To be called after `freeze` and before `compile`.
 
     >>> from simclr_keras import create_model
     >>> from simclr_keras.models.freezing import freeze_batch_norm
@@ -58,12 +55,10 @@ def freeze_batch_norm(*parts: keras.layers.Layer) -> None:
     >>> len(model.encoder.trainable_variables), len(model.encoder.non_trainable_variables)
     (21, 84)
     """
-    layers = [layer for part in parts for layer in part._flatten_layers()]
-    frozen = [layer for layer in layers if isinstance(layer, BatchNormalization)]
-    if not frozen:
-        raise InputError("--freeze_batch_norm: the network has no batch normalization; leave it out.")
-    for layer in frozen:
-        layer.trainable = False
+    for part in parts:
+        for layer in part._flatten_layers():
+            if isinstance(layer, BatchNormalization):
+                layer.trainable = False
 
 
 def _check(model, after_block, heads, groups):

@@ -138,11 +138,6 @@ def test_frozen_batch_norm_stands_still_and_all_else_trains():
         assert np.array_equal(value, after[name]) == (name in names), name
 
 
-def test_a_network_without_batch_norm_has_none_to_freeze():
-    with pytest.raises(InputError, match="no batch normalization"):
-        freeze_batch_norm(keras.layers.Dense(2))
-
-
 def test_freezing_again_undoes_the_earlier_one():
     model = create()
     everything = len(model.trainable_variables)

@@ -95,7 +95,7 @@ class BatchStatistics:
         if self.freeze_batch_norm and not any(getattr(self, name) for name in starts):
             raise InputError(
                 "--freeze_batch_norm keeps the statistics of trained weights, and this network starts from random "
-                f"ones: give {' or '.join(f'--{name}' for name in starts)}, or leave --freeze_batch_norm out."
+                f"ones: give {' or '.join(f'--{name}' for name in starts)}, or --freeze_batch_norm=false."
             )
 
 

@@ -22,9 +22,9 @@ PHOTOS_PRETRAIN = {
 }
 # From published or earlier weights, whose network and image size it takes. A fortieth of the learning rate of
 # PHOTOS_PRETRAIN: at a quarter, the contrastive loss of an ImageNet network on photos rose at first, and its features
-# lost more (docs/photos.md). Views keep the hue, without which they lost more, too. If the contrastive loss hardly
-# falls within ten epochs, try ten times the rate, as suits a small network pretrained on little; if kNN falls below
-# that of `simclr knn` on --init, halve it.
+# lost more (docs/photos.md). They also lost more with views of other hues or gray, and with batch normalization that
+# follows the photos. If the contrastive loss hardly falls within ten epochs, try ten times the rate, as suits a small
+# network pretrained on little; if kNN falls below that of `simclr knn` on --init, halve it.
 PHOTOS_CONTINUE = {
     "batch_size": 64,
     "epochs": 50,
@@ -37,6 +37,7 @@ PHOTOS_CONTINUE = {
     "color_strength": PHOTOS_PRETRAIN["color_strength"],
     "hue": 0.0,
     "grayscale_probability": 0.0,
+    "freeze_batch_norm": True,
 }
 PHOTOS_FINETUNE = {
     "batch_size": 64,
