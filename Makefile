@@ -22,7 +22,7 @@ demo: $(STAMP)
 wheel-test: $(STAMP)
 	.ci/wheel-test $(abspath $(PY))
 
-# Every claim once. test-all: also on more replicas, networks, files, processes and instants (tests/thorough.txt).
+# test-all takes longer: tests/thorough.txt has what it adds.
 test: $(STAMP) lint
 	$(PY) -m pytest -n 2 --dist loadfile -m "not thorough"
 

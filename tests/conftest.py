@@ -61,12 +61,16 @@ tf.config.set_logical_device_configuration(
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config, items):
-    listed = {f"tests/{line}" for line in THOROUGH.read_text().splitlines() if not line.startswith("#")}
+    lines = THOROUGH.read_text().splitlines()
+    listed = {f"tests/{line}" for line in lines if line and not line.startswith("#")}
     names = {item: {item.nodeid, item.nodeid.partition("[")[0]} for item in items}
     for item in items:
         if names[item] & listed:
             item.add_marker(pytest.mark.thorough)
     files = {item.nodeid.partition("::")[0] for item in items}
+    files |= {
+        name for name in (line.partition("::")[0] for line in listed) if not pathlib.Path(name).exists()
+    }
     unknown = {line for line in listed if line.partition("::")[0] in files} - set().union(*names.values())
     if unknown and not any("::" in argument for argument in config.args):
         raise pytest.UsageError(f"{THOROUGH} names tests that are not there: {', '.join(sorted(unknown))}")

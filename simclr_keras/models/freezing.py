@@ -46,7 +46,8 @@ def freeze_batch_norm(*parts: keras.layers.Layer) -> None:
     """Freeze all batch normalization within some layers: statistics, scale and offset stay; other weights train.
 
     For weights that were trained before, in trainings of few steps, whose batches would replace the statistics
-    (docs/photos.md has a measurement). To be called after `freeze` and before `compile`.
+    (docs/photos.md has a measurement). To be called on built layers, before `compile` and after `freeze`, which undoes
+    it. The saved model knows nothing of it. Layers without batch normalization are left as they are.
 
     >>> from simclr_keras import create_model
     >>> from simclr_keras.models.freezing import freeze_batch_norm
@@ -59,6 +60,12 @@ def freeze_batch_norm(*parts: keras.layers.Layer) -> None:
         for layer in part._flatten_layers():
             if isinstance(layer, BatchNormalization):
                 layer.trainable = False
+
+
+def count_frozen(model: keras.Model) -> int:
+    """Return the number of layers of batch normalization that are frozen."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormalization)]
+    return sum(not layer.trainable for layer in layers)
 
 
 def _check(model, after_block, heads, groups):

@@ -76,8 +76,11 @@ def class_notes(splits) -> list[str]:
     return notes
 
 
-def ways_of_steps(config, replicas: int) -> str:
-    """Return how steps differ from whole batches on all replicas, in one line, or ""."""
+def ways_of_steps(config, replicas: int, frozen: int = 0) -> str:
+    """Return how steps differ from whole batches on all replicas, in one line, or "".
+
+    frozen: layers of batch normalization that are.
+    """
     ways = []
     if 0 < config.microbatch_size < config.batch_size:
         parts = config.batch_size // config.microbatch_size
@@ -85,9 +88,9 @@ def ways_of_steps(config, replicas: int) -> str:
     if config.remat:
         ways.append("residual blocks are computed again for the gradients")
     if config.freeze_batch_norm:
-        ways.append("batch normalization is frozen")
+        ways.append(f"batch normalization is frozen in {counted(frozen, 'layer')}")
     if not config.global_bn and replicas > 1:
-        ways.append("every replica normalizes by its own statistics")
+        ways.append(f"{'else ' * bool(frozen)}every replica normalizes by its own statistics")
     return "; ".join(ways)
 
 

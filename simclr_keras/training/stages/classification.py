@@ -214,12 +214,15 @@ class ClassificationStage(TrainingStage):
             return top1, []
         fields = vars(self.config)
         freezing = "--freeze_through=4" if "freeze_through" in fields else "--freeze_backbone"
-        can_freeze = "freeze_through" in fields or is_backbone(self.architecture.name)
-        hint = f", or freeze batch normalization (--freeze_batch_norm) or the encoder ({freezing})"
+        hint = ""
+        if fields.get("init") or fields.get("backbone_weights"):
+            hint += ", or freeze batch normalization (--freeze_batch_norm)"
+        if "freeze_through" in fields or is_backbone(self.architecture.name):
+            hint += f", or freeze the encoder ({freezing})"
         return top1, [
             f"the accuracy in training is {accuracy_in_training:.1%}, but that on the same images in inference mode is "
             f"{top1:.1%}: the moving statistics of batch normalization do not fit the weights; give more --epochs or a "
-            f"lower --learning_rate{hint if can_freeze else ''}"
+            f"lower --learning_rate{hint}"
         ]
 
     def _scores(self):

@@ -10,7 +10,7 @@ from simclr_keras.errors import DivergedError, InputError
 from simclr_keras.formatting import counted, millions
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.batch_norm import use_local_statistics
-from simclr_keras.models.freezing import freeze_batch_norm
+from simclr_keras.models.freezing import count_frozen, freeze_batch_norm
 from simclr_keras.models.remat import enable_remat
 from simclr_keras.runs.checkpoints import Checkpoints, steps_in
 from simclr_keras.runs.history import History
@@ -152,7 +152,8 @@ class TrainingStage(Stage):
         yield f"{first}, encoder of {millions(self.learner.model.encoder.count_params())} parameters"
         yield from rest
         yield f"steps    {introduction.describe_steps(self.config, self.schedule)}"
-        if ways := introduction.ways_of_steps(self.config, self.strategy.num_replicas_in_sync):
+        replicas, frozen = self.strategy.num_replicas_in_sync, count_frozen(self.learner.model)
+        if ways := introduction.ways_of_steps(self.config, replicas, frozen):
             yield f"steps    {ways}"
 
     @property

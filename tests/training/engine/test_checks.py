@@ -38,8 +38,15 @@ def test_batch_divides_over_replicas():
 
 
 def test_line_of_ways_of_steps():
+    frozen = {"freeze_batch_norm": True, "init": "a"}
     for settings, replicas, line in (
         ({}, 2, ""),
+        (frozen, 1, "batch normalization is frozen in 7 layers"),
+        (
+            {"global_bn": False, **frozen},
+            2,
+            "batch normalization is frozen in 7 layers; else every replica normalizes by its own statistics",
+        ),
         ({"microbatch_size": 8}, 2, ""),
         ({"microbatch_size": 4, "global_bn": False}, 1, "in 2 micro-batches of 4 images"),
         (
@@ -49,7 +56,7 @@ def test_line_of_ways_of_steps():
         ),
     ):
         config = make_config("digits", "x", batch_size=8, **settings)
-        assert introduction.ways_of_steps(config, replicas) == line
+        assert introduction.ways_of_steps(config, replicas, 7 * config.freeze_batch_norm) == line
 
 
 def test_data_lines(tmp_path):

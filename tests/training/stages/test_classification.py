@@ -319,9 +319,9 @@ def test_moving_statistics_that_lag_are_named(monkeypatch):
     top1, (warning,) = check(stage, {"accuracy": 0.75})
     assert top1 == 0.5
     assert "in training is 75.0%, but that on the same images in inference mode is 50.0%" in warning
-    assert warning.endswith(
-        "freeze batch normalization (--freeze_batch_norm) or the encoder (--freeze_through=4)"
-    )
+    assert warning.endswith("a lower --learning_rate, or freeze the encoder (--freeze_through=4)")
+    stage.config = types.SimpleNamespace(seed=0, init="runs/a")
+    assert check(stage, {"accuracy": 0.75})[1][0].endswith("freeze batch normalization (--freeze_batch_norm)")
     assert check(stage, {"accuracy": None}) == (None, [])
     monkeypatch.setattr(classification, "trained_statistics", lambda model: [])  # frozen
     assert check(stage, {"accuracy": 0.75}) == (None, [])

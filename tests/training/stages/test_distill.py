@@ -270,6 +270,14 @@ def test_a_backbone_of_keras_learns_from_a_teacher_and_is_given_back(
     assert len(trained) == 4
 
 
+def test_frozen_batch_norm_of_the_start_does_not_train(config, pretrained, monkeypatch):
+    begun = begin(config(init=str(pretrained.folder), freeze_batch_norm=True), monkeypatch)
+    assert "steps    batch normalization is frozen in 1 layer" in begun.lines
+    trained = {variable.path.partition("/")[2] for variable in begun.learner.main_variables}
+    assert "encoder/conv/kernel" in trained
+    assert not [name for name in trained if name.startswith("encoder") and "/bn" in name]
+
+
 def test_a_start_of_the_same_name_with_other_parts_is_refused(config, pretrained, monkeypatch):
     settings = {"init": str(pretrained.folder), "model": GROUPED, "se_ratio": 0.25}
     with pytest.raises(InputError, match=r"--se_ratio: the student has 0.25, --init=.* none"):
