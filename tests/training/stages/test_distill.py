@@ -274,7 +274,7 @@ def test_frozen_batch_norm_of_the_start_does_not_train(config, pretrained, monke
     begun = begin(config(init=str(pretrained.folder), freeze_batch_norm=True), monkeypatch)
     assert "steps    batch normalization is frozen in 3 layers" in begun.lines
     trained = {variable.path.partition("/")[2] for variable in begun.learner.main_variables}
-    assert "encoder/conv/kernel" in trained
+    assert "encoder/stem/conv/kernel" in trained
     assert not [name for name in trained if name.startswith("encoder") and "/bn" in name]
 
 
