@@ -8,7 +8,7 @@ moving statistics, with which the training images and the evaluation images are 
     python benchmarks/studies/moving_statistics.py --init=runs/pretrain         # pretrained on digits, with its network
     python benchmarks/studies/moving_statistics.py --model=keras:ResNet50 --image_size=96 --batch_size=32 \
         --steps=42 --seeds=1 --learning_rate=0.01 --backbone_weights=resnet50.weights.h5 \
-        --dataset=folder:photos --labels=labels.csv
+        --dataset=folder:photos --labels=labels.csv --labels_per_class=0
 
 Rules: momentum 0.99 and 0.9 (moving averages); debiased (momentum of at most 0.9, which begins as a plain mean of the
 batches so far); recalibrated (exact mean and variance with the final weights, over augmented training images, or over
