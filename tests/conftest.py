@@ -63,6 +63,9 @@ tf.config.set_logical_device_configuration(
 def pytest_collection_modifyitems(config, items):
     lines = THOROUGH.read_text().splitlines()
     listed = {f"tests/{line}" for line in lines if line and not line.startswith("#")}
+    items.sort(
+        key=lambda item: "/hosts/" not in item.nodeid
+    )  # the longest file first, or a worker waits for it
     names = {item: {item.nodeid, item.nodeid.partition("[")[0]} for item in items}
     for item in items:
         if names[item] & listed:
