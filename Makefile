@@ -24,17 +24,17 @@ wheel-test: $(STAMP)
 
 # test-all takes longer: tests/thorough.txt has what it adds.
 test: $(STAMP) lint
-	$(PY) -m pytest -n 2 --dist loadfile -m "not thorough"
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not thorough"
 
 test-all: $(STAMP) lint
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)
-	$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not thorough"
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not thorough"
 
 # As on Windows: without fcntl, without symbolic links, without flushing folders.
 test-portable: $(STAMP)
-	SIMCLR_TEST_AS_WINDOWS=1 $(PY) -m pytest -n 2 --dist loadfile -m "not slow and not thorough"
+	SIMCLR_TEST_AS_WINDOWS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not thorough"
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
