@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all test-fast test-portable wheel-test lint format docs clean
+.PHONY: demo test test-thorough test-fast test-portable wheel-test lint format docs clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@echo "installing TensorFlow and the rest into $(VENV): this takes a few minutes; pip prints nothing"
@@ -22,19 +23,19 @@ demo: $(STAMP)
 wheel-test: $(STAMP)
 	.ci/wheel-test $(abspath $(PY))
 
-# test-all takes longer: tests/thorough.txt has what it adds.
 test: $(STAMP) lint
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not thorough"
+	$(PYTEST) -m "not thorough"
 
-test-all: $(STAMP) lint
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# The rest: tests/thorough.txt.
+test-thorough: $(STAMP)
+	$(PYTEST) -m thorough
 
 test-fast: $(STAMP)
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not thorough"
+	$(PYTEST) -m "not slow and not thorough"
 
 # As on Windows: without fcntl, without symbolic links, without flushing folders.
 test-portable: $(STAMP)
-	SIMCLR_TEST_AS_WINDOWS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not thorough"
+	SIMCLR_TEST_AS_WINDOWS=1 $(PYTEST) -m "not slow and not thorough"
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from benchmarks.command_line import make_parser, parse
 from simclr_keras.config.modes import PretrainConfig
-from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.batch_norm import batch_norm_layers
 from simclr_keras.runs.architecture import Architecture
 from simclr_keras.training.engine import strategy
 from simclr_keras.training.stages import pretrain
@@ -87,7 +87,7 @@ def counted_parts(graph) -> dict[str, Part]:
 def least_parts(model, config) -> dict[str, Part]:
     """Return the least possible collectives of a step by purpose."""
     weights = sum(math.prod(variable.shape) for variable in model.trainable_variables)
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormalization)]
+    layers = batch_norm_layers(model)
     channels = sum(layer.moving_mean.shape[0] for layer in layers)
     embeddings = config.batch_size * 2 * config.proj_dim * 4
     return {

@@ -21,6 +21,7 @@ import pathlib
 import signal
 
 from tests import as_windows
+from tests.thorough import thorough_lines
 
 if os.environ.get("SIMCLR_TEST_AS_WINDOWS"):
     as_windows.block()
@@ -40,7 +41,6 @@ os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())
 gc.set_threshold(100_000, 20, 50)
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-THOROUGH = pathlib.Path(__file__).parent / "thorough.txt"
 LOGICAL_DEVICES = 4
 
 # A suite started in the background of a shell script has it ignored, and so would the runs it interrupts.
@@ -60,23 +60,13 @@ tf.config.set_logical_device_configuration(
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
-def pytest_collection_modifyitems(config, items):
-    lines = THOROUGH.read_text().splitlines()
-    listed = {f"tests/{line}" for line in lines if line and not line.startswith("#")}
-    items.sort(
-        key=lambda item: "/hosts/" not in item.nodeid
-    )  # the longest file first, or a worker waits for it
-    names = {item: {item.nodeid, item.nodeid.partition("[")[0]} for item in items}
+def pytest_collection_modifyitems(items):
+    # The longest file first: a worker would wait for it at the end.
+    items.sort(key=lambda item: "/hosts/" not in item.nodeid)
+    listed = {f"tests/{line}" for line in thorough_lines()}
     for item in items:
-        if names[item] & listed:
+        if listed & {item.nodeid, item.nodeid.partition("[")[0], item.nodeid.partition("::")[0]}:
             item.add_marker(pytest.mark.thorough)
-    files = {item.nodeid.partition("::")[0] for item in items}
-    files |= {
-        name for name in (line.partition("::")[0] for line in listed) if not pathlib.Path(name).exists()
-    }
-    unknown = {line for line in listed if line.partition("::")[0] in files} - set().union(*names.values())
-    if unknown and not any("::" in argument for argument in config.args):
-        raise pytest.UsageError(f"{THOROUGH} names tests that are not there: {', '.join(sorted(unknown))}")
 
 
 @pytest.fixture(scope="session")

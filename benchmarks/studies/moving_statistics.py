@@ -34,15 +34,11 @@ from simclr_keras import Classifier, WarmupCosine, create_model
 from simclr_keras.data import pipeline
 from simclr_keras.data.sources.load_dataset import open_dataset, split_dataset
 from simclr_keras.data.views.crop import CropConfig
-from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.batch_norm import batch_norm_layers
 from simclr_keras.models.freezing import freeze_batch_norm
 from simclr_keras.runs.open_run import open_run
 
 RECALIBRATION_STEPS = 20
-
-
-def layers_of(model):
-    return [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormalization)]
 
 
 def statistics_of(layers):
@@ -99,7 +95,7 @@ def build(arguments, run, classes):
 
 def train(model, train_source, arguments, steps, seed, frozen):
     """Return (accuracy of the second half of the training steps, BatchStatistics or None if frozen)."""
-    layers = layers_of(model)
+    layers = batch_norm_layers(model)
     if frozen:
         freeze_batch_norm(model)
     learner = Classifier(model)
@@ -159,7 +155,7 @@ def measure(arguments, run, steps, seed):
         if frozen:
             yield "frozen", training, *accuracies(model, sources, arguments)
             return
-        layers = layers_of(model)
+        layers = batch_norm_layers(model)
         forward = tf.function(lambda images: model(images, training=True)["logits"], reduce_retracing=True)  # noqa: B023
         count = min(RECALIBRATION_STEPS, steps)
         augmented = [

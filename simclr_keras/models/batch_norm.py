@@ -115,6 +115,11 @@ class BatchNormalization(keras.layers.Layer):
         }
 
 
+def batch_norm_layers(model: keras.layers.Layer) -> list[BatchNormalization]:
+    """Return every BatchNormalization within a built model or layer."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormalization)]
+
+
 def use_local_statistics(model: keras.Model) -> None:
     """Make every BatchNormalization of a model use the statistics of each replica alone in training.
 
@@ -124,9 +129,8 @@ def use_local_statistics(model: keras.Model) -> None:
     >>> from simclr_keras.models.batch_norm import use_local_statistics
     >>> use_local_statistics(create_model("r18_0.125x_sk0", image_size=8))
     """
-    for layer in model._flatten_layers():
-        if isinstance(layer, BatchNormalization):
-            layer.is_global = False
+    for layer in batch_norm_layers(model):
+        layer.is_global = False
 
 
 def in_xla_context() -> bool:

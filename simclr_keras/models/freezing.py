@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import keras
 
 from simclr_keras.errors import InputError
-from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.batch_norm import batch_norm_layers
 
 if TYPE_CHECKING:
     from simclr_keras.models.simclr import SimCLRModel
@@ -45,9 +45,9 @@ def freeze(model: "SimCLRModel", after_block: int, heads: bool = False) -> None:
 def freeze_batch_norm(*parts: keras.layers.Layer) -> None:
     """Freeze all batch normalization within some layers: statistics, scale and offset stay; other weights train.
 
-    For weights that were trained before, in trainings of few steps, whose batches would replace the statistics
-    (docs/photos.md has a measurement). To be called on built layers, before `compile` and after `freeze`, which undoes
-    it. The saved model knows nothing of it. Layers without batch normalization are left as they are.
+    For trained weights and few steps, whose batches would replace the statistics (docs/photos.md has a measurement). To
+    be called on built layers, before `compile` and after `freeze`, which undoes it. A saved model is not frozen.
+    Layers without batch normalization stay as they are.
 
     >>> from simclr_keras import create_model
     >>> from simclr_keras.models.freezing import freeze_batch_norm
@@ -57,15 +57,13 @@ def freeze_batch_norm(*parts: keras.layers.Layer) -> None:
     (21, 84)
     """
     for part in parts:
-        for layer in part._flatten_layers():
-            if isinstance(layer, BatchNormalization):
-                layer.trainable = False
+        for layer in batch_norm_layers(part):
+            layer.trainable = False
 
 
 def count_frozen(model: keras.Model) -> int:
     """Return the number of layers of batch normalization that are frozen."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormalization)]
-    return sum(not layer.trainable for layer in layers)
+    return sum(not layer.trainable for layer in batch_norm_layers(model))
 
 
 def _check(model, after_block, heads, groups):

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from simclr_keras.models.batch_norm import BatchNormalization
+from simclr_keras.models.batch_norm import BatchNormalization, batch_norm_layers
 from simclr_keras.objectives.learner import Learner
 
 
 def trained_statistics(model: tf.Module) -> list[BatchNormalization]:
     """Return the layers whose moving statistics training changes; none in a frozen network."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormalization)]
-    return [layer for layer in layers if layer.trainable]
+    return [layer for layer in batch_norm_layers(model) if layer.trainable]
 
 
 class Recalibration:

@@ -21,13 +21,13 @@ GIVEN = {
     "finetune": {"init": "runs/a"},
     "linear_eval": {"init": "runs/a"},
     "distill": {"teacher": "runs/b"},
+    "photos_continue": {"dataset": "folder:photos", "init": "runs/a"},
 }
 
 
 def config_of(name):
     mode, values, _ = recipes.RECIPES[name]
-    given = {**GIVEN.get(mode, {}), **({"init": "runs/a"} if name == "photos_continue" else {})}
-    return make_config(mode, {**given, **values}, {})
+    return make_config(mode, {**GIVEN.get(name, GIVEN.get(mode, {})), **values}, {})
 
 
 def test_recipes_are_valid_and_complete():

@@ -12,7 +12,7 @@ from simclr_keras.runs.run_files import RunFiles
 
 AS_RELEASED = {"eval_antialias": False}
 CHOICES = {"class_weights": "none", "best_metric": "top1"}  # of classifiers, at their defaults
-FREE = {"freeze_batch_norm": False}
+NOT_FROZEN = {"freeze_batch_norm": False}
 ENTRY = {"run": "runs/p", "mode": "pretrain", "dataset": "digits", "step": 7, "checkpoint": "last"}
 
 
@@ -22,7 +22,7 @@ ENTRY = {"run": "runs/p", "mode": "pretrain", "dataset": "digits", "step": 7, "c
         ConfigRecord("knn", {"seed": 3, "init": None, "use_ema": True, **AS_RELEASED}),
         ConfigRecord(
             "distill",
-            {"use_ema": False, "global_bn": False, **FREE, "init": None, **CHOICES, **AS_RELEASED},
+            {"use_ema": False, "global_bn": False, **NOT_FROZEN, "init": None, **CHOICES, **AS_RELEASED},
             [ENTRY],
             "digits",
             ["a", "b"],
@@ -42,13 +42,13 @@ def test_record_is_read_as_written(record):
 
 def test_settings_that_were_added_since_are_filled_in():
     added = {"memory": "none", "ema_decay": 0.999, "memory_size": 65536, "microbatch_size": 0}
-    added |= {"global_bn": True, "init": None, "use_ema": False, **FREE}
+    added |= {"global_bn": True, "init": None, "use_ema": False, **NOT_FROZEN}
     assert ConfigRecord.from_json({"mode": "pretrain"}).settings == added | AS_RELEASED
     assert ConfigRecord.from_json({"mode": "knn"}).settings == {"use_ema": False, "init": None, **AS_RELEASED}
     assert ConfigRecord.from_json({"mode": "a_later_one"}).settings == {}
     for mode, settings in (
         ("pretrain", added),
-        ("finetune", {"use_ema": False, "global_bn": True, "init": None, **FREE, **CHOICES}),
+        ("finetune", {"use_ema": False, "global_bn": True, "init": None, **NOT_FROZEN, **CHOICES}),
     ):
         fields = MODES[mode].__dataclass_fields__
         assert settings == {name: fields[name].default for name in settings}
@@ -81,7 +81,7 @@ def test_earlier_names_are_read():
         "labeled_batch_size": 8,
         "use_ema": False,
         "global_bn": True,
-        **FREE,
+        **NOT_FROZEN,
         "init": None,
         "best_metric": "top1",
         **AS_RELEASED,

@@ -167,10 +167,10 @@ def make_learner(config, architecture, num_examples, strategy, policy, start=Non
 
     start: the StoredWeights of --init. A momentum network starts from the one beside them, else from themselves.
     """
-    parts = ("encoder", "projection_head") if config.init_head == "keep" else ("encoder",)
+    parts = ("encoder", "projection_head") if start and config.init_head == "keep" else ("encoder",)
     with strategy.scope():
         model = architecture.build(policy, **backbone_arguments(config))
-        set_up_layers(model, config, parts if start else ("encoder",))
+        set_up_layers(model, config, parts)
         if start:
             (start.of_momentum_network() or start).load_into(model, parts)
         optimization = make_optimization(config, num_examples)

@@ -21,7 +21,7 @@ from simclr_keras.training.stages.base import Stage
 from simclr_keras.training.stages.judging import near_duplicates
 
 
-def set_up_layers(model: keras.Model, config: Any, trained_parts: Iterable[str] = ("encoder",)) -> None:
+def set_up_layers(model: keras.Model, config: Any, trained_parts: Iterable[str]) -> None:
     """Make a model's layers follow the config; to be called before `compile`.
 
     Args:
