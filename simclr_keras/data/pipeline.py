@@ -1,5 +1,7 @@
 """From a source to batches: training batches are a function of (seed, step), evaluation batches go in order."""
 
+import functools
+
 import tensorflow as tf
 
 from simclr_keras.data.evaluation_part import EvaluationPart
@@ -172,11 +174,8 @@ def _made_whole(source, image_size, batch_size, windows):
 def _array_batches(source, sampler, steps):
     """Make whole batches at a time, from uint8 images of one size in memory."""
     fetch = _fetcher(source, source.numbers)
-
-    # XLA joins the many small operations, for half of the time or less.
-    @tf.function(jit_compile=compiles_alone() or None, autograph=False)
-    def make(images, crops):
-        return make_views_of_batch(images, crops, sampler.image_size, sampler.crop)
+    shape = (sampler.rows, *source.shape_in_memory)
+    make = _views_function(shape, sampler.image_size, sampler.crop, compiled=compiles_alone())
 
     def batch(step, replica):
         first_row = sampler.first_row(replica)
@@ -190,6 +189,21 @@ def _array_batches(source, sampler, steps):
 
     # A fixed number: each call keeps a whole batch in memory, and its kernels use many threads.
     return _steps_and_replicas(sampler, steps).map(batch, num_parallel_calls=4)
+
+
+@functools.cache
+def _views_function(shape, image_size, crop, compiled):
+    """Return a function of images uint8 [n, h, w, 3] and CropDraws to views; the same one for the same arguments.
+
+    So the datasets of a run, as those of recalibration, do not trace and compile it again.
+    """
+
+    # XLA joins the many small operations, for half of the time or less.
+    @tf.function(jit_compile=compiled or None, autograph=False)
+    def make(images, crops):
+        return make_views_of_batch(images, crops, image_size, crop)
+
+    return make
 
 
 def _record_batches(source, sampler, steps):
