@@ -167,6 +167,21 @@ def test_hosts_evaluate_their_own_rows_in_as_many_batches(source, hosts, replica
             np.testing.assert_allclose(joined, values, atol=1e-6)
 
 
+def test_datasets_of_equal_batches_trace_their_views_once(monkeypatch):
+    pipeline._views_function.cache_clear()
+    calls, original = [], pipeline.make_views_of_batch
+    monkeypatch.setattr(
+        pipeline, "make_views_of_batch", lambda *arguments: calls.append(1) or original(*arguments)
+    )
+    source = arrays()
+    for seed in (0, 1):
+        batches(source, seed=seed, num_steps=1)
+    assert len(calls) == 1
+    batches(source, num_steps=1, crop=CropConfig(flip_probability=0.0))
+    assert len(calls) == 2
+    pipeline._views_function.cache_clear()
+
+
 def test_evaluation_images_are_evaluation_views():
     source = arrays()
     batch = next(iter(pipeline.eval_batches(source, image_size=40, batch_size=4)))
