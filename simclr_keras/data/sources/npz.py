@@ -1,7 +1,6 @@
 """The dataset "npz:PATH": arrays x_train, y_train, x_test, y_test and class_names in one NumPy archive."""
 
 import functools
-import itertools
 import zipfile
 import zlib
 
@@ -53,8 +52,6 @@ def load_npz(path: str) -> Splits:
             labels[split] = _labels(path, y, y_arrays[y], len(images[split]))
     if {label for values in labels.values() for label in np.unique(values).tolist()} == {-1, 1}:
         raise InputError(f"{path}: the labels are -1 and 1, but -1 stands for no label: use 0 and 1")
-    if class_names is None and labels:
-        notes += _note_of_empty(path, labels)
     class_names = _class_names(path, class_names, labels, names)
 
     def source(split):
@@ -148,14 +145,6 @@ def _labels(path, key, array, num_images):
     if array.max() >= 2**31:
         raise InputError(f"{key} of {path} must be class numbers. Received: label {array.max()}")
     return array.astype(np.int32)
-
-
-def _note_of_empty(path, labels):
-    """Return a note in a list if labels leave out classes, as those numbered from 1 do; else []."""
-    used = set(np.concatenate(list(labels.values())).tolist())
-    empty = (str(label) for label in range(max(used)) if label not in used)
-    empty = list(itertools.islice(empty, 6))
-    return [f"{path}: labels count classes from 0, but no image has label {some(empty)}"] if empty else []
 
 
 def _class_names(path, array, labels, names):

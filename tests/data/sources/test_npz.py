@@ -60,14 +60,6 @@ def test_usual_names_of_arrays(tmp_path):
         assert (splits.class_names, splits.notes) == (("cat", "dog"), ())
 
 
-def test_classes_without_an_image_are_noted(tmp_path):
-    arrays = {"x_train": _images(4), "y_train": np.array([1, 9, -1, 2])}
-    (note,) = load_npz(_save(tmp_path / "a.npz", arrays)[4:]).notes
-    assert note.endswith("but no image has label 0, 3, 4, 5, 6, ...")
-    names = np.array(list("abcdefghij"))
-    assert load_npz(_save(tmp_path / "a.npz", {**arrays, "class_names": names})[4:]).notes == ()
-
-
 def test_arrays_that_are_not_used_are_noted(tmp_path):
     more = {
         "x_val": _images(3),
