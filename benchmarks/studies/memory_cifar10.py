@@ -8,6 +8,11 @@ repeated. Without --dataset the images come from TensorFlow Datasets. Other sett
 are given in --flags with another folder in --runs:
 
     python benchmarks/studies/memory_cifar10.py --flags=--ema_decay=0.99 --runs=runs/memory_decay99
+
+--reasons trains other rows, for 2 epochs each. They add one part of the memory after another (the gradient through one
+of two views, a momentum network that lags, a queue), and then change the learning rate and the temperature:
+
+    python benchmarks/studies/memory_cifar10.py --reasons --dataset=npz:data/cifar10.npz --seeds=0
 """
 
 import pathlib
@@ -23,10 +28,23 @@ MEMORIES = {
     "queue-4096": ["--memory=queue", "--memory_size=4096"],
     "queue-65536": ["--memory=queue", "--memory_size=65536"],
 }
+QUEUE = ["--memory=queue", "--memory_size=4096", "--ema_decay=0.99"]
+REASONS = {
+    "none": ["--memory=none"],
+    "no-queue-decay-0": ["--memory=queue", "--memory_size=0", "--ema_decay=0"],
+    "no-queue-decay-0.99": ["--memory=queue", "--memory_size=0", "--ema_decay=0.99"],
+    "queue-decay-0.99": QUEUE,
+    "queue-decay-0.999": ["--memory=queue", "--memory_size=4096"],
+    "queue-decay-0.99-twice-the-rate": [*QUEUE, "--learning_rate=0.6"],
+    "queue-decay-0.99-temperature-0.1": [*QUEUE, "--temperature=0.1"],
+    "queue-decay-0.99-temperature-0.5": [*QUEUE, "--temperature=0.5"],
+    "none-temperature-0.5": ["--memory=none", "--temperature=0.5"],
+}
+REASON_EPOCHS = 2
 EMA = "-ema"  # behind the name of a run: its momentum network, evaluated by --mode=knn
 ROWS = [row for memory in MEMORIES for row in ([memory] if memory == "none" else [memory, memory + EMA])]
 # One queue, digits in place of CIFAR-10, and two steps.
-QUICK_ROWS = ROWS[:3]
+QUICK_ROWS = 3
 QUICK_FLAGS = [
     "--dataset=digits",
     "--model=r18_0.05x_sk0",
@@ -42,11 +60,21 @@ def read_flags(argv):
     parser.add_argument("--dataset", help="npz:PATH of CIFAR-10; default: cifar10 of TensorFlow Datasets")
     parser.add_argument("--runs", default="runs/memory_cifar10", help="folder of the runs [%(default)s]")
     parser.add_argument("--seeds", default="0,1,2", help="[%(default)s]")
-    parser.add_argument("--epochs", type=int, default=10, help="[%(default)s]")
+    parser.add_argument("--reasons", action="store_true", help="find out what a memory costs, in other rows")
+    parser.add_argument("--epochs", type=int, help=f"[10; with --reasons {REASON_EPOCHS}]")
     parser.add_argument("--batch_size", type=int, default=64, help="[%(default)s]")
     parser.add_argument("--flags", default="", help="further flags of train.py for all pretraining runs")
     parser.add_argument("--table_only", action="store_true", help="run nothing; print the table")
-    return parse(parser, argv, seeds="0", epochs=1, batch_size=8, runs="runs/memory_cifar10_quick")
+    options = parse(parser, argv, seeds="0", epochs=1, batch_size=8, runs="runs/memory_cifar10_quick")
+    if options.reasons:
+        options.runs = f"{options.runs}_reasons"
+    options.epochs = options.epochs or (REASON_EPOCHS if options.reasons else 10)
+    return options
+
+
+def rows_of(options):
+    rows = list(REASONS) if options.reasons else ROWS
+    return rows[:QUICK_ROWS] if options.quick else rows
 
 
 def command(row, options, seed):
@@ -59,7 +87,7 @@ def command(row, options, seed):
             "--use_ema",
             f"--model_dir={folder}/{row}",
         ]
-    flags = MEMORIES[row]
+    flags = {**MEMORIES, **REASONS}[row]
     if options.quick:
         flags = [QUICK_SIZES.get(flag, flag) for flag in flags]
         flags += QUICK_FLAGS
@@ -81,7 +109,7 @@ def command(row, options, seed):
 
 def run_all(options, seeds):
     for seed in seeds:
-        for row in QUICK_ROWS if options.quick else ROWS:
+        for row in rows_of(options):
             run_unless_finished(f"{options.runs}/seed{seed}/{row}", row, seed, command(row, options, seed))
 
 
@@ -95,7 +123,7 @@ def table(options, seeds):
         f"kNN top-1 in percent, batch {options.batch_size}, {options.epochs} epochs {options.flags}".rstrip()
     )
     top1 = {}
-    for row in ROWS:
+    for row in rows_of(options):
         results = {seed: result_of(f"{options.runs}/seed{seed}/{row}") for seed in seeds}
         top1[row] = {seed: top1_of(result) for seed, result in results.items() if result}
     return "\n".join([title, "", *seeds_table("memory", top1, seeds)])

@@ -142,8 +142,9 @@ def test_train_commands_parse():
 
     options = cifar10_method.read_flags([])
     commands = [cifar10_method.command(name, options, 0) for name in cifar10_method.RUNS]
-    options = memory_cifar10.read_flags(["--flags=--ema_decay=0.99"])
-    commands += [memory_cifar10.command(row, options, 0) for row in memory_cifar10.ROWS]
+    for flag in ("--flags=--ema_decay=0.99", "--reasons"):
+        options = memory_cifar10.read_flags([flag])
+        commands += [memory_cifar10.command(row, options, 0) for row in memory_cifar10.rows_of(options)]
     options = continued_pretraining.read_flags([])
     photos = ["--dataset=folder:p", "--labels=l.csv", "--all_labels=a.csv", "--backbone_weights=w.weights.h5"]
     commands += [words for _, _, words in distill_photos.commands(distill_photos.read_flags(photos), 0)]
