@@ -9,8 +9,8 @@ are given in --flags with another folder in --runs:
 
     python benchmarks/studies/memory_cifar10.py --flags=--ema_decay=0.99 --runs=runs/memory_decay99
 
---reasons trains other rows, for 2 epochs each. They add one part of the memory after another (the gradient through one
-of two views, a momentum network that lags, a queue), and then change the learning rate and the temperature:
+--reasons trains other rows, for 2 epochs each. They change one thing after another: keys without a gradient, a momentum
+network that lags, a queue, a longer lag, the learning rate and the temperature:
 
     python benchmarks/studies/memory_cifar10.py --reasons --dataset=npz:data/cifar10.npz --seeds=0
 """
@@ -43,7 +43,7 @@ REASONS = {
 REASON_EPOCHS = 2
 EMA = "-ema"  # behind the name of a run: its momentum network, evaluated by --mode=knn
 ROWS = [row for memory in MEMORIES for row in ([memory] if memory == "none" else [memory, memory + EMA])]
-# One queue, digits in place of CIFAR-10, and two steps.
+# The first rows, digits in place of CIFAR-10, and two steps.
 QUICK_ROWS = 3
 QUICK_FLAGS = [
     "--dataset=digits",
@@ -58,16 +58,17 @@ QUICK_SIZES = {"--memory_size=4096": "--memory_size=64"}
 def read_flags(argv):
     parser = make_parser(__doc__)
     parser.add_argument("--dataset", help="npz:PATH of CIFAR-10; default: cifar10 of TensorFlow Datasets")
-    parser.add_argument("--runs", default="runs/memory_cifar10", help="folder of the runs [%(default)s]")
+    parser.add_argument("--runs", help="folder of the runs [runs/memory_cifar10, runs/memory_reasons]")
     parser.add_argument("--seeds", default="0,1,2", help="[%(default)s]")
-    parser.add_argument("--reasons", action="store_true", help="find out what a memory costs, in other rows")
+    parser.add_argument(
+        "--reasons", action="store_true", help="train rows that separate the parts of a memory"
+    )
     parser.add_argument("--epochs", type=int, help=f"[10; with --reasons {REASON_EPOCHS}]")
     parser.add_argument("--batch_size", type=int, default=64, help="[%(default)s]")
     parser.add_argument("--flags", default="", help="further flags of train.py for all pretraining runs")
     parser.add_argument("--table_only", action="store_true", help="run nothing; print the table")
     options = parse(parser, argv, seeds="0", epochs=1, batch_size=8, runs="runs/memory_cifar10_quick")
-    if options.reasons:
-        options.runs = f"{options.runs}_reasons"
+    options.runs = options.runs or f"runs/memory_{'reasons' if options.reasons else 'cifar10'}"
     options.epochs = options.epochs or (REASON_EPOCHS if options.reasons else 10)
     return options
 
@@ -93,15 +94,16 @@ def command(row, options, seed):
         flags += QUICK_FLAGS
     elif options.dataset:
         flags = [*flags, f"--dataset={options.dataset}", "--image_size=32"]
-    extra = [flag for flag in options.flags.split() if row != "none" or not flag.startswith("--ema_decay")]
+    has_memory = "--memory=none" not in flags
+    extra = [flag for flag in options.flags.split() if has_memory or not flag.startswith("--ema_decay")]
     return [
         "--mode=pretrain",
         "--recipe=cifar10_small",
         f"--batch_size={options.batch_size}",
         f"--epochs={options.epochs}",
         f"--eval_every_epochs={options.epochs}",
-        *flags,
         *extra,
+        *flags,  # they win over those of --flags
         f"--seed={seed}",
         f"--model_dir={folder}/{row}",
     ]

@@ -195,7 +195,7 @@ def _array_batches(source, sampler, steps):
 def _views_function(shape, image_size, crop, compiled):
     """Return a function of images uint8 [n, h, w, 3] and CropDraws to views; the same one for the same arguments.
 
-    So the datasets of a run, as those of recalibration, do not trace and compile it again.
+    A second dataset of a run, such as that of recalibration, is then not traced and compiled again.
     """
 
     # XLA joins the many small operations, for half of the time or less.

@@ -142,8 +142,8 @@ def test_train_commands_parse():
 
     options = cifar10_method.read_flags([])
     commands = [cifar10_method.command(name, options, 0) for name in cifar10_method.RUNS]
-    for flag in ("--flags=--ema_decay=0.99", "--reasons"):
-        options = memory_cifar10.read_flags([flag])
+    for flags in ([], ["--reasons"]):
+        options = memory_cifar10.read_flags(["--flags=--ema_decay=0.98", *flags])
         commands += [memory_cifar10.command(row, options, 0) for row in memory_cifar10.rows_of(options)]
     options = continued_pretraining.read_flags([])
     photos = ["--dataset=folder:p", "--labels=l.csv", "--all_labels=a.csv", "--backbone_weights=w.weights.h5"]
