@@ -94,6 +94,20 @@ def ways_of_steps(config, replicas: int, frozen: int = 0) -> str:
     return "; ".join(ways)
 
 
+def advice_about_lag(ema_decay: float, steps: int) -> str:
+    """Return advice if the momentum network lags by more than a twentieth of a training, in one line, or "".
+
+    Measured by benchmarks/studies/memory_cifar10.py, see docs/big_batches.md.
+    """
+    lag, faster = 1 / (1 - ema_decay), 0.99 if steps >= 1000 else 0.9
+    if lag <= steps / 20 or ema_decay <= faster:
+        return ""
+    return (
+        f"the momentum network lags by about {lag:,.0f} steps, which is long in a training of {steps:,}: "
+        f"try --ema_decay={faster}"
+    )
+
+
 def describe_steps(config, schedule) -> str:
     """Return the length of a run and its learning rate in one line."""
     ended = config.train_steps is not None and schedule.total_steps == config.train_steps

@@ -13,7 +13,7 @@ from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearne
 from simclr_keras.runs import ancestors
 from simclr_keras.runs.architecture import Architecture
 from simclr_keras.training.engine import checks, inputs
-from simclr_keras.training.engine.introduction import count_labels
+from simclr_keras.training.engine.introduction import advice_about_lag, count_labels
 from simclr_keras.training.engine.learning import contrastive_chance, contrastive_problem
 from simclr_keras.training.engine.optimizers import make_optimization
 from simclr_keras.training.stages import baselines
@@ -76,6 +76,8 @@ class Pretraining(FromRun, TrainingStage):
         yield from super().introduction()
         if self.learner.momentum is not None:
             yield f"memory   {self.learner.momentum}"
+            if advice := advice_about_lag(self.config.ema_decay, self.schedule.total_steps):
+                yield f"memory   {advice}"
 
     def make_batches(self):
         return inputs.make_batches(self.config, self.splits.train, windows=2)

@@ -15,6 +15,7 @@ from simclr_keras.runs.open_run import load_run, open_run
 from simclr_keras.tools.embed import EmbedConfig, embed
 from simclr_keras.tools.features import feature_files
 from simclr_keras.training.engine import loop
+from simclr_keras.training.engine.introduction import advice_about_lag
 from tests.training.killing import kill
 from tests.training.tiny import begin, change, configure, make_config, metrics, run, variables
 
@@ -52,6 +53,20 @@ def test_the_run_names_its_memory(remembering):
     # In the last epoch, before which the queue was full; a row or less is of the anchor's own image.
     chance = remembering.result["contrastive_loss_of_chance"]
     assert 2 * math.log(15 + 47) < chance < 2 * math.log(15 + 48)
+
+
+def test_a_momentum_network_that_lags_in_a_short_training_is_named(remembering, stripes, folder, tiny):
+    assert sum(line.startswith("memory ") for line in remembering.lines) == 1, "decay 0.5 does not lag"
+    short = run(make_config(stripes, folder / "short", **SETTINGS | {"ema_decay": 0.999, "train_steps": 3}))
+    advice = "lags by about 1,000 steps, which is long in a training of 3: try --ema_decay=0.9"
+    assert f"memory   the momentum network {advice}" in short.lines
+    for decay, steps, faster in (
+        (0.999, 7813, "0.99"),
+        (0.995, 999, "0.9"),
+        (0.999, 20_000, ""),
+        (0.99, 1000, ""),
+    ):
+        assert advice_about_lag(decay, steps).rpartition("=")[2] == faster, (decay, steps)
 
 
 def test_a_killed_run_resumes_bitwise(remembering, tiny, stripes, folder, monkeypatch):
