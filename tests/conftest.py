@@ -18,7 +18,6 @@ os.environ.setdefault(
 
 import gc
 import pathlib
-import shutil
 import signal
 
 from tests import as_windows
@@ -41,12 +40,13 @@ os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())
 # Tracing makes so many objects that Python's default looks for cycles for a tenth of the time.
 gc.set_threshold(100_000, 20, 50)
 
-# On a disk, the suite waits for its 2 GB of temporary files for a tenth of the time. TMPDIR is obeyed. Those of failed
-# tests, and of a suite that was killed, stay until the next failure: /dev/shm/pytest-of-USER may be deleted.
+# On a disk, the suite waits for its 2 GB of temporary files for up to a tenth of the time. TMPDIR is obeyed; some tests
+# run programs there. The files of failed tests, and of a suite that was killed, stay until the next failure:
+# /dev/shm/pytest-of-USER may be deleted.
 MEMORY = pathlib.Path("/dev/shm")
 if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK):
-    runs_programs = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
-    if runs_programs and shutil.disk_usage(MEMORY).free > 8e9:
+    room = os.statvfs(MEMORY)
+    if room.f_bavail * room.f_frsize > 8e9 and not room.f_flag & os.ST_NOEXEC:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"

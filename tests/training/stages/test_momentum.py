@@ -63,6 +63,7 @@ def test_a_momentum_network_that_lags_in_a_short_training_is_named(remembering, 
     for decay, steps, faster in (
         (0.999, 7813, "0.99"),
         (0.995, 999, "0.9"),
+        (0.999, 19_000, "0.99"),
         (0.999, 20_000, ""),
         (0.99, 1000, ""),
     ):
