@@ -87,8 +87,7 @@ def _read_file(path: str, names: Iterable[str]) -> dict[str, str]:
     """
     if not path.endswith(".json"):
         return settings_file.read(path, names)
-    from simclr_keras.runs.record_checks import RecordError
-    from simclr_keras.runs.records import ConfigRecord
+    from simclr_keras.runs.records import ConfigRecord, RecordError
 
     try:
         with open(path, encoding="utf-8") as file:

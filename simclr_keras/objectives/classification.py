@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from simclr_keras.errors import InputError
 from simclr_keras.models.simclr import SimCLRModel
-from simclr_keras.objectives.averages import global_mean
 from simclr_keras.objectives.learner import Learner, check_batch
+from simclr_keras.replicas import global_mean
 
 FIGURES = ("loss", "accuracy")
 

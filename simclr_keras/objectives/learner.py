@@ -8,7 +8,6 @@ import tensorflow as tf
 from simclr_keras.errors import InputError
 from simclr_keras.models.foreign.layers import set_views
 from simclr_keras.models.simclr import SimCLRModel
-from simclr_keras.objectives.averages import Average
 from simclr_keras.objectives.keras_interface import KerasInterface, batch_of
 from simclr_keras.objectives.loss_scale import LossScale
 from simclr_keras.objectives.nonfinite import Guard
@@ -21,7 +20,7 @@ from simclr_keras.optim.apply_gradients import (
     variable_groups,
 )
 from simclr_keras.preprocess import largest_pixel, to_float
-from simclr_keras.replicas import sum_over_replicas
+from simclr_keras.replicas import Average, sum_over_replicas
 
 
 class Learner(KerasInterface):

@@ -6,7 +6,7 @@ from typing import Any
 from simclr_keras.errors import InputError
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.zoo import MIN_IMAGE_SIZE, check_name, create_model
-from simclr_keras.runs.record_checks import RecordError
+from simclr_keras.runs.records import RecordError
 
 # Of weights from PyTorch, see ResNet; model.json has them only if they are not the defaults.
 TORCH_LIKE = ("max_pool_padding", "pixel_mean", "pixel_std")

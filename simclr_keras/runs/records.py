@@ -1,11 +1,16 @@
 """Records of config.json, split.json and result.json, with their checks. (model.json's is in `architecture`.)"""
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 from simclr_keras.config.modes import config_of_run
 from simclr_keras.runs.earlier_names import upgrade, upgrade_settings
-from simclr_keras.runs.record_checks import RecordError, check_fields, check_list
+
+
+class RecordError(Exception):
+    """A JSON file does not contain what a run writes: the reason, for the message of `RunFiles`."""
 
 
 class AncestorEntry(TypedDict, total=False):
@@ -80,10 +85,10 @@ class ConfigRecord:
             raise RecordError("it names no mode")
         settings = upgrade_settings(mode, {name: v for name, v in values.items() if name not in _BESIDE})
         fields = {name: value for name, value in settings.items() if name != "head_layer"}
-        check_fields({**fields, "replicas": values.get("replicas"), "hosts": values.get("hosts")})
-        check_list(values, "ancestors", dict)
-        check_list(values, "class_names", str)
-        check_list(values, "extended_from", int)
+        _check_fields({**fields, "replicas": values.get("replicas"), "hosts": values.get("hosts")})
+        _check_list(values, "ancestors", dict)
+        _check_list(values, "class_names", str)
+        _check_list(values, "extended_from", int)
         return cls(
             mode=mode,
             settings=settings,
@@ -131,9 +136,9 @@ class SplitRecord:
     def from_json(cls, values: dict[str, Any]) -> "SplitRecord":
         """Return the record. Raises RecordError if a value is of the wrong kind."""
         values = upgrade(values)
-        check_fields(values)
+        _check_fields(values)
         for name in ("class_names", "held_out", "labeled"):
-            check_list(values, name, str)
+            _check_list(values, name, str)
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in _without_none(values).items() if name in names})
 
@@ -197,9 +202,9 @@ class ResultRecord:
     def from_json(cls, values: dict[str, Any]) -> "ResultRecord":
         """Return the record. Raises RecordError if a value is of the wrong kind."""
         values = _without_none(upgrade(values))
-        check_fields(values)
-        check_list(values, "ancestors", dict)
-        check_list(values, "warnings", str)
+        _check_fields(values)
+        _check_list(values, "ancestors", dict)
+        _check_list(values, "warnings", str)
         for entry in values.get("ancestors", []):
             _check_entry(entry)
         own = {name: values.pop(name) for name in _RESULT_FIELDS if name in values}
@@ -221,4 +226,57 @@ def _check_entry(entry: dict[str, Any]) -> None:
     for name in ("run", "dataset", "mode"):
         if not isinstance(entry.get(name), str):
             raise RecordError(f"{name} of an ancestor is {entry.get(name)!r}")
-    check_fields(entry)
+    _check_fields(entry)
+
+
+def _check_list(values: dict[str, Any], name: str, kind: type) -> None:
+    """Raise RecordError unless a value is None or a list of values of one type."""
+    value = values.get(name)
+    if value is not None and not (isinstance(value, list) and all(isinstance(v, kind) for v in value)):
+        raise RecordError(f"{name} is {value!r}")
+
+
+def _check_fields(values: dict[str, Any]) -> None:
+    """Raise RecordError unless the values that are used by name are of their kind, or None."""
+    for name, value in values.items():
+        is_good = _KINDS.get(name) or (_is_share if name.endswith(("_top1", "_top5")) else None)
+        if is_good and value is not None and not is_good(value):
+            raise RecordError(f"{name} is {value!r}")
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_integer(value: Any) -> bool:
+    return type(value) is int
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_share, value))
+
+
+_IMAGES = ("training_images", "evaluation_images", "evaluation_images_seen", "epoch_images")
+_COUNTS = (*_IMAGES, "parameters", "labels_used", "epochs", "step", "head_layer", "replicas", "hosts")
+_NAMES = ("mode", "model", "dataset", "place", "checkpoint", "license")
+_TEXTS = (*_NAMES, "protocol", "classifier", "problem", "distill_on", "published_in")
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("top1", "top5", "balanced_accuracy", "best_balanced_accuracy"), _is_share),
+    **dict.fromkeys(_COUNTS, _is_count),
+    **dict.fromkeys(_TEXTS, _is_text),
+    **dict.fromkeys(("temperature", "alpha", "eval_fraction"), _is_number),
+    "seed": _is_integer,
+    "top1_interval": _is_interval,
+}

@@ -7,8 +7,7 @@ from simclr_keras import files
 from simclr_keras.config.output_paths import check_no_pattern
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.runs.earlier_names import upgrade_settings
-from simclr_keras.runs.record_checks import RecordError
-from simclr_keras.runs.records import ConfigRecord, ResultRecord, SplitRecord
+from simclr_keras.runs.records import ConfigRecord, RecordError, ResultRecord, SplitRecord
 
 if TYPE_CHECKING:
     from simclr_keras.runs.architecture import Architecture

@@ -10,9 +10,9 @@ import tensorflow as tf
 from simclr_keras.config.modes import PretrainConfig
 from simclr_keras.errors import InputError
 from simclr_keras.models.zoo import create_model
-from simclr_keras.objectives.averages import Average, global_mean
 from simclr_keras.objectives.contrastive import ContrastiveLearner
 from simclr_keras.objectives.learner import Learner
+from simclr_keras.replicas import Average, global_mean
 from simclr_keras.training.engine.optimizers import make_optimization
 
 CONFIG = PretrainConfig(batch_size=8, epochs=3, warmup_epochs=0.0, weight_decay=0.1)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from simclr_keras.objectives.nonfinite import Guard, all_finite
 from simclr_keras.runs.checkpoints import Checkpoints
-from simclr_keras.training.engine.nonfinite import read_figures
+from simclr_keras.training.engine.learning import read_figures
 from simclr_keras.training.engine.progress import epoch_line
 from tests.objectives.spoiled_batches import (
     INF,

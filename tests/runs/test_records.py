@@ -6,8 +6,7 @@ import pytest
 
 from simclr_keras.config.modes import MODES
 from simclr_keras.errors import InputError
-from simclr_keras.runs.record_checks import RecordError
-from simclr_keras.runs.records import ConfigRecord, ResultRecord, SplitRecord
+from simclr_keras.runs.records import ConfigRecord, RecordError, ResultRecord, SplitRecord
 from simclr_keras.runs.run_files import RunFiles
 
 AS_RELEASED = {"eval_antialias": False}

@@ -11,7 +11,7 @@ from simclr_keras.interop.network import LARGE, SMALL
 from simclr_keras.interop.torch_files.match import TorchNetwork, match_arrays
 from simclr_keras.interop.torch_files.read import METADATA, read_arrays
 from simclr_keras.runs.architecture import TORCH_LIKE, Architecture
-from simclr_keras.runs.record_checks import RecordError
+from simclr_keras.runs.records import RecordError
 
 # Of ImageNet: torchvision's networks, MoCo, DINO and most others were trained on images normalized by these.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

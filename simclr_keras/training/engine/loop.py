@@ -9,7 +9,7 @@ import tensorflow as tf
 from simclr_keras.errors import DivergedError
 from simclr_keras.hosts import Hosts
 from simclr_keras.training.engine.epochs import epoch_ends, warmup_steps
-from simclr_keras.training.engine.nonfinite import check_weights, read_figures
+from simclr_keras.training.engine.learning import check_weights, read_figures
 from simclr_keras.training.engine.progress import Bar, epoch_line
 
 EVALUATIONS = 10  # per run, if --eval_every_epochs is 0

@@ -11,8 +11,7 @@ from simclr_keras.export.loading.find_saved_model import is_hub_handle, is_saved
 from simclr_keras.export.loading.loaded_model import LoadedModel, load_saved_model
 from simclr_keras.runs.ancestors import UNKNOWN
 from simclr_keras.runs.architecture import Architecture
-from simclr_keras.runs.record_checks import RecordError
-from simclr_keras.runs.records import ResultRecord
+from simclr_keras.runs.records import RecordError, ResultRecord
 
 REMEDY = "give the export of a fine-tuned, supervised or distilled run"
 

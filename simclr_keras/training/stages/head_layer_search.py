@@ -13,8 +13,8 @@ from simclr_keras.errors import InputError
 from simclr_keras.evaluation.metrics import accuracy
 from simclr_keras.formatting import counted, duration
 from simclr_keras.training.engine.epochs import epoch_ends
+from simclr_keras.training.engine.learning import read_figures
 from simclr_keras.training.engine.loop import make_step_function
-from simclr_keras.training.engine.nonfinite import read_figures
 
 FOLDS_SAVED = "finished folds are saved"
 _WORDS = {"top1": "top-1", "balanced_accuracy": "balanced accuracy"}  # the choices of --best_metric

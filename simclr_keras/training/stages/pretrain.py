@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
-from simclr_keras.evaluation import plots
+from simclr_keras.evaluation import baselines, plots
 from simclr_keras.evaluation.features import RepresentationScore, ViewPairs, knn_bank
 from simclr_keras.objectives.contrastive import FIGURES as CONTRASTIVE_FIGURES
 from simclr_keras.objectives.contrastive import PROBE_FIGURES, ContrastiveLearner
@@ -16,7 +16,6 @@ from simclr_keras.training.engine import checks, inputs
 from simclr_keras.training.engine.introduction import advice_about_lag, count_labels
 from simclr_keras.training.engine.learning import contrastive_chance, contrastive_problem
 from simclr_keras.training.engine.optimizers import make_optimization
-from simclr_keras.training.stages import baselines
 from simclr_keras.training.stages.from_run import FromRun
 from simclr_keras.training.stages.judging import say_simple_baselines, simple_baselines
 from simclr_keras.training.stages.training_stage import TrainingStage, backbone_arguments, set_up_layers

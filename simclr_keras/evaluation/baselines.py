@@ -2,8 +2,8 @@
 
 from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.evaluation.knn import knn_accuracy
+from simclr_keras.evaluation.near_duplicates import thumbnails_of
 from simclr_keras.evaluation.simple_features import raw_pixels
-from simclr_keras.evaluation.thumbnails import thumbnails_of
 
 FEATURES = "final_avg_pool"
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from simclr_keras.data.sources.load_dataset import load_dataset
+from simclr_keras.evaluation.baselines import Baselines, table
 from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.hosts import Hosts
 from simclr_keras.runs.run_dir import RunDir
-from simclr_keras.training.stages.baselines import Baselines, table
 from tests.training.tiny import make_config, write_npz
 
 KNN = {"num_classes": 3, "k": 3, "temperature": 0.1}
