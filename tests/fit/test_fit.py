@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 import re
 from types import SimpleNamespace
 
@@ -121,8 +122,17 @@ def test_page_is_one_readable_file(finished):
         assert words in text
 
 
+@pytest.fixture
+def without_export(monkeypatch):
+    """The export is written, and compared with the network, in `finished` alone: it takes most of the time."""
+    monkeypatch.setattr(
+        "simclr_keras.fit.finish.write_export", lambda network, out, *_, **__: os.makedirs(out, exist_ok=True)
+    )
+    monkeypatch.setattr("simclr_keras.fit.finish._difference", lambda *_: 0.0)
+
+
 @pytest.mark.slow
-def test_finished_pieces_are_not_run_again(config, finished, monkeypatch):
+def test_finished_pieces_are_not_run_again(config, finished, without_export, monkeypatch):
     facts, _ = finished
     monkeypatch.setattr(Trainings, "run", stop)
     monkeypatch.setattr(Linear, "judge", stop)
@@ -138,7 +148,7 @@ def from_run(config, finished):
 
 
 @pytest.mark.slow
-def test_init_takes_the_run_of_an_earlier_pretraining(from_run, monkeypatch):
+def test_init_takes_the_run_of_an_earlier_pretraining(from_run, without_export, monkeypatch):
     monkeypatch.setattr(prepare, "measure", lambda *_: Speed(8, 0.001, 0.03, 0.3))
     lines = []
     assert 0 <= fit.run(from_run, lines.append)["top1"] <= 1
