@@ -1,4 +1,4 @@
-"""Sums over replicas: how precise they are, and how many collectives they take."""
+"""Sums over replicas: how precise they are, and how many collectives they take. Averages, also weighted."""
 
 import collections
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from simclr_keras.replicas import split_in_three, sum_over_replicas
+from simclr_keras.replicas import Average, global_mean, split_in_three, sum_over_replicas
 
 
 @pytest.mark.parametrize(("replicas", "error"), [(2, 2**-43), (32, 2**-39), (512, 2**-36)])
@@ -40,3 +40,39 @@ def test_sums_take_one_collective_per_type(mirrored):
         for copy in mirrored.experimental_local_results(copies):
             np.testing.assert_array_equal(copy, expected)
     assert [first.values[0].dtype, second.values[0].dtype] == [tf.float32, tf.float64]
+
+
+WEIGHTS = {
+    "even": [1.0, 1, 1, 1, 1, 1, 1, 1],
+    "all on the first replica": [1.0, 0, 1, 0, 0, 0, 0, 0],
+    "fractions": [0.2, 0, 0, 0, 0, 0.1, 0.1, 0],
+    "none": [0.0] * 8,
+}
+
+
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+def test_global_mean_is_the_weighted_mean_of_all_replicas(mirrored, weights):
+    values = np.random.default_rng(0).normal(size=8)
+    rows = 8 // mirrored.num_replicas_in_sync
+
+    def of_replica(array):
+        return mirrored.experimental_distribute_values_from_function(
+            lambda context: tf.constant(array[context.replica_id_in_sync_group * rows :][:rows])
+        )
+
+    args = (of_replica(values), of_replica(np.array(weights)))
+    run = tf.function(lambda *args: mirrored.run(global_mean, args=args))
+    # The learner divides each replica's part by their number, and optimizers sum.
+    actual = sum(mirrored.experimental_local_results(run(*args))) / mirrored.num_replicas_in_sync
+    expected = np.average(values, weights=weights) if any(weights) else 0.0
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
+    np.testing.assert_allclose(global_mean(tf.constant(values), tf.constant(weights, tf.float64)), expected)
+
+
+def test_an_average_is_the_sum_over_the_weight():
+    average = Average("loss", "float64")
+    average.add(3.0, 2.0)
+    average.add(1.0, 6.0)
+    assert float(average.result()) == 0.5
+    average.reset_state()
+    assert float(average.result()) == 0.0

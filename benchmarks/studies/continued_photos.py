@@ -27,7 +27,8 @@ from benchmarks.studies.cifar10_method import run_unless_finished, seeds_table
 from benchmarks.studies.evaluation_resize import features, top1_of_penalties
 from simclr_keras import load_run
 from simclr_keras.evaluation.linear_probe import logistic_predict
-from simclr_keras.evaluation.near_duplicates import group_images, thumbnails_of
+from simclr_keras.evaluation.near_duplicates import group_images
+from simclr_keras.evaluation.simple_features import thumbnails_of
 from simclr_keras.formatting import counted
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.zoo import create_model

@@ -26,8 +26,8 @@ from benchmarks.command_line import make_parser, parse
 from simclr_keras.data import pipeline
 from simclr_keras.evaluation.cross_validation import cross_validate
 from simclr_keras.evaluation.features import Extractor
-from simclr_keras.evaluation.near_duplicates import group_images, thumbnails_of
-from simclr_keras.evaluation.simple_features import color_histograms
+from simclr_keras.evaluation.near_duplicates import group_images
+from simclr_keras.evaluation.simple_features import color_histograms, thumbnails_of
 from simclr_keras.fit.candidates.linear import COLOR_BINS, CS, FOLDS, ROOTS
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.models.zoo import create_model

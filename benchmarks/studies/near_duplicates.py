@@ -20,7 +20,8 @@ start_tensorflow_quietly()
 import numpy as np
 
 from benchmarks.command_line import make_parser, parse
-from simclr_keras.evaluation.near_duplicates import near_duplicate_groups, thumbnail_features, thumbnails_of
+from simclr_keras.evaluation.near_duplicates import near_duplicate_groups, thumbnail_features
+from simclr_keras.evaluation.simple_features import thumbnails_of
 from simclr_keras.tools.images.open_images import open_images
 
 THRESHOLDS = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)

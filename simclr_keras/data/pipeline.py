@@ -59,13 +59,14 @@ def train_batches(
     """
     sampler = Sampler(image_size, batch_size, int(seed), windows, crop or CropConfig(), input_context)
     steps = (int(first_step), int(num_steps))
+    whole = _made_whole(source, image_size, batch_size, windows)
     if not source.indexed:
         dataset = _stream_batches(source, sampler, steps)
-    elif _made_whole(source, image_size, batch_size, windows):
+    elif whole:
         dataset = _array_batches(source, sampler, steps)
     else:
         dataset = _record_batches(source, sampler, steps)
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options(rewritten=not whole))
 
 
 def joined(batches, labeled_batches):
@@ -87,15 +88,23 @@ def joined(batches, labeled_batches):
     return tf.data.Dataset.zip((batches, labeled_batches)).map(join).with_options(_options())
 
 
-def _options():
+def _options(rewritten=None, sharded=False):
+    """Return the tf.data.Options of batches.
+
+    Args:
+        rewritten: whether TensorFlow looks for parts to rewrite, half of the time until the first batch of a small set.
+            It then writes each image into its batch at once; batches made whole give it nothing to do.
+            None: as in the datasets that are joined.
+        sharded: whether tf.distribute may share out the rows among hosts.
+    """
     options = tf.data.Options()
     options.deterministic = True
     # Its thread sleeps for up to a minute at a time; an iterator over replicas waits for it when it is deleted.
     options.autotune.enabled = False
-    # There is nothing left to rewrite, and looking for it takes half of the time until the first batch of a small set.
-    options.experimental_optimization.apply_default_optimizations = False
-    # The rows of each host and replica are chosen here; tf.distribute must not shard them again.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    if rewritten is not None:
+        options.experimental_optimization.apply_default_optimizations = rewritten
+    if not sharded:
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
 
 
@@ -156,7 +165,10 @@ def eval_batches(
                 .map(lambda batch: _fill_up(batch, part.rows))
                 .repeat(part.missing_batches)
             )
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
+    one_batch = len(source) <= part.rows
+    # The rows of each host are chosen here if there is a context; tf.distribute must not shard them again.
+    options = _options(rewritten=not whole and not one_batch, sharded=input_context is None)
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _made_whole(source, image_size, batch_size, windows):

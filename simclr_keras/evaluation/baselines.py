@@ -2,8 +2,7 @@
 
 from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.evaluation.knn import knn_accuracy
-from simclr_keras.evaluation.near_duplicates import thumbnails_of
-from simclr_keras.evaluation.simple_features import raw_pixels
+from simclr_keras.evaluation.simple_features import raw_pixels, thumbnails_of
 
 FEATURES = "final_avg_pool"
 
@@ -12,26 +11,24 @@ class Baselines:
     """kNN on raw pixels; kNN and logistic regression on an encoder, before and after training.
 
     Args:
-        run_dir: RunDir; the scores from before training are kept in baselines.json, for a resumed run.
         score: RepresentationScore, whose images, encoder and kNN settings are used.
         side: of the images whose raw pixels are compared.
         start: prefix of the scores from before training: random_encoder, or initial_encoder if it had weights.
     """
 
-    def __init__(self, run_dir, score: RepresentationScore, side: int, start: str = "random_encoder"):
-        self._run_dir = run_dir
+    def __init__(self, score: RepresentationScore, side: int, start: str = "random_encoder"):
         self._score = score
         self._side = side
         self._start = start
 
-    def before(self, first_step: int) -> dict[str, float]:
+    def before(self, first_step: int, saved: dict) -> dict[str, float]:
         """Return the scores of raw pixels and of the encoder before training.
 
-        That encoder exists at step 0 only. A resumed run reads the scores from baselines.json, or goes without those of
-        that encoder.
+        Args:
+            first_step: of the run. That encoder exists at step 0 only.
+            saved: what this returned when a resumed run began; without it, the scores of that encoder are left out.
         """
-        saved = self._run_dir.read_baselines() if first_step else {}
-        if isinstance(saved.get("raw_pixels_knn_top1"), float):
+        if first_step and isinstance(saved.get("raw_pixels_knn_top1"), float):
             return saved
         score = self._score
         bank, evaluation = score.outputs()
@@ -44,7 +41,6 @@ class Baselines:
         scores = {"raw_pixels_knn_top1": score.extractor.hosts.from_chief(pixels_top1)}
         if first_step == 0:
             scores |= self._encoder_scores(self._start, bank, evaluation)
-        self._run_dir.write_baselines(scores)
         return scores
 
     def after(self) -> dict[str, float]:

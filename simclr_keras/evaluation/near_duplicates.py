@@ -1,14 +1,12 @@
-"""Thumbnails, and groups of near duplicates, such as photos of one burst: their features point in almost one way."""
+"""Groups of near duplicates, such as photos of one burst: images whose features point in almost one direction."""
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from simclr_keras.data import pipeline
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation.simple_features import check_images, color_histograms
 
-THUMBNAIL_SIDE = 64  # pixels, at which the thresholds were measured
 # By benchmarks/studies/near_duplicates.py on 732 photos of fruit in shops (14 classes, with bursts): above 0.75, 330
 # pairs of one class and 2 of two, in 117 groups of 2 to 15; above 0.7, 550 and 18; above 0.8, 184 and 0.
 THRESHOLD = 0.75
@@ -16,22 +14,7 @@ _HIGHER = (0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 _LARGEST_GROUP, _LARGE = 0.1, 10  # share of the images; number of images that is never too many
 _CELLS, _ORIENTATIONS = 2, 8
 _MOST_PAIRS = 16 * 1024**2  # similarities in memory at once, of 64 MB
-_BATCH = 256  # images in memory at once, before they are thumbnails
 _CHUNK = 1024  # images whose edges are in memory at once
-
-
-def thumbnails_of(source, side: int = THUMBNAIL_SIDE) -> np.ndarray:
-    """Return the images of a Source with the evaluation preprocessing and antialiasing, uint8 [n, side, side, 3].
-
-    Without antialiasing, fine patterns make the photos of a burst differ more.
-
-    Args:
-        source: Source or StreamSource of n images. side: in pixels, at least 8.
-    """
-    settings = {"image_size": side, "batch_size": _BATCH, "antialias": True}
-    batches = pipeline.eval_batches(source, **settings) if len(source) else ()
-    parts = [np.rint(255 * batch["image"].numpy()).astype(np.uint8) for batch in batches]
-    return np.concatenate(parts) if parts else np.zeros([0, side, side, 3], np.uint8)
 
 
 def near_duplicate_groups(features: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:

@@ -1,8 +1,26 @@
-"""Features that need no training: color histograms and raw pixels, the baselines of every network."""
+"""Features that need no training, made of thumbnails: color histograms and raw pixels, the baselines of networks."""
 
 import numpy as np
 
+from simclr_keras.data import pipeline
 from simclr_keras.errors import InputError
+
+THUMBNAIL_SIDE = 64  # pixels, at which the thresholds of `near_duplicates` were measured
+_BATCH = 256  # thumbnails that are in memory at once as floats
+
+
+def thumbnails_of(source, side: int = THUMBNAIL_SIDE) -> np.ndarray:
+    """Return the images of a Source with the evaluation preprocessing and antialiasing, uint8 [n, side, side, 3].
+
+    Without antialiasing, fine patterns make the photos of a burst differ more.
+
+    Args:
+        source: Source or StreamSource of n images. side: in pixels, at least 8.
+    """
+    settings = {"image_size": side, "batch_size": _BATCH, "antialias": True}
+    batches = pipeline.eval_batches(source, **settings) if len(source) else ()
+    parts = [np.rint(255 * batch["image"].numpy()).astype(np.uint8) for batch in batches]
+    return np.concatenate(parts) if parts else np.zeros([0, side, side, 3], np.uint8)
 
 
 def color_histograms(images: np.ndarray, bins: int = 8) -> np.ndarray:

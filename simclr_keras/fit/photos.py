@@ -12,7 +12,8 @@ from simclr_keras.data.files.listing import list_images
 from simclr_keras.data.sources.layout import EVALUATION_FOLDERS
 from simclr_keras.data.sources.load_dataset import open_dataset
 from simclr_keras.errors import InputError, some
-from simclr_keras.evaluation.near_duplicates import group_images, thumbnails_of
+from simclr_keras.evaluation.near_duplicates import group_images
+from simclr_keras.evaluation.simple_features import thumbnails_of
 from simclr_keras.fit.hold_out import choose_test
 from simclr_keras.formatting import counted
 from simclr_keras.runs.records import AncestorEntry

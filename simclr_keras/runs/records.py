@@ -218,32 +218,6 @@ _BESIDE = {"mode", "ancestors", "place", "labels_chosen", "class_names", "extend
 _BESIDE |= {"replicas", "hosts"}
 
 
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _check_entry(entry: dict[str, Any]) -> None:
-    for name in ("run", "dataset", "mode"):
-        if not isinstance(entry.get(name), str):
-            raise RecordError(f"{name} of an ancestor is {entry.get(name)!r}")
-    _check_fields(entry)
-
-
-def _check_list(values: dict[str, Any], name: str, kind: type) -> None:
-    """Raise RecordError unless a value is None or a list of values of one type."""
-    value = values.get(name)
-    if value is not None and not (isinstance(value, list) and all(isinstance(v, kind) for v in value)):
-        raise RecordError(f"{name} is {value!r}")
-
-
-def _check_fields(values: dict[str, Any]) -> None:
-    """Raise RecordError unless the values that are used by name are of their kind, or None."""
-    for name, value in values.items():
-        is_good = _KINDS.get(name) or (_is_share if name.endswith(("_top1", "_top5")) else None)
-        if is_good and value is not None and not is_good(value):
-            raise RecordError(f"{name} is {value!r}")
-
-
 def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
@@ -280,3 +254,29 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "seed": _is_integer,
     "top1_interval": _is_interval,
 }
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_entry(entry: dict[str, Any]) -> None:
+    for name in ("run", "dataset", "mode"):
+        if not isinstance(entry.get(name), str):
+            raise RecordError(f"{name} of an ancestor is {entry.get(name)!r}")
+    _check_fields(entry)
+
+
+def _check_list(values: dict[str, Any], name: str, kind: type) -> None:
+    """Raise RecordError unless a value is None or a list of values of one type."""
+    value = values.get(name)
+    if value is not None and not (isinstance(value, list) and all(isinstance(v, kind) for v in value)):
+        raise RecordError(f"{name} is {value!r}")
+
+
+def _check_fields(values: dict[str, Any]) -> None:
+    """Raise RecordError unless the values that are used by name are of their kind, or None."""
+    for name, value in values.items():
+        is_good = _KINDS.get(name) or (_is_share if name.endswith(("_top1", "_top5")) else None)
+        if is_good and value is not None and not is_good(value):
+            raise RecordError(f"{name} is {value!r}")

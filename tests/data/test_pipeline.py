@@ -122,6 +122,22 @@ def test_iterators_over_replicas_are_deleted_at_once(make, tmp_path):
         assert not dataset.options().autotune.enabled
 
 
+@pytest.mark.parametrize("make", SOURCES)
+def test_tensorflow_rewrites_what_is_made_image_by_image_in_several_batches(make, tmp_path):
+    """Looking for something to rewrite in whole batches, or for one batch, takes longer than it saves."""
+    source = SOURCES[make](tmp_path)
+    rewritten = [
+        dataset.options().experimental_optimization.apply_default_optimizations
+        for dataset in (
+            train_dataset(source),
+            pipeline.eval_batches(source, image_size=16, batch_size=8),
+            pipeline.eval_batches(source, image_size=16, batch_size=len(source)),
+        )
+    ]
+    image_by_image = make != "arrays"
+    assert rewritten == [image_by_image, image_by_image, False]
+
+
 def test_batches_too_large_to_be_made_at_once_have_the_same_views(monkeypatch):
     whole = batches(arrays())
     monkeypatch.setattr(pipeline, "LARGEST_WHOLE_BATCH", 0)

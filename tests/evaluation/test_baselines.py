@@ -7,17 +7,9 @@ from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.evaluation.baselines import Baselines, table
 from simclr_keras.evaluation.features import RepresentationScore
 from simclr_keras.hosts import Hosts
-from simclr_keras.runs.run_dir import RunDir
-from tests.training.tiny import make_config, write_npz
+from tests.training.tiny import write_npz
 
 KNN = {"num_classes": 3, "k": 3, "temperature": 0.1}
-
-
-@pytest.fixture
-def run_dir(tmp_path):
-    run_dir = RunDir(tmp_path / "run")
-    run_dir.open_for("pretrain", make_config("digits", "run"))
-    return run_dir
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +32,14 @@ class Encoder:
         return {"final_avg_pool": features.astype(np.float32), "label": source.labels}
 
 
-def make(run_dir, encoder, splits):
-    return Baselines(run_dir, RepresentationScore(encoder, splits.train, splits.evaluation, **KNN), 8)
+def make(encoder, splits):
+    return Baselines(RepresentationScore(encoder, splits.train, splits.evaluation, **KNN), 8)
 
 
-def test_the_untrained_encoder_is_measured_before_and_the_trained_one_after(run_dir, splits):
+def test_the_untrained_encoder_is_measured_before_and_the_trained_one_after(splits):
     encoder = Encoder()
-    compared = make(run_dir, encoder, splits)
-    before = compared.before(0)
+    compared = make(encoder, splits)
+    before = compared.before(0, {})
     encoder.trained = True
     after = compared.after()
     assert set(before) == {"raw_pixels_knn_top1", "random_encoder_knn_top1", "random_encoder_logistic_top1"}
@@ -57,24 +49,24 @@ def test_the_untrained_encoder_is_measured_before_and_the_trained_one_after(run_
     assert after == {"pretrained_encoder_knn_top1": 1.0, "pretrained_encoder_logistic_top1": 1.0}
 
 
-def test_a_resumed_run_keeps_what_was_measured_before_training(run_dir, splits):
+def test_a_resumed_run_keeps_what_was_measured_before_training(splits):
     encoder = Encoder()
-    before = make(run_dir, encoder, splits).before(0)
+    before = make(encoder, splits).before(0, {})
     encoder.trained = True
     calls = encoder.calls
-    assert make(run_dir, encoder, splits).before(7) == before
+    assert make(encoder, splits).before(7, before) == before
     assert encoder.calls == calls
 
 
-def test_a_run_resumed_without_them_does_not_call_a_trained_encoder_untrained(run_dir, splits):
+def test_a_run_resumed_without_them_does_not_call_a_trained_encoder_untrained(splits):
     encoder = Encoder()
     encoder.trained = True
-    assert set(make(run_dir, encoder, splits).before(7)) == {"raw_pixels_knn_top1"}
+    assert set(make(encoder, splits).before(7, {})) == {"raw_pixels_knn_top1"}
 
 
-def test_figures_left_by_another_run_are_measured_anew(run_dir, splits):
-    run_dir.write("baselines.json", '{"raw_pixels_knn_top1": 0.125}')
-    assert make(run_dir, Encoder(), splits).before(0)["raw_pixels_knn_top1"] == 1.0
+def test_figures_left_by_another_run_are_measured_anew(splits):
+    saved = {"raw_pixels_knn_top1": 0.125}
+    assert make(Encoder(), splits).before(0, saved)["raw_pixels_knn_top1"] == 1.0
 
 
 @pytest.mark.slow

@@ -11,9 +11,8 @@ from simclr_keras.evaluation.near_duplicates import (
     group_images,
     near_duplicate_groups,
     thumbnail_features,
-    thumbnails_of,
 )
-from simclr_keras.evaluation.simple_features import color_histograms
+from simclr_keras.evaluation.simple_features import color_histograms, thumbnails_of
 
 
 def slow_groups(features, threshold):

@@ -124,11 +124,16 @@ def test_page_is_one_readable_file(finished):
 
 @pytest.fixture
 def without_export(monkeypatch):
-    """The export is written, and compared with the network, in `finished` alone: it takes most of the time."""
-    monkeypatch.setattr(
-        "simclr_keras.fit.finish.write_export", lambda network, out, *_, **__: os.makedirs(out, exist_ok=True)
-    )
+    """Leave out writing and comparing the export, most of the time; return the settings it was to be written with."""
+    written = []
+
+    def note(network, out, about, **settings):
+        os.makedirs(out, exist_ok=True)
+        written.append(settings)
+
+    monkeypatch.setattr("simclr_keras.fit.finish.write_export", note)
     monkeypatch.setattr("simclr_keras.fit.finish._difference", lambda *_: 0.0)
+    return written
 
 
 @pytest.mark.slow
@@ -138,6 +143,7 @@ def test_finished_pieces_are_not_run_again(config, finished, without_export, mon
     monkeypatch.setattr(Linear, "judge", stop)
     monkeypatch.setattr(prepare, "measure", stop)
     assert fit.run(config, lambda line: None) == facts
+    assert [settings["overwrite"] for settings in without_export] == [True]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Learner: which weights the loss decays, what compile asks for, the global mean, the averages, names of the state."""
+"""Learner: which weights the loss decays, what compile asks for, names of the state."""
 
 import dataclasses
 
@@ -12,7 +12,6 @@ from simclr_keras.errors import InputError
 from simclr_keras.models.zoo import create_model
 from simclr_keras.objectives.contrastive import ContrastiveLearner
 from simclr_keras.objectives.learner import Learner
-from simclr_keras.replicas import Average, global_mean
 from simclr_keras.training.engine.optimizers import make_optimization
 
 CONFIG = PretrainConfig(batch_size=8, epochs=3, warmup_epochs=0.0, weight_decay=0.1)
@@ -140,33 +139,6 @@ def test_each_weight_has_one_optimizer():
     assert sorted(main + probe) == sorted(v.path for v in learner.model.trainable_variables)
 
 
-WEIGHTS = {
-    "even": [1.0, 1, 1, 1, 1, 1, 1, 1],
-    "all on the first replica": [1.0, 0, 1, 0, 0, 0, 0, 0],
-    "fractions": [0.2, 0, 0, 0, 0, 0.1, 0.1, 0],
-    "none": [0.0] * 8,
-}
-
-
-@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
-def test_global_mean_is_the_weighted_mean_of_all_replicas(mirrored, weights):
-    values = np.random.default_rng(0).normal(size=8)
-    rows = 8 // mirrored.num_replicas_in_sync
-
-    def of_replica(array):
-        return mirrored.experimental_distribute_values_from_function(
-            lambda context: tf.constant(array[context.replica_id_in_sync_group * rows :][:rows])
-        )
-
-    args = (of_replica(values), of_replica(np.array(weights)))
-    run = tf.function(lambda *args: mirrored.run(global_mean, args=args))
-    # The learner divides each replica's part by their number, and optimizers sum.
-    actual = sum(mirrored.experimental_local_results(run(*args))) / mirrored.num_replicas_in_sync
-    expected = np.average(values, weights=weights) if any(weights) else 0.0
-    np.testing.assert_allclose(actual, expected, rtol=1e-12)
-    np.testing.assert_allclose(global_mean(tf.constant(values), tf.constant(weights, tf.float64)), expected)
-
-
 def test_state_names_every_variable_once_and_alike_in_every_run():
     def state():
         learner = ContrastiveLearner(make_model())
@@ -196,12 +168,3 @@ def test_variables_that_share_a_name_are_refused():
     learner.model.classifier.bias._path = "simclr/classifier/kernel"
     with pytest.raises(InputError, match="model/classifier/kernel twice"):
         learner.state()
-
-
-def test_an_average_is_the_sum_over_the_weight():
-    average = Average("loss", "float64")
-    average.add(3.0, 2.0)
-    average.add(1.0, 6.0)
-    assert float(average.result()) == 0.5
-    average.reset_state()
-    assert float(average.result()) == 0.0

@@ -11,7 +11,7 @@ from simclr_keras.training.engine.epochs import epoch_ends
 
 # So many bad batches in a row do not come from single bad images.
 MOST_SKIPPED_IN_A_ROW = 20
-ADVICE = "Try a lower --learning_rate, a longer --warmup_epochs"
+_IF_DIVERGED = "Try a lower --learning_rate, a longer --warmup_epochs"
 AT_CHANCE, ABOVE_CHANCE = 0.99, 1.05  # in units of the loss of guessing, for the contrastive loss
 BAD_LOSS = 2  # in the same units, for a classifier
 COLLAPSED = 1.5  # effective rank of features that are nearly all alike
@@ -52,7 +52,7 @@ def check_weights(learner, step: int) -> None:
 
 def _diverged(learner, what, step, more):
     precise = learner.model.encoder.compute_dtype in ("float32", "float64")
-    advice = f"{ADVICE}{'' if precise else ' or --precision=float32'} in another --model_dir"
+    advice = f"{_IF_DIVERGED}{'' if precise else ' or --precision=float32'} in another --model_dir"
     return DivergedError(f"{what} by step {step}; earlier checkpoints are kept. {advice}{more}")
 
 

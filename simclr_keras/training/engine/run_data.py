@@ -14,7 +14,8 @@ from simclr_keras.data.sources import load_dataset
 from simclr_keras.data.sources.labels_csv import read_groups
 from simclr_keras.data.sources.source import Splits, take_ids
 from simclr_keras.errors import InputError, one_line
-from simclr_keras.evaluation.near_duplicates import group_images, thumbnails_of
+from simclr_keras.evaluation.near_duplicates import group_images
+from simclr_keras.evaluation.simple_features import thumbnails_of
 from simclr_keras.files import expand_home
 from simclr_keras.formatting import counted
 from simclr_keras.runs import run_images

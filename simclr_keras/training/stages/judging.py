@@ -5,8 +5,8 @@ import numpy as np
 from simclr_keras.errors import InputError, one_line
 from simclr_keras.evaluation.features import knn_bank
 from simclr_keras.evaluation.metrics import accuracy, accuracy_interval
-from simclr_keras.evaluation.near_duplicates import group_images, thumbnails_of
-from simclr_keras.evaluation.simple_features import color_histograms, raw_pixels
+from simclr_keras.evaluation.near_duplicates import group_images
+from simclr_keras.evaluation.simple_features import color_histograms, raw_pixels, thumbnails_of
 from simclr_keras.formatting import counted
 from simclr_keras.runs.run_images import has_files
 

@@ -95,8 +95,9 @@ class Pretraining(FromRun, TrainingStage):
             start = "initial_encoder" if has_weights else "random_encoder"
             # Small: photographs of full size would not fit into memory, and kNN on pixels gains nothing from it.
             side = min(config.image_size, PIXEL_SIZE)
-            self._baselines = baselines.Baselines(run_dir, score, side, start)
-            self._baseline_scores = self._baselines.before(first_step)
+            self._baselines = baselines.Baselines(score, side, start)
+            self._baseline_scores = self._baselines.before(first_step, run_dir.read_baselines())
+            run_dir.write_baselines(self._baseline_scores)
         return None if score is None else lambda epoch: score()
 
     @property

@@ -12,7 +12,8 @@ from simclr_keras.data.content_hash import group_hashes, hash_of, is_held_out, r
 from simclr_keras.data.sources import load_dataset as load_dataset_module
 from simclr_keras.data.sources.load_dataset import load_dataset
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.near_duplicates import group_images, thumbnails_of
+from simclr_keras.evaluation.near_duplicates import group_images
+from simclr_keras.evaluation.simple_features import thumbnails_of
 from simclr_keras.training.engine import run_data
 from simclr_keras.training.stages import judging
 from simclr_keras.training.stages.finetune import Finetuning

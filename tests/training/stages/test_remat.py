@@ -24,7 +24,7 @@ def one_block(tiny, monkeypatch):
 
 
 @pytest.mark.slow
-def test_runs_equal_and_stages_obey(data, tmp_path, monkeypatch):
+def test_a_run_is_the_same_with_remat(data, tmp_path):
     run(make_config(data, tmp_path / "plain", epochs=1, eval_every_epochs=2))
     shutil.copytree(tmp_path / "plain", tmp_path / "late")
     for name, remat in {"plain": False, "late": True}.items():
@@ -34,10 +34,13 @@ def test_runs_equal_and_stages_obey(data, tmp_path, monkeypatch):
         np.testing.assert_allclose(value, expected[key], 1e-4, 1e-5, err_msg=key)
     assert not load_run(str(tmp_path / "late")).encoder.block_group1.remat
 
-    init = {"init": str(tmp_path / "late"), "remat": True, "global_bn": False}
-    run(configure("finetune", tmp_path / "finetuned", **init, epochs=1))
+
+@pytest.mark.slow
+def test_stages_obey(data, tmp_path, monkeypatch):
+    run(make_config(data, tmp_path / "before", epochs=1, eval_every_epochs=2))
+    run(configure("finetune", tmp_path / "finetuned", init=str(tmp_path / "before"), epochs=1))
     configs = [
-        configure("finetune", tmp_path / "a", **init),
+        configure("finetune", tmp_path / "a", init=str(tmp_path / "before"), remat=True, global_bn=False),
         configure("supervised", tmp_path / "b", dataset=data, remat=True, global_bn=False),
         configure(
             "distill", tmp_path / "c", teacher=str(tmp_path / "finetuned"), remat=True, global_bn=False

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras.src.applications import efficientnet
 
 from benchmarks.compare_runs import differing
 from simclr_keras.training.engine import loop
@@ -46,6 +47,18 @@ def test_all_of_the_network_is_trained_and_there_is_no_projection_head(stripes, 
         assert not np.array_equal(value, before[name]), name
     assert (begun.learner.label_smoothing, begun.learner.augment is not None) == (0.1, True)
     assert "from scratch on 12 labels" in begun.lines[1]
+
+
+def test_of_a_frozen_backbone_only_what_stands_on_it_is_trained(data, monkeypatch, tmp_path):
+    monkeypatch.setattr(efficientnet, "DEFAULT_BLOCKS_ARGS", efficientnet.DEFAULT_BLOCKS_ARGS[:2])
+    settings = {
+        "model": "keras:EfficientNetB0",
+        "dense_layers": "8",
+        "image_size": 32,
+        "freeze_backbone": True,
+    }
+    begun = begin(configure("supervised", tmp_path / "run", dataset=data, **settings), monkeypatch)
+    assert len({variable.path for variable in begun.learner.main_variables}) == 4
 
 
 def test_seed_decides_weights_and_labels_not_evaluation_images(stripes, monkeypatch, tmp_path):
