@@ -51,7 +51,7 @@ class ContrastiveLearner(Learner):
         model: a built SimCLRModel.
         temperature: temperature of NT-Xent, above 0.
         memory: "none", or "queue" for a momentum network.
-        ema_decay, memory_size: of the momentum network and its queue, as in `Momentum`.
+        ema_decay, memory_size: of the momentum network and its queue; None for the defaults of `Momentum`.
         microbatch_size: examples of the global batch whose activations are in memory at a time (gradient caching,
             docs/big_batches.md). It divides the batch and is a multiple of the number of replicas. All examples
             stay negatives of each other; batch normalization sees a micro-batch. None: the batch is undivided.
@@ -76,14 +76,20 @@ class ContrastiveLearner(Learner):
         *,
         temperature: float = 0.1,
         memory: str = "none",
-        ema_decay: float = 0.999,
-        memory_size: int = 65536,
+        ema_decay: float | None = None,
+        memory_size: int | None = None,
         microbatch_size: int | None = None,
         name: str = "contrastive",
         **learner_arguments,
     ):
         if memory not in ("none", "queue"):
             raise InputError(f"memory must be 'none' or 'queue'. Received: memory={memory!r}")
+        of_memory = {"ema_decay": ema_decay, "memory_size": memory_size}
+        of_memory = {name: value for name, value in of_memory.items() if value is not None}
+        if of_memory and memory == "none":
+            raise InputError(
+                f"without memory='queue' there is no {' and '.join(of_memory)}. Received: {of_memory}"
+            )
         if model.classifier is not None and not model.stop_gradient:
             raise InputError(
                 "The classifier must be a probe that leaves the encoder alone: create_model(..., stop_gradient=True). "
@@ -103,7 +109,7 @@ class ContrastiveLearner(Learner):
         figures = FIGURES if model.classifier is None else (*FIGURES, *PROBE_FIGURES)
         super().__init__(model, figures=figures, name=name, **learner_arguments)
         self.temperature = temperature
-        self.momentum = Momentum(model, ema_decay, memory_size) if memory == "queue" else None
+        self.momentum = Momentum(model, **of_memory) if memory == "queue" else None
         self.microbatch_size = microbatch_size
         self._refusal = None  # the message of `load_own_variables`
 

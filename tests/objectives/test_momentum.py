@@ -288,6 +288,7 @@ def test_arguments_that_make_no_sense_are_refused():
         ({"memory": "bank"}, "'none' or 'queue'. Received: memory='bank'"),
         ({"ema_decay": 1.0}, "below 1. Received: ema_decay=1.0"),
         ({"memory_size": -1}, "0 or more. Received: memory_size=-1"),
+        ({"memory": "none", "ema_decay": 0.99}, "no ema_decay. Received: {'ema_decay': 0.99}"),
     ]:
         with pytest.raises(InputError, match=message):
             ContrastiveLearner(model, **{"memory": "queue", **options})

@@ -180,9 +180,7 @@ def make_learner(config, architecture, num_examples, strategy, policy, start=Non
             model,
             augment=inputs.color_and_blur(config),
             temperature=config.temperature,
-            memory=config.memory,
-            ema_decay=config.ema_decay,
-            memory_size=config.memory_size,
+            **_memory_settings(config),
             microbatch_size=config.microbatch_size or None,
             weight_decay=config.weight_decay,
             decayed_in_loss=optimization.decayed_in_loss,
@@ -192,6 +190,12 @@ def make_learner(config, architecture, num_examples, strategy, policy, start=Non
             start.load_into(model, parts)
         learner.compile(optimization.optimizer, optimization.probe_optimizer)
     return learner, optimization.schedule
+
+
+def _memory_settings(config):
+    if config.memory == "none":
+        return {}
+    return {"memory": config.memory, "ema_decay": config.ema_decay, "memory_size": config.memory_size}
 
 
 def make_views(config, source, augment, count):
