@@ -88,21 +88,21 @@ def joined(batches, labeled_batches):
     return tf.data.Dataset.zip((batches, labeled_batches)).map(join).with_options(_options())
 
 
-def _options(rewritten=None, sharded=False):
+def _options(rewritten=True, sharded=False):
     """Return the tf.data.Options of batches.
 
     Args:
         rewritten: whether TensorFlow looks for parts to rewrite, half of the time until the first batch of a small set.
-            It then writes each image into its batch at once; batches made whole give it nothing to do.
-            None: as in the datasets that are joined.
+            It then writes each image into its batch at once; batches made whole give it nothing to do. Of joined
+            datasets, neither is rewritten if one is not.
         sharded: whether tf.distribute may share out the rows among hosts.
     """
     options = tf.data.Options()
     options.deterministic = True
     # Its thread sleeps for up to a minute at a time; an iterator over replicas waits for it when it is deleted.
     options.autotune.enabled = False
-    if rewritten is not None:
-        options.experimental_optimization.apply_default_optimizations = rewritten
+    if not rewritten:  # else left unset: TensorFlow warns of datasets that are joined and differ
+        options.experimental_optimization.apply_default_optimizations = False
     if not sharded:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options

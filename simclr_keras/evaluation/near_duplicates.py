@@ -88,7 +88,7 @@ def thumbnail_features(images: np.ndarray) -> np.ndarray:
     (2, 544)
 
     Args:
-        images: uint8 or floats in [0, 1], [n, height, width, 3], at least 2 pixels wide; best of THUMBNAIL_SIDE.
+        images: uint8 or floats in [0, 1], [n, height, width, 3], at least 2 pixels wide; best of `thumbnails_of`.
 
     Returns:
         float32 [n, 544].

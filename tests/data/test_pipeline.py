@@ -127,7 +127,7 @@ def test_tensorflow_rewrites_what_is_made_image_by_image_in_several_batches(make
     """Looking for something to rewrite in whole batches, or for one batch, takes longer than it saves."""
     source = SOURCES[make](tmp_path)
     rewritten = [
-        dataset.options().experimental_optimization.apply_default_optimizations
+        dataset.options().experimental_optimization.apply_default_optimizations is not False
         for dataset in (
             train_dataset(source),
             pipeline.eval_batches(source, image_size=16, batch_size=8),
@@ -136,6 +136,13 @@ def test_tensorflow_rewrites_what_is_made_image_by_image_in_several_batches(make
     ]
     image_by_image = make != "arrays"
     assert rewritten == [image_by_image, image_by_image, False]
+
+
+def test_batches_of_both_kinds_are_joined_without_a_warning(caplog):
+    whole, image_by_image = train_dataset(arrays()), train_dataset(files())
+    pipeline.joined(whole, image_by_image)
+    pipeline.joined(image_by_image, whole)
+    assert not caplog.messages
 
 
 def test_batches_too_large_to_be_made_at_once_have_the_same_views(monkeypatch):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
 from simclr_keras.errors import InputError
 from simclr_keras.evaluation import near_duplicates
 from simclr_keras.evaluation.near_duplicates import (
@@ -12,7 +11,7 @@ from simclr_keras.evaluation.near_duplicates import (
     near_duplicate_groups,
     thumbnail_features,
 )
-from simclr_keras.evaluation.simple_features import color_histograms, thumbnails_of
+from simclr_keras.evaluation.simple_features import color_histograms
 
 
 def slow_groups(features, threshold):
@@ -118,11 +117,3 @@ def test_other_features_and_thresholds_are_refused(features, threshold, words):
         near_duplicate_groups(features, threshold)
     with pytest.raises(InputError, match="2 pixels wide"):
         thumbnail_features(np.zeros([1, 1, 9, 3]))
-
-
-def test_thumbnails_are_antialiased():
-    """Or fine patterns, which move by a pixel, make the photos of a burst differ more."""
-    checkerboard = np.uint8(255 * (np.indices((96, 96)).sum(0) % 2))[None, ..., None].repeat(3, -1)
-    thumbnails = thumbnails_of(Source("board", ArrayStore(checkerboard), RowIds("board", 1)), side=32)
-    assert thumbnails.shape == (1, 32, 32, 3)
-    assert np.abs(thumbnails[:, 2:-2, 2:-2].astype(float) - 127.5).max() < 20

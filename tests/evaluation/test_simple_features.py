@@ -1,10 +1,11 @@
-"""Color histograms and raw pixels beside loops over pixels."""
+"""Color histograms and raw pixels beside loops over pixels; thumbnails."""
 
 import numpy as np
 import pytest
 
+from simclr_keras.data.sources.source import ArrayStore, RowIds, Source
 from simclr_keras.errors import InputError
-from simclr_keras.evaluation.simple_features import color_histograms, raw_pixels
+from simclr_keras.evaluation.simple_features import color_histograms, raw_pixels, thumbnails_of
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 5, 3), np.uint8)
 
@@ -39,3 +40,11 @@ def test_other_images_are_refused(images):
             features(images)
     with pytest.raises(InputError, match="bins=0"):
         color_histograms(IMAGES, 0)
+
+
+def test_thumbnails_are_antialiased():
+    """Or fine patterns, which move by a pixel, make the photos of a burst differ more."""
+    checkerboard = np.uint8(255 * (np.indices((96, 96)).sum(0) % 2))[None, ..., None].repeat(3, -1)
+    thumbnails = thumbnails_of(Source("board", ArrayStore(checkerboard), RowIds("board", 1)), side=32)
+    assert thumbnails.shape == (1, 32, 32, 3)
+    assert np.abs(thumbnails[:, 2:-2, 2:-2].astype(float) - 127.5).max() < 20

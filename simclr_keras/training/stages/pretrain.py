@@ -96,8 +96,10 @@ class Pretraining(FromRun, TrainingStage):
             # Small: photographs of full size would not fit into memory, and kNN on pixels gains nothing from it.
             side = min(config.image_size, PIXEL_SIZE)
             self._baselines = baselines.Baselines(score, side, start)
-            self._baseline_scores = self._baselines.before(first_step, run_dir.read_baselines())
-            run_dir.write_baselines(self._baseline_scores)
+            saved = run_dir.read_baselines() if first_step else {}
+            self._baseline_scores = self._baselines.before(first_step, saved)
+            if self._baseline_scores is not saved:
+                run_dir.write_baselines(self._baseline_scores)
         return None if score is None else lambda epoch: score()
 
     @property

@@ -39,8 +39,13 @@ def picture(folder, name):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """One run of a real network, which the tests below look at from all sides."""
+    """One run of a real network, which the tests below look at from all sides.
+
+    An earlier attempt ended before its first checkpoint and left damaged baselines.
+    """
     folder = tmp_path_factory.mktemp("pretrain")
+    (folder / "run").mkdir()
+    (folder / "run" / "baselines.json").write_text("{")
     lines = []
     config = make_config(
         "npz:" + write_npz(folder / "stripes.npz"), folder / "run", baselines=True, keep_checkpoints=1
