@@ -15,13 +15,14 @@ def start_tensorflow(replicas=1):
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
 
 
-def pretrain_step(precision="float32", replicas=1, fused=True, **settings):
-    """Return a Run of one pretraining step: augmentation, forward, backward, LARS and metrics, on prepared batches.
+def pretrain_step(precision="float32", replicas=1, fused=True, steps=1, **settings):
+    """Return a Run of a pretraining step: augmentation, forward, backward, LARS and metrics, on prepared batches.
 
     Args:
         precision: as --precision.
         replicas: logical CPU devices; above 1 under a MirroredStrategy.
         fused: whether batch normalization may take its fused kernels.
+        steps: of a round.
         **settings: of a PretrainConfig.
     """
     start_tensorflow(replicas)
@@ -53,10 +54,11 @@ def pretrain_step(precision="float32", replicas=1, fused=True, **settings):
     # A gradient is two forward passes more. Micro-batches and recomputed blocks take another pass, as does the momentum
     # network.
     passes = 3 + sum([0 < config.microbatch_size < config.batch_size, config.remat, config.memory == "queue"])
-    gigaflop = 1e-9 * passes * forward_operations(learner.model, 2 * config.batch_size, side)
+    gigaflop = 1e-9 * steps * passes * forward_operations(learner.model, 2 * config.batch_size, side)
 
     def run():
-        loss = step(batch)["contrastive_loss"]  # the same on every replica
+        for _ in range(steps):
+            loss = step(batch)["contrastive_loss"]  # the same on every replica
         return {"loss": float(strategy.experimental_local_results(loss)[0]), "gigaflop": gigaflop}
 
     return run

@@ -7,6 +7,7 @@ papers. If interrupted, rerun it to continue; finished runs are not repeated. Wi
 TensorFlow Datasets. --only=pretrain,finetune-* selects runs; --table_only writes the table of the finished runs.
 """
 
+import dataclasses
 import datetime
 import fnmatch
 import json
@@ -19,6 +20,7 @@ import sys
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+import train
 from benchmarks.command_line import make_parser, parse
 
 NARROW = "r18_0.125x_sk0"
@@ -208,13 +210,25 @@ def run_all(options, seeds):
 
 
 def run_unless_finished(folder, name, seed, words):
-    """Run train.py with these words unless the folder has a result; end the program if it fails."""
-    if result_of(folder):
+    """Run train.py with these words unless the folder has the result of such a run; end the program if it fails.
+
+    If the result is of other settings, train.py continues that run, evaluates again, or refuses.
+    """
+    if result_of(folder) and has_settings(folder, words):
         return
     print(f"\n== {name}, seed {seed}\npython train.py {' '.join(words)}", flush=True)
     code = run_train(words)
     if code:
-        sys.exit(f"{name} failed with exit code {code}; rerun the same command to continue.")
+        remedy = "give other flags, or another --runs" if code == 2 else "rerun the same command to continue"
+        sys.exit(f"{name} failed with exit code {code}; {remedy}.")
+
+
+def has_settings(folder, words):
+    """Return whether the run in a folder has the settings of these words. Those that they leave open do not count."""
+    config = train.read_flags(["train.py", *words])
+    recorded = json.loads((pathlib.Path(folder) / "config.json").read_text())
+    counted = [field.name for field in dataclasses.fields(config) if field.metadata["resume"] != "free"]
+    return all(getattr(config, name) in (None, "auto", recorded.get(name)) for name in counted)
 
 
 def run_train(words):

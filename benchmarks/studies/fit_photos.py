@@ -104,13 +104,13 @@ def arrays(options):
 def fit(options, seed, start):
     """Fit, judge the export on the other photos, and write the figures."""
     folder = f"{options.runs}/seed{seed}-{start}"
-    if result_of(folder):
-        return
     words = [f"--dataset={options.dataset}", f"--labels={options.labels}", f"--out={folder}/export"]
     words += [f"--seed={seed}", f"--minutes={options.minutes}", *options.flags.split()]
     if start != NOTHING:
         words += [f"--init={options.init}"]
         words += [f"--backbone_weights={options.backbone_weights}"] if options.backbone_weights else []
+    if (result_of(folder) or {}).get("words") == words:
+        return
     print(f"\n== seed {seed}\nsimclr fit {' '.join(words)}", flush=True)
     config = read(FitConfig, ["fit", *words])
     facts = run(config)
@@ -118,6 +118,7 @@ def fit(options, seed, start):
     photos = open_photos(config, say=lambda line: None)
     result = {
         **facts,
+        "words": words,
         "candidates": dict(cross_validated(pieces, photos)),
         "others": judge_others(options, config.out, pieces, photos),
     }

@@ -34,7 +34,7 @@ REASONS = {
     "no-queue-decay-0": ["--memory=queue", "--memory_size=0", "--ema_decay=0"],
     "no-queue-decay-0.99": ["--memory=queue", "--memory_size=0", "--ema_decay=0.99"],
     "queue-decay-0.99": QUEUE,
-    "queue-decay-0.999": ["--memory=queue", "--memory_size=4096"],
+    "queue-decay-0.999": ["--memory=queue", "--memory_size=4096", "--ema_decay=0.999"],
     "queue-decay-0.99-twice-the-rate": [*QUEUE, "--learning_rate=0.6"],
     "queue-decay-0.99-temperature-0.1": [*QUEUE, "--temperature=0.1"],
     "queue-decay-0.99-temperature-0.5": [*QUEUE, "--temperature=0.5"],

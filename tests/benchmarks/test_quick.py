@@ -1,9 +1,11 @@
 """Every benchmark runs with --quick; its figures are not tested."""
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import io
+import json
 import pathlib
 import re
 
@@ -117,6 +119,31 @@ def test_quick(name, tmp_path, monkeypatch, capsys, request):
     assert not benchmark.main(flags)
     output = capsys.readouterr().out
     assert re.search(OUTPUT[name], output, re.DOTALL), output
+    if f"--runs={tmp_path}/runs" in flags:  # finished runs are not repeated
+        monkeypatch.setattr(cifar10_method, "run_train", lambda words: pytest.fail(" ".join(words)))
+        assert not benchmark.main(flags)
+
+
+def test_finished_runs_of_other_settings_are_not_taken(tmp_path, monkeypatch):
+    words = ["--mode=pretrain", "--dataset=digits", "--batch_size=64", f"--model_dir={tmp_path}"]
+    config = dataclasses.asdict(train.read_flags(["train.py", *words]))
+    # As a run records them: settings that were left open, and one that may change.
+    config |= {"precision": "float32", "eval_fraction": 0.1, "steps_per_execution": 7}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "result.json").write_text('{"finished": true}')
+    ran = []
+    monkeypatch.setattr(cifar10_method, "run_train", lambda words: ran.append(words[-1]))
+    for flag in ("--batch_size=64", "--eval_fraction=0.1", "--batch_size=32", "--epochs=9999"):
+        cifar10_method.run_unless_finished(tmp_path, "name", 0, [*words, flag])
+    assert ran == ["--batch_size=32", "--epochs=9999"]
+
+
+def test_rows_of_a_decay_have_it():
+    options = memory_cifar10.read_flags(["--reasons", "--flags=--ema_decay=0.98"])
+    for row in memory_cifar10.rows_of(options):
+        decay = re.search(r"decay-([\d.]+)", row)
+        config = train.read_flags(["train.py", *memory_cifar10.command(row, options, 0)])
+        assert decay is None or config.ema_decay == float(decay[1]), row
 
 
 def test_commands_parse():

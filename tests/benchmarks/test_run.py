@@ -23,7 +23,7 @@ OUTPUT = {
     "losses": r"64 views x 128\n +ours .*ours, tiled .*ours, one matrix",
     "input": r"photos, two views.*ours, host part alone.*arrays, two views of 32 px",
     "pretrain_step": r"Keras 3 .*tf_keras.* a matrix product .*ours / (Keras 3|tf_keras): ",
-    "step_settings": r"queue.*with .*without .*with / without: .*2 replicas.*with / without",
+    "step_settings": r"queue.*with .*without .*with / without: .*2 replicas.*2 steps of batch 4.*with / without",
     "finetune_step": r"ours .*fit .*fit, stock layers .*ours / fit: ",
     "whole_training": r"cifar10_small.*ours .*images/s.*ours, one batch",
     "evaluation": r"features and kNN.*top1.*kNN by rows of the bank grows from 64 to 128 time as size",
