@@ -10,8 +10,17 @@ from simclr_keras.export.preparation import images_section
 FILE = "README.md"
 # Results in percent, and settings; card.json has all of them.
 _SHARES = ("top1", "top5", "balanced_accuracy", "best_top1", "knn_top1", "probe_top1", "probe_top5")
-_SETTINGS = ("dataset", "epochs", "steps", "batch_size", "optimizer", "learning_rate", "weight_decay")
-_SETTINGS += ("temperature", "memory", "memory_size", "ema_decay", "alpha", "head_layer", "seed")
+_SETTINGS = ("dataset", "epochs", "steps", "batch_size", "microbatch_size", "optimizer", "learning_rate")
+_SETTINGS += (
+    "weight_decay",
+    "temperature",
+    "memory",
+    "memory_size",
+    "ema_decay",
+    "alpha",
+    "head_layer",
+    "seed",
+)
 _CODE = {
     SAVED_MODEL: """```python
 import tensorflow as tf
@@ -165,6 +174,8 @@ def _training(card):
         settings = {**settings, "epochs": None, "steps": results["step"]}  # it had fewer epochs
     if settings.get("memory") == "none":
         settings = {**settings, "memory": None, "memory_size": None, "ema_decay": None}
+    if not settings.get("microbatch_size"):
+        settings = {**settings, "microbatch_size": None}
     lines = ["## Training", ""]
     named = [f"{name} {settings[name]}" for name in _SETTINGS if settings.get(name) is not None]
     lines += [f"- settings: {', '.join(named)}"] if named else []

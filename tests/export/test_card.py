@@ -64,10 +64,14 @@ def test_evaluation_crops_large_images_alone(network, size, proportion, words):
 
 def test_settings_are_those_that_count(network):
     training = {"dataset": "digits", "epochs": 800, "train_steps": None, "memory": "none", "memory_size": 64}
-    assert "- settings: dataset digits, epochs 800\n" in as_text(card(network, training=training), "x")
-    training |= {"train_steps": 75, "memory": "queue"}
+    training |= {"batch_size": 8, "microbatch_size": 0}
+    assert "- settings: dataset digits, epochs 800, batch_size 8\n" in as_text(
+        card(network, training=training), "x"
+    )
+    training |= {"train_steps": 75, "memory": "queue", "microbatch_size": 4}
     text = as_text(card(network, training=training, results={"step": 75}), "x")
-    assert "- settings: dataset digits, steps 75, memory queue, memory_size 64\n" in text
+    named = "dataset digits, steps 75, batch_size 8, microbatch_size 4, memory queue, memory_size 64"
+    assert f"- settings: {named}\n" in text
 
 
 def test_the_text_tells_results_ancestors_files_and_classes(network):

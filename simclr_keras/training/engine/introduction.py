@@ -97,7 +97,8 @@ def ways_of_steps(config, replicas: int, frozen: int = 0) -> str:
 def advice_about_lag(ema_decay: float, steps: int) -> str:
     """Return advice if the momentum network lags by more than a twentieth of a training, in one line, or "".
 
-    Measured by benchmarks/studies/memory_cifar10.py, see docs/big_batches.md.
+    It is 0.99, measured by benchmarks/studies/memory_cifar10.py (docs/big_batches.md); for less than 1,000 steps it is
+    0.9, which was not measured.
     """
     lag, faster = 1 / (1 - ema_decay), 0.99 if steps >= 1000 else 0.9
     if lag <= steps / 20 or ema_decay <= faster:

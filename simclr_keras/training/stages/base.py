@@ -148,8 +148,8 @@ class Stage:
                 return copy.copy(self).execute()
             except tf.errors.ResourceExhaustedError as error:
                 raise TrainingError(
-                    f"out of memory with {self.batch_setting} ({one_line(error)}); {self.less_memory}give a smaller "
-                    "one, or a smaller --model or --image_size, in another --model_dir."
+                    f"out of memory with {self.batch_setting} ({one_line(error)}); {self.less_memory}give "
+                    f"{self.smaller_batch}, or a smaller --model or --image_size, in another --model_dir."
                 ) from error
             except tf.errors.OpError as error:
                 if self.hosts.count > 1:  # the others do not come back with this one
@@ -278,6 +278,11 @@ class Stage:
     def less_memory(self) -> str:
         """Return what the same run can do to need less memory, before other remedies; or ""."""
         return ""
+
+    @property
+    def smaller_batch(self) -> str:
+        """Return what another run can do to need less memory in its steps."""
+        return "a smaller one"
 
     # Shared by subclasses.
 

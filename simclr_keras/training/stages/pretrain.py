@@ -107,6 +107,14 @@ class Pretraining(FromRun, TrainingStage):
         size = self.config.microbatch_size
         return f"--microbatch_size={size}" if size else super().batch_setting
 
+    @property
+    def smaller_batch(self):
+        half, odd = divmod(self.config.batch_size, 2)
+        rows, rest = divmod(half, self.strategy.num_replicas_in_sync)
+        if self.config.microbatch_size or odd or rest or rows < 2:
+            return super().smaller_batch
+        return f"--microbatch_size={half}, which keeps the batch and its negatives, or a smaller batch"
+
     def _representation_score(self):
         """Return a RepresentationScore, or None without labels or evaluation images."""
         config, splits = self.config, self.splits

@@ -169,11 +169,18 @@ def test_out_of_memory_is_one_line(tiny, data, tmp_path, monkeypatch, owner, nam
 
     monkeypatch.setattr(owner, name, fail)
     words = (
-        r"out of memory with --batch_size=8 \(OOM when allocating tensor\); repeat the command with --remat"
+        r"out of memory with --batch_size=8 \(OOM when allocating tensor\); repeat the command with --remat, which "
+        r"needs less; or give --microbatch_size=4, which keeps the batch and its negatives, or a smaller batch, or a "
+        r"smaller --model or --image_size, in another --model_dir"
     )
     with pytest.raises(TrainingError, match=words) as error:
         pretrain.run(make_config(data, tmp_path / "run"), say=silent)
     assert "\n" not in str(error.value)
+    divided = make_config(data, tmp_path / "divided", microbatch_size=4)
+    with pytest.raises(
+        TrainingError, match=r"--microbatch_size=4 .*; or give a smaller one, or a smaller --model"
+    ):
+        pretrain.run(divided, say=silent)
 
 
 def test_stop_while_the_data_fails(tiny, data, tmp_path, monkeypatch):

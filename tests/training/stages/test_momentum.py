@@ -10,9 +10,11 @@ from simclr_keras.config.export import ExportConfig
 from simclr_keras.errors import InputError
 from simclr_keras.export import from_run
 from simclr_keras.export.from_run import describe
+from simclr_keras.interop.torch_files import write
 from simclr_keras.preprocess import evaluation_view
 from simclr_keras.runs.open_run import load_run, open_run
 from simclr_keras.tools.embed import EmbedConfig, embed
+from simclr_keras.tools.export_torch import ExportTorchConfig, export_torch
 from simclr_keras.tools.features import feature_files
 from simclr_keras.training.engine import loop
 from simclr_keras.training.engine.introduction import advice_about_lag
@@ -21,6 +23,7 @@ from tests.training.tiny import begin, change, configure, make_config, metrics, 
 
 SETTINGS = {"memory": "queue", "memory_size": 48, "ema_decay": 0.5, "checkpoint_every_steps": 3}
 SETTINGS |= {"microbatch_size": 4}  # to run micro-batches through a whole stage, too
+RESULT_OF_TORCH = {"arrays": 1, "difference": 0.0, "left_out": []}
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +91,11 @@ def test_load_run_returns_the_momentum_network(remembering, tiny):
 
 
 @pytest.mark.slow
-def test_stages_take_the_momentum_network(remembering, tiny, folder, monkeypatch):
+def test_stages_take_the_momentum_network(remembering, finetuned, tiny, folder, monkeypatch):
     init = {"init": str(remembering.folder), "use_ema": True}
-    for mode in ("finetune", "linear_eval"):
-        model = begin(configure(mode, folder / f"{mode}-ema", **init), monkeypatch).learner.model
+    for mode in ("pretrain", "finetune", "linear_eval", "distill"):
+        teacher = {"teacher": str(finetuned.folder)} if mode == "distill" else {}
+        model = begin(configure(mode, folder / f"{mode}-ema", **init, **teacher), monkeypatch).learner.model
         network = {name: v for name, v in variables(model).items() if name.startswith("encoder")}
         expected = momentum_of(remembering.folder)
         assert all(np.array_equal(value, expected[name]) for name, value in network.items())
@@ -136,6 +140,18 @@ def test_embed_takes_the_momentum_network(remembering, tiny, stripes, folder):
     images = evaluation_view(np.load(stripes.removeprefix("npz:"))["x_train"], 8)
     expected = load_run(str(remembering.folder), ema=True)(images)["final_avg_pool"]
     np.testing.assert_allclose(features.features[: len(images)], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_export_torch_takes_the_momentum_network(remembering, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "write_torch", lambda model, *_: written.append(model) or RESULT_OF_TORCH)
+    written, lines = [], []
+    for ema in (True, False):
+        config = ExportTorchConfig(run=str(remembering.folder), ema=ema, out=str(tmp_path / "a.safetensors"))
+        export_torch(config, say=lines.append)
+    assert_is_momentum(written[0], remembering.folder)
+    assert not np.array_equal(written[0].encoder.conv.kernel, written[1].encoder.conv.kernel)
+    named = [line.partition(":")[0] for line in lines if line.startswith("network")]
+    assert named == ["network  r18_0.125x_sk0, momentum network", "network  r18_0.125x_sk0"]
 
 
 def test_a_run_with_micro_batches_is_resumed_on_as_many_replicas(remembering, tiny, stripes):
