@@ -43,9 +43,10 @@ def inherited_ids(runs: Sequence[OpenRun], config: Any) -> dict[str, Any]:
         return {}
     own, arguments = runs[0].config, runs[0].split.ids()
     if config.group_by != own.group_by:
+        remedy = "leave --group_by out" if config.group_by else "leave --dataset out, or give --labels too,"
         raise InputError(
             f"--group_by={config.group_by or ''}: {runs[0].path} was trained on the same data with another split, "
-            f"{f'--group_by={own.group_by}' if own.group_by else 'without --group_by'}; leave --group_by out to use it."
+            f"{f'--group_by={own.group_by}' if own.group_by else 'without --group_by'}; {remedy} to use it."
         )
     if chose_labels(config):
         arguments.pop("labeled", None)

@@ -24,7 +24,7 @@ def describe_data(splits) -> list[str]:
     train, few = splits.train, False
     line = f"{train.name}: {counted(train.num_examples, 'training image') if len(train) else 'nothing to train on'}"
     if not train.has_labels:
-        line += ", no labels: no kNN and no probe"
+        line += ", no labels: no kNN, no probe and no baselines"
     else:
         names = some([one_line(name, 40) for name in splits.class_names])
         line += f", {counted(len(splits.class_names), 'class')}: {names}"

@@ -70,7 +70,7 @@ def test_data_lines(tmp_path):
     assert "3 classes: rows, columns, slanted (6 labels used)" in line
     (line,) = introduction.describe_data(load_dataset(npz(tmp_path / "b.npz", labels=False)))
     assert line.endswith(
-        "35 training images, no labels: no kNN and no probe; 5 images held out of all training"
+        "35 training images, no labels: no kNN, no probe and no baselines; 5 images held out of all training"
     )
     assert len(introduction.describe_data(load_dataset("digits"))) == 1  # enough evaluation images
 

@@ -242,6 +242,8 @@ def test_groups_of_a_column(photos, tmp_path):
     done = judged(configure("supervised", tmp_path / "run", group_by="burst", **settings))
     _, is_out = held_out_of(done)
     assert {tuple(part) for part in is_out.reshape(-1, BURST)} == {(False,) * BURST, (True,) * BURST}
+    with pytest.raises(InputError, match="leave --dataset out, or give --labels too, to use it"):
+        judged(configure("knn", tmp_path / "other", init=str(done.folder), dataset=photos))
     with pytest.raises(
         InputError, match="has no column patient to group images by: give one of file, label, burst"
     ):

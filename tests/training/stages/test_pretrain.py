@@ -277,7 +277,7 @@ def test_unlabeled_images_train_without_figures_of_labels(tmp_path, monkeypatch)
         "skipped_batches",
         "images_per_second",
     }
-    assert any("no labels: no kNN and no probe" in line for line in lines)
+    assert any("no labels: no kNN, no probe and no baselines" in line for line in lines)
     assert "class_names" not in json.loads((folder / "split.json").read_text())
     assert picture(folder, "views.png").size
     assert picture(folder, "curves.png").size
