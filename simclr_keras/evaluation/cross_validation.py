@@ -81,8 +81,17 @@ def cross_validate(
             balanced=balanced,
             groups=groups[fit],
         ).scores
-    counted = np.isin(labels, np.flatnonzero(_groups_of_class(labels, groups) > 1))
+    counted = is_in_several_groups(labels, groups)
     return CrossValidation(scores, scores.argmax(axis=1), np.where(counted, labels, UNLABELED), fold_of)
+
+
+def is_in_several_groups(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return whether a row's class is in two groups or more, bool [n]; others are in no fold but their own.
+
+    Args:
+        labels: integers [n], -1 for unlabeled, which gives False. groups: integers [n].
+    """
+    return np.isin(labels, np.flatnonzero(_groups_of_class(labels, groups) > 1))
 
 
 def grouped_folds(labels: np.ndarray, groups: np.ndarray, folds: int = 5, seed: int = 0) -> np.ndarray:

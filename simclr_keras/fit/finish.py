@@ -56,6 +56,7 @@ def finish(trials, say: Callable) -> dict:
         "evaluation_images": own.total,
         "labels_used": len(trials.labels),
         "classes": len(photos.class_names),
+        "warnings": list(photos.doubts),
     }
     about = about_network(
         best.piece,

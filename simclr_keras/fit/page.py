@@ -65,7 +65,7 @@ def as_html(
     parts = [
         f"<h1>A classifier of {len(names)} kinds of photos</h1>",
         f'<p><span class="big">{own.value:.1%}</span> of {own.total} test images are classified correctly '
-        f"(95 % interval {low:.1%} to {high:.1%}). No training and no choice has seen these images.</p>",
+        f"(95 % interval {low:.1%} to {high:.1%}). {_text(_claim(trials.workshop.photos.doubts))}</p>",
         f"<p>Chosen by cross-validation: <b>{_text(best.piece.title)}</b>, with {best.share.value:.1%} on "
         f"{best.share.total} labeled photos that are no test images.</p>",
         *(f"<p>{_text(line)}</p>" for line in verdict),
@@ -101,6 +101,13 @@ def as_html(
         + "\n".join(parts)
         + "\n</body></html>\n"
     )
+
+
+def _claim(doubts):
+    """Return what is known of the test images, in words."""
+    if not doubts:
+        return "No training and no choice has seen these images."
+    return " ".join(["No choice has seen these images.", *(f"Warning: {doubt}." for doubt in doubts)])
 
 
 def command(config) -> str:

@@ -16,6 +16,7 @@ from simclr_keras.evaluation.near_duplicates import group_images
 from simclr_keras.evaluation.simple_features import thumbnails_of
 from simclr_keras.fit.hold_out import choose_test
 from simclr_keras.formatting import counted
+from simclr_keras.runs.ancestors import saw_labels
 from simclr_keras.runs.records import AncestorEntry
 from simclr_keras.runs.seen_images import seen_rows
 from simclr_keras.tools.images.open_images import Images
@@ -33,7 +34,7 @@ class Photos:
         threshold: similarity above which two photos are alike, see `group_images`.
         is_test: bool [n]. has_own_test: whether the data brought its test images.
         is_left_out: bool [n], photos that are neither test images nor trained on, because they are alike to some.
-        notes: for the user.
+        notes: for the user. doubts: why figures on the test images may be too high, in words.
     """
 
     images: Images
@@ -47,6 +48,7 @@ class Photos:
     has_own_test: bool
     is_left_out: np.ndarray
     notes: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
     @property
     def test(self) -> np.ndarray:
@@ -81,7 +83,7 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
         ancestors: the runs that the network in --init comes from. Images they did not see become test images first.
 
     Raises:
-        InputError: there are no photos or too few labels.
+        InputError: there are no photos or too few labels, or the network in --init was trained on labels of them.
     """
     splits = open_dataset(config.dataset, labels=config.labels)
     tops = {name.partition("/")[0].lower() for name in splits.train.ids} & {*EVALUATION_FOLDERS}
@@ -101,6 +103,7 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
     class_names = tuple(splits.class_names[label] for label in present)
     labels = np.where(labels >= 0, np.searchsorted(present, labels), -1)
     _check_labels(config, labels, class_names)
+    _check_init(config, splits.train, ancestors)
     images = Images(config.dataset, parts, class_names)
     ids = tuple(images.ids)
     say(
@@ -108,7 +111,8 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
     )
     groups, threshold = group_images(np.concatenate([thumbnails_of(part) for part in parts]))
     has_own = splits.evaluation is not None
-    is_seen = np.concatenate([seen_rows(part, ancestors)[0] for part in parts])
+    seen = [seen_rows(part, ancestors) for part in parts]
+    is_seen, unknown = np.concatenate([rows for rows, _ in seen]), seen[0][1]
     if has_own:
         is_test = np.arange(len(ids)) >= len(parts[0])
     else:
@@ -120,12 +124,15 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
                 f"{config.dataset} has too few different labeled photos to hold out test images: label more, at least "
                 "3 of some class that are no near duplicates of each other."
             )
-    notes = list(splits.notes)
-    if seen := int(np.sum(is_seen & is_test)):
-        notes.append(
-            f"warning: --init={config.init} was trained on {counted(seen, 'test image')}, so figures may be too high; "
-            "to avoid this, start from a run that was trained without them"
+    doubts = []
+    if count := int(np.sum(is_seen & is_test)):
+        smaller = "" if has_own else "give a smaller --test_fraction, or "
+        doubts.append(
+            f"--init={config.init} was trained on {counted(count, 'test image')}, so figures may be too high; to avoid "
+            f"this, {smaller}start from a run that was trained without them"
         )
+    if unknown:
+        doubts.append(f"the training images of {some(unknown, 3)} are unknown: test images may be among them")
     is_left_out = np.isin(groups, groups[is_test]) & ~is_test
     _check_labels(
         config, np.where(is_test | is_left_out, -1, labels), class_names, " that are no test images"
@@ -147,7 +154,8 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
         is_test,
         has_own,
         is_left_out,
-        tuple(notes),
+        splits.notes,
+        tuple(doubts),
     )
 
 
@@ -159,6 +167,7 @@ def _others(config, ids):
 def describe(photos: Photos):
     """Yield the lines about the data that are printed, and stand on the page."""
     yield from photos.notes
+    yield from (f"warning: {doubt}" for doubt in photos.doubts)
     sizes = np.bincount(photos.groups)
     several = sizes[sizes > 1]
     if len(several):
@@ -178,6 +187,16 @@ def describe(photos: Photos):
     if missing := [name for name, count in zip(names, in_test) if not count]:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         yield f"without test images, because there are too few different ones: {shown}"
+
+
+def _check_init(config, source, ancestors):
+    """Raise InputError if --init was trained on labels that may be learned from here: it knows what it is judged by."""
+    rows, _ = seen_rows(source, [entry for entry in ancestors if saw_labels([entry])])
+    if source.labels is not None and (count := int(np.sum(rows & (source.labels >= 0)))):
+        raise InputError(
+            f"--init={config.init} was trained on the labels of {counted(count, 'photo')} of {config.dataset}, so "
+            "cross-validation cannot judge it: give the run that it started from, or one of other photos."
+        )
 
 
 def _check_labels(config, labels, class_names, which=""):

@@ -123,7 +123,11 @@ class Trials:
         self._say(f"failed   {self.failed[-1]}")
         if piece.is_baseline and not self.judged:
             raise error
-        self._pieces = [other for other in self._pieces if piece.name not in (other.name, other.after)]
+        dropped = {piece.name}
+        for other in self._pieces:  # a piece comes after the one that it needs
+            if other.after in dropped:
+                dropped.add(other.name)
+        self._pieces = [other for other in self._pieces if other.name not in dropped]
 
     def _plan_again(self):
         """Leave out pieces for which there is no time after all, and add others for which there is."""

@@ -9,10 +9,14 @@ from PIL import Image
 
 from simclr_keras.config.fit import FitConfig
 from simclr_keras.errors import DivergedError, InputError
+from simclr_keras.fit import page
+from simclr_keras.fit import photos as fit_photos
 from simclr_keras.fit import run as fit
+from simclr_keras.fit.candidates import pieces
 from simclr_keras.fit.candidates.pieces import Piece
 from simclr_keras.fit.candidates.start_network import StartNetwork
 from simclr_keras.fit.photos import open_photos
+from simclr_keras.fit.speeds import Speed
 from simclr_keras.fit.work_folder import WorkFolder
 from tests.fit.photos_of_digits import write_photos
 
@@ -100,6 +104,45 @@ def test_another_file_of_weights_is_another_network(tmp_path):
     assert start.fingerprint() != before
 
 
+def test_init_that_has_seen_labels_or_test_images(tmp_path, monkeypatch):
+    def seen_rows(source, runs):
+        return np.full(source.num_examples, bool(runs)), [run["run"] for run in runs]
+
+    monkeypatch.setattr(fit_photos, "seen_rows", seen_rows)
+    config = FitConfig(**write_photos(tmp_path), out=f"{tmp_path}/out", init="runs/a")
+    run = {"run": "runs/a", "mode": "pretrain", "dataset": "folder:a"}
+    photos = open_photos(config, silent, [run])
+    seen, unknown = (f"warning: {doubt}" for doubt in photos.doubts)
+    assert f"trained on {len(photos.test)} test images" in seen
+    assert "to avoid this, give a smaller --test_fraction, or start from a run" in seen
+    assert "training images of runs/a are unknown" in unknown
+    assert {seen, unknown} < {*fit_photos.describe(photos)}
+    assert "No training" not in page._claim(photos.doubts)
+    assert unknown.partition(": ")[2] in page._claim(photos.doubts)
+    count = np.count_nonzero(photos.labels >= 0)
+    with pytest.raises(
+        InputError, match=f"was trained on the labels of {count} photos .*that it started from"
+    ):
+        open_photos(config, silent, [run, {**run, "mode": "finetune"}])
+
+
+def test_trainings_do_not_judge_a_class_of_one_photo(monkeypatch):
+    photos = SimpleNamespace(
+        labels=np.array([0, 0, 1, 1, 2]), groups=np.arange(5), labeled=np.arange(5), class_names="abc"
+    )
+    folds = np.array([0, 1, 0, 1, 0])
+    trainings = SimpleNamespace(
+        folds=folds, run=lambda *_: "", rows_of_fold=lambda fold: np.flatnonzero(folds == fold)
+    )
+    monkeypatch.setattr(pieces, "open_run", lambda *_, **__: SimpleNamespace(model=list, image_size=8))
+    monkeypatch.setattr(pieces, "outputs_of", lambda model, size, photos, rows: np.zeros((len(rows), 3)))
+    speed = Speed(8, 0.001, 0.001, 0.1)
+    config = SimpleNamespace(minutes=1)
+    workshop = pieces.Workshop(config, photos, None, trainings, 8, speed, None, (8,), None, 0.0)
+    piece = workshop.training_piece("a", "a", "supervised", "", {}, speed, "training", (1, 2), 5)
+    assert np.isnan(piece.judge()[0]).all(axis=1).tolist() == [False] * 4 + [True]
+
+
 def make_trials(folder, pieces, monkeypatch, minutes=1.0):
     """Returns Trials of some pieces, and the list of its printed lines."""
     monkeypatch.setattr(fit, "list_pieces", lambda workshop, teacher: pieces)
@@ -127,44 +170,46 @@ def fail():
 
 
 def test_failed_training_leaves_the_others(tmp_path, monkeypatch):
-    pieces = [
+    tried = [
         judged_piece("colors", 2, is_baseline=True),
         Piece("pretraining", "pretraining", 1.0, prepare=fail),
         judged_piece("of pretraining", 4, after="pretraining"),
+        judged_piece("of pretraining + roots", 4, after="of pretraining"),
         Piece("finetuned", "finetuned", 1.0, judge=fail),
         judged_piece("features", 3),
     ]
-    trials, lines = make_trials(tmp_path, pieces, monkeypatch)
+    trials, lines = make_trials(tmp_path, tried, monkeypatch)
     trials.run()
     assert [result.piece.name for result in trials.judged] == ["colors", "features"]
     assert trials.best.piece.name == "features"
     assert [line for line in lines if line.startswith("failed")] == [
         f"failed   {name}: the loss is no longer finite" for name in ("pretraining", "finetuned")
     ]
+    assert not trials.plan.left_out  # or the page would give too few minutes as the reason
 
 
 def test_preparation_whose_candidates_all_failed_leaves_the_others(tmp_path, monkeypatch):
-    pieces = [
+    tried = [
         judged_piece("colors", 2, is_baseline=True),
         Piece("pretraining", "pretraining", 1.0, prepare=lambda: None),
         Piece("of pretraining", "of pretraining", 1.0, judge=fail, after="pretraining"),
         judged_piece("features", 3),
     ]
-    trials, _ = make_trials(tmp_path, pieces, monkeypatch)
+    trials, _ = make_trials(tmp_path, tried, monkeypatch)
     trials.run()
     assert [result.piece.name for result in trials.judged] == ["colors", "features"]
 
 
 def test_more_minutes_choose_another_teacher(tmp_path, monkeypatch):
-    pieces = [judged_piece("colors", 2), judged_piece("short", 3), judged_piece("distilled", 4)]
-    trials, _ = make_trials(tmp_path, pieces, monkeypatch)
-    for piece in pieces[:2]:
+    tried = [judged_piece("colors", 2), judged_piece("short", 3), judged_piece("distilled", 4)]
+    trials, _ = make_trials(tmp_path, tried, monkeypatch)
+    for piece in tried[:2]:
         trials._try(piece)
     assert trials._teacher().piece.name == "short"
-    trials._try(pieces[2])
+    trials._try(tried[2])
     assert trials._teacher().piece.name == "short"  # not the distilled one, which is better
-    pieces = [judged_piece("colors", 2), judged_piece("long", 4)]
-    trials, _ = make_trials(tmp_path, pieces, monkeypatch, minutes=2.0)
-    for piece in pieces:
+    tried = [judged_piece("colors", 2), judged_piece("long", 4)]
+    trials, _ = make_trials(tmp_path, tried, monkeypatch, minutes=2.0)
+    for piece in tried:
         trials._try(piece)
     assert trials._teacher().piece.name == "long"

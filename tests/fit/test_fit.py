@@ -184,6 +184,21 @@ def test_trainings_from_a_run_have_flags_that_their_stages_take(from_run, photos
     assert {config.init for config in configs.values()} == {from_run.init}
 
 
+def test_more_minutes_do_not_take_fine_tunings_of_a_shorter_pretraining(
+    config, photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(prepare, "measure", lambda *_: Speed(8, 0.001, 0.01, 0.3))
+    names = []
+    for minutes in (2, 4):
+        longer, work = dataclasses.replace(config, minutes=minutes), WorkFolder(f"{tmp_path}/{minutes}")
+        workshop = prepare.make_workshop(longer, photos, work, None, lambda line: None)
+        names.append([piece.name for piece in list_pieces(workshop, stop) if piece.is_training])
+    tuned = [[name for name in each if "finetuned" in name] for each in names]
+    assert [len(each) for each in tuned] == [3, 3]
+    assert all(name.endswith("-20-epochs") for each in tuned for name in each)
+    assert {*names[0]} & {*names[1]} == {"supervised-20-epochs"}
+
+
 def test_another_training_in_the_same_folder_is_another_network():
     def fingerprint(bias):
         start = StartNetwork("runs/photos", "runs/photos")

@@ -21,6 +21,7 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp"),
     *(".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif"),
 )
+NOT_UTF8 = "has a name that is not UTF-8"
 # Pillow's own limit: a header that claims more is more likely an attack on memory than a picture.
 MOST_PIXELS = 178_956_970
 # Four bytes a pixel: no compressed picture of that many pixels takes more.
@@ -91,7 +92,7 @@ def check_file(path: str, copies: ConvertedImages | None = None) -> FileCheck:
         TrainingError: the copy cannot be written.
     """
     if not is_utf8(path):
-        return FileCheck("has a name that is not UTF-8")
+        return FileCheck(NOT_UTF8)
     try:
         status = None if "://" in path else os.stat(path)
         if status is not None and not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever

@@ -7,7 +7,7 @@ import posixpath
 
 import tensorflow as tf
 
-from simclr_keras.data.files.image_file import EXTENSIONS, is_utf8
+from simclr_keras.data.files.image_file import EXTENSIONS, NOT_UTF8, is_utf8
 from simclr_keras.errors import InputError, one_line
 
 # Pictures that are not read; the second line are raws of phones and cameras.
@@ -86,6 +86,8 @@ def _walk(root):
                 listing.images.append(relative)
             elif extension in _OTHER_IMAGES:
                 listing.other_pictures[extension] += 1
+            elif not is_utf8(name) and os.path.isdir(os.path.join(path, name)):
+                listing.unreadable.append((relative, NOT_UTF8))
             elif is_utf8(name) and tf.io.gfile.isdir(tf.io.gfile.join(root, relative)):
                 waiting.append((relative, parents))
             else:

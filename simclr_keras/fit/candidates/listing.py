@@ -106,7 +106,7 @@ def _finetuned(workshop, start, layers, size, speed, after=None):
             "batch_size": workshop.batch_size,
         }
         yield workshop.training_piece(
-            f"finetuned-layer{layer}" + "-half" * (frozen > 0),
+            f"finetuned-layer{layer}" + "-half" * (frozen > 0) + (f"-of-{after}" if after else ""),
             f"fine-tuning {start.name} {words}, {size} px",
             "finetune",
             "photos_finetune",

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from simclr_keras.config.fit import FitConfig
+from simclr_keras.evaluation.cross_validation import is_in_several_groups
 from simclr_keras.fit.candidates.linear import COLOR_BINS, CS, FOLDS, Linear, View, outputs_of
 from simclr_keras.fit.candidates.start_network import StartNetwork
 from simclr_keras.fit.candidates.trainings import ALL, Part, Trainings
@@ -153,6 +154,9 @@ class Workshop:
             for fold in range(min(TRAINED_FOLDS, trainings.folds.max() + 1)):
                 logits = outputs_of(*network({}, fold), photos, trainings.rows_of_fold(fold))
                 scores[trainings.folds == fold] = log_softmax(logits, axis=1)
+            # As regressions: photos whose class has no others are not judged.
+            labels, groups = photos.labels[photos.labeled], photos.groups[photos.labeled]
+            scores[~is_in_several_groups(labels, groups)] = np.nan
             return scores, {"epochs": count}
 
         title = f"{title}, {count} epochs"

@@ -228,6 +228,7 @@ def test_strange_file_names_do_no_harm(tmp_path):
     assert list(splits.train.ids) == ["0.png", "1.png", "new\nline.png"]
     assert [len(file) > 0 for file in _fetch_all(splits.train)] == [True] * 3
     assert splits.unreadable == (
+        ("caf\\udce9/", "has a name that is not UTF-8"),
         ("caf\\udce9.png", "has a name that is not UTF-8"),
         ("new line.jpg", "is empty"),
     )

@@ -1,5 +1,7 @@
 """Files and folders that are named one by one."""
 
+import os
+
 from simclr_keras.data.files import image_file
 from simclr_keras.tools.images.find_images import find_images
 from tests.data.pictures import flat, png
@@ -52,3 +54,8 @@ def test_a_name_that_is_not_utf8_is_one_of_those(tmp_path):
     good, bad = find_images([f"{tmp_path}/\udcff.png", f"{tmp_path}/a.png"])
     assert list(good) == [f"{tmp_path}/a.png"]
     assert bad == [(f"{tmp_path}/\\udcff.png", "has a name that is not UTF-8")]
+    os.mkdir(os.fsencode(tmp_path) + b"/folder\xff")
+    assert find_images([str(tmp_path)])[1][0] == (
+        f"{tmp_path}/folder\\udcff/",
+        "has a name that is not UTF-8",
+    )
