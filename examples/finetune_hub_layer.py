@@ -36,7 +36,7 @@ def fine_tune(
     from simclr_keras import HubLayer
     from simclr_keras.data import pipeline
     from simclr_keras.data.sources.load_dataset import load_dataset
-    from simclr_keras.export.card import read_card
+    from simclr_keras.export.card import is_antialiased, read_card
 
     encoder = HubLayer(export, endpoint="encoder", trainable=not frozen)
     card = read_card(export)
@@ -46,7 +46,9 @@ def fine_tune(
         raise InputError(f"--images={images} has no classes; give a folder with one sub-folder per class.")
     # Decoded, cropped and resized, with pixels in [0, 1], as in the training of the encoder.
     train, held_out = (
-        pipeline.eval_batches(source, image_size=size, batch_size=32).map(lambda x: (x["image"], x["label"]))
+        pipeline.eval_batches(source, image_size=size, batch_size=32, antialias=is_antialiased(card)).map(
+            lambda x: (x["image"], x["label"])
+        )
         for source in (data.train, data.evaluation)
     )
 

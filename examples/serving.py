@@ -18,6 +18,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import shlex
 import sys
 import urllib.error
@@ -97,7 +98,8 @@ def main(argv):
         "--show_command", action="store_true", help="print the command that serves the export, and stop"
     )
     flags = parser.parse_args(argv[1:])
-    name = os.path.basename(os.path.abspath(flags.export))
+    # It stands in the address.
+    name = re.sub(r"[^\w.-]+", "_", os.path.basename(os.path.abspath(flags.export)), flags=re.ASCII)
     if flags.show_command:
         print(serving_command(flags.export, name))
         return

@@ -4,7 +4,8 @@ _STEPS = """## Images
 
 RGB, float32 in [0, 1]; there is no mean or standard deviation step. For evaluation, images were prepared so:
 
-1. Decode the file into 8-bit RGB, turned upright if a JPEG's EXIF has an orientation. An alpha channel is dropped.
+1. Decode the file into 8-bit RGB, turned upright if a JPEG's EXIF has an orientation. An alpha channel is dropped. Of
+   16 bits, the upper 8 are used.
 2. Take {window}.
 3. Resize it to {size} x {size} by bicubic interpolation (Keys' kernel, a = -0.5). {antialias}
 4. Divide by 255 and clip to [0, 1]. Nothing is rounded to 8 bits in between.
@@ -30,7 +31,13 @@ from PIL import Image, ImageOps
 
 
 def prepare(path, size={size}):
-    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB"){crop}
+    image = Image.open(path)
+    if image.format != "PNG":  # these are taken as stored
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # gray of 16 bits; some files use only the lower 8
+        pixels = np.asarray(image)
+        image = Image.fromarray((pixels >> (8 if pixels.max() > 255 else 0)).astype(np.uint8))
+    image = image.convert("RGB"){crop}
     pixels = np.asarray(image) / 255
     for length in pixels.shape[:2]:  # along the height, then along the width
         centers = (np.arange(size)[:, None] + 0.5) * length / size - 0.5

@@ -1,5 +1,6 @@
 """`simclr fit`: plan, try, choose, train on all labels, export, and write the page."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -33,10 +34,11 @@ def run(config: FitConfig, say: Callable = print) -> dict:
     """Fit with a FitConfig; return the facts on the page.
 
     Raises:
-        InputError: photos, labels, network or folders do not suit. TrainingError: a training or the export failed.
+        InputError: photos, labels, network or folders do not suit.
+        TrainingError: a training or the export failed, or photos can no longer be read.
         Stopped: SIGINT or SIGTERM came; finished pieces and checkpoints are saved.
     """
-    with signals.listening() as stop, custom_gradients_freed():
+    with signals.listening() as stop, custom_gradients_freed(), _errors_of_tensorflow():
         stop.all_saved("finished pieces are saved")
         start = _start(config)
         check_out(config.out, overwrite=config.overwrite or _is_ours(config))
@@ -48,6 +50,23 @@ def run(config: FitConfig, say: Callable = print) -> dict:
         trials = Trials(workshop, work, say)
         trials.run()
         return finish(trials, say)
+
+
+@contextlib.contextmanager
+def _errors_of_tensorflow():
+    """Report in one line that memory is full, or that a photo was removed or changed meanwhile."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise TrainingError(
+            f"out of memory ({one_line(error)}); give a smaller --model or --image_size, or close other programs and "
+            "repeat the command."
+        ) from error
+    except tf.errors.OpError as error:
+        raise TrainingError(
+            f"a photo became unreadable ({one_line(error)}); restore or delete it, then repeat the command: finished "
+            "pieces are kept if it is restored."
+        ) from error
 
 
 def _is_ours(config):

@@ -2,13 +2,13 @@
 
 import io
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from simclr_keras.errors import InputError
+from simclr_keras.errors import InputError, one_line
 from simclr_keras.files import read_file, write_file
 
 
@@ -17,12 +17,20 @@ class WorkFolder:
 
     Args:
         path: local folder; made if it does not exist.
+
+    Raises:
+        InputError: it cannot be made.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        for folder in ("pieces", "labels", "trainings", "logs"):
-            tf.io.gfile.makedirs(f"{path}/{folder}")
+        try:
+            for folder in ("pieces", "labels", "trainings", "logs"):
+                os.makedirs(f"{path}/{folder}", exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the folder {path} cannot be made ({one_line(error)}); give another --runs."
+            ) from error
 
     def _file(self, name):
         return f"{self.path}/pieces/{name}.npy"

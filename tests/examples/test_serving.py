@@ -32,7 +32,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def export(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("exports") / "insects"
+    path = tmp_path_factory.mktemp("exports") / "Käfer und in sects"
     write_saved_model(network, str(path), image_size=SIZE, class_names=CLASSES, decode_images=True)
     (path / "card.json").write_text(json.dumps({"image_size": SIZE, "class_names": CLASSES}))
     return path
@@ -57,7 +57,7 @@ def expected(network, paths, endpoint="logits"):
 
 @pytest.mark.parametrize("how", [[], ["--floats"]])
 def test_files_and_numbers_get_the_network_s_classes(network, export, photos, capsys, how):
-    with serving(export, "insects") as (url, bodies):
+    with serving(export, "K_fer_und_in_sects") as (url, bodies):
         serving_example.main(["serving", f"--export={export}", f"--server={url}", *photos, *how])
     logits = expected(network, photos)
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -70,14 +70,14 @@ def test_files_and_numbers_get_the_network_s_classes(network, export, photos, ca
 
 
 def test_any_endpoint_s_numbers(network, export, photos):
-    with serving(export, "insects") as (url, _):
+    with serving(export, "K_fer_und_in_sects") as (url, _):
         body = serving_example.request_body(photos, "encoder_from_bytes")
-        found = serving_example.ask(url, "insects", body)
+        found = serving_example.ask(url, "K_fer_und_in_sects", body)
     np.testing.assert_allclose(found, expected(network, photos, "final_avg_pool"), rtol=1e-4, atol=1e-6)
 
 
 def test_numbers_that_are_no_logits_are_shown_as_they_are(export, photos, capsys):
-    with serving(export, "insects") as (url, _):
+    with serving(export, "K_fer_und_in_sects") as (url, _):
         serving_example.main(
             ["serving", f"--export={export}", f"--server={url}", "--endpoint=encoder", photos[0]]
         )
@@ -85,7 +85,7 @@ def test_numbers_that_are_no_logits_are_shown_as_they_are(export, photos, capsys
 
 
 def test_the_server_s_own_words_are_passed_on(export, photos):
-    with serving(export, "insects") as (url, _), pytest.raises(SystemExit) as stop:
+    with serving(export, "K_fer_und_in_sects") as (url, _), pytest.raises(SystemExit) as stop:
         serving_example.main(["serving", f"--export={export}", f"--server={url}", "--endpoint=x", photos[0]])
     assert "answers 400" in str(stop.value)
     assert "'x_from_bytes' not found" in str(stop.value)

@@ -38,6 +38,14 @@ def noise(tmp_path_factory):
     for height, width in ((130, 171), (171, 40), (9, 200)):
         paths.append(folder / f"{height}x{width}.png")
         Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).save(paths[-1])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(paths[0]) as image:
+        paths.append(folder / "exif.png")
+        image.save(paths[-1], exif=exif)
+    for most in (256, 65536):
+        paths.append(folder / f"deep{most}.png")
+        Image.fromarray(random.integers(0, most, (80, 90), np.uint16)).save(paths[-1])
     return paths
 
 

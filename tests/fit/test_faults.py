@@ -5,16 +5,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from simclr_keras.config.fit import FitConfig
-from simclr_keras.errors import DivergedError, InputError
+from simclr_keras.errors import DivergedError, InputError, TrainingError
 from simclr_keras.fit import page
 from simclr_keras.fit import photos as fit_photos
 from simclr_keras.fit import run as fit
 from simclr_keras.fit.candidates import pieces
 from simclr_keras.fit.candidates.pieces import Piece
 from simclr_keras.fit.candidates.start_network import StartNetwork
+from simclr_keras.fit.candidates.trainings import _Log
 from simclr_keras.fit.photos import open_photos
 from simclr_keras.fit.speeds import Speed
 from simclr_keras.fit.work_folder import WorkFolder
@@ -141,6 +143,22 @@ def test_trainings_do_not_judge_a_class_of_one_photo(monkeypatch):
     workshop = pieces.Workshop(config, photos, None, trainings, 8, speed, None, (8,), None, 0.0)
     piece = workshop.training_piece("a", "a", "supervised", "", {}, speed, "training", (1, 2), 5)
     assert np.isnan(piece.judge()[0]).all(axis=1).tolist() == [False] * 4 + [True]
+
+
+def test_folders_and_photos_that_go_away_are_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/a cannot be made \(.*directory.*\); give another --runs"):
+        WorkFolder(f"{tmp_path}/file/a")
+    with pytest.raises(TrainingError, match=r"cannot write /dev/full \(.*\); free space"):
+        _Log("/dev/full", silent)("line")
+
+    def fail(*_):
+        raise tf.errors.NotFoundError(None, None, "photo.jpg; No such file or directory")
+
+    monkeypatch.setattr(fit, "open_photos", fail)
+    config = FitConfig(**write_photos(tmp_path), out=f"{tmp_path}/out")
+    with pytest.raises(TrainingError, match=r"a photo became unreadable \(photo.jpg; No such file"):
+        fit.run(config, silent)
 
 
 def make_trials(folder, pieces, monkeypatch, minutes=1.0):

@@ -15,6 +15,7 @@ from simclr_keras.config import recipes
 from simclr_keras.config.fit import FitConfig
 from simclr_keras.config.modes import make_config
 from simclr_keras.data.sources.layout import UNUSED
+from simclr_keras.errors import TrainingError, one_line
 from simclr_keras.files import read_file, write_file
 from simclr_keras.fit.photos import Photos
 from simclr_keras.fit.work_folder import WorkFolder
@@ -114,8 +115,13 @@ class _Log:
         self._path, self._say, self._printed_at = path, say, time.monotonic()
 
     def __call__(self, line):
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {self._path} ({one_line(error)}); free space, then repeat the command."
+            ) from error
         if str(line).startswith("epoch") and time.monotonic() - self._printed_at >= SILENT_SECONDS:
             self._printed_at = time.monotonic()
             self._say(f"           {line}")
