@@ -113,6 +113,7 @@ class SplitRecord:
         held_out: ids of the held-out images of a run with --group_by, or from before images were held out by content,
             or of a run that started from such a run; None if they are held out by content.
         labeled: ids of the training images whose label is visible, if labels were chosen, here or by an ancestor.
+        has_own_evaluation: whether the data brought its evaluation images; None in runs of earlier versions.
     """
 
     class_names: list[str] | None = None
@@ -123,6 +124,7 @@ class SplitRecord:
     epoch_images: int | None = None
     held_out: list[str] | None = None
     labeled: list[str] | None = None
+    has_own_evaluation: bool | None = None
 
     def ids(self) -> dict[str, Any]:
         """Return the recorded ids as arguments of `split_dataset`."""

@@ -81,6 +81,8 @@ def check_reading(
     if _is_split_new(record, images, whole, eval_fraction):
         split = whole.evaluation.ids[0].split("/")[0]
         problem = f"{split} is the evaluation split now, and was not"
+    elif record.has_own_evaluation and whole.evaluation is None:
+        problem = "its evaluation split is missing"
     elif old_classes != new_classes:
         problem = (
             f"the classes are {some(new_classes) or 'unknown'} now, and were {some(old_classes) or 'unknown'}"
@@ -177,6 +179,7 @@ def _record(splits: Any, epoch_images: int | None, ids: dict[str, Any]) -> Split
         fingerprint=train.fingerprint(),
         evaluation_fingerprint=None if evaluation is None else evaluation.fingerprint(),
         epoch_images=epoch_images,
+        has_own_evaluation=evaluation is not None and splits.held_out is None,
         **ids,
     )
 

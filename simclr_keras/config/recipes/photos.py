@@ -3,7 +3,7 @@
 simclr pretrain --recipe=photos_pretrain --dataset=folder:photos --model_dir=runs/photos
 simclr pretrain --recipe=photos_continue --init=published:r50_1x_sk0 --dataset=folder:photos
 simclr finetune --recipe=photos_finetune --init=runs/photos --labels=labels.csv
-simclr distill --recipe=photos_distill --teacher=runs/finetune-photos-r18_1x_sk0-layer1  # student: r18_0.5x_sk0
+simclr distill --recipe=photos_distill --teacher=runs/finetune-folder_photos-r18_1x_sk0-layer1  # student: r18_0.5x_sk0
 """
 
 # Momentum rather than LARS, which is made for batches of thousands.

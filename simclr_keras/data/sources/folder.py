@@ -27,6 +27,7 @@ def load_folder(
     on_bad_image: str = "skip",
     recheck: bool = False,
     unlabeled: bool = False,
+    may_be_lost: bool = False,
 ) -> Splits:
     """Return the Splits of a folder of images.
 
@@ -39,6 +40,7 @@ def load_folder(
         on_bad_image: "skip" skips unreadable files and sub-folders, "error" raises.
         recheck: whether to decode every file, also those that the manifest remembers as readable.
         unlabeled: whether sub-folders are no classes.
+        may_be_lost: whether `labels` may name images that are missing.
 
     Raises:
         InputError: there is no such folder, it has no readable image, or the labels do not fit it.
@@ -48,7 +50,7 @@ def load_folder(
     folders = [(f"{one_line(folder)}/", problem) for folder, problem in listing.unreadable]
     notes = _notes_of_listing(path, listing, folders, on_bad_image)
     if labels is not None:
-        values, class_names, splits = read_labels(labels, listing.images, path, notes)
+        values, class_names, splits = read_labels(labels, listing.images, path, notes, may_be_lost)
         number = dict(zip(listing.images, values))
 
         def is_labeled(image):

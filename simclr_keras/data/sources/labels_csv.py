@@ -16,6 +16,7 @@ from simclr_keras.data.sources.csv_table import SEPARATORS, read_table
 from simclr_keras.data.sources.layout import EVALUATION_FOLDERS, TRAINING_FOLDERS, UNUSED
 from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.files import absolute
+from simclr_keras.formatting import counted
 
 LONGEST_LABEL = 500
 _SEVERAL = "several"
@@ -35,7 +36,9 @@ class Labels(NamedTuple):
     splits: list[str] | None
 
 
-def read_labels(path: str, images: Sequence[str], folder: str, notes: list[str]) -> Labels:
+def read_labels(
+    path: str, images: Sequence[str], folder: str, notes: list[str], may_be_lost: bool = False
+) -> Labels:
     """Read the labels of a folder's images.
 
     An image without a row, or with an empty label or -1, is not labeled. Labels that are all integers are class
@@ -47,6 +50,7 @@ def read_labels(path: str, images: Sequence[str], folder: str, notes: list[str])
         images: n paths relative to the folder.
         folder: the folder.
         notes: for the user, added to.
+        may_be_lost: whether rows may name images that are missing, as those of a run that is resumed.
 
     Raises:
         InputError: the file cannot be read, or a row names no image or one that has a row already.
@@ -56,10 +60,13 @@ def read_labels(path: str, images: Sequence[str], folder: str, notes: list[str])
     columns = find_columns(path, rows, lambda cell: names.image(_path(cell))[0] is not None)
     form = [] if separator == "," else [f"separated by {SEPARATORS[separator]}"]
     form += columns.form
-    labels, splits = {}, {}
+    labels, splits, lost = {}, {}, []
     for line, cells in rows[columns.has_header :]:
         name = _path(cells[columns.file])
         image, way = names.image(name)
+        if image is None and may_be_lost:
+            lost.append(one_line(name, 100))
+            continue
         if image is None:
             raise InputError(
                 f"{path} line {line}: there is no image {one_line(name, 100)} in {folder}; give paths relative to it"
@@ -80,6 +87,8 @@ def read_labels(path: str, images: Sequence[str], folder: str, notes: list[str])
             splits[image] = _split(path, line, cells[columns.split])
     if form:
         notes.append(f"{path} is read as: {'; '.join(form)}")
+    if lost:
+        notes.append(f"{path} also names images that are missing now, {len(lost):,}: {some(lost, 3)}")
     values, class_names = _numbered(path, [labels.get(image, "") for image in images])
     has_splits = columns.split is not None
     return Labels(values, class_names, [splits.get(image, "") for image in images] if has_splits else None)

@@ -50,6 +50,7 @@ def open_dataset(
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
     on_bad_image: str = "skip",
     recheck: bool = False,
+    may_be_lost: bool = False,
 ) -> Splits:
     """Open a whole dataset: its training source, its own evaluation split if it has one, and notes for the user.
 
@@ -62,6 +63,7 @@ def open_dataset(
         memory_limit: bytes up to which the images of a folder or TFDS split are kept in memory.
         on_bad_image: "skip" skips unreadable image files and lists them in `Splits.unreadable`; "error" raises.
         recheck: whether to decode every file of a folder again, also those that the manifest remembers as readable.
+        may_be_lost: whether `labels` may name images that are missing, as those of a run that is resumed.
 
     Raises:
         InputError: there is no such dataset, it cannot be used, or an argument does not fit it.
@@ -72,7 +74,7 @@ def open_dataset(
     if spec == "digits":
         splits = load_digits()
     elif kind in PATH_KINDS:
-        splits = open_path(kind, path, labels, memory_limit, on_bad_image, recheck, unlabeled)
+        splits = open_path(kind, path, labels, memory_limit, on_bad_image, recheck, unlabeled, may_be_lost)
     else:
         splits = load_tfds(spec, data_dir, memory_limit)
     if splits.train.num_examples < 2:

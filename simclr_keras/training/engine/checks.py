@@ -59,7 +59,10 @@ def check_labels(config, train, needed_by: str) -> None:
     if train.has_labels:
         return
     kind = config.dataset.partition(":")[0]
-    remedy = {"npz": "an archive with y_train too", "folder": "class sub-folders, or --labels=labels.csv"}
+    remedy = {
+        "npz": "an archive with y_train too",
+        "folder": "two class sub-folders or more, or --labels=labels.csv",
+    }
     if config.unlabeled:
         remedy["folder"] = f"--labels=labels.csv, or --dataset={config.dataset} without --unlabeled"
     raise InputError(
@@ -67,13 +70,16 @@ def check_labels(config, train, needed_by: str) -> None:
     )
 
 
-def check_enough_images(config, train, repeat: bool) -> None:
-    """Raise InputError if there are fewer than 2 images, or fewer than a batch and they may not `repeat`."""
+def check_enough_images(config, train, repeat: bool, run_dir) -> None:
+    """Raise InputError if there are fewer than 2 images, or fewer than a batch and they may not `repeat`.
+
+    A resumed run may have lost some since it began with enough.
+    """
     if train.num_examples < 2:
         raise InputError(
             f"{config.dataset} leaves fewer than 2 images to train on; give more images, or hold out fewer."
         )
-    if config.batch_size > train.num_examples and not repeat:
+    if config.batch_size > train.num_examples and not (repeat or steps_in(run_dir.checkpoints)):
         default = " (the paper's, for ImageNet)" if config.batch_size == type(config).batch_size else ""
         recipe = RECIPES.get(f"photos_{config.NAME}")
         is_small = recipe and recipe.values["batch_size"] <= train.num_examples

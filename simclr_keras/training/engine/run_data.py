@@ -75,6 +75,8 @@ class RunData:
                 unlabeled=config.unlabeled,
                 on_bad_image=config.on_bad_image,
                 recheck=recheck,
+                # The file fitted when the run began.
+                may_be_lost=recheck or self._is_resumed,
             )
             self.splits = self._split_all(whole) if self._split_all else None
             if self.splits is None:
@@ -175,6 +177,10 @@ class RunData:
         )
         return dataclasses.replace(splits, train=train)
 
+    @property
+    def _is_resumed(self) -> bool:
+        return bool(self._config.trains and steps_in(self._run_dir.checkpoints))
+
     def _labeled_ids(self) -> list[str]:
         train = self.splits.train
         return list(take_ids(train.ids, np.flatnonzero(train.labels >= 0)))
@@ -187,7 +193,7 @@ class RunData:
             }
         ids = self._inherited_ids
         # A resumed run keeps its images, its split and its labels.
-        if config.trains and steps_in(self._run_dir.checkpoints):
+        if self._is_resumed:
             record = self._run_dir.read_split()
             ids = record.ids() if record else {}
             listed = run_images.read_images(self._run_dir) if run_images.has_files(whole.train) else None

@@ -27,6 +27,7 @@ SCORES = ("top1", "top5", "balanced_accuracy")
 SHORT_RUN = 500
 RECALIBRATION_BATCHES = 20  # at most, and no more than the run has steps
 CHECKED_IMAGES = 1000  # training images that are classified at the end, at most
+MOST_DRAWN = 2000  # classes in confusion.png: at 20,000 it would take 24 GB
 LAG = 0.1  # of the accuracy on them behind that in training, beyond what chance explains
 
 
@@ -52,7 +53,8 @@ class ClassificationStage(TrainingStage):
     def check_data(self):
         if self.labels_needed_by:
             checks.check_labels(self.config, self.splits.train, self.labels_needed_by)
-        checks.check_enough_images(self.config, self.splits.train, repeat=self.labels_needed_by is not None)
+        repeat = self.labels_needed_by is not None
+        checks.check_enough_images(self.config, self.splits.train, repeat, self.run_dir)
         super().check_data()
 
     @property
@@ -269,15 +271,18 @@ def score_logits(logits, labels, class_names):
         logits: [n, classes]. labels: int [n], -1 for a row that is not counted. class_names: a name per class.
 
     Returns:
-        (confusion matrix as a matplotlib Figure, or None if no row is labeled; dict of top1, top5, balanced_accuracy,
-        top1_interval, top5_interval, per_class, empty then).
+        (confusion matrix as a matplotlib Figure, None if no row is labeled or there are more than MOST_DRAWN classes;
+        dict of top1, top5, balanced_accuracy, top1_interval, top5_interval, per_class, empty then).
     """
     labeled = labels >= 0
     if not labeled.any():
         return None, {}
     scores, predicted = accuracy(logits, labels), np.argmax(logits, axis=-1)
-    matrix = confusion(labels[labeled], predicted[labeled], len(class_names))
-    return plots.confusion_figure(matrix, class_names), {
+    figure = None
+    if len(class_names) <= MOST_DRAWN:
+        matrix = confusion(labels[labeled], predicted[labeled], len(class_names))
+        figure = plots.confusion_figure(matrix, class_names)
+    return figure, {
         "top1": scores.top1,
         "top5": scores.top5,
         "balanced_accuracy": scores.balanced_accuracy,

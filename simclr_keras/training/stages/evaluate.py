@@ -35,12 +35,14 @@ class EvaluationStage(FromRun, Stage):
 
     Attributes:
         TASK: what is done to the run in --init.
+        LEARNS: whether labeled training images are needed, too.
         JUDGES_ALL: whether all images of another folder are evaluated on that no run of the chain was trained on.
         model: SimCLRModel of that run.
     """
 
     FILES = ("confusion.png",)
     TASK: str
+    LEARNS = True
     JUDGES_ALL = True
 
     def split_all(self, whole):
@@ -84,9 +86,10 @@ class EvaluationStage(FromRun, Stage):
         return f"--eval_batch_size={eval_batch_size(self.config)}"
 
     def check_data(self):
-        if len(self.splits.train):
+        has_labels = self.splits.evaluation is not None and self.splits.evaluation.has_labels
+        if len(self.splits.train) and (self.LEARNS or not has_labels):
             checks.check_labels(self.config, self.splits.train, f"--mode={self.MODE}")
-        if self.splits.evaluation is None or not self.splits.evaluation.has_labels:
+        if not has_labels:
             raise InputError(
                 f"{self.config.dataset} has no evaluation split, and none of its labeled images is held out; give more "
                 "labels, or a larger --eval_fraction."
@@ -152,6 +155,7 @@ class ClassifierEvaluation(EvaluationStage):
 
     MODE = "eval"
     TASK = "evaluating the classifier of"
+    LEARNS = False
 
     def check_data(self):
         super().check_data()

@@ -57,7 +57,10 @@ class Finetuning(FromRun, ClassificationStage):
 
     def check_data(self):
         super().check_data()
-        if self.head_layer is None and self.splits.train.labels is not None:  # a stream's are not read yet
+        resumed = steps_in(self.run_dir.checkpoints)
+        if (
+            self.head_layer is None and not resumed and self.splits.train.labels is not None
+        ):  # a stream's come later
             fewest_labels(self.splits.train.labels, self.splits.class_names)
 
     @property

@@ -63,6 +63,8 @@ def cross_validated(extract, train, evaluation, num_classes: int) -> dict:
     parts += [] if evaluation is None else [evaluation]
     if not (train.indexed and train.has_labels) or (evaluation is not None and len(evaluation) >= FEW):
         return {}
+    if not any(map(len, parts)):  # all labels are those of images that no stage opens
+        return {}
     labels = np.concatenate([part.labels for part in parts])
     groups, _ = group_images(np.concatenate([thumbnails_of(part) for part in parts]))
     features = np.concatenate([extract(part) for part in parts if len(part)])

@@ -53,7 +53,7 @@ class Pretraining(FromRun, TrainingStage):
             checks.check_batch_divides(self.config, self.strategy.num_replicas_in_sync, "microbatch_size")
 
     def check_data(self):
-        checks.check_enough_images(self.config, self.splits.train, repeat=False)
+        checks.check_enough_images(self.config, self.splits.train, False, self.run_dir)
         super().check_data()
 
     @property

@@ -37,6 +37,19 @@ def test_batch_divides_over_replicas():
         )
 
 
+def test_a_resumed_run_may_have_lost_images(tmp_path):
+    config, few, run_dir = (
+        make_config("digits", "x", batch_size=8),
+        SimpleNamespace(num_examples=7),
+        RunDir(tmp_path),
+    )
+    with pytest.raises(InputError, match="give --batch_size=7 or less"):
+        checks.check_enough_images(config, few, False, run_dir)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-1.index").touch()
+    checks.check_enough_images(config, few, False, run_dir)
+
+
 def test_line_of_ways_of_steps():
     frozen = {"freeze_batch_norm": True, "init": "a"}
     for settings, replicas, line in (

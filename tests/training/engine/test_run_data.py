@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,6 +86,38 @@ def test_missing_images_are_left_out(load, folder):
     assert note.startswith("3 of the 40 original images of the run are missing: ")
     assert train[5] in note
     assert lines == [f"data     {len(held_out) - 1} evaluation images, {len(held_out)} when the run began"]
+
+
+def test_images_of_a_csv_that_are_missing_are_left_out(load, folder, tmp_path):
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+    (tmp_path / "labels.csv").write_text("\n".join(f"{name},{name[:3]}" for name in ["filename", *names]))
+    settings = {"labels": str(tmp_path / "labels.csv"), "labels_per_class": None}
+    (folder / names[0]).rename(tmp_path / "away.png")
+    with pytest.raises(InputError, match=f"line 2: there is no image {names[0]}"):
+        load(**settings)
+    (tmp_path / "away.png").rename(folder / names[0])
+    train, held_out = ids(load(**settings))
+    (folder / train[5]).unlink()
+    for recheck in (False, True):
+        again = load(recheck, **settings)
+        assert ids(again) == ([*train[:5], *train[6:]], held_out)
+        assert f"labels.csv also names images that are missing now, 1: {train[5]}" in " ".join(
+            again.splits.notes
+        )
+
+
+def test_a_missing_evaluation_split_is_refused(load, folder):
+    for top in ("train", "val"):
+        photos(folder / top, range(COUNT))
+    for name in ("cat", "dog"):
+        shutil.rmtree(folder / name)
+    load()
+    (folder / "val").rename(folder.parent / "val")
+    for recheck in (False, True):
+        with pytest.raises(InputError, match=r"its evaluation split is missing; .* restore the data"):
+            load(recheck)
+    (folder.parent / "val").rename(folder / "val")
+    load()
 
 
 def test_added_images_are_not_used(load, folder):

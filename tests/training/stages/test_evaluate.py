@@ -90,6 +90,17 @@ def test_only_labeled_images_count_as_evaluation_images(measure, finetuned, data
     assert done.result["precision"] == "float32"
 
 
+def test_eval_needs_no_labeled_training_images(measure, finetuned, data, monkeypatch):
+    def load(path):
+        splits = load_npz(path)
+        return dataclasses.replace(splits, train=splits.train.with_labels_of(np.arange(0)))
+
+    monkeypatch.setattr(load_dataset, "load_npz", load)
+    assert measure("eval", finetuned, dataset=data).result["evaluation_images"] == 12
+    with pytest.raises(InputError, match="no labeled training image left"):
+        measure("knn", finetuned, "knn", dataset=data)
+
+
 @pytest.mark.slow
 def test_features_of_an_unlabeled_pretraining(measure, tmp_path):
     data = "npz:" + write_npz(tmp_path / "bare.npz", labels=False, test=0)

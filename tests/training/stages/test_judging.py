@@ -208,6 +208,8 @@ def test_enough_held_out_images_need_no_cross_validation(monkeypatch, photos):
     splits = load_dataset(photos, eval_fraction=0.3)
     monkeypatch.setattr(judging, "FEW", len(splits.evaluation))
     assert judging.cross_validated(None, splits.train, splits.evaluation, 3) == {}
+    # All labels may be those of unused images.
+    assert judging.cross_validated(None, splits.train.with_labels_of(np.arange(0)), None, 3) == {}
 
 
 @pytest.mark.slow
