@@ -6,7 +6,7 @@ import os
 from simclr_keras.config.base import StageConfig
 from simclr_keras.config.groups.model import Backbone
 from simclr_keras.config.option import Settings, again, option
-from simclr_keras.config.output_paths import check_local, check_no_pattern
+from simclr_keras.config.output_paths import check_local, check_no_pattern, check_outside
 from simclr_keras.errors import InputError
 from simclr_keras.files import absolute
 from simclr_keras.models.backbone_names import is_backbone, is_hub
@@ -90,12 +90,7 @@ class FitConfig(Settings):
         for flag, folder in (("out", self.out), ("runs", self.runs_folder)):
             check_local(folder, "folder", flag)
             check_no_pattern(os.path.realpath(folder), f"--{flag}")
-            photos = os.path.realpath(path)
-            if "://" not in path and os.path.commonpath([os.path.realpath(folder), photos]) == photos:
-                raise InputError(
-                    f"--{flag}={folder} is inside the folder of photos, where its pictures would become photos; give a "
-                    "folder outside of it."
-                )
+            check_outside(folder, self.dataset, flag)
 
     @property
     def absolute_dataset(self) -> str:

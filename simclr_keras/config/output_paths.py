@@ -1,6 +1,7 @@
 """Checks of the files that a command will write, made before any work. Imports no TensorFlow."""
 
 import os
+import pathlib
 
 from simclr_keras.errors import InputError
 
@@ -46,6 +47,19 @@ def check_no_pattern(path: str, argument: str) -> None:
         raise InputError(
             f"{argument}={path} contains one of * ? [ ] \\, which TensorFlow takes for a pattern when it reads "
             "checkpoints; give a path without them."
+        )
+
+
+def check_outside(folder: str, dataset: str, flag: str) -> None:
+    """Raise InputError, naming the flag, if a folder is inside that of a dataset: its pictures would become images."""
+    kind, _, path = dataset.partition(":")
+    if kind != "folder" or "://" in path or "://" in folder:
+        return
+    images = pathlib.Path(os.path.realpath(path))
+    if pathlib.Path(os.path.realpath(folder)).is_relative_to(images):
+        raise InputError(
+            f"--{flag}={folder} is inside the folder of --dataset={dataset}, where its pictures would become images; "
+            "give a folder outside of it."
         )
 
 

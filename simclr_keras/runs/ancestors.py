@@ -80,7 +80,7 @@ def check_eval_fraction(config: Any, ancestors: Sequence[AncestorEntry]) -> None
         held_out = entry.get("eval_fraction")
         if held_out is None or held_out >= fraction or entry["mode"] not in _TRAINED_ON_LABELS:
             continue
-        if place_of(entry["dataset"]) == place_of(config.dataset):
+        if is_trained_on(entry, config.dataset):
             raise InputError(
                 f"--eval_fraction={fraction:g}: {entry['run']} held out {held_out:g} of these images and was trained "
                 f"on labels of the others; give --eval_fraction={held_out:g} or less."
@@ -184,7 +184,7 @@ def labels_of(ancestors: Sequence[AncestorEntry], dataset: str) -> int:
     counts = (
         run.get("labels_used") or 0
         for run in ancestors
-        if run.get("mode") in _TRAINED_ON_LABELS and place_of(run.get("dataset")) == place_of(dataset)
+        if run.get("mode") in _TRAINED_ON_LABELS and is_trained_on(run, dataset)
     )
     return max(counts, default=0)
 
@@ -245,10 +245,22 @@ def _first(names: Sequence[str] | None) -> str:
     return "names unknown" if not names else ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
+def is_trained_on(entry: AncestorEntry, dataset: str) -> bool:
+    """Return whether a run was trained on this dataset, however it is spelled.
+
+    If its place no longer exists, it is the same text: a project that moved as a whole has its data in another place.
+    """
+    place = entry.get("place") or place_of(entry["dataset"])
+    return place_of(dataset) == place or (dataset == entry["dataset"] and not _exists(place))
+
+
+def _exists(place):
+    kind, _, path = place.partition(":")
+    return kind not in PATH_KINDS or "://" in path or os.path.exists(path)
+
+
 def _has_same_data(config: Any, run: OpenRun) -> bool:
-    # A project that moved as a whole has the same --dataset in another place.
-    own = run.config.dataset
-    return bool(config.dataset == own or place_of(config.dataset) == (run.record.place or place_of(own)))
+    return is_trained_on(run.as_ancestors()[-1], config.dataset)
 
 
 def _kind(dataset: str) -> str:

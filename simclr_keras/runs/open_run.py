@@ -86,6 +86,7 @@ class OpenRun:
             "run": self.path,
             "mode": self.record.mode,
             "dataset": self.config.dataset,
+            **({"place": self.record.place} if self.record.place else {}),
             **self.result.inherited(),
             "checkpoint": self.checkpoint,
             **({"ema": True} if self.ema else {}),

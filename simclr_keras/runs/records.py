@@ -21,6 +21,7 @@ class AncestorEntry(TypedDict, total=False):
     model: str
     parameters: int
     dataset: str
+    place: str  # `ancestors.place_of` the dataset when the run began; runs of earlier versions have none
     eval_fraction: float
     labels_used: int
     head_layer: int

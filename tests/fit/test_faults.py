@@ -43,7 +43,8 @@ def test_output_inside_the_photos_is_refused(flags, tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path / "photos")
     with pytest.raises(
-        InputError, match="is inside the folder of photos, where its pictures would become photos"
+        InputError,
+        match=r"is inside the folder of --dataset=folder:\., where its pictures would become images",
     ):
         FitConfig(dataset="folder:.", **flags).validate()
 

@@ -253,6 +253,18 @@ def test_weights_come_from_the_checkpoint_that_was_asked_for(finetuned):
     assert steps["best"] == int(best["step"])
 
 
+def test_the_same_name_in_another_project_is_other_data(tmp_path, monkeypatch):
+    for project in ("a", "b"):
+        (tmp_path / project / "photos").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "b")
+    entry = {"dataset": "folder:photos", "place": ancestors.place_of("folder:../a/photos")}
+    assert not ancestors.is_trained_on(entry, "folder:photos")
+    assert ancestors.is_trained_on(entry, f"folder:{tmp_path}/a/photos")
+    assert ancestors.is_trained_on({"dataset": "folder:photos"}, "folder:./photos")
+    (tmp_path / "a").rename(tmp_path / "c")  # the project that moved may be this one
+    assert ancestors.is_trained_on(entry, "folder:photos")
+
+
 def test_labels_count_along_the_chain_where_a_network_was_trained_on_them():
     runs = [
         {"mode": "pretrain", "dataset": "digits", "labels_used": 900},  # a probe's

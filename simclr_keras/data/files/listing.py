@@ -73,8 +73,6 @@ def _walk(root):
                 raise
             listing.unreadable.append((folder, _reason(error)))
             continue
-        if folder and _is_run({*names}):
-            continue
         folders.append(folder)
         for name in names:
             relative = f"{folder}/{name}" if folder else name
@@ -98,11 +96,6 @@ def _walk(root):
     listing.unreadable.sort()
     listing.without_images = sorted(set(folders) - _parents_of(listing.images))
     return listing
-
-
-def _is_run(names):
-    """Return whether a folder with these names is a run directory, whose pictures are no images of the dataset."""
-    return "config.json" in names and not names.isdisjoint({"split.json", "result.json", "checkpoints"})
 
 
 def _parents_of(images):

@@ -16,7 +16,6 @@ from simclr_keras.data.sources.csv_table import SEPARATORS, read_table
 from simclr_keras.data.sources.layout import EVALUATION_FOLDERS, TRAINING_FOLDERS, UNUSED
 from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.files import absolute
-from simclr_keras.formatting import counted
 
 LONGEST_LABEL = 500
 _SEVERAL = "several"

@@ -9,6 +9,7 @@ import time
 import tensorflow as tf
 
 from simclr_keras.backend import custom_gradients_freed, quiet_start
+from simclr_keras.config.output_paths import check_outside
 from simclr_keras.data.sources.load_dataset import held_out_share
 from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.evaluation.features import Extractor
@@ -100,6 +101,8 @@ class Stage:
                 self.say_warnings(result)
                 return result
             self.check_config()
+            if not steps_in(self.run_dir.checkpoints):
+                check_outside(self.config.model_dir, self.config.dataset, "model_dir")
             with self.hosts.chief_first():
                 self.data.load()
             if self.splits.held_out is not None:

@@ -213,16 +213,6 @@ def test_files_that_systems_add_are_passed_over_silently(tmp_path):
     assert splits.notes == ()
 
 
-def test_run_directories_inside_are_no_images(tmp_path):
-    classes(tmp_path, {"a": 2, "b": 2})
-    png(tmp_path / "runs" / "pretrain" / "views.png")
-    (tmp_path / "runs" / "pretrain" / "config.json").write_text("{}")
-    assert load(tmp_path).class_names == ("a", "b", "runs")  # a folder of images with some settings
-    (tmp_path / "runs" / "pretrain" / "split.json").write_text("{}")
-    splits = load(tmp_path)
-    assert (splits.train.num_examples, splits.class_names) == (4, ("a", "b"))
-
-
 def test_strange_file_names_do_no_harm(tmp_path):
     flat(tmp_path, 2)
     png(tmp_path / "new\nline.png")

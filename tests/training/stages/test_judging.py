@@ -1,6 +1,7 @@
 """Whole folders that no run saw, cross-validation beside few held-out images, near duplicates, and groups."""
 
 import dataclasses
+import pathlib
 import shutil
 from types import SimpleNamespace
 
@@ -220,7 +221,9 @@ def test_later_stages_keep_the_groups(measure, pretrained, tmp_path):
     assert finetuned.result["cross_validated_images"] == 45
     # A copy elsewhere is split alike, by its content.
     shutil.copytree(pretrained.config.dataset.removeprefix("folder:"), tmp_path / "copy")
-    copy = measure("linear_eval", pretrained, "copy", dataset=f"folder:{tmp_path / 'copy'}", protocol="fast")
+    copy = measure(
+        "linear_eval", pretrained, "of_copy", dataset=f"folder:{tmp_path / 'copy'}", protocol="fast"
+    )
     assert split_of(copy.folder)["held_out"] == split_of(pretrained.folder)["held_out"]
     assert not [text for text in copy.result.get("warnings", ()) if "trained" in text]
     with pytest.raises(
@@ -233,6 +236,16 @@ def test_too_many_images_are_not_compared(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(run_data, "MOST_COMPARED", 10)
     with pytest.raises(InputError, match=r"at most 10, and .*; leave it out, or group by a column"):
         judged(configure("supervised", tmp_path / "run", dataset=photos, group_by="near_duplicates"))
+
+
+def test_a_run_inside_the_folder_of_photos_is_refused(photos, monkeypatch):
+    folder = photos.removeprefix("folder:")
+    monkeypatch.chdir(folder)
+    with pytest.raises(
+        InputError, match=r"--model_dir=runs/.* is inside the folder of --dataset=folder:\., where"
+    ):
+        judged(dataclasses.replace(configure("supervised", "x", dataset="folder:."), model_dir=None))
+    assert not (pathlib.Path(folder) / "runs").exists()
 
 
 @pytest.mark.slow
