@@ -254,7 +254,7 @@ def is_trained_on(entry: AncestorEntry, dataset: str) -> bool:
     return place_of(dataset) == place or (dataset == entry["dataset"] and not _exists(place))
 
 
-def _exists(place):
+def _exists(place: str) -> bool:
     kind, _, path = place.partition(":")
     return kind not in PATH_KINDS or "://" in path or os.path.exists(path)
 
