@@ -55,7 +55,7 @@ def list_images(root: str) -> Listing:
 
 
 def _walk(root):
-    listing, folders = Listing(), []
+    listing, folders, marks_folders = Listing(), [], False
     waiting = [("", ())]  # a stack: folders may be nested deeper than function calls
     while waiting:
         folder, parents = waiting.pop()  # parents: (device, inode) of the local folders on the way
@@ -74,7 +74,10 @@ def _walk(root):
             listing.unreadable.append((folder, _reason(error)))
             continue
         folders.append(folder)
-        for name in names:
+        # Object stores end the names of folders with a slash. Then no name is asked for, which costs a round trip.
+        marked = {name for name in names if name.endswith("/")}
+        marks_folders = marks_folders or bool(marked)
+        for name, is_marked in [(name.rstrip("/"), name in marked) for name in names]:
             relative = f"{folder}/{name}" if folder else name
             extension = os.path.splitext(name)[1].lower()
             if name.lower() in SYSTEM_FILES or name.startswith("._"):
@@ -88,7 +91,9 @@ def _walk(root):
                 listing.other_pictures[extension] += 1
             elif not is_utf8(name) and os.path.isdir(os.path.join(path, name)):
                 listing.unreadable.append((relative, NOT_UTF8))
-            elif is_utf8(name) and tf.io.gfile.isdir(tf.io.gfile.join(root, relative)):
+            elif is_marked or (
+                not marks_folders and is_utf8(name) and tf.io.gfile.isdir(tf.io.gfile.join(root, relative))
+            ):
                 waiting.append((relative, parents))
             else:
                 listing.skipped += 1
@@ -117,7 +122,6 @@ def _reason(error):
 
 def _names(path):
     try:
-        names = tf.io.gfile.listdir(path)
+        return tf.io.gfile.listdir(path)
     except UnicodeDecodeError:  # one of the names is not UTF-8
-        names = os.listdir(path)
-    return [name.rstrip("/") for name in names]  # object stores end the names of folders so
+        return os.listdir(path)

@@ -1,6 +1,7 @@
 """The dataset "folder:PATH": image files, in class sub-folders, in train/ and val/, or flat."""
 
 import os
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +19,8 @@ from simclr_keras.data.sources.layout import (
 from simclr_keras.data.sources.source import BytesStore, FileStore, Source, Splits
 from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.formatting import counted
+
+_ASKING = 32  # files at a time for their size: each of an object store takes a round trip
 
 
 def load_folder(
@@ -165,10 +168,11 @@ def _source(root, images, labels, class_names, memory_limit, hashes, copies):
 
 def _fits(paths, memory_limit):
     total = 0
-    for path in paths:
-        total += tf.io.gfile.stat(path).length
-        if total > memory_limit:  # at once: asking a million remote files for their size takes hours
-            return False
+    with ThreadPool(_ASKING) as pool:
+        for length in pool.imap(lambda path: tf.io.gfile.stat(path).length, paths, chunksize=20):
+            total += length
+            if total > memory_limit:  # at once: asking a million remote files for their size takes hours
+                return False
     return True
 
 

@@ -213,6 +213,23 @@ def test_files_that_systems_add_are_passed_over_silently(tmp_path):
     assert splits.notes == ()
 
 
+def test_names_of_an_object_store_are_not_asked_for(tmp_path, monkeypatch):
+    classes(tmp_path, {"a": 2, "b": 2})
+    for name in ("a/0.txt", "b/notes", "readme"):
+        (tmp_path / name).write_text("")
+    listdir, isdir, asked = tf.io.gfile.listdir, tf.io.gfile.isdir, []
+
+    def marked(path):
+        return [name + "/" * isdir(f"{path}/{name}") for name in listdir(path)]
+
+    monkeypatch.setattr(tf.io.gfile, "listdir", marked)
+    monkeypatch.setattr(tf.io.gfile, "isdir", lambda path: asked.append(path) or isdir(path))
+    splits = load(f"file://{tmp_path}")
+    assert (splits.train.num_examples, splits.class_names) == (4, ("a", "b"))
+    assert any("skipped 3 hidden or non-image files" in note for note in splits.notes)
+    assert asked == [f"file://{tmp_path}"]
+
+
 def test_strange_file_names_do_no_harm(tmp_path):
     flat(tmp_path, 2)
     png(tmp_path / "new\nline.png")
