@@ -90,7 +90,11 @@ def describe(source: OpenRun, license: str | None = None) -> dict:
         "results": facts if result.mode else None,
         "training": {name: value for name, value in settings.items() if value is not None},
         "history": rows[:: -(-len(rows) // MAX_ROWS) or 1],
-        "ancestors": result.ancestors or source.record.ancestors or [],
+        # Without places: an export may be published, and they are folders of this machine.
+        "ancestors": [
+            {name: value for name, value in entry.items() if name != "place"}
+            for entry in result.ancestors or source.record.ancestors or []
+        ],
         "license": license or result.license,
         "weight_decay": getattr(config, "weight_decay", 0.0) if config.trains else 0.0,
     }

@@ -1,5 +1,6 @@
 """The photos of fit: labels, near duplicates, and the test images, which no training and no choice sees."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 
@@ -18,6 +19,7 @@ from simclr_keras.fit.hold_out import choose_test
 from simclr_keras.formatting import counted
 from simclr_keras.runs.ancestors import saw_labels
 from simclr_keras.runs.records import AncestorEntry
+from simclr_keras.runs.run_files import RunFiles
 from simclr_keras.runs.seen_images import seen_rows
 from simclr_keras.tools.images.open_images import Images
 
@@ -191,12 +193,22 @@ def describe(photos: Photos):
 
 def _check_init(config, source, ancestors):
     """Raise InputError if --init was trained on labels that may be learned from here: it knows what it is judged by."""
-    rows, _ = seen_rows(source, [entry for entry in ancestors if saw_labels([entry])])
+    rows, _ = seen_rows(source, [entry for entry in ancestors if _learned_labels(entry)])
     if source.labels is not None and (count := int(np.sum(rows & (source.labels >= 0)))):
         raise InputError(
             f"--init={config.init} was trained on the labels of {counted(count, 'photo')} of {config.dataset}, so "
             "cross-validation cannot judge it: give the run that it started from, or one of other photos."
         )
+
+
+def _learned_labels(entry):
+    """Return whether a run was trained on labels of its own: a student may have those of its teacher alone."""
+    if entry["mode"] != "distill":
+        return saw_labels([entry])
+    with contextlib.suppress(InputError, ValueError):
+        record = RunFiles(entry["run"], flag=None).read_config()
+        return record is not None and record.settings.get("alpha") != 1
+    return False
 
 
 def _check_labels(config, labels, class_names, which=""):

@@ -28,6 +28,15 @@ from simclr_keras.fit.work_folder import WorkFolder
 from simclr_keras.formatting import duration
 from simclr_keras.models.backbone_names import is_backbone
 from simclr_keras.training.engine import signals
+from simclr_keras.training.engine.data_recovery import data_failure
+
+# What TensorFlow raises for a file that is missing, closed or damaged, or on a drive that is away.
+_UNREADABLE = (
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.DataLossError,
+    tf.errors.UnavailableError,
+)
 
 
 def run(config: FitConfig, say: Callable = print) -> dict:
@@ -63,6 +72,8 @@ def _errors_of_tensorflow():
             "repeat the command."
         ) from error
     except tf.errors.OpError as error:
+        if data_failure(error) is None and not isinstance(error, _UNREADABLE):
+            raise
         raise TrainingError(
             f"a photo became unreadable ({one_line(error)}); restore or delete it, then repeat the command: finished "
             "pieces are kept if it is restored."
@@ -206,5 +217,8 @@ class Trials:
         """Return the best candidate at the time when the distillation began; with other minutes it begins anew."""
         record = f"teacher-{self.workshop.config.minutes:g}-minutes"
         name = self.work.record(record, lambda: {"name": self.best.piece.name})["name"]
-        best = next(result for result in self.judged if result.piece.name == name)
+        best = next((result for result in self.judged if result.piece.name == name), None)
+        if best is None:  # an earlier version named it otherwise
+            best = self.best
+            self.work.write(record, {"name": best.piece.name})
         return Teacher(best.piece, best.record)

@@ -248,10 +248,10 @@ def _first(names: Sequence[str] | None) -> str:
 def is_trained_on(entry: AncestorEntry, dataset: str) -> bool:
     """Return whether a run was trained on this dataset, however it is spelled.
 
-    If its place no longer exists, it is the same text: a project that moved as a whole has its data in another place.
+    If its place no longer exists, the project may have moved as a whole: then it is what its --dataset means here.
     """
-    place = entry.get("place") or place_of(entry["dataset"])
-    return place_of(dataset) == place or (dataset == entry["dataset"] and not _exists(place))
+    place, today = entry.get("place") or place_of(entry["dataset"]), place_of(dataset)
+    return today == place or (not _exists(place) and today == place_of(entry["dataset"]))
 
 
 def _exists(place: str) -> bool:

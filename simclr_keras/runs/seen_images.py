@@ -9,7 +9,7 @@ from simclr_keras.data.content_hash import is_held_out
 from simclr_keras.data.sources.load_dataset import held_out_share
 from simclr_keras.errors import InputError
 from simclr_keras.formatting import counted
-from simclr_keras.runs.ancestors import is_trained_on
+from simclr_keras.runs.ancestors import UNKNOWN, is_trained_on
 from simclr_keras.runs.records import AncestorEntry, SplitRecord
 from simclr_keras.runs.run_files import RunFiles
 from simclr_keras.runs.run_images import ImageList, has_files, read_images
@@ -44,14 +44,14 @@ def notes_on_seen_images(
 def seen_rows(source: Any, ancestors: Sequence[AncestorEntry]) -> tuple[np.ndarray, list[str]]:
     """Return which of n image files some runs were trained on, by their content: bool [n].
 
-    The second value are the runs on folders whose images are unknown.
+    The second value are the runs on folders, or on unknown data, whose images are unknown.
     """
     is_seen, unknown = np.zeros(source.num_examples, bool), []
     for entry in ancestors:
         hashes = _trained_hashes(entry)
         if hashes is not None:
             is_seen |= np.isin(source.content_hashes, hashes)
-        elif entry.get("exported") or entry["dataset"].startswith("folder:"):
+        elif entry.get("exported") or entry["dataset"].startswith("folder:") or entry["dataset"] == UNKNOWN:
             unknown.append(entry["run"])
     return is_seen, unknown
 

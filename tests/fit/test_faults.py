@@ -122,6 +122,12 @@ def test_init_that_has_seen_labels_or_test_images(tmp_path, monkeypatch):
     assert {seen, unknown} < {*fit_photos.describe(photos)}
     assert "No training" not in page._claim(photos.doubts)
     assert unknown.partition(": ")[2] in page._claim(photos.doubts)
+    monkeypatch.undo()
+    for dataset in ("unknown", "folder:lost"):
+        (doubt,) = open_photos(config, silent, [{**run, "dataset": dataset}]).doubts
+        assert "training images of runs/a are unknown" in doubt
+    monkeypatch.setattr(fit_photos, "seen_rows", seen_rows)
+    open_photos(config, silent, [{**run, "mode": "distill"}])  # its teacher saw labels, but of other photos
     count = np.count_nonzero(photos.labels >= 0)
     with pytest.raises(
         InputError, match=f"was trained on the labels of {count} photos .*that it started from"
@@ -159,6 +165,13 @@ def test_folders_and_photos_that_go_away_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "open_photos", fail)
     config = FitConfig(**write_photos(tmp_path), out=f"{tmp_path}/out")
     with pytest.raises(TrainingError, match=r"a photo became unreadable \(photo.jpg; No such file"):
+        fit.run(config, silent)
+
+    def fail_otherwise(*_):
+        raise tf.errors.InternalError(None, None, "cuDNN launch failure")
+
+    monkeypatch.setattr(fit, "open_photos", fail_otherwise)
+    with pytest.raises(tf.errors.InternalError):
         fit.run(config, silent)
 
 
@@ -231,4 +244,6 @@ def test_more_minutes_choose_another_teacher(tmp_path, monkeypatch):
     trials, _ = make_trials(tmp_path, tried, monkeypatch, minutes=2.0)
     for piece in tried:
         trials._try(piece)
+    assert trials._teacher().piece.name == "long"
+    trials.work.write("teacher-2-minutes", {"name": "a name of an earlier version"})
     assert trials._teacher().piece.name == "long"

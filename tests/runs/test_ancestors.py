@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -262,7 +263,16 @@ def test_the_same_name_in_another_project_is_other_data(tmp_path, monkeypatch):
     assert ancestors.is_trained_on(entry, f"folder:{tmp_path}/a/photos")
     assert ancestors.is_trained_on({"dataset": "folder:photos"}, "folder:./photos")
     (tmp_path / "a").rename(tmp_path / "c")  # the project that moved may be this one
-    assert ancestors.is_trained_on(entry, "folder:photos")
+    for dataset in ("folder:photos", f"folder:{tmp_path}/b/photos"):
+        assert ancestors.is_trained_on(entry, dataset)
+
+
+def test_a_run_that_teacher_and_student_descend_from_is_listed_once():
+    first, second = ({"run": name, "mode": "pretrain", "dataset": "folder:p"} for name in "ab")
+    teacher = SimpleNamespace(as_ancestors=lambda: [first, second])
+    student = SimpleNamespace(as_ancestors=lambda: [{**first, "place": "folder:/p"}])
+    stage = SimpleNamespace(teacher=teacher, student=student)
+    assert Distillation.lineage(stage) == [first, second]
 
 
 def test_labels_count_along_the_chain_where_a_network_was_trained_on_them():

@@ -9,7 +9,6 @@ import time
 import tensorflow as tf
 
 from simclr_keras.backend import custom_gradients_freed, quiet_start
-from simclr_keras.config.output_paths import check_outside
 from simclr_keras.data.sources.load_dataset import held_out_share
 from simclr_keras.errors import InputError, TrainingError, one_line, some
 from simclr_keras.evaluation.features import Extractor
@@ -20,7 +19,7 @@ from simclr_keras.runs.checkpoints import steps_in
 from simclr_keras.runs.run_dir import RunDir
 from simclr_keras.runs.run_files import RESULT
 from simclr_keras.runs.seen_images import notes_on_seen_images
-from simclr_keras.training.engine import introduction, run_names, signals
+from simclr_keras.training.engine import checks, introduction, run_names, signals
 from simclr_keras.training.engine import strategy as strategies
 from simclr_keras.training.engine.data_recovery import Recovery, data_failure
 from simclr_keras.training.engine.inputs import eval_batch_size
@@ -101,8 +100,8 @@ class Stage:
                 self.say_warnings(result)
                 return result
             self.check_config()
-            if not steps_in(self.run_dir.checkpoints):
-                check_outside(self.config.model_dir, self.config.dataset, "model_dir")
+            if self.run_dir.read_config() is None:
+                checks.check_outside_images(self.config)
             with self.hosts.chief_first():
                 self.data.load()
             if self.splits.held_out is not None:

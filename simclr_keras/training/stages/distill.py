@@ -81,7 +81,9 @@ class Distillation(ClassificationStage):
     def lineage(self):
         teacher = self.teacher.as_ancestors()
         student = self.student.as_ancestors() if self.student else []
-        return [*(run for run in student if run not in teacher), *teacher]
+        # The list in a run of an earlier version lacks places.
+        known = [{**run, "place": None} for run in teacher]
+        return [*(run for run in student if {**run, "place": None} not in known), *teacher]
 
     def check_lineage(self, began_with):
         super().check_lineage(began_with)

@@ -37,6 +37,24 @@ def test_batch_divides_over_replicas():
         )
 
 
+def test_run_directories_whose_pictures_would_be_images(tmp_path):
+    for name in ("flat/cat", "split/train/cat", "split/Val/cat"):
+        (tmp_path / name).mkdir(parents=True)
+    for dataset, run_dir, is_refused in (
+        ("flat", "flat/runs/a", True),
+        ("flat", "flat", True),
+        ("flat", "flat/.runs/a", False),
+        ("flat", "flat-runs", False),
+        ("split", "split/runs/a", False),
+        ("split", "split/train/a", True),
+        ("elsewhere", "flat/runs", False),
+    ):
+        config = make_config(f"folder:{tmp_path}/{dataset}", tmp_path / run_dir)
+        refused = pytest.raises(InputError, match=f"--model_dir={tmp_path}/{run_dir} is inside the folder of")
+        with refused if is_refused else contextlib.nullcontext():
+            checks.check_outside_images(config)
+
+
 def test_a_resumed_run_may_have_lost_images(tmp_path):
     config, few, run_dir = (
         make_config("digits", "x", batch_size=8),

@@ -109,7 +109,9 @@ def test_logistic_regression_becomes_the_classifier_of_the_network(pretrained, d
     assert (again["top1"], again["per_class"]) == (done.result["top1"], done.result["per_class"])
     assert again["classifier"] == "trained"
 
+    assert "place" in done.result["ancestors"][0]
     card = describe(open_run(str(done.folder)))
+    assert "place" not in card["ancestors"][0]  # a folder of this machine
     assert card["training"].keys() & {"epochs", "batch_size", "learning_rate"} == set()
     assert card["class_names"] == ["rows", "columns", "slanted"]
     assert card["architecture"]["head_layer"] == 1
