@@ -79,6 +79,8 @@ def finish(trials, say: Callable) -> dict:
     say(f"result   {own} of {counted(own.total, 'test image')}: {best.piece.title}")
     for line in verdict:
         say(f"result   {line}")
+    for doubt in photos.doubts:
+        say(f"warning  {doubt}")
     say(f"page     {file}")
     say(f"use      simclr predict --model={shlex.quote(config.out)} new_photos/")
     return {**facts, "chosen": best.piece.name, "verdict": verdict, "page": file}
