@@ -171,9 +171,14 @@ def write_file(path: str, content: bytes | str | Callable[[Any], object]) -> Non
             with contextlib.suppress(*errors_of(path)):
                 system.remove(temporary)
     except errors_of(path) as error:
-        raise TrainingError(
-            f"cannot write {path} ({one_line(error)}); free space or change its permissions, then repeat the command."
-        ) from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: str, error: Exception) -> TrainingError:
+    """Return the error of a disk that is full or read-only, in one line."""
+    return TrainingError(
+        f"cannot write {path} ({one_line(error)}); free space or change its permissions, then repeat the command."
+    )
 
 
 def remove_leftovers(folder: str) -> None:

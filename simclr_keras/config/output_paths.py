@@ -50,13 +50,18 @@ def check_no_pattern(path: str, argument: str) -> None:
         )
 
 
-def check_outside(folder: str, dataset: str, flag: str) -> None:
-    """Raise InputError, naming the flag, if a folder is inside that of a dataset: its pictures would become images."""
+def path_inside(folder: str, dataset: str) -> tuple[str, ...] | None:
+    """Return the parts of a path within the local folder of a dataset; None if it is outside, or for other data."""
     kind, _, path = dataset.partition(":")
     if kind != "folder" or "://" in path or "://" in folder:
-        return
-    images = pathlib.Path(os.path.realpath(path))
-    if pathlib.Path(os.path.realpath(folder)).is_relative_to(images):
+        return None
+    images, inner = (pathlib.Path(os.path.realpath(place)) for place in (path, folder))
+    return inner.relative_to(images).parts if inner.is_relative_to(images) else None
+
+
+def check_outside(folder: str, dataset: str, flag: str) -> None:
+    """Raise InputError, naming the flag, if a folder is inside that of a dataset: its pictures would become images."""
+    if path_inside(folder, dataset) is not None:
         raise InputError(
             f"--{flag}={folder} is inside the folder of --dataset={dataset}, where its pictures would become images; "
             "give a folder outside of it."

@@ -15,6 +15,7 @@ from simclr_keras.export.remove_unused_layers import remove_unused_layers
 from simclr_keras.export.write import check_packages, write_export
 from simclr_keras.formatting import duration
 from simclr_keras.interop.open_source import open_source
+from simclr_keras.runs.ancestors import without_place
 from simclr_keras.runs.history import read_metrics
 from simclr_keras.runs.open_run import OpenRun
 
@@ -90,11 +91,8 @@ def describe(source: OpenRun, license: str | None = None) -> dict:
         "results": facts if result.mode else None,
         "training": {name: value for name, value in settings.items() if value is not None},
         "history": rows[:: -(-len(rows) // MAX_ROWS) or 1],
-        # Without places: an export may be published, and they are folders of this machine.
-        "ancestors": [
-            {name: value for name, value in entry.items() if name != "place"}
-            for entry in result.ancestors or source.record.ancestors or []
-        ],
+        # An export may be published.
+        "ancestors": [without_place(entry) for entry in result.ancestors or source.record.ancestors or []],
         "license": license or result.license,
         "weight_decay": getattr(config, "weight_decay", 0.0) if config.trains else 0.0,
     }

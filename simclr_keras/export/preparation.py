@@ -5,7 +5,7 @@ _STEPS = """## Images
 RGB, float32 in [0, 1]; there is no mean or standard deviation step. For evaluation, images were prepared so:
 
 1. Decode the file into 8-bit RGB, turned upright if a JPEG's EXIF has an orientation. An alpha channel is dropped. Of
-   16 bits, the upper 8 are used, or the lower 8 if all upper ones are 0. Pillow has no lower ones of colors.
+   16 bits, the upper 8 are used, or the lower 8 if all upper ones are 0. Of colors, Pillow reads the upper ones alone.
 2. Take {window}.
 3. Resize it to {size} x {size} by bicubic interpolation (Keys' kernel, a = -0.5). {antialias}
 4. Divide by 255 and clip to [0, 1]. Nothing is rounded to 8 bits in between.

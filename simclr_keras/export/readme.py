@@ -11,16 +11,8 @@ FILE = "README.md"
 # Results in percent, and settings; card.json has all of them.
 _SHARES = ("top1", "top5", "balanced_accuracy", "best_top1", "knn_top1", "probe_top1", "probe_top5")
 _SETTINGS = ("dataset", "epochs", "steps", "batch_size", "microbatch_size", "optimizer", "learning_rate")
-_SETTINGS += (
-    "weight_decay",
-    "temperature",
-    "memory",
-    "memory_size",
-    "ema_decay",
-    "alpha",
-    "head_layer",
-    "seed",
-)
+_SETTINGS += ("weight_decay", "temperature", "memory", "memory_size", "ema_decay", "alpha", "head_layer")
+_SETTINGS += ("seed",)
 _CODE = {
     SAVED_MODEL: """```python
 import tensorflow as tf

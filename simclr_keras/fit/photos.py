@@ -126,15 +126,6 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
                 f"{config.dataset} has too few different labeled photos to hold out test images: label more, at least "
                 "3 of some class that are no near duplicates of each other."
             )
-    doubts = []
-    if count := int(np.sum(is_seen & is_test)):
-        smaller = "" if has_own else "give a smaller --test_fraction, or "
-        doubts.append(
-            f"--init={config.init} was trained on {counted(count, 'test image')}, so figures may be too high; to avoid "
-            f"this, {smaller}start from a run that was trained without them"
-        )
-    if unknown:
-        doubts.append(f"the training images of {some(unknown, 3)} are unknown: test images may be among them")
     is_left_out = np.isin(groups, groups[is_test]) & ~is_test
     _check_labels(
         config, np.where(is_test | is_left_out, -1, labels), class_names, " that are no test images"
@@ -157,8 +148,20 @@ def open_photos(config: FitConfig, say: Callable = print, ancestors: Sequence[An
         has_own,
         is_left_out,
         splits.notes,
-        tuple(doubts),
+        tuple(_doubts(config, int(np.sum(is_seen & is_test)), unknown, has_own)),
     )
+
+
+def _doubts(config, seen_test_images, unknown_runs, has_own_test):
+    """Yield why figures on the test images may be too high."""
+    if seen_test_images:
+        smaller = "" if has_own_test else "give a smaller --test_fraction, or "
+        yield (
+            f"--init={config.init} was trained on {counted(seen_test_images, 'test image')}, so figures may be too "
+            f"high; to avoid this, {smaller}start from a run that was trained without them"
+        )
+    if unknown_runs:
+        yield f"the training images of {some(unknown_runs, 3)} are unknown: test images may be among them"
 
 
 def _others(config, ids):
@@ -192,8 +195,8 @@ def describe(photos: Photos):
 
 
 def _check_init(config, source, ancestors):
-    """Raise InputError if --init was trained on labels that may be learned from here: it knows what it is judged by."""
-    rows, _ = seen_rows(source, [entry for entry in ancestors if _learned_labels(entry)])
+    """Raise InputError if --init was trained on labels of these photos: it would be judged by what it has learned."""
+    rows, _ = seen_rows(source, [entry for entry in ancestors if _has_own_labels(entry)])
     if source.labels is not None and (count := int(np.sum(rows & (source.labels >= 0)))):
         raise InputError(
             f"--init={config.init} was trained on the labels of {counted(count, 'photo')} of {config.dataset}, so "
@@ -201,7 +204,7 @@ def _check_init(config, source, ancestors):
         )
 
 
-def _learned_labels(entry):
+def _has_own_labels(entry):
     """Return whether a run was trained on labels of its own: a student may have those of its teacher alone."""
     if entry["mode"] != "distill":
         return saw_labels([entry])

@@ -80,7 +80,7 @@ def check_eval_fraction(config: Any, ancestors: Sequence[AncestorEntry]) -> None
         held_out = entry.get("eval_fraction")
         if held_out is None or held_out >= fraction or entry["mode"] not in _TRAINED_ON_LABELS:
             continue
-        if is_trained_on(entry, config.dataset):
+        if is_on_dataset(entry, config.dataset):
             raise InputError(
                 f"--eval_fraction={fraction:g}: {entry['run']} held out {held_out:g} of these images and was trained "
                 f"on labels of the others; give --eval_fraction={held_out:g} or less."
@@ -184,7 +184,7 @@ def labels_of(ancestors: Sequence[AncestorEntry], dataset: str) -> int:
     counts = (
         run.get("labels_used") or 0
         for run in ancestors
-        if run.get("mode") in _TRAINED_ON_LABELS and is_trained_on(run, dataset)
+        if run.get("mode") in _TRAINED_ON_LABELS and is_on_dataset(run, dataset)
     )
     return max(counts, default=0)
 
@@ -245,7 +245,7 @@ def _first(names: Sequence[str] | None) -> str:
     return "names unknown" if not names else ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def is_trained_on(entry: AncestorEntry, dataset: str) -> bool:
+def is_on_dataset(entry: AncestorEntry, dataset: str) -> bool:
     """Return whether a run was trained on this dataset, however it is spelled.
 
     If its place no longer exists, the project may have moved as a whole: then it is what its --dataset means here.
@@ -254,13 +254,18 @@ def is_trained_on(entry: AncestorEntry, dataset: str) -> bool:
     return today == place or (not _exists(place) and today == place_of(entry["dataset"]))
 
 
+def without_place(entry: AncestorEntry) -> dict[str, Any]:
+    """Return the entry as runs of earlier versions have it, and without a folder of this machine."""
+    return {name: value for name, value in entry.items() if name != "place"}
+
+
 def _exists(place: str) -> bool:
     kind, _, path = place.partition(":")
     return kind not in PATH_KINDS or "://" in path or os.path.exists(path)
 
 
 def _has_same_data(config: Any, run: OpenRun) -> bool:
-    return is_trained_on(run.as_ancestors()[-1], config.dataset)
+    return is_on_dataset(run.as_ancestors()[-1], config.dataset)
 
 
 def _kind(dataset: str) -> str:

@@ -9,7 +9,7 @@ from simclr_keras.data.content_hash import is_held_out
 from simclr_keras.data.sources.load_dataset import held_out_share
 from simclr_keras.errors import InputError
 from simclr_keras.formatting import counted
-from simclr_keras.runs.ancestors import UNKNOWN, is_trained_on
+from simclr_keras.runs.ancestors import UNKNOWN, is_on_dataset
 from simclr_keras.runs.records import AncestorEntry, SplitRecord
 from simclr_keras.runs.run_files import RunFiles
 from simclr_keras.runs.run_images import ImageList, has_files, read_images
@@ -87,7 +87,7 @@ def _is_trained_on(entry: AncestorEntry, config: Any, splits: Any) -> np.ndarray
     hashes = _trained_hashes(entry)
     if hashes is not None and has_files(evaluation):
         return np.isin(evaluation.content_hashes, hashes)
-    if not is_trained_on(entry, config.dataset):
+    if not is_on_dataset(entry, config.dataset):
         return None
     if splits.held_out is None:  # the data's own evaluation split, then as now
         return np.zeros(evaluation.num_examples, bool)

@@ -72,8 +72,8 @@ def test_files_and_numbers_get_the_network_s_classes(network, export, photos, ca
 def test_any_endpoint_s_numbers(network, export, photos):
     with serving(export, "K_fer_und_in_sects") as (url, _):
         body = serving_example.request_body(photos, "encoder_from_bytes")
-        found = serving_example.ask(url, "K_fer_und_in_sects", body)
-    np.testing.assert_allclose(found, expected(network, photos, "final_avg_pool"), rtol=1e-4, atol=1e-6)
+        predictions = serving_example.ask(url, "K_fer_und_in_sects", body)
+    np.testing.assert_allclose(predictions, expected(network, photos, "final_avg_pool"), rtol=1e-4, atol=1e-6)
 
 
 def test_numbers_that_are_no_logits_are_shown_as_they_are(export, photos, capsys):

@@ -146,6 +146,22 @@ def test_finished_pieces_are_not_run_again(config, finished, without_export, mon
     assert [settings["overwrite"] for settings in without_export] == [True]
 
 
+@pytest.mark.slow
+def test_doubts_are_printed_and_stand_on_the_page_and_in_the_export(
+    config, finished, without_export, monkeypatch
+):
+    monkeypatch.setattr("simclr_keras.fit.photos._doubts", lambda *_: ["it has <seen> them"])
+    doubtful = dataclasses.replace(config, out=f"{config.out}-doubtful", runs=config.runs_folder)
+    lines = []
+    facts = fit.run(doubtful, lines.append)
+    assert facts["warnings"] == ["it has <seen> them"]
+    assert lines.count("warning  it has <seen> them") == 1
+    with open(facts["page"], encoding="utf-8") as file:
+        text = file.read()
+    assert "No choice has seen these images. Warning: it has &lt;seen&gt; them." in text
+    assert "No training" not in text
+
+
 @pytest.fixture(scope="module")
 def from_run(config, finished):
     """Return a FitConfig with the pretraining of `finished` as --init, and no time for any training."""

@@ -259,12 +259,12 @@ def test_the_same_name_in_another_project_is_other_data(tmp_path, monkeypatch):
         (tmp_path / project / "photos").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "b")
     entry = {"dataset": "folder:photos", "place": ancestors.place_of("folder:../a/photos")}
-    assert not ancestors.is_trained_on(entry, "folder:photos")
-    assert ancestors.is_trained_on(entry, f"folder:{tmp_path}/a/photos")
-    assert ancestors.is_trained_on({"dataset": "folder:photos"}, "folder:./photos")
+    assert not ancestors.is_on_dataset(entry, "folder:photos")
+    assert ancestors.is_on_dataset(entry, f"folder:{tmp_path}/a/photos")
+    assert ancestors.is_on_dataset({"dataset": "folder:photos"}, "folder:./photos")
     (tmp_path / "a").rename(tmp_path / "c")  # the project that moved may be this one
     for dataset in ("folder:photos", f"folder:{tmp_path}/b/photos"):
-        assert ancestors.is_trained_on(entry, dataset)
+        assert ancestors.is_on_dataset(entry, dataset)
 
 
 def test_a_run_that_teacher_and_student_descend_from_is_listed_once():

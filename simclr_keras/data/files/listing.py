@@ -75,9 +75,9 @@ def _walk(root):
             continue
         folders.append(folder)
         # Object stores end the names of folders with a slash. Then no name is asked for, which costs a round trip.
-        marked = {name for name in names if name.endswith("/")}
-        marks_folders = marks_folders or bool(marked)
-        for name, is_marked in [(name.rstrip("/"), name in marked) for name in names]:
+        marks_folders = marks_folders or any(name.endswith("/") for name in names)
+        for listed in names:
+            name = listed.rstrip("/")
             relative = f"{folder}/{name}" if folder else name
             extension = os.path.splitext(name)[1].lower()
             if name.lower() in SYSTEM_FILES or name.startswith("._"):
@@ -91,7 +91,7 @@ def _walk(root):
                 listing.other_pictures[extension] += 1
             elif not is_utf8(name) and os.path.isdir(os.path.join(path, name)):
                 listing.unreadable.append((relative, NOT_UTF8))
-            elif is_marked or (
+            elif listed.endswith("/") or (
                 not marks_folders and is_utf8(name) and tf.io.gfile.isdir(tf.io.gfile.join(root, relative))
             ):
                 waiting.append((relative, parents))

@@ -20,7 +20,8 @@ from simclr_keras.data.sources.source import BytesStore, FileStore, Source, Spli
 from simclr_keras.errors import InputError, one_line, some
 from simclr_keras.formatting import counted
 
-_ASKING = 32  # files at a time for their size: each of an object store takes a round trip
+_ASKING = 32  # threads that ask for sizes of files, each a round trip to an object store
+_CHUNK = 20  # files that a thread takes at a time
 
 
 def load_folder(
@@ -168,8 +169,8 @@ def _source(root, images, labels, class_names, memory_limit, hashes, copies):
 
 def _fits(paths, memory_limit):
     total = 0
-    with ThreadPool(_ASKING) as pool:
-        for length in pool.imap(lambda path: tf.io.gfile.stat(path).length, paths, chunksize=20):
+    with ThreadPool(min(_ASKING, 1 + len(paths) // _CHUNK)) as pool:
+        for length in pool.imap(lambda path: tf.io.gfile.stat(path).length, paths, chunksize=_CHUNK):
             total += length
             if total > memory_limit:  # at once: asking a million remote files for their size takes hours
                 return False

@@ -15,8 +15,7 @@ from simclr_keras.config import recipes
 from simclr_keras.config.fit import FitConfig
 from simclr_keras.config.modes import make_config
 from simclr_keras.data.sources.layout import UNUSED
-from simclr_keras.errors import TrainingError, one_line
-from simclr_keras.files import read_file, write_file
+from simclr_keras.files import cannot_write, read_file, write_file
 from simclr_keras.fit.photos import Photos
 from simclr_keras.fit.work_folder import WorkFolder
 
@@ -119,9 +118,7 @@ class _Log:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
         except OSError as error:
-            raise TrainingError(
-                f"cannot write {self._path} ({one_line(error)}); free space, then repeat the command."
-            ) from error
+            raise cannot_write(self._path, error) from error
         if str(line).startswith("epoch") and time.monotonic() - self._printed_at >= SILENT_SECONDS:
             self._printed_at = time.monotonic()
             self._say(f"           {line}")

@@ -9,7 +9,8 @@ import urllib.error
 import urllib.request
 from email.message import Message
 
-from simclr_keras.errors import InputError, TrainingError, one_line
+from simclr_keras.errors import InputError, one_line
+from simclr_keras.files import cannot_write
 
 PARTIAL = ".partial"  # ending of a file that is not whole yet
 TIMEOUT = 60.0  # seconds without a byte
@@ -117,7 +118,7 @@ def _opened(path: str, mode: str):
     try:
         return open(path, mode)
     except OSError as error:
-        raise _disk(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def _write(file, chunk: bytes) -> None:
@@ -125,13 +126,7 @@ def _write(file, chunk: bytes) -> None:
         file.write(chunk)
         file.flush()  # a killed download keeps what has arrived
     except OSError as error:
-        raise _disk(file.name, error) from error
-
-
-def _disk(path: str, error: OSError) -> TrainingError:
-    return TrainingError(
-        f"cannot write {path} ({one_line(error)}); free space or change its permissions, then repeat the command."
-    )
+        raise cannot_write(file.name, error) from error
 
 
 def _otherwise(path: str) -> str:

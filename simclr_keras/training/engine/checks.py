@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 
-from simclr_keras.config.output_paths import check_outside
+from simclr_keras.config.output_paths import check_outside, path_inside
 from simclr_keras.config.recipes import RECIPES
 from simclr_keras.data.sources.layout import EVALUATION_FOLDERS, TRAINING_FOLDERS
 from simclr_keras.errors import InputError
@@ -94,15 +94,15 @@ def check_enough_images(config, train, repeat: bool, run_dir) -> None:
 
 def check_outside_images(config) -> None:
     """Raise InputError if the run's pictures would become images of the folder that it is trained on."""
-    kind, _, path = config.dataset.partition(":")
-    if kind == "folder" and os.path.isdir(path):
-        inside = os.path.relpath(os.path.realpath(config.model_dir), os.path.realpath(path)).split(os.sep)
-        is_hidden = any(part.startswith(".") for part in inside if part != ".")  # or outside
-        tops = {name.lower() for name in os.listdir(path)}
-        has_splits = not tops.isdisjoint(TRAINING_FOLDERS) and not tops.isdisjoint(EVALUATION_FOLDERS)
-        if is_hidden or (has_splits and inside[0].lower() not in (*TRAINING_FOLDERS, *EVALUATION_FOLDERS)):
-            return
-    check_outside(config.model_dir, config.dataset, "model_dir")
+    inside = path_inside(config.model_dir, config.dataset)
+    if inside is None or any(part.startswith(".") for part in inside):  # hidden folders are not read
+        return
+    path = config.dataset.partition(":")[2]
+    tops = {name.lower() for name in os.listdir(path)} if os.path.isdir(path) else set()
+    has_splits = not tops.isdisjoint(TRAINING_FOLDERS) and not tops.isdisjoint(EVALUATION_FOLDERS)
+    top = inside[0].lower() if inside else ""
+    if not has_splits or top in (*TRAINING_FOLDERS, *EVALUATION_FOLDERS):
+        check_outside(config.model_dir, config.dataset, "model_dir")
 
 
 def check_warmup(config, num_examples: int) -> None:

@@ -81,9 +81,9 @@ class Distillation(ClassificationStage):
     def lineage(self):
         teacher = self.teacher.as_ancestors()
         student = self.student.as_ancestors() if self.student else []
-        # The list in a run of an earlier version lacks places.
-        known = [{**run, "place": None} for run in teacher]
-        return [*(run for run in student if {**run, "place": None} not in known), *teacher]
+        # An earlier version may have listed one of the two.
+        entries = [ancestors.without_place(run) for run in teacher]
+        return [*(run for run in student if ancestors.without_place(run) not in entries), *teacher]
 
     def check_lineage(self, began_with):
         super().check_lineage(began_with)

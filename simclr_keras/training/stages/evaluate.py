@@ -47,7 +47,7 @@ class EvaluationStage(FromRun, Stage):
 
     def split_all(self, whole):
         config, source, lineage = self.config, whole.train, self.lineage()
-        if not self.JUDGES_ALL or any(ancestors.is_trained_on(entry, config.dataset) for entry in lineage):
+        if not self.JUDGES_ALL or any(ancestors.is_on_dataset(entry, config.dataset) for entry in lineage):
             return None
         if whole.evaluation is not None or not has_files(source) or not source.has_labels:
             return None

@@ -57,11 +57,9 @@ class Finetuning(FromRun, ClassificationStage):
 
     def check_data(self):
         super().check_data()
-        resumed = steps_in(self.run_dir.checkpoints)
-        if (
-            self.head_layer is None and not resumed and self.splits.train.labels is not None
-        ):  # a stream's come later
-            fewest_labels(self.splits.train.labels, self.splits.class_names)
+        labels = self.splits.train.labels  # a stream's are not read yet
+        if self.head_layer is None and labels is not None and not steps_in(self.run_dir.checkpoints):
+            fewest_labels(labels, self.splits.class_names)
 
     @property
     def title(self):

@@ -156,8 +156,8 @@ def test_pictures_are_drawn_of_the_evaluation_images(whole, held_out, monkeypatc
     np.add.at(expected, (labels, np.argmax(logits, axis=1)), 1)
     np.testing.assert_array_equal(matrix, expected)
     monkeypatch.setattr(classification, "MOST_DRAWN", 2)
-    figure, found = score_logits(logits, labels, ("a", "b", "c"))
-    assert (figure, len(drawn), len(found["per_class"])) == (None, 1, 3)
+    figure, scores = score_logits(logits, labels, ("a", "b", "c"))
+    assert (figure, len(drawn), len(scores["per_class"])) == (None, 1, 3)
 
 
 def test_images_without_a_label_are_not_judged():
